@@ -1,0 +1,2 @@
+//! velo
+fn main() {}
