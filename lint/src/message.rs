@@ -1,0 +1,94 @@
+//! A finding's prose: what is wrong, why it matters, what to do.
+
+use velo_schema::format_duration;
+use velo_schema::value::{MAX_DURATION, ValueError};
+
+use crate::finding::Detail;
+
+/// One or two sentences on a finding.
+#[must_use]
+pub fn message(detail: &Detail) -> String {
+    match detail {
+        Detail::UnknownKey { key, nearest } => {
+            format!("unknown key '{key}'{}", did_you_mean(nearest.as_deref()))
+        }
+        Detail::KeyInWrongScope { key, scope } => {
+            format!("'{key}' is a setting of the whole job; under '{scope}.' it has no effect")
+        }
+        Detail::NearMiss { key, near } => {
+            format!("'{key}' is not a key and has no effect; did you mean '{near}'?")
+        }
+        Detail::Value { key, value, error } => value_message(key.name(), value, error),
+        Detail::Spelling { value, canonical } => format!("'{value}' is spelled '{canonical}'"),
+        Detail::UnterminatedString => "the closing quote is missing".to_owned(),
+        Detail::MissingComma => "a comma is missing between these two entries".to_owned(),
+        Detail::MissingEquals => "an '=' is missing between key and value".to_owned(),
+        Detail::TrailingComma => "a comma with no entry behind it".to_owned(),
+        Detail::UnclosedClause => "the clause's closing ')' is missing".to_owned(),
+        Detail::Unquoted { is_key: true } => "keys are written in quotes".to_owned(),
+        Detail::Unquoted { is_key: false } => "values are written in quotes".to_owned(),
+        Detail::MissingValue { key } => format!("'{key}' has no value"),
+        Detail::DuplicateKey { key, .. } => {
+            format!("'{key}' is set twice in the same scope; only one of the values can hold")
+        }
+        Detail::MinAboveMax { min, max } => {
+            format!(
+                "batch.min_size ({min}) is above batch.adaptive_max_size ({max}): no batch size fits both"
+            )
+        }
+        Detail::InertKey { key, strategy, used_by } => {
+            let used_by: Vec<_> = used_by.iter().map(ToString::to_string).collect();
+            format!("'{key}' has no effect under {strategy}; it belongs to {}", used_by.join(", "))
+        }
+        Detail::BatchingDisabled { keys } => {
+            let keys: Vec<_> = keys.iter().map(|key| key.name()).collect();
+            format!("batch.enable is false, so {} have no effect", keys.join(", "))
+        }
+        Detail::RetryKeyWithoutRetries { key } => {
+            format!("'{key}' has no effect without 'failure_strategy' = 'RetryWithBackoff'")
+        }
+        Detail::RequiredKeyMissing { key, needed_by } => {
+            format!("'{needed_by}' has no effect as long as '{key}' is not set")
+        }
+        Detail::DefaultFailureStrategy => {
+            "no failure_strategy is set: records that fail are logged and left out (LogAndContinue)"
+                .to_owned()
+        }
+        Detail::OffTheMatrix { strategy, records, nearest } => format!(
+            "{strategy} with {records} records is off the decision matrix; its nearest row is {}",
+            nearest.word()
+        ),
+    }
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
+}
+
+fn value_message(key: &str, value: &str, error: &ValueError) -> String {
+    match error {
+        ValueError::Empty => format!("'{key}' has an empty value"),
+        ValueError::NotABoolean => format!("'{value}' is neither true nor false"),
+        ValueError::UnknownWord { expected, nearest } => format!(
+            "'{value}' is not a value of '{key}'{}; it takes {}",
+            did_you_mean(*nearest),
+            expected.join(", ")
+        ),
+        ValueError::NotAnInteger { unit } => format!("'{value}' is not a whole number of {unit}"),
+        ValueError::SizeWithUnit { decimal, binary } => {
+            format!("'{key}' is a bare number of bytes; '{value}' can mean {decimal} or {binary}")
+        }
+        ValueError::OutOfRange { min, max } => {
+            format!("'{value}' is out of range: '{key}' takes {min} to {max}")
+        }
+        ValueError::DurationWithoutUnit { number } => format!(
+            "'{number}' has no unit, and is read as milliseconds by some and as seconds by others; \
+             write '{number}ms' or '{number}s'"
+        ),
+        ValueError::InvalidDuration => format!(
+            "'{value}' is not a duration: a number and ms, s, m, h or d, up to {}, as in '500ms'",
+            format_duration(MAX_DURATION)
+        ),
+        other => format!("'{value}': {other}"),
+    }
+}

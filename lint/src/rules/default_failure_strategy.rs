@@ -1,0 +1,22 @@
+//! `default-failure-strategy`: nobody said what happens to records that fail.
+
+use velo_schema::Scope;
+use velo_schema::keys::Key;
+
+use super::{Rule, Severity};
+use crate::finding::Detail;
+
+/// Batch settings without a failure strategy: failing records are skipped.
+pub const RULE: Rule = Rule {
+    id: "default-failure-strategy",
+    severity: Severity::Info,
+    summary: "Batch settings without a failure strategy: failing records are skipped.",
+    doc: "The default, LogAndContinue, leaves failed records out. Where each record counts, say \
+          SendToDLQ, FailBatch or RetryWithBackoff.",
+    check: |unit, out| {
+        let unset = !unit.items.iter().any(|item| item.key == Key::FailureStrategy);
+        if let Some(item) = unit.items.iter().find(|item| item.scope == Scope::Job).filter(|_| unset) {
+            out.add(&RULE, item.raw.key.span.clone(), Detail::DefaultFailureStrategy);
+        }
+    },
+};

@@ -1,0 +1,16 @@
+//! `duration-without-unit`: A duration that is a bare number.
+
+use velo_schema::value::ValueError;
+
+use super::{Rule, Severity, value_findings};
+
+/// A duration that is a bare number.
+pub const RULE: Rule = Rule {
+    id: "duration-without-unit",
+    severity: Severity::Error,
+    summary: "A duration that is a bare number.",
+    doc: "A bare 1000 is a second to some engines and a quarter of an hour to others. Write the unit: 1000ms or 1000s.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::DurationWithoutUnit { .. }));
+    },
+};

@@ -1,0 +1,16 @@
+//! `invalid-duration`: A value that is no duration.
+
+use velo_schema::value::ValueError;
+
+use super::{Rule, Severity, value_findings};
+
+/// A value that is no duration.
+pub const RULE: Rule = Rule {
+    id: "invalid-duration",
+    severity: Severity::Error,
+    summary: "A value that is no duration.",
+    doc: "A duration is a number and a unit: ms, s, m, h, d, or the unit spelled out, as in 500ms or 5 minutes.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::InvalidDuration));
+    },
+};

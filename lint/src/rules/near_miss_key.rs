@@ -1,0 +1,24 @@
+//! `near-miss-key`: a key that is nearly one of ours.
+
+use super::{Rule, Severity};
+use crate::finding::{Detail, Fix};
+use crate::ownership::Owner;
+
+/// A key that is nearly one of ours, beside keys that are.
+pub const RULE: Rule = Rule {
+    id: "near-miss-key",
+    severity: Severity::Warning,
+    summary: "A key that is nearly one of ours, beside keys that are.",
+    doc: "Outside of our own prefixes a clause may hold any system's keys, so only a key that differs \
+          from one of ours by its case, its separators or two letters is reported, and names that \
+          other systems are known to use never are.",
+    check: |unit, out| {
+        for stranger in &unit.strangers {
+            if let Owner::NearMiss(near) = &stranger.owner {
+                let (key, near) = (stranger.key.to_owned(), near.clone());
+                let fix = Some(Fix::replace(false, stranger.span.clone(), near.clone()));
+                out.add_fixable(&RULE, stranger.span.clone(), Detail::NearMiss { key, near }, fix);
+            }
+        }
+    },
+};

@@ -1,0 +1,24 @@
+//! `non-canonical-spelling`: a value with one obvious reading and another spelling.
+
+use super::{Rule, Severity};
+use crate::finding::{Detail, Fix};
+use crate::unit::Reading;
+
+/// A value that is understood but spelled in another way than the canonical one.
+pub const RULE: Rule = Rule {
+    id: "non-canonical-spelling",
+    severity: Severity::Warning,
+    summary: "A value that is understood but spelled in another way than the canonical one.",
+    doc: "FixedSize, FIXED_SIZE or yes have one obvious reading here; other readers of the clause may \
+          compare letter by letter and keep their default.",
+    check: |unit, out| {
+        for item in &unit.items {
+            let Reading::Known(parsed) = &item.reading else { continue };
+            if let Some(canonical) = parsed.canonical {
+                let detail = Detail::Spelling { value: item.value.to_owned(), canonical };
+                let fix = Fix::replace(true, item.value_span.clone(), canonical);
+                out.add_fixable(&RULE, item.value_span.clone(), detail, Some(fix));
+            }
+        }
+    },
+};

@@ -1,0 +1,16 @@
+//! `not-a-boolean`: A switch that is neither true nor false.
+
+use velo_schema::value::ValueError;
+
+use super::{Rule, Severity, value_findings};
+
+/// A switch that is neither true nor false.
+pub const RULE: Rule = Rule {
+    id: "not-a-boolean",
+    severity: Severity::Error,
+    summary: "A switch that is neither true nor false.",
+    doc: "Write true or false.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::NotABoolean));
+    },
+};

@@ -1,0 +1,16 @@
+//! `out-of-range`: A number or a duration outside of its bounds.
+
+use velo_schema::value::ValueError;
+
+use super::{Rule, Severity, value_findings};
+
+/// A number or a duration outside of its bounds.
+pub const RULE: Rule = Rule {
+    id: "out-of-range",
+    severity: Severity::Error,
+    summary: "A number or a duration outside of its bounds.",
+    doc: "The message names the bounds of the key.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::OutOfRange { .. }));
+    },
+};

@@ -1,0 +1,16 @@
+//! `size-with-unit`: A size in bytes that carries a unit.
+
+use velo_schema::value::ValueError;
+
+use super::{Rule, Severity, value_findings};
+
+/// A size in bytes that carries a unit.
+pub const RULE: Rule = Rule {
+    id: "size-with-unit",
+    severity: Severity::Error,
+    summary: "A size in bytes that carries a unit.",
+    doc: "Sizes are bare bytes. 10MB can be read as 10000000 or as 10485760; write the one that is meant.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::SizeWithUnit { .. }));
+    },
+};

@@ -1,0 +1,19 @@
+//! `unknown-failure-strategy`: A failure strategy that does not exist.
+
+use velo_schema::value::{Kind, ValueError};
+
+use super::{Rule, Severity, value_findings};
+
+/// A failure strategy that does not exist.
+pub const RULE: Rule = Rule {
+    id: "unknown-failure-strategy",
+    severity: Severity::Error,
+    summary: "A failure strategy that does not exist.",
+    doc: "Whoever writes a failure strategy means something other than the default; misspelt, the default would quietly skip failed records. The strategies are LogAndContinue, SendToDLQ, FailBatch and RetryWithBackoff.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |kind, error| {
+            matches!(kind, Kind::FailureStrategy | Kind::OnExhausted)
+                && matches!(error, ValueError::UnknownWord { .. })
+        });
+    },
+};

@@ -1,0 +1,18 @@
+//! `unknown-strategy`: `batch.strategy` names no batch strategy.
+
+use velo_schema::value::{Kind, ValueError};
+
+use super::{Rule, Severity, value_findings};
+
+/// `batch.strategy` names no batch strategy.
+pub const RULE: Rule = Rule {
+    id: "unknown-strategy",
+    severity: Severity::Error,
+    summary: "`batch.strategy` names no batch strategy.",
+    doc: "An unknown strategy leaves the job with the default one, or stops it when it is deployed. The six strategies are fixed_size, time_window, memory_based, adaptive_size, low_latency and mega_batch.",
+    check: |unit, out| {
+        value_findings(unit, &RULE, out, |kind, error| {
+            kind == Kind::Strategy && matches!(error, ValueError::UnknownWord { .. })
+        });
+    },
+};
