@@ -1,1 +1,3 @@
-//! placeholder
+//! Executes batch and failure strategies.
+pub mod columns;
+pub mod core;

@@ -1,0 +1,348 @@
+//! Records as columns: appended one by one, sealed into a [`Batch`] whose payload is never copied again.
+//!
+//! Keys and values are 16-byte views in the layout of Arrow's binary view arrays: a length, then the
+//! bytes themselves up to 12, else a prefix of 4 bytes, a buffer's index and an offset into it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One assignment of one partition: the unit of order and of commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub u32);
+
+/// A batch, in the order of sealing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u32);
+
+const INLINE: usize = 12;
+/// A new buffer is begun here, far below the 2 GiB that a view's offset reaches.
+const BUFFER_BYTES: usize = 16 << 20;
+
+/// A length and where its bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+struct View {
+    length: u32,
+    /// Inline bytes, or prefix (4), buffer index (4), offset (4), little-endian.
+    rest: [u8; INLINE],
+}
+
+impl View {
+    fn word(&self, at: usize) -> usize {
+        let bytes = [self.rest[at], self.rest[at + 1], self.rest[at + 2], self.rest[at + 3]];
+        u32::from_le_bytes(bytes) as usize
+    }
+
+    fn bytes<'a>(&'a self, buffers: &'a [Arc<Vec<u8>>]) -> &'a [u8] {
+        let length = self.length as usize;
+        if length <= INLINE {
+            &self.rest[..length]
+        } else {
+            let offset = self.word(8);
+            &buffers[self.word(4)][offset..offset + length]
+        }
+    }
+}
+
+/// A record's headers: names and values, in order; a value may be null.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// A record on its way into a batch. `None` is Kafka's null, which is not an empty text.
+#[derive(Debug, Clone, Default)]
+pub struct Record<'a> {
+    /// Its offset in its partition.
+    pub offset: i64,
+    /// Milliseconds since the epoch, `None` where the record has none.
+    pub timestamp_ms: Option<i64>,
+    /// Nanoseconds on the engine's clock at which it came into being; negative before the start.
+    pub arrival_ns: i64,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub value: Option<&'a [u8]>,
+    /// The headers, if there are any.
+    pub headers: Option<Headers>,
+}
+
+impl Record<'_> {
+    /// Bytes of key and value, which is what a batch's size in bytes counts.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        (self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)) as u64
+    }
+}
+
+/// Rows of one lane that stand together in a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Whose rows.
+    pub lane: LaneId,
+    /// Which rows of the batch.
+    pub rows: Range<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Columns {
+    keys: Vec<View>,
+    values: Vec<View>,
+    nulls: Vec<Nulls>,
+    offsets: Vec<i64>,
+    timestamps_ms: Vec<i64>,
+    arrivals_ns: Vec<i64>,
+    headers: Vec<(u32, Headers)>,
+    runs: Vec<Run>,
+    bytes: u64,
+}
+
+/// Which of a row's parts are null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Nulls {
+    key: bool,
+    value: bool,
+}
+
+const NO_TIMESTAMP: i64 = -1;
+
+/// A batch that is being filled.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    columns: Columns,
+    full: Vec<Arc<Vec<u8>>>,
+    buffer: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// Appends a record of `lane`, copying its payload.
+    ///
+    /// # Panics
+    /// Where a key or a value is longer than 4 GiB, which no broker takes.
+    pub fn push(&mut self, lane: LaneId, record: Record<'_>) {
+        let row = self.len();
+        let columns = &mut self.columns;
+        match columns.runs.last_mut() {
+            Some(run) if run.lane == lane => run.rows.end = row + 1,
+            _ => columns.runs.push(Run { lane, rows: row..row + 1 }),
+        }
+        columns.bytes += record.payload_bytes();
+        columns.nulls.push(Nulls { key: record.key.is_none(), value: record.value.is_none() });
+        columns.offsets.push(record.offset);
+        columns.timestamps_ms.push(record.timestamp_ms.unwrap_or(NO_TIMESTAMP));
+        columns.arrivals_ns.push(record.arrival_ns);
+        columns.headers.extend(record.headers.map(|headers| (row, headers)));
+        let key = self.view(record.key.unwrap_or_default());
+        let value = self.view(record.value.unwrap_or_default());
+        self.columns.keys.push(key);
+        self.columns.values.push(value);
+    }
+
+    fn view(&mut self, bytes: &[u8]) -> View {
+        let mut view = View {
+            length: u32::try_from(bytes.len()).expect("records are shorter than 4 GiB"),
+            rest: [0; INLINE],
+        };
+        if bytes.len() <= INLINE {
+            view.rest[..bytes.len()].copy_from_slice(bytes);
+            return view;
+        }
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES && !self.buffer.is_empty() {
+            self.full.push(Arc::new(std::mem::take(&mut self.buffer)));
+        }
+        let word = |n: usize| u32::try_from(n).expect("buffers are bounded").to_le_bytes();
+        view.rest[..4].copy_from_slice(&bytes[..4]);
+        view.rest[4..8].copy_from_slice(&word(self.full.len()));
+        view.rest[8..].copy_from_slice(&word(self.buffer.len()));
+        self.buffer.extend_from_slice(bytes);
+        view
+    }
+
+    /// Rows so far.
+    ///
+    /// # Panics
+    /// Never: a batch holds fewer rows than its largest configurable size.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.columns.offsets.len()).expect("batch sizes are below 2^31")
+    }
+
+    /// Whether there are no rows yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.columns.offsets.is_empty()
+    }
+
+    /// Payload bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.columns.bytes
+    }
+
+    /// The offsets of the rows from `row` on.
+    #[must_use]
+    pub fn offsets_from(&self, row: u32) -> &[i64] {
+        &self.columns.offsets[row as usize..]
+    }
+
+    /// Seals the batch and begins the next one, of about the same size.
+    pub fn seal(&mut self) -> Batch {
+        let rows = self.columns.offsets.len();
+        let next = Columns {
+            keys: Vec::with_capacity(rows),
+            values: Vec::with_capacity(rows),
+            nulls: Vec::with_capacity(rows),
+            offsets: Vec::with_capacity(rows),
+            timestamps_ms: Vec::with_capacity(rows),
+            arrivals_ns: Vec::with_capacity(rows),
+            ..Columns::default()
+        };
+        let columns = std::mem::replace(&mut self.columns, next);
+        let capacity = self.buffer.len();
+        let mut buffers = std::mem::take(&mut self.full);
+        buffers.push(Arc::new(std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity))));
+        Batch { columns, buffers }
+    }
+}
+
+/// A sealed batch: rows over shared buffers.
+#[derive(Debug)]
+pub struct Batch {
+    columns: Columns,
+    buffers: Vec<Arc<Vec<u8>>>,
+}
+
+impl Batch {
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.columns.offsets.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there are none; a sealed batch always has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.columns.offsets.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.columns.bytes
+    }
+
+    /// The runs of rows by lane, in the order of the rows.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.columns.runs
+    }
+
+    /// The row's key.
+    #[must_use]
+    pub fn key(&self, row: u32) -> Option<&[u8]> {
+        let row = row as usize;
+        (!self.columns.nulls[row].key).then(|| self.columns.keys[row].bytes(&self.buffers))
+    }
+
+    /// The row's value.
+    #[must_use]
+    pub fn value(&self, row: u32) -> Option<&[u8]> {
+        let row = row as usize;
+        (!self.columns.nulls[row].value).then(|| self.columns.values[row].bytes(&self.buffers))
+    }
+
+    /// The row's offset in its partition.
+    #[must_use]
+    pub fn offset(&self, row: u32) -> i64 {
+        self.columns.offsets[row as usize]
+    }
+
+    /// The row's timestamp in milliseconds since the epoch.
+    #[must_use]
+    pub fn timestamp_ms(&self, row: u32) -> Option<i64> {
+        let timestamp = self.columns.timestamps_ms[row as usize];
+        (timestamp != NO_TIMESTAMP).then_some(timestamp)
+    }
+
+    /// When the record came into being, in nanoseconds on the engine's clock.
+    #[must_use]
+    pub fn arrival_ns(&self, row: u32) -> i64 {
+        self.columns.arrivals_ns[row as usize]
+    }
+
+    /// The row's headers.
+    #[must_use]
+    pub fn headers(&self, row: u32) -> &[(String, Option<Vec<u8>>)] {
+        let found = self.columns.headers.binary_search_by_key(&row, |(row, _)| *row);
+        found.map_or(&[], |index| self.columns.headers[index].1.as_slice())
+    }
+
+    /// The lane that the row came from.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[must_use]
+    pub fn lane(&self, row: u32) -> LaneId {
+        let run = self.columns.runs.partition_point(|run| run.rows.end <= row);
+        self.columns.runs[run].lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(offset: i64, value: Option<&[u8]>) -> Record<'_> {
+        Record { offset, key: Some(b"k"), value, ..Record::default() }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_whatever_its_length() {
+        let long = vec![7_u8; 40];
+        let values: [Option<&[u8]>; 5] =
+            [None, Some(b""), Some(b"twelve bytes"), Some(b"thirteen byte"), Some(&long)];
+        let mut builder = BatchBuilder::default();
+        for (offset, value) in (0..).zip(values) {
+            builder.push(LaneId(0), record(offset, value));
+        }
+        assert_eq!(builder.bytes(), 5 + 12 + 13 + 40);
+        let batch = builder.seal();
+        for (row, value) in (0..).zip(values) {
+            assert_eq!(batch.value(row), value);
+            assert_eq!(batch.key(row), Some(b"k".as_slice()));
+            assert_eq!(batch.timestamp_ms(row), None);
+        }
+        assert!(builder.is_empty());
+    }
+
+    #[test]
+    fn runs_say_whose_rows_are_whose() {
+        let mut builder = BatchBuilder::default();
+        for (offset, lane) in [(0, 1), (1, 1), (0, 2), (2, 1)] {
+            builder.push(LaneId(lane), record(offset, None));
+        }
+        let batch = builder.seal();
+        assert_eq!(batch.runs().len(), 3);
+        assert_eq!((0..4).map(|row| batch.lane(row).0).collect::<Vec<_>>(), [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn payload_larger_than_a_buffer_spreads_over_several() {
+        let large = vec![1_u8; BUFFER_BYTES / 2 + 1];
+        let mut builder = BatchBuilder::default();
+        for offset in 0..3 {
+            builder.push(LaneId(0), record(offset, Some(&large)));
+        }
+        let batch = builder.seal();
+        assert_eq!(batch.buffers.len(), 3);
+        assert!((0..3).all(|row| batch.value(row) == Some(large.as_slice())));
+    }
+
+    #[test]
+    fn headers_belong_to_their_row() {
+        let mut builder = BatchBuilder::default();
+        builder.push(LaneId(0), record(0, None));
+        let headers = vec![("h".to_owned(), None)];
+        builder.push(LaneId(0), Record { headers: Some(headers.clone()), ..record(1, None) });
+        let batch = builder.seal();
+        assert!(batch.headers(0).is_empty());
+        assert_eq!(batch.headers(1), headers);
+    }
+}

@@ -1,0 +1,134 @@
+//! One lane's delivered records: which are settled, and how far it may be committed.
+//!
+//! Commits follow the settled prefix in the order of delivery, not in the arithmetic of offsets:
+//! offsets have gaps (compaction, transaction markers) that nobody will ever settle.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// What has been delivered of one lane and is not yet committed.
+#[derive(Debug)]
+pub struct Tracker {
+    /// Offsets of delivered records from the first unsettled one on, and whether each is settled.
+    window: VecDeque<(i64, bool)>,
+    /// The sequence number, counting deliveries from 0, of the window's first record.
+    base: u64,
+    /// How many records of the window are not settled.
+    unsettled: u64,
+    /// The offset that may be committed: that of the next record to settle.
+    watermark: i64,
+    /// The offset after the last delivered record.
+    next: i64,
+    /// Offsets at which there was no record.
+    gaps: u64,
+}
+
+impl Tracker {
+    /// A lane that reads from `position`.
+    #[must_use]
+    pub fn new(position: i64) -> Self {
+        Self { window: VecDeque::new(), base: 0, unsettled: 0, watermark: position, next: position, gaps: 0 }
+    }
+
+    /// Records delivered, in order; returns the sequence number of the first.
+    pub fn deliver(&mut self, offsets: &[i64]) -> u64 {
+        let first = self.base + self.window.len() as u64;
+        for &offset in offsets {
+            debug_assert!(offset >= self.next, "a partition is delivered in order");
+            self.gaps += u64::try_from(offset - self.next).unwrap_or(0);
+            self.next = offset + 1;
+            self.window.push_back((offset, false));
+        }
+        self.unsettled += offsets.len() as u64;
+        first
+    }
+
+    /// Settles records by sequence number. Settling one twice is a bug of the caller.
+    ///
+    /// # Panics
+    /// Where a record of the range was never delivered.
+    pub fn settle(&mut self, sequence: Range<u64>) {
+        for number in sequence {
+            let index = usize::try_from(number.wrapping_sub(self.base)).unwrap_or(usize::MAX);
+            let record = self.window.get_mut(index).expect("only delivered, unsettled records settle");
+            debug_assert!(!record.1, "a record settles once");
+            record.1 = true;
+            self.unsettled -= 1;
+        }
+        while let Some(&(offset, true)) = self.window.front() {
+            self.window.pop_front();
+            self.base += 1;
+            self.watermark = offset + 1;
+        }
+        debug_assert!(self.window.front().is_none_or(|(offset, _)| *offset >= self.watermark));
+    }
+
+    /// The offset that may be committed: no delivered record before it is unsettled.
+    #[must_use]
+    pub fn watermark(&self) -> i64 {
+        self.watermark
+    }
+
+    /// How many delivered records are not settled.
+    #[must_use]
+    pub fn unsettled(&self) -> u64 {
+        self.unsettled
+    }
+
+    /// How many records of a range of sequence numbers are not settled.
+    #[must_use]
+    pub fn unsettled_in(&self, sequence: Range<u64>) -> u32 {
+        let index = |number: u64| usize::try_from(number.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let end = index(sequence.end).min(self.window.len());
+        let start = index(sequence.start).min(end);
+        self.window.range(start..end).map(|(_, settled)| u32::from(!settled)).sum()
+    }
+
+    /// How many offsets held no record.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_watermark_stops_before_the_first_unsettled_record() {
+        let mut tracker = Tracker::new(10);
+        assert_eq!(tracker.deliver(&[10, 11, 15]), 0);
+        tracker.settle(1..3);
+        assert_eq!((tracker.watermark(), tracker.unsettled()), (10, 1));
+        tracker.settle(0..1);
+        assert_eq!((tracker.watermark(), tracker.unsettled(), tracker.gaps()), (16, 0, 3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The model: the offset after the longest prefix of the delivery list whose records are settled.
+        #[test]
+        fn the_watermark_is_the_settled_prefix_in_any_order(
+            steps in prop::collection::vec(1_i64..5, 1..60),
+            order in any::<prop::sample::Index>(),
+            rounds in 1_usize..60,
+        ) {
+            let offsets: Vec<i64> = steps.iter().scan(100, |at, step| { *at += step; Some(*at) }).collect();
+            let mut tracker = Tracker::new(100);
+            tracker.deliver(&offsets);
+            let mut settled = vec![false; offsets.len()];
+            for round in 0..rounds.min(offsets.len()) {
+                let open: Vec<_> = (0..offsets.len()).filter(|i| !settled[*i]).collect();
+                let pick = open[(order.index(offsets.len()) * (round + 7)) % open.len()];
+                settled[pick] = true;
+                tracker.settle(pick as u64..pick as u64 + 1);
+                let prefix = settled.iter().take_while(|s| **s).count();
+                let expected = prefix.checked_sub(1).map_or(100, |last| offsets[last] + 1);
+                prop_assert_eq!(tracker.watermark(), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The machine against a model that is a fold over the list of delivered records.
+
+use super::*;
+use proptest::prelude::*;
+use velo_schema::{Config, FailureStrategy};
+
+fn policy(strategy: FailureStrategy) -> failure::Policy {
+    let mut failure = Config::default().failure;
+    failure.strategy = strategy;
+    failure::Policy::of(&failure).unwrap()
+}
+
+fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfig {
+    let policy = policy(strategy);
+    CoreConfig {
+        seal: SealRule { max_records, wait: Duration::from_millis(10), eager },
+        failure: ByStage { decode: policy.clone(), process: policy.clone(), write: policy },
+        workers: 2,
+        commit_interval: Duration::from_millis(5),
+        drain_timeout: Duration::from_millis(50),
+        max_unsettled_records: 100,
+        max_unsettled_bytes: u64::MAX,
+    }
+}
+
+fn ms(n: u64) -> Tick {
+    Tick(n * 1_000_000)
+}
+
+fn error(row: u32) -> RowError {
+    RowError { row, stage: Stage::Process, message: "bad".into(), retriable: false }
+}
+
+/// A core and the world around it: batches with their rows, and whatever was done with them.
+struct World {
+    core: Core,
+    now: Tick,
+    open: Vec<(LaneId, i64)>,
+    sealed: BTreeMap<BatchId, Vec<(LaneId, i64)>>,
+    actions: Vec<Action>,
+    committed: HashMap<LaneId, i64>,
+    settled: Vec<(LaneId, i64)>,
+    reasons: Vec<(SealReason, usize)>,
+}
+
+impl World {
+    fn new(config: CoreConfig, lanes: u32) -> Self {
+        let mut world = Self {
+            core: Core::new(config),
+            now: Tick::default(),
+            open: Vec::new(),
+            sealed: BTreeMap::new(),
+            actions: Vec::new(),
+            committed: HashMap::new(),
+            settled: Vec::new(),
+            reasons: Vec::new(),
+        };
+        for lane in 0..lanes {
+            world.step(Event::Assigned(LaneId(lane), 0));
+        }
+        world
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let before = self.actions.len();
+        self.core.step(self.now, event, &mut self.actions);
+        for action in &self.actions[before..] {
+            match action {
+                Action::Seal(id, reason) => {
+                    self.reasons.push((*reason, self.open.len()));
+                    self.sealed.insert(*id, std::mem::take(&mut self.open));
+                }
+                Action::Commit(offsets) => self.committed.extend(offsets.iter().copied()),
+                _ => {}
+            }
+        }
+    }
+
+    fn deliver(&mut self, lane: u32, offsets: &[i64]) {
+        self.open.extend(offsets.iter().map(|offset| (LaneId(lane), *offset)));
+        self.step(Event::Rows(LaneId(lane), offsets, offsets.len() as u64));
+    }
+
+    /// Performs whatever is to be done, oldest first, with these rows failing.
+    fn work(&mut self, bad: impl Fn(LaneId, i64) -> bool) {
+        while !self.actions.is_empty() {
+            match self.actions.remove(0) {
+                Action::Run(id, _) => {
+                    let rows = self.sealed[&id].iter().zip(0..);
+                    let rows =
+                        rows.filter(|((lane, offset), _)| bad(*lane, *offset)).map(|(_, row)| error(row));
+                    let verdict = Verdict { rows: rows.collect(), system: None };
+                    self.step(Event::Finished(id, &verdict));
+                }
+                Action::Write(id, ranges) => {
+                    for rows in ranges {
+                        self.settled.extend(rows.clone().map(|row| self.sealed[&id][row as usize]));
+                        self.step(Event::Acked(id, rows, Fate::Ok));
+                    }
+                }
+                Action::DeadLetter(id, errors) => {
+                    for error in errors {
+                        self.settled.push(self.sealed[&id][error.row as usize]);
+                        self.step(Event::Acked(id, error.row..error.row + 1, Fate::Dlq));
+                    }
+                }
+                Action::Skip(id, errors) => {
+                    let rows = errors.iter().map(|error| self.sealed[&id][error.row as usize]);
+                    self.settled.extend(rows);
+                }
+                Action::Commit(_) => self.step(Event::CommitEnded(true)),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_with_a_bad_record_under_fail_batch_writes_nothing() {
+    let mut world = World::new(config(3, false, FailureStrategy::FailBatch), 1);
+    world.deliver(0, &[0, 1, 2]);
+    world.work(|_, offset| offset == 1);
+    assert!(world.settled.is_empty() && world.core.is_done());
+    let ledger = world.core.ledger();
+    assert_eq!((ledger.delivered, ledger.failed, ledger.uncommitted), (3, 3, 0));
+    assert!(ledger.is_balanced());
+}
+
+#[test]
+fn a_system_failure_holds_its_lanes_and_tries_the_batch_again() {
+    let mut world = World::new(config(1, false, FailureStrategy::LogAndContinue), 2);
+    world.deliver(0, &[0]);
+    let verdict = Verdict { system: Some("sink down".into()), ..Verdict::default() };
+    world.actions.clear();
+    world.step(Event::Finished(BatchId(0), &verdict));
+    assert!(!world.core.takes_from(LaneId(0)) && world.core.takes_from(LaneId(1)));
+    assert_eq!(world.core.deadline(), Some(ms(1000)));
+    world.actions.clear();
+    world.now = ms(1000);
+    world.step(Event::Tick);
+    assert_eq!(world.actions, [Action::Run(BatchId(0), 1)]);
+    world.work(|_, _| false);
+    assert_eq!(world.core.ledger().ok, 1);
+}
+
+#[test]
+fn a_lost_lane_commits_nothing_more_and_its_batch_goes_on_for_the_others() {
+    let mut world = World::new(config(4, false, FailureStrategy::LogAndContinue), 2);
+    world.deliver(0, &[0, 1]);
+    world.deliver(1, &[0, 1]);
+    world.step(Event::Revoked(LaneId(0), Revoke::Lost));
+    world.work(|_, _| false);
+    world.now = ms(20);
+    world.step(Event::Tick);
+    assert_eq!(world.settled, [(LaneId(1), 0), (LaneId(1), 1)]);
+    assert_eq!(world.committed.get(&LaneId(0)), None);
+    let ledger = world.core.ledger();
+    assert_eq!((ledger.ok, ledger.uncommitted), (2, 2));
+    assert!(ledger.is_balanced());
+}
+
+#[test]
+fn a_revoked_lane_is_released_once_its_records_are_settled() {
+    let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0, 1]);
+    world.step(Event::Revoked(LaneId(0), Revoke::Drain));
+    assert_eq!(world.reasons, [(SealReason::Drain, 2)]);
+    assert!(!world.core.takes_from(LaneId(0)));
+    let id = BatchId(0);
+    world.step(Event::Finished(id, &Verdict::default()));
+    world.step(Event::Acked(id, 0..2, Fate::Ok));
+    assert!(world.actions.contains(&Action::Release(LaneId(0), 2)));
+}
+
+#[test]
+fn a_revoked_lane_is_released_at_its_deadline_with_what_is_settled() {
+    let mut world = World::new(config(1, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0]);
+    world.work(|_, _| false);
+    world.deliver(0, &[1]);
+    world.step(Event::Revoked(LaneId(0), Revoke::Drain));
+    world.now = world.core.deadline().unwrap().max(ms(50));
+    world.step(Event::Tick);
+    assert!(world.actions.contains(&Action::Release(LaneId(0), 1)), "{:?}", world.actions);
+    assert_eq!(world.core.ledger().uncommitted, 1);
+}
+
+#[test]
+fn batches_of_one_lane_run_one_after_the_other() {
+    let mut world = World::new(config(1, false, FailureStrategy::LogAndContinue), 2);
+    world.deliver(0, &[0]);
+    world.deliver(0, &[1]);
+    world.deliver(1, &[0]);
+    let runs: Vec<_> = world.actions.iter().filter(|action| matches!(action, Action::Run(..))).collect();
+    assert_eq!(runs, [&Action::Run(BatchId(0), 0), &Action::Run(BatchId(2), 0)]);
+}
+
+#[test]
+fn no_more_is_taken_than_may_be_unsettled() {
+    let mut world = World::new(config(60, false, FailureStrategy::LogAndContinue), 1);
+    let offsets: Vec<_> = (0..60).collect();
+    world.deliver(0, &offsets);
+    assert!(world.core.room() > 0);
+    let offsets: Vec<_> = (60..120).collect();
+    world.deliver(0, &offsets);
+    assert_eq!(world.core.room(), 0);
+    world.work(|_, _| false);
+    assert_eq!(world.core.room(), 60);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Every record is in exactly one batch, in the order of its lane; seal reasons are true; batches
+    /// are never empty nor above their size; everything settles once; commits never pass an
+    /// unsettled record; the ledger agrees with a count of its own.
+    #[test]
+    fn nothing_is_lost_and_nothing_is_twice(
+        arrivals in prop::collection::vec((0_u32..3, 1_u64..8, 0_u64..6, any::<bool>()), 1..60),
+        max_records in 1_u64..12,
+        eager in any::<bool>(),
+        modulus in 2_i64..9,
+        dead_letters in any::<bool>(),
+    ) {
+        let strategy =
+            if dead_letters { FailureStrategy::SendToDLQ } else { FailureStrategy::LogAndContinue };
+        let mut world = World::new(config(max_records, eager, strategy), 3);
+        let bad = |_: LaneId, offset: i64| offset % modulus == 0;
+        let mut next = [0_i64; 3];
+        let mut delivered = Vec::new();
+        for (lane, count, pause_ms, work) in arrivals {
+            world.now = world.now + Duration::from_millis(pause_ms);
+            world.step(Event::Tick);
+            let room = world.core.room().min(count);
+            let first = next[lane as usize];
+            // A gap behind every delivery, as compaction leaves them.
+            next[lane as usize] += i64::try_from(room).unwrap() + 1;
+            let offsets: Vec<_> = (first..first + i64::try_from(room).unwrap()).collect();
+            delivered.extend(offsets.iter().map(|offset| (LaneId(lane), *offset)));
+            if room > 0 {
+                world.deliver(lane, &offsets);
+            }
+            if work {
+                world.step(Event::Idle);
+                world.work(bad);
+            }
+            for (lane, offset) in &world.committed {
+                let settled = |o: &i64| world.settled.contains(&(*lane, *o));
+                let before = delivered.iter().filter(|(l, o)| l == lane && o < offset).map(|(_, o)| o);
+                prop_assert!(before.clone().all(settled), "committed {offset} of {lane:?}");
+            }
+        }
+        world.step(Event::Stop);
+        world.work(bad);
+        prop_assert!(world.core.is_done());
+
+        let mut batched: Vec<_> = world.sealed.values().flatten().copied().collect();
+        for lane in 0..3 {
+            let of_lane: Vec<_> = batched.iter().filter(|(l, _)| l.0 == lane).collect();
+            prop_assert!(of_lane.is_sorted(), "the order of lane {}", lane);
+        }
+        batched.sort_unstable();
+        delivered.sort_unstable();
+        prop_assert_eq!(&batched, &delivered);
+        world.settled.sort_unstable();
+        prop_assert_eq!(&world.settled, &delivered);
+        for (reason, records) in &world.reasons {
+            prop_assert!(*records > 0 && *records as u64 <= max_records);
+            prop_assert_eq!(*reason == SealReason::Count, *records as u64 == max_records);
+            prop_assert!(eager || *reason != SealReason::Eager);
+        }
+        let ledger = world.core.ledger();
+        let failed = delivered.iter().filter(|(lane, offset)| bad(*lane, *offset)).count() as u64;
+        let expected = if dead_letters { (0, failed) } else { (failed, 0) };
+        prop_assert_eq!((ledger.skipped, ledger.dlq), expected);
+        prop_assert_eq!(ledger.delivered, delivered.len() as u64);
+        prop_assert!(ledger.is_balanced());
+    }
+}
