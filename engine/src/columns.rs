@@ -274,14 +274,19 @@ impl Batch {
         found.map_or(&[], |index| self.columns.headers[index].1.as_slice())
     }
 
+    /// Which of the [`runs`](Self::runs) a row is in.
+    #[must_use]
+    pub fn run_of(&self, row: u32) -> usize {
+        self.columns.runs.partition_point(|run| run.rows.end <= row)
+    }
+
     /// The lane that the row came from.
     ///
     /// # Panics
     /// Where there is no such row.
     #[must_use]
     pub fn lane(&self, row: u32) -> LaneId {
-        let run = self.columns.runs.partition_point(|run| run.rows.end <= row);
-        self.columns.runs[run].lane
+        self.columns.runs[self.run_of(row)].lane
     }
 }
 

@@ -1,0 +1,121 @@
+//! What a consumer's client calls back with, kept for the poll thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use crate::waker::Waker;
+
+/// Something that a client reported.
+#[derive(Debug)]
+pub(super) enum ClientEvent {
+    /// The group gives us these partitions.
+    Assign(TopicPartitionList),
+    /// The group takes these away; `lost`: somebody else may have them already.
+    Revoke { partitions: TopicPartitionList, lost: bool },
+    /// A commit has ended.
+    Committed(Result<(), String>),
+    /// An error that the client deals with itself.
+    Error(String),
+}
+
+/// The context of all consumers. Rebalances are noted here and carried out by the poll thread
+/// between two polls, so that draining a partition is not a callback within a callback.
+pub(super) struct Context {
+    events: Arc<Mutex<Vec<ClientEvent>>>,
+    closing: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// The poll thread's end of a [`Context`].
+pub(super) struct Inbox {
+    events: Arc<Mutex<Vec<ClientEvent>>>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Context {
+    pub fn new(waker: Waker) -> (Self, Inbox) {
+        let events = Arc::default();
+        let closing = Arc::default();
+        let inbox = Inbox { events: Arc::clone(&events), closing: Arc::clone(&closing) };
+        (Self { events, closing, waker }, inbox)
+    }
+
+    fn push(&self, event: ClientEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.waker.wake();
+    }
+}
+
+impl Inbox {
+    pub fn take(&self) -> Vec<ClientEvent> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Leaves an event as if the client had reported it.
+    pub fn push(&self, event: ClientEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    /// From now on revocations are carried out at once: the consumer is being closed.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+}
+
+impl ClientContext for Context {
+    /// librdkafka's log goes nowhere: what matters comes as an error, too.
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let error = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        self.push(ClientEvent::Error(format!("{error}: {reason}")));
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigns = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            // An error here means that the consumer is gone already.
+            let _ = if assigns { Ok(()) } else { give_up(consumer, partitions) };
+        } else if assigns {
+            self.push(ClientEvent::Assign(partitions.clone()));
+        } else {
+            let lost = consumer.assignment_lost();
+            self.push(ClientEvent::Revoke { partitions: partitions.clone(), lost });
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.push(ClientEvent::Committed(result.map_err(|error| error.to_string())));
+    }
+}
+
+/// Takes partitions into the assignment, as the group's protocol has it.
+pub(super) fn take_over(
+    consumer: &BaseConsumer<Context>,
+    partitions: &TopicPartitionList,
+) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    }
+}
+
+/// Takes partitions out of the assignment, as the group's protocol has it.
+pub(super) fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}

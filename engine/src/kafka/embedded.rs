@@ -1,0 +1,72 @@
+//! A broker in this process, for demonstrations and fast tests: librdkafka's mock cluster.
+//!
+//! It listens on a loopback port of its own, so other processes can use it too. It keeps only the
+//! newest 5 MiB of a partition, and knows neither TLS nor SASL nor the admin protocol.
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::BaseProducer;
+
+use super::KafkaError;
+use super::ffi::MockCluster;
+
+/// A running broker; dropping it stops it.
+pub struct EmbeddedBroker {
+    cluster: MockCluster,
+}
+
+impl EmbeddedBroker {
+    /// Starts a broker.
+    ///
+    /// # Errors
+    /// Where it cannot listen.
+    pub fn start() -> Result<Self, KafkaError> {
+        let client: BaseProducer = ClientConfig::new().create()?;
+        let cluster = MockCluster::start(client, 1)
+            .ok_or_else(|| KafkaError::new("the embedded broker did not start: no free loopback port?"))?;
+        Ok(Self { cluster })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        self.cluster.bootstrap_servers()
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// Where it exists or its name is not one.
+    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
+        let created = self.cluster.create_topic(topic, partitions);
+        created.map_err(|error| KafkaError::new(format!("topic '{topic}' was not created: {error}")))
+    }
+
+    /// The names of the requests that clients have made so far, in order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.cluster.request_api_keys().into_iter().map(api_name).collect()
+    }
+}
+
+/// The names of the protocol's requests that a client can make of this broker.
+fn api_name(key: i16) -> String {
+    let name = match key {
+        0 => "Produce",
+        1 => "Fetch",
+        2 => "ListOffsets",
+        3 => "Metadata",
+        8 => "OffsetCommit",
+        9 => "OffsetFetch",
+        10 => "FindCoordinator",
+        11 => "JoinGroup",
+        12 => "Heartbeat",
+        13 => "LeaveGroup",
+        14 => "SyncGroup",
+        18 => "ApiVersions",
+        19 => "CreateTopics",
+        22 => "InitProducerId",
+        32 => "DescribeConfigs",
+        _ => return format!("ApiKey{key}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,284 @@
+//! The only `unsafe` of the project: partition queues, batches of messages, the embedded broker's log.
+//!
+//! rust-rdkafka wraps neither `rd_kafka_consume_batch_queue` (the Buffered tier) nor the mock
+//! cluster's request tracking. What is wrapped here holds by these arguments:
+//!
+//! - A [`PartitionQueue`] keeps its consumer alive: queue handles must not outlive their client.
+//! - A message that librdkafka hands over is ours alone until it is destroyed, which [`Messages`]
+//!   does on drop, so neither a panic nor an early return leaks one. Slices into a message borrow it.
+//! - The callback of a queue gets a pointer to a boxed [`Waker`] that is dropped after the callback
+//!   has been removed; librdkafka calls it under the queue's lock, and removes it under the same.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::ffi::{CStr, CString, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use crate::columns::Headers;
+use crate::waker::Waker;
+
+/// A partition's own queue, split from the consumer's.
+pub(super) struct PartitionQueue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    /// What the queue's callback points to.
+    _waker: Box<Waker>,
+    /// The consumer, which must outlive the queue.
+    _consumer: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; this one has a single owner.
+unsafe impl Send for PartitionQueue {}
+
+impl PartitionQueue {
+    /// Splits a partition's queue off and has it wake `waker` when it stops being empty.
+    ///
+    /// Must be called before the partition is assigned: what is fetched earlier stays in the
+    /// consumer's queue.
+    pub fn split<C>(
+        consumer: &Arc<BaseConsumer<C>>,
+        topic: &str,
+        partition: i32,
+        waker: &Waker,
+    ) -> Option<Self>
+    where
+        C: ConsumerContext + 'static,
+    {
+        let topic = CString::new(topic).ok()?;
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client is alive, the topic is a C string, and the handle returned is ours.
+        let queue = unsafe { sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) };
+        let queue = NonNull::new(queue)?;
+        let waker = Box::new(waker.clone());
+        let opaque = ptr::from_ref::<Waker>(&waker).cast_mut().cast::<c_void>();
+        // SAFETY: a null target takes the forwarding off; the waker outlives the callback (see `drop`).
+        unsafe {
+            sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
+            sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(wake), opaque);
+        }
+        Some(Self { queue, _waker: waker, _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync> })
+    }
+
+    /// Takes one message that is here, into an empty `messages`.
+    pub fn pop(&mut self, messages: &mut Messages) {
+        // SAFETY: the queue is alive; a message returned is ours to destroy.
+        let message = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0) };
+        messages.fill_with(|slots| {
+            slots[0] = message;
+            usize::from(!message.is_null())
+        });
+    }
+
+    /// Takes up to `most` messages that are here, with one call, into an empty `messages`.
+    pub fn pop_batch(&mut self, most: usize, messages: &mut Messages) {
+        messages.reserve(most);
+        messages.fill_with(|slots| {
+            let most = most.min(slots.len());
+            // SAFETY: the queue is alive and `slots` has room for `most` pointers.
+            let count = unsafe {
+                sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, slots.as_mut_ptr(), most)
+            };
+            usize::try_from(count).unwrap_or(0)
+        });
+    }
+}
+
+impl Drop for PartitionQueue {
+    fn drop(&mut self) {
+        // SAFETY: the callback is gone before its waker is dropped, and the handle is ours.
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+unsafe extern "C" fn wake(_: *mut sys::rd_kafka_t, waker: *mut c_void) {
+    // SAFETY: `waker` is the boxed waker of the queue, which outlives the callback.
+    unsafe { &*waker.cast::<Waker>() }.wake();
+}
+
+/// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.
+#[derive(Default)]
+pub(super) struct Messages {
+    slots: Vec<*mut sys::rd_kafka_message_t>,
+    filled: usize,
+}
+
+// SAFETY: the messages are owned, and librdkafka lets any thread destroy them.
+unsafe impl Send for Messages {}
+
+impl Messages {
+    fn reserve(&mut self, slots: usize) {
+        if self.slots.len() < slots {
+            self.slots.resize(slots, ptr::null_mut());
+        }
+    }
+
+    fn fill_with(&mut self, fill: impl FnOnce(&mut [*mut sys::rd_kafka_message_t]) -> usize) {
+        self.clear();
+        self.reserve(1);
+        self.filled = fill(&mut self.slots);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// The messages, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+        // SAFETY: the first `filled` slots hold messages that live as long as `self` is borrowed.
+        self.slots[..self.filled].iter().map(|message| Message { raw: unsafe { &**message } })
+    }
+
+    /// Destroys the messages.
+    pub fn clear(&mut self) {
+        for message in &self.slots[..std::mem::take(&mut self.filled)] {
+            // SAFETY: each was handed over to us and is destroyed once: `filled` is 0 by now.
+            unsafe { sys::rd_kafka_message_destroy(*message) };
+        }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A message, or an error in a message's place.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a> {
+    raw: &'a sys::rd_kafka_message_t,
+}
+
+impl<'a> Message<'a> {
+    /// The error that stands in the message's place.
+    pub fn error(&self) -> Option<RDKafkaErrorCode> {
+        let error = self.raw.err;
+        (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
+    }
+
+    pub fn offset(&self) -> i64 {
+        self.raw.offset
+    }
+
+    pub fn key(&self) -> Option<&'a [u8]> {
+        bytes(self.raw.key, self.raw.key_len, PhantomData)
+    }
+
+    /// The value; for an error its description.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        bytes(self.raw.payload, self.raw.len, PhantomData)
+    }
+
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive and `kind` is written to.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.raw, &raw mut kind) };
+        (timestamp >= 0).then_some(timestamp)
+    }
+
+    /// A copy of the headers, if there are any.
+    pub fn headers(&self) -> Option<Headers> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive; the headers returned belong to it.
+        let error = unsafe { sys::rd_kafka_message_headers(self.raw, &raw mut headers) };
+        if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let mut copies = Headers::new();
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the headers live as long as the message; name and value are written to on success.
+        while unsafe {
+            sys::rd_kafka_header_get_all(headers, copies.len(), &raw mut name, &raw mut value, &raw mut size)
+        } == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            // SAFETY: names are C strings, and live as long as the message.
+            let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+            let value = bytes(value.cast_mut(), size, PhantomData).map(<[u8]>::to_vec);
+            copies.push((name, value));
+        }
+        Some(copies)
+    }
+}
+
+/// Bytes that live as long as what `owner` stands for; `None` for null.
+fn bytes<'a>(start: *mut c_void, length: usize, _owner: PhantomData<&'a ()>) -> Option<&'a [u8]> {
+    let start = NonNull::new(start)?.cast::<u8>();
+    // SAFETY: librdkafka's pairs of pointer and length describe initialised memory of the message.
+    Some(unsafe { slice::from_raw_parts(start.as_ptr(), length) })
+}
+
+/// librdkafka's mock cluster and the client that it runs in.
+pub(super) struct MockCluster {
+    cluster: NonNull<sys::rd_kafka_mock_cluster_t>,
+    /// The client, which must outlive the cluster.
+    _client: BaseProducer,
+}
+
+// SAFETY: the mock cluster takes its calls from any thread, under a lock of its own.
+unsafe impl Send for MockCluster {}
+// SAFETY: as above.
+unsafe impl Sync for MockCluster {}
+
+impl MockCluster {
+    pub fn start(client: BaseProducer, brokers: i32) -> Option<Self> {
+        // SAFETY: the client is alive; the cluster returned is ours to destroy before it.
+        let cluster = unsafe { sys::rd_kafka_mock_cluster_new(client.client().native_ptr(), brokers) };
+        let cluster = NonNull::new(cluster)?;
+        // SAFETY: the cluster is alive.
+        unsafe { sys::rd_kafka_mock_start_request_tracking(cluster.as_ptr()) };
+        Some(Self { cluster, _client: client })
+    }
+
+    pub fn bootstrap_servers(&self) -> String {
+        // SAFETY: the cluster is alive and the C string belongs to it.
+        let servers = unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr())) };
+        servers.to_string_lossy().into_owned()
+    }
+
+    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), String> {
+        let topic = CString::new(topic).map_err(|error| error.to_string())?;
+        // SAFETY: the cluster is alive and the topic is a C string.
+        let error =
+            unsafe { sys::rd_kafka_mock_topic_create(self.cluster.as_ptr(), topic.as_ptr(), partitions, 1) };
+        match RDKafkaErrorCode::from(error) {
+            RDKafkaErrorCode::NoError => Ok(()),
+            error => Err(error.to_string()),
+        }
+    }
+
+    /// The API keys of all requests so far.
+    pub fn request_api_keys(&self) -> Vec<i16> {
+        let mut count = 0;
+        // SAFETY: the cluster is alive; the array returned has `count` requests and is ours to destroy.
+        unsafe {
+            let requests = sys::rd_kafka_mock_get_requests(self.cluster.as_ptr(), &raw mut count);
+            if requests.is_null() {
+                return Vec::new();
+            }
+            let keys = slice::from_raw_parts(requests, count)
+                .iter()
+                .map(|request| sys::rd_kafka_mock_request_api_key(*request))
+                .collect();
+            sys::rd_kafka_mock_request_destroy_array(requests, count);
+            keys
+        }
+    }
+}
+
+impl Drop for MockCluster {
+    fn drop(&mut self) {
+        // SAFETY: the cluster is ours, and its client is alive until after this.
+        unsafe { sys::rd_kafka_mock_cluster_destroy(self.cluster.as_ptr()) };
+    }
+}

@@ -1,0 +1,244 @@
+//! The source of `velo run`: a member of a consumer group that commits what is settled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use velo_schema::Tier;
+
+use super::KafkaError;
+use super::context::{ClientEvent, Context, Inbox, give_up, take_over};
+use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
+use super::settings::{ClientSettings, readable};
+use crate::columns::{BatchBuilder, LaneId};
+use crate::core::{Revoke, Tick};
+use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
+use crate::waker::Waker;
+
+/// What a member of a group wants.
+#[derive(Debug, Clone)]
+pub struct GroupOptions {
+    /// The group.
+    pub group_id: String,
+    /// The topic.
+    pub topic: String,
+    /// Where to start without a committed offset.
+    pub start: Start,
+    /// Whether to end behind the newest record as of the assignment.
+    pub until_end: bool,
+    /// Records a poll at most; sizes the prefetch.
+    pub max_poll_records: u64,
+}
+
+/// A member of a group.
+pub struct GroupSource {
+    options: GroupOptions,
+    lanes: Lanes,
+    consumer: Arc<BaseConsumer<Context>>,
+    inbox: Inbox,
+    waker: Waker,
+    properties: BTreeMap<String, String>,
+    /// Revoked partitions whose lanes are not all released yet, and those lanes.
+    leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
+}
+
+impl GroupSource {
+    /// Joins the group. Partitions come with the first polls.
+    ///
+    /// # Errors
+    /// Where the client's properties are wrong.
+    pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
+        let queued = (4 * options.max_poll_records).clamp(10_000, 1_000_000);
+        let config = settings.client(
+            &[
+                ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
+                ("queued.min.messages", queued.to_string()),
+                // The default pauses fetching for a second whenever the queue is full.
+                ("fetch.queue.backoff.ms", "10".to_owned()),
+            ],
+            &[
+                ("group.id", &options.group_id),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("enable.partition.eof", if options.until_end { "true" } else { "false" }),
+            ],
+        );
+        let (context, inbox) = Context::new(waker.clone());
+        let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+        let wake = waker.clone();
+        consumer.set_nonempty_callback(move || wake.wake());
+        consumer
+            .subscribe(&[&options.topic])
+            .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
+        Ok(Self {
+            options,
+            lanes: Lanes::new(),
+            consumer: Arc::new(consumer),
+            inbox,
+            waker,
+            properties: readable(&config),
+            leaving: Vec::new(),
+        })
+    }
+
+    /// The client's properties, secrets masked.
+    #[must_use]
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.properties
+    }
+
+    fn assign(
+        &mut self,
+        partitions: TopicPartitionList,
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<(), KafkaError> {
+        let committed = self
+            .consumer
+            .committed_offsets(partitions, REQUEST_TIMEOUT)
+            .map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
+        let mut positions = Vec::new();
+        for element in committed.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            let (low, high) = watermarks(&self.consumer, topic, partition)?;
+            let position = match element.offset() {
+                Offset::Offset(offset) => in_range(topic, partition, offset, (low, high))?,
+                _ => start_offset(&self.consumer, (topic, partition), self.options.start, (low, high))?,
+            };
+            let end = self.options.until_end.then_some(high);
+            self.lanes.begin(&self.consumer, (topic, partition), (position, end), &self.waker, events)?;
+            let lane = self.lanes.find(topic, partition).map(|lane| lane.name.clone());
+            positions.extend(lane.map(|lane| (lane, position)));
+        }
+        take_over(&self.consumer, &offsets_of(positions)?)
+            .map_err(|error| KafkaError::during("the assignment", &error))?;
+        if self.options.until_end {
+            events.push(SourceEvent::AssignmentComplete);
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, partitions: TopicPartitionList, lost: bool, events: &mut Vec<SourceEvent>) {
+        let how = if lost { Revoke::Lost } else { Revoke::Drain };
+        let lanes: Vec<_> = partitions
+            .elements()
+            .iter()
+            .filter_map(|element| self.lanes.find(element.topic(), element.partition()))
+            .map(|lane| lane.id)
+            .collect();
+        events.extend(lanes.iter().map(|lane| SourceEvent::Revoked(*lane, how)));
+        if lost {
+            lanes.iter().for_each(|lane| drop(self.lanes.end(*lane)));
+            self.leaving.push((partitions, Vec::new()));
+        } else {
+            self.leaving.push((partitions, lanes));
+        }
+        self.leave();
+    }
+
+    /// Gives up whatever has no lane left to drain.
+    fn leave(&mut self) {
+        let (done, waiting) = std::mem::take(&mut self.leaving).into_iter().partition(|(_, l)| l.is_empty());
+        self.leaving = waiting;
+        for (partitions, _) in done {
+            // It fails only if the group has taken them already.
+            let _ = give_up(&self.consumer, &partitions);
+        }
+    }
+
+    fn offsets(&self, offsets: &[(LaneId, i64)]) -> Result<TopicPartitionList, KafkaError> {
+        let named = |(lane, offset): &(LaneId, i64)| Some((self.lanes.name(*lane)?.clone(), *offset));
+        offsets_of(offsets.iter().filter_map(named))
+    }
+}
+
+fn in_range(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Result<i64, KafkaError> {
+    if offset < low {
+        return Err(KafkaError::new(format!(
+            "records were deleted before they were read: the group is at offset {offset} of {topic}[{partition}], \
+             and the oldest record there is {low}"
+        )));
+    }
+    if offset > high {
+        return Err(KafkaError::new(format!(
+            "the group is at offset {offset} of {topic}[{partition}], which ends at {high}: \
+             the topic was recreated or truncated"
+        )));
+    }
+    Ok(offset)
+}
+
+impl Source for GroupSource {
+    fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        self.lanes.set_clock(now);
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            // Fatal errors end the member; all others are retried by the client.
+            match self.consumer.client().fatal_error() {
+                Some((_, reason)) => return Err(SourceError(format!("the consumer cannot go on: {reason}"))),
+                None => events.push(SourceEvent::Notice(error.to_string())),
+            }
+        }
+        for event in self.inbox.take() {
+            match event {
+                ClientEvent::Assign(partitions) => self.assign(partitions, events)?,
+                ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
+                ClientEvent::Committed(result) => events.push(SourceEvent::CommitEnded(result)),
+                ClientEvent::Error(error) => events.push(SourceEvent::Notice(error)),
+            }
+        }
+        self.lanes.report_ended(events);
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        _: Tick,
+        lane: LaneId,
+        tier: Tier,
+        records: u64,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        self.lanes.fill(lane, tier, records, batch)
+    }
+
+    fn committer(&mut self) -> Option<&mut dyn Commit> {
+        Some(self)
+    }
+}
+
+impl Commit for GroupSource {
+    fn commit(&mut self, offsets: &[(LaneId, i64)]) {
+        // An error comes back as the end of the commit.
+        let result = self.offsets(offsets).and_then(|offsets| {
+            self.consumer
+                .commit(&offsets, CommitMode::Async)
+                .map_err(|error| KafkaError::during("an offset commit", &error))
+        });
+        if let Err(error) = result {
+            self.inbox.push(ClientEvent::Committed(Err(error.to_string())));
+        }
+    }
+
+    fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
+        let offsets = self.offsets(offsets)?;
+        let committed = self.consumer.commit(&offsets, CommitMode::Sync);
+        Ok(committed.map_err(|error| KafkaError::during("an offset commit", &error))?)
+    }
+
+    fn release(&mut self, lane: LaneId) {
+        self.lanes.end(lane);
+        for (_, lanes) in &mut self.leaving {
+            lanes.retain(|other| *other != lane);
+        }
+        self.leave();
+    }
+}
+
+impl Drop for GroupSource {
+    fn drop(&mut self) {
+        self.inbox.close();
+        self.lanes.clear();
+    }
+}

@@ -1,0 +1,251 @@
+//! Split partition queues and how records leave them: shared by the group's source and the reader.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use velo_schema::Tier;
+
+use super::KafkaError;
+use super::context::Context;
+use super::ffi::{Message, Messages, PartitionQueue};
+use crate::columns::{BatchBuilder, LaneId, Record};
+use crate::core::Tick;
+use crate::sink::LaneName;
+use crate::source::{Filled, SourceError, SourceEvent};
+use crate::waker::Waker;
+
+/// How long a question to the brokers may take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where to start on a partition without a committed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the oldest record.
+    #[default]
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+    /// At the first record of this time, in milliseconds since the epoch, or a later one.
+    Timestamp(i64),
+}
+
+/// A partition's queue and how far it has been read.
+pub(super) struct Lane {
+    pub id: LaneId,
+    pub name: LaneName,
+    queue: PartitionQueue,
+    /// Where the run ends, if it does.
+    end: Option<i64>,
+    ended: bool,
+}
+
+/// All lanes of a consumer.
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    next_id: u32,
+    messages: Messages,
+    ended: Vec<LaneId>,
+    /// Nanoseconds from the engine's start to the epoch; what arrival times are counted with.
+    start_epoch_ns: Option<i64>,
+}
+
+impl Lanes {
+    pub fn new() -> Self {
+        Self {
+            lanes: Vec::new(),
+            next_id: 0,
+            messages: Messages::default(),
+            ended: Vec::new(),
+            start_epoch_ns: None,
+        }
+    }
+
+    /// Fixes the engine's clock against the wall clock, the first time it is called.
+    pub fn set_clock(&mut self, now: Tick) {
+        self.start_epoch_ns.get_or_insert_with(|| {
+            let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let start = epoch.as_nanos().saturating_sub(u128::from(now.0));
+            i64::try_from(start).unwrap_or(i64::MAX)
+        });
+    }
+
+    /// Begins a lane; must come before the partition is assigned.
+    pub fn begin(
+        &mut self,
+        consumer: &Arc<BaseConsumer<Context>>,
+        (topic, partition): (&str, i32),
+        (position, end): (i64, Option<i64>),
+        waker: &Waker,
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<(), KafkaError> {
+        let queue = PartitionQueue::split(consumer, topic, partition, waker)
+            .ok_or_else(|| KafkaError::new(format!("no queue for {topic}[{partition}]")))?;
+        let id = LaneId(self.next_id);
+        self.next_id += 1;
+        let name = LaneName { topic: topic.into(), partition };
+        let ended = end.is_some_and(|end| position >= end);
+        events.push(SourceEvent::Assigned(id, name.clone(), position));
+        self.ended.extend(ended.then_some(id));
+        self.lanes.push(Lane { id, name, queue, end, ended });
+        Ok(())
+    }
+
+    /// Reports lanes that have ended since the last call.
+    pub fn report_ended(&mut self, events: &mut Vec<SourceEvent>) {
+        events.extend(self.ended.drain(..).map(SourceEvent::Ended));
+    }
+
+    pub fn find(&self, topic: &str, partition: i32) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| &*lane.name.topic == topic && lane.name.partition == partition)
+    }
+
+    pub fn name(&self, id: LaneId) -> Option<&LaneName> {
+        self.lanes.iter().find(|lane| lane.id == id).map(|lane| &lane.name)
+    }
+
+    /// Ends a lane and its queue.
+    pub fn end(&mut self, id: LaneId) -> Option<LaneName> {
+        let index = self.lanes.iter().position(|lane| lane.id == id)?;
+        Some(self.lanes.swap_remove(index).name)
+    }
+
+    pub fn clear(&mut self) {
+        self.lanes.clear();
+    }
+
+    /// Appends up to `records` records that are in the lane's queue already.
+    pub fn fill(
+        &mut self,
+        id: LaneId,
+        tier: Tier,
+        records: u64,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        let Self { lanes, messages, ended, start_epoch_ns, .. } = self;
+        let Some(lane) = lanes.iter_mut().find(|lane| lane.id == id) else {
+            return Ok(Filled { drained: true, ..Filled::default() });
+        };
+        let epoch = start_epoch_ns.unwrap_or(0);
+        let mut filled = Filled::default();
+        let before = u64::from(batch.len());
+        while !lane.ended && u64::from(batch.len()) - before < records {
+            let room = records - (u64::from(batch.len()) - before);
+            match tier {
+                Tier::Standard => lane.queue.pop(messages),
+                Tier::Buffered | Tier::Auto => {
+                    lane.queue.pop_batch(usize::try_from(room).unwrap_or(usize::MAX), messages);
+                }
+            }
+            if messages.len() == 0 {
+                filled.empty_calls += 1;
+                filled.drained = true;
+                break;
+            }
+            filled.calls += 1;
+            for message in messages.iter() {
+                lane.take(message, epoch, batch)?;
+            }
+            messages.clear();
+            // One batch call empties what was there; asking again at once finds little.
+            if tier != Tier::Standard {
+                break;
+            }
+        }
+        ended.extend(lane.ended.then_some(id));
+        filled.drained |= lane.ended;
+        Ok(filled)
+    }
+}
+
+impl Lane {
+    fn take(
+        &mut self,
+        message: Message<'_>,
+        epoch: i64,
+        batch: &mut BatchBuilder,
+    ) -> Result<(), SourceError> {
+        let offset = message.offset();
+        match message.error() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {
+                self.ended |= self.end.is_some_and(|end| offset >= end);
+                return Ok(());
+            }
+            Some(error) => return Err(self.error(error, message)),
+            None => {}
+        }
+        if self.ended || self.end.is_some_and(|end| offset >= end) {
+            self.ended = true;
+            return Ok(());
+        }
+        let timestamp_ms = message.timestamp_ms();
+        batch.push(
+            self.id,
+            Record {
+                offset,
+                timestamp_ms,
+                arrival_ns: timestamp_ms.map_or(0, |ms| ms.saturating_mul(1_000_000).saturating_sub(epoch)),
+                key: message.key(),
+                value: message.value(),
+                headers: message.headers(),
+            },
+        );
+        self.ended = self.end.is_some_and(|end| offset + 1 >= end);
+        Ok(())
+    }
+
+    fn error(&self, error: RDKafkaErrorCode, message: Message<'_>) -> SourceError {
+        let LaneName { topic, partition } = &self.name;
+        let detail = message.value().map(String::from_utf8_lossy).unwrap_or_default();
+        SourceError(format!("{topic}[{partition}] cannot be read on: {error} ({detail})"))
+    }
+}
+
+/// A list of one topic's partitions at offsets.
+pub(super) fn offsets_of(
+    offsets: impl IntoIterator<Item = (LaneName, i64)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (LaneName { topic, partition }, offset) in offsets {
+        list.add_partition_offset(&topic, partition, Offset::Offset(offset))?;
+    }
+    Ok(list)
+}
+
+/// The oldest offset of a partition and the one behind its newest record.
+pub(super) fn watermarks(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
+    consumer
+        .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+        .map_err(|error| KafkaError::during(format!("the offsets of {topic}[{partition}]"), &error))
+}
+
+/// The offset of a start on a partition whose records are `low` to before `high`.
+pub(super) fn start_offset(
+    consumer: &BaseConsumer<Context>,
+    (topic, partition): (&str, i32),
+    start: Start,
+    (low, high): (i64, i64),
+) -> Result<i64, KafkaError> {
+    match start {
+        Start::Earliest => Ok(low),
+        Start::Latest => Ok(high),
+        Start::Timestamp(timestamp_ms) => {
+            let name = LaneName { topic: topic.into(), partition };
+            let times = offsets_of([(name, timestamp_ms)])?;
+            let found = consumer
+                .offsets_for_times(times, REQUEST_TIMEOUT)
+                .map_err(|error| KafkaError::during(format!("the offset of a time in {topic}"), &error))?;
+            let offset = found.find_partition(topic, partition).map(|found| found.offset());
+            Ok(match offset {
+                Some(Offset::Offset(offset)) => offset,
+                _ => high,
+            })
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Kafka: a source that is a member of a group, a reader that leaves no trace, a sink, a broker.
+//!
+//! All use of rdkafka is in this folder, and all `unsafe` in [`ffi`].
+
+mod context;
+mod embedded;
+mod ffi;
+mod group;
+mod lanes;
+mod reader;
+mod settings;
+mod sink;
+mod topics;
+
+pub use embedded::EmbeddedBroker;
+pub use group::{GroupOptions, GroupSource};
+pub use lanes::Start;
+pub use reader::{Partition, ReadSource, TopicReader};
+pub use settings::{ClientSettings, PropertyError};
+pub use sink::{KafkaSink, SinkOptions};
+pub use topics::{Ensured, ensure_topic};
+
+/// What a broker or its client said, with what was being done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KafkaError(String);
+
+impl KafkaError {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    fn during(what: impl std::fmt::Display, error: &rdkafka::error::KafkaError) -> Self {
+        let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        Self(format!("{what}: {reason}"))
+    }
+}
+
+impl From<rdkafka::error::KafkaError> for KafkaError {
+    fn from(error: rdkafka::error::KafkaError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<KafkaError> for crate::source::SourceError {
+    fn from(error: KafkaError) -> Self {
+        Self(error.0)
+    }
+}

@@ -1,0 +1,240 @@
+//! Reads a topic and leaves no trace: it joins no group, commits nothing, writes nothing.
+//!
+//! The types of this file have no way to do any of that. librdkafka assigns partitions only to a
+//! consumer with a group id, so there is one, made up for the process, that nobody ever joins; all
+//! that brokers see of it is a look-up of its coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use velo_schema::Tier;
+
+use super::KafkaError;
+use super::context::{ClientEvent, Context, Inbox};
+use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
+use super::settings::{ClientSettings, readable};
+use crate::columns::{BatchBuilder, LaneId};
+use crate::core::Tick;
+use crate::sink::LaneName;
+use crate::source::{Filled, Source, SourceError, SourceEvent};
+use crate::waker::Waker;
+
+/// A partition of a topic and its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub partition: i32,
+    /// The oldest record's offset.
+    pub low: i64,
+    /// The offset behind the newest record.
+    pub high: i64,
+}
+
+/// A client that can only look.
+pub struct TopicReader {
+    consumer: BaseConsumer<Context>,
+    inbox: Inbox,
+    waker: Waker,
+    properties: BTreeMap<String, String>,
+}
+
+impl TopicReader {
+    /// Connects, with a prefetch of at most `prefetch_bytes`, to wake `waker` when records come.
+    ///
+    /// # Errors
+    /// Where the client's properties are wrong.
+    pub fn connect(settings: &ClientSettings, prefetch_bytes: u64, waker: Waker) -> Result<Self, KafkaError> {
+        let group = format!("velo-read-only-{}", std::process::id());
+        let kbytes = (prefetch_bytes / 1024).clamp(64, 65_536);
+        let config = settings.client(
+            &[
+                ("queued.max.messages.kbytes", kbytes.to_string()),
+                ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
+                ("fetch.queue.backoff.ms", "10".to_owned()),
+            ],
+            &[
+                ("group.id", &group),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("allow.auto.create.topics", "false"),
+                ("enable.partition.eof", "true"),
+            ],
+        );
+        let (context, inbox) = Context::new(waker.clone());
+        let consumer = config.create_with_context(context)?;
+        Ok(Self { consumer, inbox, waker, properties: readable(&config) })
+    }
+
+    /// The client's properties, secrets masked.
+    #[must_use]
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.properties
+    }
+
+    /// How many partitions the topic has; `None` where there is no such topic.
+    ///
+    /// # Errors
+    /// Where no broker answers, or none may.
+    pub fn partition_count(&self, topic: &str) -> Result<Option<usize>, KafkaError> {
+        use rdkafka::error::RDKafkaErrorCode as Code;
+        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|error| {
+            let reasons = self.inbox.take().into_iter().filter_map(|event| match event {
+                ClientEvent::Error(reason) => Some(reason),
+                _ => None,
+            });
+            let error = KafkaError::during("no broker answered", &error);
+            KafkaError::new(reasons.last().map_or(error.to_string(), |reason| format!("{error} ({reason})")))
+        })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found.and_then(|found| found.error()).map(Code::from) {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
+            Some(error) => Err(KafkaError::new(format!("topic '{topic}': {error}"))),
+            None => Ok(found.map(|found| found.partitions().len())),
+        }
+    }
+
+    /// The partitions of a topic.
+    ///
+    /// # Errors
+    /// Where there is no such topic, or no broker answers.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, KafkaError> {
+        let count = self
+            .partition_count(topic)?
+            .ok_or_else(|| KafkaError::new(format!("there is no topic '{topic}' on these brokers")))?;
+        (0..i32::try_from(count).unwrap_or(i32::MAX))
+            .map(|partition| {
+                let (low, high) = watermarks(&self.consumer, topic, partition)?;
+                Ok(Partition { partition, low, high })
+            })
+            .collect()
+    }
+
+    /// The offset of a start on a partition.
+    ///
+    /// # Errors
+    /// Where no broker answers.
+    pub fn offset(&self, topic: &str, partition: Partition, start: Start) -> Result<i64, KafkaError> {
+        let bounds = (partition.low, partition.high);
+        start_offset(&self.consumer, (topic, partition.partition), start, bounds)
+    }
+
+    /// Serves the client for a while.
+    pub(super) fn pause(&self, duration: Duration) {
+        // Nothing is assigned, so nothing but errors comes; those are in the inbox already.
+        drop(self.consumer.poll(duration));
+    }
+
+    /// Reads partitions from offsets to their ends: behind an offset, or never.
+    #[must_use]
+    pub fn read(self, topic: &str, ranges: Vec<(i32, i64, Option<i64>)>) -> ReadSource {
+        ReadSource {
+            lanes: Lanes::new(),
+            consumer: Arc::new(self.consumer),
+            inbox: self.inbox,
+            waker: self.waker,
+            topic: topic.to_owned(),
+            ranges,
+            assigned: false,
+            max_bytes_per_s: None,
+            bytes: 0,
+            since: None,
+        }
+    }
+}
+
+/// A source that reads from fixed offsets and cannot commit.
+pub struct ReadSource {
+    lanes: Lanes,
+    consumer: Arc<BaseConsumer<Context>>,
+    inbox: Inbox,
+    waker: Waker,
+    topic: String,
+    ranges: Vec<(i32, i64, Option<i64>)>,
+    assigned: bool,
+    max_bytes_per_s: Option<u64>,
+    bytes: u64,
+    since: Option<Tick>,
+}
+
+impl ReadSource {
+    /// Reads at most this many payload bytes a second, over the whole of the run.
+    #[must_use]
+    pub fn with_max_rate(mut self, max_bytes_per_s: Option<u64>) -> Self {
+        self.max_bytes_per_s = max_bytes_per_s;
+        self
+    }
+
+    fn assign(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        for (partition, position, end) in &self.ranges {
+            let lane = (self.topic.as_str(), *partition);
+            self.lanes.begin(&self.consumer, lane, (*position, *end), &self.waker, events)?;
+        }
+        let positions = self.ranges.iter().map(|(partition, position, _)| {
+            (LaneName { topic: self.topic.as_str().into(), partition: *partition }, *position)
+        });
+        self.consumer.assign(&offsets_of(positions)?)?;
+        if self.ranges.iter().all(|(_, _, end)| end.is_some()) {
+            events.push(SourceEvent::AssignmentComplete);
+        }
+        Ok(())
+    }
+
+    /// When the next record may be taken under the rate cap.
+    fn allowed_at(&self) -> Option<Tick> {
+        let rate = self.max_bytes_per_s?;
+        let since = self.since?;
+        Some(since + Duration::from_secs_f64(self.bytes as f64 / rate.max(1) as f64))
+    }
+}
+
+impl Source for ReadSource {
+    fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        self.lanes.set_clock(now);
+        if !self.assigned {
+            self.assigned = true;
+            self.assign(events)?;
+        }
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            events.push(SourceEvent::Notice(error.to_string()));
+        }
+        for event in self.inbox.take() {
+            if let ClientEvent::Error(error) = event {
+                events.push(SourceEvent::Notice(error));
+            }
+        }
+        self.lanes.report_ended(events);
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        now: Tick,
+        lane: LaneId,
+        tier: Tier,
+        records: u64,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        self.since.get_or_insert(now);
+        if self.allowed_at().is_some_and(|at| at > now) {
+            return Ok(Filled { drained: true, ..Filled::default() });
+        }
+        let before = batch.bytes();
+        let filled = self.lanes.fill(lane, tier, records, batch)?;
+        self.bytes += batch.bytes() - before;
+        Ok(filled)
+    }
+
+    fn next_due(&self) -> Option<Tick> {
+        self.allowed_at()
+    }
+}
+
+impl Drop for ReadSource {
+    fn drop(&mut self) {
+        self.inbox.close();
+        self.lanes.clear();
+    }
+}

@@ -1,0 +1,140 @@
+//! Where the brokers are and what the user wants of the client; what the engine sets itself is refused.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+
+/// Properties that the engine sets, and why nobody else may.
+const OWNED: &[(&str, &str)] = &[
+    ("auto.commit.interval.ms", "offsets are committed once their records are settled, by the engine"),
+    (
+        "auto.offset.reset",
+        "a lost offset ends the job instead of skipping records; --from says where to start",
+    ),
+    ("bootstrap.servers", "it is the option --bootstrap-servers"),
+    ("enable.auto.commit", "offsets are committed once their records are settled, by the engine"),
+    ("enable.auto.offset.store", "offsets are committed once their records are settled, by the engine"),
+    ("enable.partition.eof", "the engine asks for it where it needs it"),
+    ("group.id", "it is the option --group-id"),
+    ("max.poll.records", "librdkafka has no such property; the poll size follows from the batch strategy"),
+    ("acks", "a record is settled only when all replicas have it"),
+    ("request.required.acks", "a record is settled only when all replicas have it"),
+    ("enable.idempotence", "without it a retry can write a record twice or out of order"),
+    ("message.timeout.ms", "an outage holds records, it never drops them"),
+    ("delivery.timeout.ms", "an outage holds records, it never drops them"),
+    ("partitioner", "keys keep their partition as the Java client has it (murmur2)"),
+];
+
+/// Words in the name of a property whose value is nobody's business.
+const SECRET: &[&str] = &["password", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
+
+/// A property that cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the property '{name}' is set by the engine: {reason}")]
+pub struct PropertyError {
+    /// Which.
+    pub name: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// The user's part of a client's configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    bootstrap_servers: String,
+    properties: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &masked(&self.properties))
+            .finish()
+    }
+}
+
+impl ClientSettings {
+    /// Settings from the brokers' addresses and librdkafka properties.
+    ///
+    /// # Errors
+    /// Where a property is one that the engine sets.
+    pub fn new(
+        bootstrap_servers: impl Into<String>,
+        properties: BTreeMap<String, String>,
+    ) -> Result<Self, PropertyError> {
+        let owned = OWNED.iter().find(|(name, _)| properties.contains_key(*name));
+        if let Some((name, reason)) = owned {
+            return Err(PropertyError { name: (*name).to_owned(), reason });
+        }
+        Ok(Self { bootstrap_servers: bootstrap_servers.into(), properties })
+    }
+
+    /// Where the brokers are.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// A client's configuration: first what may be overridden, then the user's, then what may not.
+    pub(super) fn client(&self, defaults: &[(&str, String)], owned: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "velo");
+        for (name, value) in defaults {
+            config.set(*name, value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        for (name, value) in owned {
+            config.set(*name, *value);
+        }
+        config
+    }
+}
+
+/// A configuration for people to read: secrets masked.
+pub(super) fn readable(config: &ClientConfig) -> BTreeMap<String, String> {
+    masked(config.config_map())
+}
+
+fn masked<'a, K: AsRef<str> + 'a, V: AsRef<str> + 'a>(
+    properties: impl IntoIterator<Item = (K, V)>,
+) -> BTreeMap<String, String> {
+    let mask = |(name, value): (K, V)| {
+        let secret = SECRET.iter().any(|word| name.as_ref().contains(word));
+        let value = if secret { "***" } else { value.as_ref() };
+        (name.as_ref().to_owned(), value.to_owned())
+    };
+    properties.into_iter().map(mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_the_engine_sets_is_refused_with_the_reason() {
+        let error = ClientSettings::new("b:9092", properties(&[("max.poll.records", "5")])).unwrap_err();
+        assert!(error.to_string().contains("librdkafka has no such property"));
+    }
+
+    #[test]
+    fn the_users_properties_beat_the_defaults_and_secrets_are_masked() {
+        let settings = ClientSettings::new(
+            "b:9092",
+            properties(&[("fetch.min.bytes", "7"), ("sasl.password", "hunter2")]),
+        )
+        .unwrap();
+        let config = settings.client(&[("fetch.min.bytes", "1".to_owned())], &[("group.id", "g")]);
+        let readable = readable(&config);
+        assert_eq!(readable["fetch.min.bytes"], "7");
+        assert_eq!(readable["sasl.password"], "***");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

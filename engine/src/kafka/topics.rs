@@ -1,0 +1,76 @@
+//! Topics that a job writes to: found, or created like its source.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::lanes::REQUEST_TIMEOUT;
+use super::{ClientSettings, KafkaError, TopicReader};
+
+/// What was found, or done, about a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ensured {
+    /// It was there, with this many partitions.
+    Existed(usize),
+    /// It was created, with this many partitions.
+    Created(usize),
+}
+
+impl Ensured {
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partitions(self) -> usize {
+        match self {
+            Self::Existed(count) | Self::Created(count) => count,
+        }
+    }
+}
+
+/// Makes sure that a topic exists; where it does not, it is created with `partitions` partitions
+/// and the brokers' default replication.
+///
+/// # Errors
+/// Where it does not exist and may not be created.
+pub fn ensure_topic(
+    settings: &ClientSettings,
+    reader: &TopicReader,
+    topic: &str,
+    partitions: usize,
+) -> Result<Ensured, KafkaError> {
+    if let Some(count) = reader.partition_count(topic)? {
+        return Ok(Ensured::Existed(count));
+    }
+    let failed = |reason: &dyn std::fmt::Display| {
+        KafkaError::new(format!(
+            "topic '{topic}' does not exist and could not be created: {reason}; create it with {partitions} partitions"
+        ))
+    };
+    let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create()?;
+    let count = i32::try_from(partitions).unwrap_or(i32::MAX);
+    let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
+    let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
+    let results =
+        pollster::block_on(admin.create_topics([&new], &options)).map_err(|error| failed(&error))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, error)) => return Err(failed(&error)),
+        }
+    }
+    wait_until_known(reader, topic)?;
+    Ok(Ensured::Created(partitions))
+}
+
+/// A created topic is known to all brokers a moment later.
+fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<(), KafkaError> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 0..ATTEMPTS {
+        if reader.partition_count(topic)?.is_some() {
+            return Ok(());
+        }
+        reader.pause(Duration::from_millis(50));
+    }
+    Err(KafkaError::new(format!("topic '{topic}' was created, but no broker knows it yet; try again")))
+}

@@ -1,0 +1,205 @@
+//! What a job does with a batch: rows in, outputs and failed rows out.
+
+use std::time::Duration;
+
+use crate::columns::Batch;
+use crate::core::failure::{RowError, Stage};
+
+/// Which attempt at a batch this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// 0 for the first.
+    pub number: u32,
+}
+
+/// A record that a processor makes, or passes on, on account of an input row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputRecord {
+    /// The input row itself, byte for byte.
+    Forward,
+    /// A new record.
+    New {
+        /// Its key.
+        key: Option<Vec<u8>>,
+        /// Its value.
+        value: Option<Vec<u8>>,
+    },
+}
+
+/// What a processor has put out, by input row.
+#[derive(Debug, Default)]
+pub struct Output {
+    records: Vec<(u32, OutputRecord)>,
+}
+
+impl Output {
+    /// Passes an input row on as it is, without a copy.
+    pub fn forward(&mut self, row: u32) {
+        self.records.push((row, OutputRecord::Forward));
+    }
+
+    /// Makes a new record on account of an input row.
+    pub fn push(&mut self, row: u32, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
+        self.records.push((row, OutputRecord::New { key, value }));
+    }
+
+    /// The records of the rows in `rows`, in the order in which they were put out.
+    pub fn of_rows(&self, rows: &[std::ops::Range<u32>]) -> impl Iterator<Item = (u32, &OutputRecord)> {
+        let wanted = |row: &u32| rows.iter().any(|range| range.contains(row));
+        self.records.iter().filter(move |(row, _)| wanted(row)).map(|(row, record)| (*row, record))
+    }
+
+    /// How many records each row of a batch of `rows` rows has.
+    #[must_use]
+    pub fn counts(&self, rows: u32) -> Vec<u32> {
+        let mut counts = vec![0; rows as usize];
+        for (row, _) in &self.records {
+            counts[*row as usize] += 1;
+        }
+        counts
+    }
+}
+
+/// Why a batch was not processed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// These rows failed; all others are done and their output stands.
+    Rows(Vec<RowError>),
+    /// Nothing was processed, and no record is to blame: the batch is held and tried again.
+    System(String),
+}
+
+/// A job's work on its batches.
+pub trait Processor: Send {
+    /// Processes a batch on a worker. What it puts into `out` is written only for rows that succeed.
+    ///
+    /// # Errors
+    /// [`Failure::Rows`] where records are to blame, [`Failure::System`] where none is.
+    fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
+}
+
+/// Passes every record on: `SELECT *`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forward;
+
+impl Processor for Forward {
+    fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+        (0..batch.len()).for_each(|row| out.forward(row));
+        Ok(())
+    }
+}
+
+/// Passes every record on after taking as long as a real processor would: a fixed time for a batch
+/// and a time for each record. For trying a strategy before the real work exists.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Synthetic {
+    /// For each batch.
+    pub per_batch: Duration,
+    /// For each record.
+    pub per_record: Duration,
+}
+
+impl Synthetic {
+    /// How long a batch of `records` takes.
+    #[must_use]
+    pub fn service_time(&self, records: u32) -> Duration {
+        self.per_batch + self.per_record * records
+    }
+}
+
+impl Processor for Synthetic {
+    fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+        // A synthetic round trip waits, as a real one would: it leaves the core to others.
+        std::thread::sleep(self.service_time(batch.len()));
+        Forward.process(batch, out, attempt)
+    }
+}
+
+/// How a record's value is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ValueFormat {
+    /// Any bytes.
+    #[default]
+    Bytes,
+    /// A JSON object.
+    Json,
+}
+
+impl ValueFormat {
+    /// The rows of `batch` whose values are not in this format.
+    #[must_use]
+    pub fn check(self, batch: &Batch) -> Vec<RowError> {
+        match self {
+            Self::Bytes => Vec::new(),
+            Self::Json => (0..batch.len()).filter_map(|row| json_error(batch, row)).collect(),
+        }
+    }
+}
+
+fn json_error(batch: &Batch, row: u32) -> Option<RowError> {
+    let value = batch.value(row).unwrap_or_default();
+    let message = match std::str::from_utf8(value) {
+        Ok(text) => serde_json::from_str::<JsonObject>(text).err()?.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("the value is not a JSON object: {message}");
+    Some(RowError { row, stage: Stage::Decode, message, retriable: false })
+}
+
+/// Accepts a JSON object of any content and keeps nothing of it.
+struct JsonObject;
+
+impl<'de> serde::Deserialize<'de> for JsonObject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = JsonObject;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+                use serde::de::IgnoredAny;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(JsonObject)
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, LaneId, Record};
+
+    fn batch(values: &[&[u8]]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        for (offset, value) in (0..).zip(values) {
+            builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
+        }
+        builder.seal()
+    }
+
+    #[test]
+    fn only_objects_are_json_objects() {
+        let values: [&[u8]; 8] =
+            [b"{}", b" {\"a\": [1, {\"b\": null}]} ", b"[]", b"1", b"{", b"", b"{\"a\": \"\xFF\"}", b"{} {}"];
+        let bad: Vec<_> = ValueFormat::Json.check(&batch(&values)).iter().map(|error| error.row).collect();
+        assert_eq!(bad, [2, 3, 4, 5, 6, 7]);
+        assert!(ValueFormat::Bytes.check(&batch(&values)).is_empty());
+    }
+
+    #[test]
+    fn outputs_are_counted_and_picked_by_row() {
+        let mut output = Output::default();
+        output.forward(0);
+        output.push(2, None, Some(b"x".to_vec()));
+        output.push(2, None, Some(b"y".to_vec()));
+        assert_eq!(output.counts(3), [1, 0, 2]);
+        assert_eq!(output.of_rows(&[1..3]).count(), 2);
+    }
+}

@@ -1,0 +1,185 @@
+//! What a run did, as data: the ledger, the batches, the calls, the latencies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use velo_schema::{Span, StrategyKind, Tier};
+
+use crate::core::batcher::SealReason;
+use crate::core::{JobError, Ledger};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything that was taken is settled; failed records were skipped or are in the queue for them.
+    Drained,
+    /// The job failed.
+    Failed,
+    /// It was ended before everything that was taken was settled.
+    Interrupted,
+}
+
+/// The report of a run. Fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Of this format: 1.
+    pub version: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed, where it did.
+    pub error: Option<String>,
+    /// Where every record ended.
+    pub ledger: Ledger,
+    /// The batches.
+    pub batches: Batches,
+    /// The calls to the client.
+    pub dequeue: Dequeue,
+    /// From a record's arrival to its being settled as ok.
+    pub latency_ms: Latency,
+    /// From the first record taken to the last one settled.
+    pub seconds: f64,
+    /// Records settled as ok in that time.
+    pub records_per_s: f64,
+    /// Payload bytes taken.
+    pub bytes: u64,
+    /// The consumer tier.
+    pub tier: TierReport,
+    /// The strategy, `None` where batching is disabled.
+    pub strategy: Option<StrategyKind>,
+    /// Records a poll at most.
+    pub max_poll_records: Span,
+    /// The client's properties, where there is a client; secrets masked.
+    pub properties: BTreeMap<String, String>,
+    /// What was worth telling while it ran.
+    pub notices: Vec<String>,
+    /// Of the engine.
+    pub engine_version: String,
+}
+
+/// How many batches there were, and how large.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Batches {
+    /// How many.
+    pub count: u64,
+    /// How many by reason of sealing.
+    pub by_reason: BTreeMap<SealReason, u64>,
+    /// Records of the median batch.
+    pub size_p50: u64,
+    /// Records of the largest batch.
+    pub size_max: u64,
+}
+
+/// How records were taken from the client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Dequeue {
+    /// Calls that returned records.
+    pub calls: u64,
+    /// Calls that returned none.
+    pub empty_calls: u64,
+    /// Records a call that returned any.
+    pub records_per_call: f64,
+}
+
+/// Quantiles of a latency in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// 99 of 100 are at most this.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// The tier that was planned and the one that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TierReport {
+    /// As the plan says.
+    pub requested: Tier,
+    /// As it was: Buffered where any call returned more than one record.
+    pub actual: Tier,
+}
+
+/// What is counted while a run goes on.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    latency_us: Histogram<u64>,
+    sizes: Histogram<u64>,
+    by_reason: BTreeMap<SealReason, u64>,
+    pub calls: u64,
+    pub empty_calls: u64,
+    pub largest_call: u64,
+    pub bytes: u64,
+    pub first: Option<crate::core::Tick>,
+    pub last: crate::core::Tick,
+    pub notices: Vec<String>,
+}
+
+/// Two significant digits are a per cent, which is finer than any two runs agree.
+const DIGITS: u8 = 2;
+
+impl Meter {
+    pub fn new() -> Self {
+        let histogram = || Histogram::new(DIGITS).expect("a histogram of two digits");
+        Self {
+            latency_us: histogram(),
+            sizes: histogram(),
+            by_reason: BTreeMap::new(),
+            calls: 0,
+            empty_calls: 0,
+            largest_call: 0,
+            bytes: 0,
+            first: None,
+            last: crate::core::Tick::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn sealed(&mut self, reason: SealReason, records: u32) {
+        *self.by_reason.entry(reason).or_default() += 1;
+        self.sizes.saturating_record(u64::from(records));
+    }
+
+    pub fn latency(&mut self, latency: Duration) {
+        self.latency_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub fn latencies(&self) -> Latency {
+        let ms = |us: u64| us as f64 / 1e3;
+        Latency {
+            p50: ms(self.latency_us.value_at_quantile(0.5)),
+            p99: ms(self.latency_us.value_at_quantile(0.99)),
+            max: ms(self.latency_us.max()),
+        }
+    }
+
+    pub fn batches(&self) -> Batches {
+        Batches {
+            count: self.sizes.len(),
+            by_reason: self.by_reason.clone(),
+            size_p50: self.sizes.value_at_quantile(0.5),
+            size_max: self.sizes.max(),
+        }
+    }
+
+    pub fn actual_tier(&self) -> Tier {
+        if self.largest_call > 1 { Tier::Buffered } else { Tier::Standard }
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.first.map_or(0.0, |first| self.last.since(first).as_secs_f64())
+    }
+}
+
+/// How an outcome and an error follow from how a run ended.
+pub(crate) fn outcome(error: Option<&JobError>, ledger: &Ledger) -> Outcome {
+    match error {
+        Some(_) => Outcome::Failed,
+        None if ledger.uncommitted > 0 => Outcome::Interrupted,
+        None => Outcome::Drained,
+    }
+}

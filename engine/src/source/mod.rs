@@ -1,0 +1,97 @@
+//! Where records come from: Kafka, memory, or a recording that is replayed at its own pace.
+
+pub mod memory;
+pub mod replay;
+
+use std::time::Duration;
+
+use velo_schema::Tier;
+
+use crate::columns::{BatchBuilder, LaneId};
+use crate::core::{Revoke, Tick};
+use crate::sink::LaneName;
+
+/// What a source tells the driver between records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// A lane begins, at an offset.
+    Assigned(LaneId, LaneName, i64),
+    /// Every lane of a source that has an end has been assigned.
+    AssignmentComplete,
+    /// No more records will come from a lane.
+    Ended(LaneId),
+    /// A lane is taken away.
+    Revoked(LaneId, Revoke),
+    /// The commit in flight has ended; the error where it failed.
+    CommitEnded(Result<(), String>),
+    /// Something worth telling that changes nothing.
+    Notice(String),
+}
+
+/// What one call of [`Source::fill`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Calls to the client that returned records.
+    pub calls: u64,
+    /// Calls that returned none.
+    pub empty_calls: u64,
+    /// Whether nothing more is queued for the lane.
+    pub drained: bool,
+}
+
+/// A source that cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
+
+/// A source of records. All calls come from one thread.
+pub trait Source {
+    /// Serves the client and reports what happened. Returns at once.
+    ///
+    /// # Errors
+    /// Where the source cannot go on.
+    fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
+
+    /// Appends up to `records` records of `lane` that are here already. Returns at once.
+    ///
+    /// # Errors
+    /// Where the lane cannot go on.
+    fn fill(
+        &mut self,
+        now: Tick,
+        lane: LaneId,
+        tier: Tier,
+        records: u64,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError>;
+
+    /// When the next record is due, where that is known.
+    fn next_due(&self) -> Option<Tick> {
+        None
+    }
+
+    /// How often [`Source::poll`] wants to be called at least.
+    fn liveness(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// The source's way to commit; sources that only read have none.
+    fn committer(&mut self) -> Option<&mut dyn Commit> {
+        None
+    }
+}
+
+/// What a source that commits can do besides.
+pub trait Commit {
+    /// Begins to commit; [`SourceEvent::CommitEnded`] says how it ended.
+    fn commit(&mut self, offsets: &[(LaneId, i64)]);
+
+    /// Commits and waits for the end.
+    ///
+    /// # Errors
+    /// Where the broker refused.
+    fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError>;
+
+    /// Gives a revoked lane up.
+    fn release(&mut self, lane: LaneId);
+}
