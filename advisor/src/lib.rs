@@ -1,1 +1,4 @@
 //! placeholder
+/// x
+#[derive(schemars::JsonSchema)]
+pub struct Advice {}

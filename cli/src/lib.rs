@@ -1,1 +1,58 @@
-//! placeholder
+//! The command line over all crates: arguments in, exit code out.
+//!
+//! Machine-readable output goes to stdout, progress and prose to stderr. Each command is a file in
+//! [`commands`]; what several of them need stands beside it.
+
+mod args;
+mod commands;
+mod input;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod query;
+mod render;
+mod statement;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+
+/// librdkafka allocates each message on its own thread and frees it on ours, which the system's
+/// allocator is slow at; the `override` feature of mimalloc serves its C code too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `velo`.
+#[must_use]
+pub fn main() -> ExitCode {
+    finish(commands::run(Cli::parse().command))
+}
+
+/// `velo-advise`.
+#[must_use]
+pub fn main_advise() -> ExitCode {
+    let name = "velo-advise".to_owned();
+    let args = [name.clone(), "advise".to_owned()].into_iter().chain(std::env::args().skip(1));
+    finish(commands::run(Cli::parse_from(args).command))
+}
+
+/// The exit code of what could not start, or was called wrongly.
+const EXIT_USAGE: u8 = 2;
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{} {error:#}", render::style::error("error:"));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// Whoever reads our output has enough of it (`velo keys | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -103,6 +103,11 @@ impl Plan {
         }
         let kind = config.strategy.kind();
         let records = batch_records(config, record_bytes);
+        let poll = match config.strategy {
+            // A window takes whatever comes, so each poll may be as large as a batch may get.
+            Strategy::TimeWindow { .. } => Span { min: records.max, max: records.max },
+            _ => records,
+        };
         let tier = tier(&config.strategy, records, record_bytes);
         let row = matrix_row(kind, records);
         let impact = IMPACT.iter().find(|impact| {
@@ -111,13 +116,13 @@ impl Plan {
         Self {
             strategy: Some(kind),
             batch_records: records,
-            max_poll_records: records,
+            max_poll_records: poll,
             tier,
             guide_records_per_s: row.map(|row| row.records_per_s).or(impact.map(|i| i.records_per_s)),
             guide_latency_ms: impact.map(|impact| impact.latency_ms),
             max_wait: config.strategy.max_wait(),
             matrix_row: row.map(|row| row.use_case),
-            nearest_row: if row.is_some() { None } else { nearest_row(Some(kind), records, tier) },
+            nearest_row: if row.is_some() { None } else { nearest_row(Some(kind), poll, tier) },
         }
     }
 

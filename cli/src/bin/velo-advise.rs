@@ -1,2 +1,7 @@
-//! velo
-fn main() {}
+//! `velo-advise`: `velo advise` under its own name.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    velo_cli::main_advise()
+}

@@ -1,2 +1,7 @@
-//! velo
-fn main() {}
+//! `velo`: lint, plan, run and advise for batch settings of streaming SQL.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    velo_cli::main()
+}

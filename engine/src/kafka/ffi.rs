@@ -236,7 +236,11 @@ impl MockCluster {
         let cluster = unsafe { sys::rd_kafka_mock_cluster_new(client.client().native_ptr(), brokers) };
         let cluster = NonNull::new(cluster)?;
         // SAFETY: the cluster is alive.
-        unsafe { sys::rd_kafka_mock_start_request_tracking(cluster.as_ptr()) };
+        unsafe {
+            sys::rd_kafka_mock_start_request_tracking(cluster.as_ptr());
+            // Groups of one member need not wait three seconds for a second one.
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster.as_ptr(), 0);
+        }
         Some(Self { cluster, _client: client })
     }
 

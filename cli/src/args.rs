@@ -1,0 +1,390 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Check, plan, run and choose the batch and failure settings of streaming SQL.
+#[derive(Debug, Parser)]
+#[command(name = "velo", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find mistakes in the WITH clauses of SQL and Markdown files
+    #[command(after_help = LINT_HELP)]
+    Lint(LintArgs),
+    /// List the rules of lint, or explain one
+    Rules {
+        /// The rule to explain
+        rule: Option<String>,
+    },
+    /// List the keys, or explain one
+    Keys {
+        /// The key to explain, without a scope: batch.size
+        key: Option<String>,
+    },
+    /// Print a JSON Schema: of the keys for editors, or of a command's output
+    Schema(SchemaArgs),
+    /// Show what a clause means: strategy, poll size, tier, what to expect
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanArgs),
+    /// Run a CREATE STREAM … AS SELECT * FROM … between two Kafka topics
+    #[cfg(feature = "kafka")]
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Measure a live topic and recommend a batch strategy, with evidence
+    #[cfg(feature = "kafka")]
+    #[command(after_help = ADVISE_HELP)]
+    Advise(AdviseArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const LINT_HELP: &str = "\
+Examples:
+  velo lint sql/ README.md          every SQL and Markdown file below sql/, and the README
+  velo lint --format json - < job.sql
+
+Exit codes: 0 nothing at or above --fail-on, 1 something was found, 2 a file could not be read.";
+
+const PLAN_HELP: &str = "\
+Examples:
+  velo plan job.sql
+  velo plan job.sql --format json --record-size 2KiB
+
+Exit codes: 0 fine, 1 a clause has errors (see velo lint), 2 a file could not be read.";
+
+#[cfg(feature = "kafka")]
+const RUN_HELP: &str = "\
+The statement's names are its topics, unless a key says otherwise: 'orders.topic', 'source.topic',
+'sink.topic'. Missing sink and dead letter topics are created with the source's partition count.
+
+Examples:
+  velo run job.sql --bootstrap-servers localhost:9092 --value-format json
+  velo run job.sql --bootstrap-servers localhost:9092 --dry-run --until-end --report -
+
+Rights it needs: Read and Describe on the source, Read on the group, Write and Describe on sink and
+dead letter queue (Create where they are missing), IdempotentWrite on the cluster before Kafka 3.0.
+With --dry-run Read and Describe on the source are enough.
+
+Exit codes: 0 drained (skipped and dead letters included), 1 the job failed or was cut off, 2 it could
+not start, 130 ended by a second Ctrl-C. The first Ctrl-C settles and commits what is in flight.";
+
+#[cfg(feature = "kafka")]
+const ADVISE_HELP: &str = "\
+It only reads: it joins no group, commits nothing and writes nothing. Read and Describe on the topic
+are enough.
+
+Examples:
+  velo advise --demo                                 a topic and a live producer in this process
+  velo advise --topic orders --bootstrap-servers localhost:9092 --p99 100ms
+  velo advise --topic orders --bootstrap-servers localhost:9092 --cost 2ms+0.1ms/record --json
+  velo advise --from-trials trials.jsonl             the same advice from what was measured before
+
+Exit codes: 0 a recommendation, 2 it could not start, 3 not enough evidence, 4 nothing tried meets the
+constraints.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum SeverityArg {
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Files, directories (searched for .sql, .ksql, .md and .markdown; ignore files are
+    /// respected), or - for stdin
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// How to print findings
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: LintFormat,
+    /// The lowest severity that makes the exit code 1
+    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY")]
+    pub fail_on: SeverityArg,
+    /// The name to report, and to tell the language by, for what comes from stdin
+    #[arg(long, value_name = "NAME")]
+    pub stdin_filename: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Lint,
+    Plan,
+    Run,
+    Advise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DraftArg {
+    #[value(name = "2020-12")]
+    Draft2020,
+    #[value(name = "7")]
+    Draft7,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The output of this command instead of the keys
+    #[arg(long, value_enum)]
+    pub of: Option<SchemaOf>,
+    /// The version of JSON Schema
+    #[arg(long, value_enum, default_value = "2020-12")]
+    pub draft: DraftArg,
+    /// Allow keys that are not ours
+    #[arg(long, conflicts_with = "of")]
+    pub lax: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// SQL or Markdown files, or - for stdin
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// How to print the plan
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PlanFormat,
+    /// The mean record size: 500, 2KiB, 1MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub record_size: Option<u64>,
+    /// Show where the value of one key comes from
+    #[arg(long, value_name = "KEY")]
+    pub explain: Option<String>,
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    velo_schema::parse_bytes(text).ok_or_else(|| "expected a size: 500, 10KB or 10KiB".to_owned())
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use clap::{Args, ValueEnum};
+    use velo_engine::kafka::Start;
+    use velo_engine::processor::{Synthetic, ValueFormat};
+    use velo_schema::value::{Kind, Value, parse};
+
+    use super::bytes;
+
+    /// Where the brokers are.
+    #[derive(Debug, Args)]
+    pub(crate) struct BrokerArgs {
+        /// The brokers: host:port, several with commas
+        #[arg(long, value_name = "HOST:PORT,…", env = "VELO_BOOTSTRAP_SERVERS")]
+        pub bootstrap_servers: Option<String>,
+        /// A librdkafka property; with key=@FILE its value is read from a file
+        #[arg(short = 'X', long = "property", value_name = "KEY=VALUE")]
+        pub properties: Vec<String>,
+        /// A file of librdkafka properties, one key=value a line
+        #[arg(long = "properties", value_name = "FILE")]
+        pub properties_file: Option<PathBuf>,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum ValueFormatArg {
+        /// Any bytes
+        Bytes,
+        /// A JSON object; any other value fails
+        Json,
+    }
+
+    impl From<ValueFormatArg> for ValueFormat {
+        fn from(format: ValueFormatArg) -> Self {
+            match format {
+                ValueFormatArg::Bytes => Self::Bytes,
+                ValueFormatArg::Json => Self::Json,
+            }
+        }
+    }
+
+    #[derive(Debug, Args)]
+    pub(crate) struct RunArgs {
+        /// The SQL file, or - for stdin
+        pub file: PathBuf,
+        /// The statement to run, where the file has several
+        #[arg(long, value_name = "NAME")]
+        pub statement: Option<String>,
+        #[command(flatten)]
+        pub broker: BrokerArgs,
+        /// How values are encoded
+        #[arg(long, value_enum, default_value = "bytes")]
+        pub value_format: ValueFormatArg,
+        /// The consumer group [default: velo-<statement>]
+        #[arg(long, value_name = "GROUP")]
+        pub group_id: Option<String>,
+        /// Where to start without a committed offset: earliest, latest, or a time in milliseconds
+        /// since the epoch
+        #[arg(long, default_value = "earliest", value_parser = start)]
+        pub from: Start,
+        /// End behind the newest record as of now
+        #[arg(long)]
+        pub until_end: bool,
+        /// Read, batch and process; join no group, commit nothing, write nothing
+        #[arg(long)]
+        pub dry_run: bool,
+        /// Write a JSON report here, or to stdout with -
+        #[arg(long, value_name = "FILE")]
+        pub report: Option<PathBuf>,
+        /// How long a stop, or a revoked partition, may take to settle what is in flight
+        #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+        pub drain_timeout: Duration,
+        /// Take this long for each batch, as the real work would, to try a strategy before the work
+        /// exists: 2ms+0.1ms/record
+        #[arg(long, value_parser = cost, value_name = "COST")]
+        pub cost: Option<Synthetic>,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum GoalArg {
+        /// The lowest p99
+        Latency,
+        /// The most records a second
+        Throughput,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum DemoArg {
+        /// 20,000 records a second into a sink with a round trip of 10 ms
+        Bulk,
+        /// 500 records a second that must be handled within 20 ms
+        Alerts,
+    }
+
+    #[derive(Debug, Args)]
+    pub(crate) struct AdviseArgs {
+        /// The topic to measure
+        #[arg(long, required_unless_present_any = ["demo", "from_trials"])]
+        pub topic: Option<String>,
+        #[command(flatten)]
+        pub broker: BrokerArgs,
+        /// Advise on a topic in this process, with a live producer; no broker is needed
+        #[arg(long, value_enum, value_name = "WORKLOAD", num_args = 0..=1, default_missing_value = "bulk",
+              conflicts_with_all = ["topic", "bootstrap_servers", "from_trials"])]
+        pub demo: Option<DemoArg>,
+        /// Advise from what an earlier run has measured
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "bootstrap_servers"])]
+        pub from_trials: Option<PathBuf>,
+        /// What is wanted
+        #[arg(long, value_enum, default_value = "latency")]
+        pub goal: GoalArg,
+        /// The longest latency for 99 of 100 records: 100ms
+        #[arg(long, value_parser = duration, value_name = "DURATION")]
+        pub p99: Option<Duration>,
+        /// How long trials may take altogether
+        #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+        pub budget: Duration,
+        /// How much of the topic's time to sample
+        #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+        pub sample: Duration,
+        /// Most bytes a second to read from the topic
+        #[arg(long, default_value = "10MB", value_parser = rate, value_name = "SIZE/s")]
+        pub max_rate: u64,
+        /// What the job's own work takes: 2ms+0.1ms/record [default: nothing]
+        #[arg(long, value_parser = cost, value_name = "COST")]
+        pub cost: Option<Synthetic>,
+        /// What a batch's way to the sink takes [default: one measured round trip to the broker]
+        #[arg(long, value_parser = duration, value_name = "DURATION")]
+        pub sink_cost: Option<Duration>,
+        /// Where to keep what is measured [default: velo-trials-<topic>.jsonl; none for --demo]
+        #[arg(long, value_name = "FILE")]
+        pub trials: Option<PathBuf>,
+        /// Print the advice as JSON on stdout
+        #[arg(long)]
+        pub json: bool,
+    }
+
+    pub(super) fn duration(text: &str) -> Result<Duration, String> {
+        match parse(Kind::Duration { min: Duration::ZERO }, text) {
+            Ok(parsed) => match parsed.value {
+                Value::Duration(duration) => Ok(duration),
+                other => Err(format!("expected a duration, got {other}")),
+            },
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn rate(text: &str) -> Result<u64, String> {
+        bytes(text.strip_suffix("/s").unwrap_or(text))
+    }
+
+    fn start(text: &str) -> Result<Start, String> {
+        match text {
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            _ => text.parse().map(Start::Timestamp).map_err(|_| {
+                "expected earliest, latest, or a time in milliseconds since the epoch".to_owned()
+            }),
+        }
+    }
+
+    /// `2ms`, `2ms+0.1ms/record` or `0.1ms/record`; parts of a millisecond may be `us` too.
+    fn cost(text: &str) -> Result<Synthetic, String> {
+        let mut cost = Synthetic::default();
+        for part in text.split('+') {
+            match part.trim().strip_suffix("/record") {
+                Some(per_record) => cost.per_record += fine_duration(per_record.trim())?,
+                None => cost.per_batch += fine_duration(part.trim())?,
+            }
+        }
+        Ok(cost)
+    }
+
+    fn fine_duration(text: &str) -> Result<Duration, String> {
+        let micros = text.strip_suffix("us").map(str::trim);
+        match micros.map(str::parse::<f64>) {
+            Some(Ok(micros)) if micros >= 0.0 && micros < 1e12 => Ok(Duration::from_secs_f64(micros / 1e6)),
+            Some(_) => Err("expected a number before us".to_owned()),
+            None => duration(text),
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_cost_is_a_batchs_part_and_a_records_part() {
+            let both = cost("2ms + 0.1ms/record").unwrap();
+            assert_eq!(both.per_batch, Duration::from_millis(2));
+            assert_eq!(both.per_record, Duration::from_micros(100));
+            assert_eq!(cost("5us/record").unwrap().per_record, Duration::from_micros(5));
+            assert!(cost("2").is_err() && cost("").is_err() && cost("-1us").is_err());
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::*;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

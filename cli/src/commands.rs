@@ -1,0 +1,39 @@
+//! One file a command.
+
+#[cfg(feature = "kafka")]
+mod advise;
+mod keys;
+mod lint;
+mod plan;
+mod rules;
+#[cfg(feature = "kafka")]
+mod run;
+mod schema;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command};
+
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Lint(args) => lint::run(&args),
+        Command::Rules { rule } => rules::run(rule.as_deref()),
+        Command::Keys { key } => keys::run(key.as_deref()),
+        Command::Schema(args) => schema::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        #[cfg(feature = "kafka")]
+        Command::Run(args) => run::run(&args),
+        #[cfg(feature = "kafka")]
+        Command::Advise(args) => advise::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "velo", &mut script);
+            std::io::stdout().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! `velo run`: a statement in, its records moved from topic to topic, a report out.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use velo_engine::driver::{Control, Engine, JobConfig, Progress};
+use velo_engine::kafka::{
+    ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, ensure_topic,
+};
+use velo_engine::processor::{Forward, Processor};
+use velo_engine::report::{Outcome, Report};
+use velo_engine::sink::{Acks, Discard};
+use velo_engine::source::Source;
+use velo_lint::Unit;
+use velo_schema::{Plan, Strategy};
+
+use crate::args::RunArgs;
+use crate::input::read;
+use crate::kafka::settings;
+use crate::render::plan::sides;
+use crate::render::style;
+use crate::statement::{print_errors, select};
+use crate::{EXIT_USAGE, query};
+
+/// The exit code of a job that a second Ctrl-C has ended.
+const EXIT_FORCED: u8 = 130;
+/// Payload bytes that a dry run's client fetches ahead.
+const DRY_RUN_PREFETCH_BYTES: u64 = 64 << 20;
+
+/// What a statement asks for.
+struct Job {
+    statement: String,
+    source_topic: String,
+    sink_topic: String,
+    dlq_topic: Option<String>,
+    config: JobConfig,
+    plan: Plan,
+    /// Settings of other systems, which are not ours to follow.
+    ignored: Vec<String>,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let settings = settings(&args.broker)?;
+    let input = read(&args.file, None)?;
+    if print_errors(&input) {
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
+    let statement = select(&input, args.statement.as_deref())?;
+    let job = job(&Unit::new(&input.text, &statement), args)?;
+    announce(&job, args);
+
+    let control = Control::default();
+    let signals = Signalled::listen(&control)?;
+    let acks = Acks::new(control.waker());
+    let report = if args.dry_run {
+        dry_run(&settings, &job, args, control, acks)?
+    } else {
+        full_run(&settings, &job, args, control, acks)?
+    };
+    finish(args, &report, &signals)
+}
+
+fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
+    let statement = unit.statement;
+    let name = statement.name.as_ref().map(|name| name.text.clone()).unwrap_or_default();
+    let span = statement.query.clone().unwrap_or_default();
+    let source = query::source(&unit.text[span]).with_context(|| format!("statement '{name}'"))?;
+    let (source_settings, job_config, sink_config) = sides(unit);
+    let source_config = source_settings.config();
+    let mut topic_keys = Vec::new();
+    let mut topic = |name: &str, side: &str| {
+        let keys = [format!("{name}.topic.name"), format!("{name}.topic"), format!("{side}.topic")];
+        let found = unit.foreign.iter().find(|(key, _)| keys.iter().any(|wanted| wanted == key));
+        topic_keys.extend(keys);
+        found.and_then(|(_, value)| *value).unwrap_or(name).to_owned()
+    };
+    let source_topic = topic(&source, "source");
+    let sink_topic = topic(&name, "sink");
+    let ignored = unit.foreign.iter().map(|(key, _)| (*key).to_owned());
+    let ignored = ignored.filter(|key| !topic_keys.contains(key)).collect();
+    let uses_dlq = [&source_config, &job_config, &sink_config].iter().any(|c| c.failure.uses_dlq());
+    let dlq_topic = job_config.dlq_topic.clone().or_else(|| source_config.dlq_topic.clone());
+    let dlq_topic = uses_dlq.then(|| dlq_topic.unwrap_or_else(|| format!("{source_topic}.dlq")));
+    if source_topic == sink_topic || dlq_topic.as_ref().is_some_and(|dlq| *dlq == source_topic) {
+        bail!("statement '{name}' would write to its own source, topic '{source_topic}', without end");
+    }
+    Ok(Job {
+        statement: name,
+        plan: Plan::of(&source_config, None),
+        config: JobConfig {
+            source: source_config,
+            sink: sink_config,
+            format: args.value_format.into(),
+            drain_timeout: args.drain_timeout,
+            ..JobConfig::uniform(job_config)
+        },
+        source_topic,
+        sink_topic,
+        dlq_topic,
+        ignored,
+    })
+}
+
+fn announce(job: &Job, args: &RunArgs) {
+    let strategy = job.plan.strategy.map_or("no batching".to_owned(), |strategy| strategy.to_string());
+    let to = if args.dry_run { "(dry run, nothing is written)" } else { &job.sink_topic };
+    anstream::eprintln!(
+        "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; records that fail: {}{}",
+        style::bold(&job.statement),
+        job.source_topic,
+        job.plan.max_poll_records,
+        job.plan.tier,
+        job.config.job.failure.strategy,
+        job.dlq_topic.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
+    );
+    if !job.ignored.is_empty() {
+        anstream::eprintln!("settings of other systems, not used here: {}", job.ignored.join(", "));
+    }
+}
+
+fn processor(args: &RunArgs) -> Box<dyn Processor> {
+    match args.cost {
+        Some(synthetic) => Box::new(synthetic),
+        None => Box::new(Forward),
+    }
+}
+
+fn dry_run(
+    settings: &ClientSettings,
+    job: &Job,
+    args: &RunArgs,
+    control: Control,
+    acks: Acks,
+) -> Result<Report> {
+    let reader = TopicReader::connect(settings, DRY_RUN_PREFETCH_BYTES, control.waker())?;
+    let properties = reader.properties().clone();
+    let mut ranges = Vec::new();
+    for partition in reader.partitions(&job.source_topic)? {
+        let position = reader.offset(&job.source_topic, partition, args.from)?;
+        ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
+    }
+    let source = reader.read(&job.source_topic, ranges);
+    let sink = Arc::new(Discard::new(acks.clone()));
+    let engine = Engine::new(source, sink, acks, vec![processor(args)], job.config.clone(), control)?;
+    Ok(Report { properties, ..watch(engine) })
+}
+
+fn full_run(
+    settings: &ClientSettings,
+    job: &Job,
+    args: &RunArgs,
+    control: Control,
+    acks: Acks,
+) -> Result<Report> {
+    let reader = TopicReader::connect(settings, 0, control.waker())?;
+    let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
+        bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
+    };
+    let ensure = |topic: &String| -> Result<(String, usize)> {
+        let ensured = ensure_topic(settings, &reader, topic, source_partitions)?;
+        if let velo_engine::kafka::Ensured::Created(partitions) = ensured {
+            anstream::eprintln!("created topic {topic} with {partitions} partitions");
+        }
+        Ok((topic.clone(), ensured.partitions()))
+    };
+    let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
+    let options = SinkOptions {
+        sink: ensure(&job.sink_topic)?,
+        dlq: job.dlq_topic.as_ref().map(ensure).transpose()?,
+        source_partitions,
+        group_id: group_id.clone(),
+        linger: linger(&job.config.sink.strategy),
+    };
+    let sink = Arc::new(KafkaSink::connect(settings, options, acks.clone())?);
+    let options = GroupOptions {
+        group_id,
+        topic: job.source_topic.clone(),
+        start: args.from,
+        until_end: args.until_end,
+        max_poll_records: job.plan.max_poll_records.max,
+    };
+    let source = GroupSource::join(settings, options, control.waker())?;
+    let mut properties = sink.properties().clone();
+    properties.extend(source.properties().clone());
+    let engine = Engine::new(source, sink, acks, vec![processor(args)], job.config.clone(), control)?;
+    Ok(Report { properties, ..watch(engine) })
+}
+
+/// A strategy that buys latency with throughput should not lose it again in the producer.
+fn linger(strategy: &Strategy) -> Duration {
+    match strategy {
+        Strategy::LowLatency { .. } => Duration::ZERO,
+        _ => Duration::from_millis(5),
+    }
+}
+
+/// Runs an engine behind a progress line, which is there only on a terminal.
+fn watch<S: Source>(engine: Engine<S>) -> Report {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    let mut last = (Duration::ZERO, 0);
+    let report = engine.run(&mut |progress: Progress| {
+        let Progress { ledger, elapsed } = progress;
+        let settled = ledger.ok + ledger.skipped + ledger.dlq;
+        let seconds = elapsed.saturating_sub(last.0).as_secs_f64();
+        let rate = if seconds > 0.0 { settled.saturating_sub(last.1) as f64 / seconds } else { 0.0 };
+        bar.set_message(format!(
+            "{settled} settled of {} taken, {rate:.0}/s, {} dead letters, {} skipped",
+            ledger.delivered, ledger.dlq, ledger.skipped
+        ));
+        bar.tick();
+        last = (elapsed, settled);
+    });
+    bar.finish_and_clear();
+    report
+}
+
+/// SIGINT and SIGTERM: the first drains, the second ends at once.
+struct Signalled {
+    forced: Arc<AtomicBool>,
+}
+
+impl Signalled {
+    fn listen(control: &Control) -> Result<Self> {
+        let forced = Arc::new(AtomicBool::new(false));
+        let (control, second) = (control.clone(), Arc::clone(&forced));
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("signal handlers")?;
+        std::thread::spawn(move || {
+            let mut received = signals.forever();
+            if received.next().is_some() {
+                anstream::eprintln!("draining; again to end at once");
+                control.drain();
+            }
+            if received.next().is_some() {
+                second.store(true, Ordering::Release);
+                control.abandon();
+            }
+        });
+        Ok(Self { forced })
+    }
+}
+
+fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCode> {
+    for notice in &report.notices {
+        anstream::eprintln!("note: {notice}");
+    }
+    anstream::eprintln!("{}", summary(report));
+    if let Some(error) = &report.error {
+        anstream::eprintln!("{} {error}", style::error("the job failed:"));
+    }
+    if let Some(path) = &args.report {
+        write_report(path, report)?;
+    }
+    let forced = signals.forced.load(Ordering::Acquire);
+    Ok(match report.outcome {
+        _ if forced => ExitCode::from(EXIT_FORCED),
+        Outcome::Drained => ExitCode::SUCCESS,
+        Outcome::Failed | Outcome::Interrupted => ExitCode::FAILURE,
+    })
+}
+
+/// The ledger, as a sum that adds up.
+fn summary(report: &Report) -> String {
+    let ledger = &report.ledger;
+    format!(
+        "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {})\n\
+         {} batches, median {} records; {} dequeue calls, {:.1} records each; {} tier\n\
+         {:.2} s, {:.0} records/s, latency p50 {:.1} ms, p99 {:.1} ms",
+        ledger.delivered,
+        ledger.ok,
+        ledger.skipped,
+        ledger.dlq,
+        ledger.failed,
+        ledger.uncommitted,
+        ledger.gaps,
+        report.batches.count,
+        report.batches.size_p50,
+        report.dequeue.calls,
+        report.dequeue.records_per_call,
+        report.tier.actual,
+        report.seconds,
+        report.records_per_s,
+        report.latency_ms.p50,
+        report.latency_ms.p99,
+    )
+}
+
+/// Writes the report whole or not at all.
+fn write_report(path: &Path, report: &Report) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(report)?;
+    json.push(b'\n');
+    if path == Path::new("-") {
+        std::io::stdout().write_all(&json)?;
+        return Ok(());
+    }
+    write_whole(path, &json)
+}
+
+/// Writes a file by way of another one, so that nobody ever sees a part of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let what = || path.display().to_string();
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
+    file.write_all(bytes).with_context(what)?;
+    file.persist(path).with_context(what)?;
+    Ok(())
+}

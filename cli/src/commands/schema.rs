@@ -1,0 +1,29 @@
+//! `velo schema`: JSON Schema of the keys, or of a command's output.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use velo_schema::json_schema::{Draft, root_schema, with_clause};
+
+use crate::args::{DraftArg, SchemaArgs, SchemaOf};
+use crate::render::finding_json::JsonFinding;
+use crate::render::plan::JsonPlan;
+
+pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
+    let draft = match args.draft {
+        DraftArg::Draft2020 => Draft::Draft2020_12,
+        DraftArg::Draft7 => Draft::Draft7,
+    };
+    let schema = match args.of {
+        None => with_clause(draft, args.lax),
+        Some(SchemaOf::Lint) => root_schema::<Vec<JsonFinding>>(draft),
+        Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
+        Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),
+        Some(SchemaOf::Advise) => root_schema::<velo_advisor::Advice>(draft),
+    };
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &schema)?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,6 @@
+//! Findings and plans for people and for machines.
+
+pub(crate) mod finding_json;
+pub(crate) mod finding_text;
+pub(crate) mod plan;
+pub(crate) mod style;

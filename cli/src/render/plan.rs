@@ -1,0 +1,221 @@
+//! Plans as a table for people and as JSON for machines.
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use schemars::JsonSchema;
+use serde::Serialize;
+use velo_schema::guide::UseCase;
+use velo_schema::plan::NearestRow;
+use velo_schema::settings::Setting;
+use velo_schema::{Config, Plan, Settings, Side, Span, StrategyKind, Tier, format_duration};
+
+/// A statement's plan, as `velo plan --format json` prints it in an array.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct JsonPlan {
+    /// The statement's name; null for a clause on its own.
+    pub statement: Option<String>,
+    pub file: String,
+    /// The line that the statement begins at, from 1.
+    pub line: usize,
+    /// Null where batching is disabled.
+    strategy: Option<StrategyKind>,
+    /// Records per batch.
+    batch_size: Span,
+    /// Records per poll.
+    max_poll_records: Span,
+    tier: Tier,
+    /// Records per second that the guide expects; null where it says nothing.
+    throughput: Option<Span>,
+    /// Milliseconds that the guide expects; null where it says nothing.
+    latency_ms: Option<Span>,
+    /// The longest that a record can wait for its batch to be sealed.
+    max_wait_ms: u64,
+    /// The row of the decision matrix that this is.
+    matrix_row: Option<UseCase>,
+    /// The nearest row, where it is none.
+    nearest_row: Option<NearestRow>,
+    failure: JsonFailure,
+    /// Every key as it holds for the source, which shapes the poll.
+    settings: Vec<JsonSetting>,
+}
+
+/// What follows a failure, by side.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonFailure {
+    job: JsonFailureSide,
+    source: JsonFailureSide,
+    sink: JsonFailureSide,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonFailureSide {
+    strategy: velo_schema::FailureStrategy,
+    max_retries: u64,
+    retry_backoff_ms: u64,
+}
+
+/// A key's value and where it comes from.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonSetting {
+    key: &'static str,
+    /// Null for a default that depends on the job (`dlq.topic`).
+    value: Option<String>,
+    /// `default`, or the scope that sets it: `job`, `source`, `sink` or a name.
+    origin: String,
+    /// The values that it overrode, with their scopes.
+    overrode: Vec<JsonOverridden>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonOverridden {
+    value: String,
+    origin: String,
+}
+
+/// Everything that a plan is printed from.
+pub(crate) struct PlanView {
+    pub statement: Option<String>,
+    pub file: String,
+    pub line: usize,
+    pub plan: Plan,
+    pub source: Settings,
+    pub job: Config,
+    pub sink: Config,
+}
+
+impl PlanView {
+    pub fn json(&self) -> JsonPlan {
+        let plan = &self.plan;
+        JsonPlan {
+            statement: self.statement.clone(),
+            file: self.file.clone(),
+            line: self.line,
+            strategy: plan.strategy,
+            batch_size: plan.batch_records,
+            max_poll_records: plan.max_poll_records,
+            tier: plan.tier,
+            throughput: plan.guide_records_per_s,
+            latency_ms: plan.guide_latency_ms,
+            max_wait_ms: ms(plan.max_wait),
+            matrix_row: plan.matrix_row,
+            nearest_row: plan.nearest_row,
+            failure: JsonFailure {
+                job: failure(&self.job),
+                source: failure(&self.source.config()),
+                sink: failure(&self.sink),
+            },
+            settings: self.source.iter().map(setting).collect(),
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let plan = &self.plan;
+        let name = self.statement.clone().unwrap_or_else(|| "(clause)".to_owned());
+        let span = |span: Option<Span>, unit: &str| span.map_or("-".to_owned(), |s| format!("{s} {unit}"));
+        let row = match (plan.matrix_row, plan.nearest_row) {
+            (Some(row), _) => row.word().to_owned(),
+            (None, Some(NearestRow { row, size_factor })) => {
+                format!("off; nearest {}, ×{size_factor:.1}", row.word())
+            }
+            (None, None) => "off".to_owned(),
+        };
+        vec![
+            format!("{name}\n{}:{}", self.file, self.line),
+            plan.strategy.map_or("(disabled)".to_owned(), |strategy| strategy.to_string()),
+            plan.max_poll_records.to_string(),
+            plan.tier.to_string(),
+            format_duration(plan.max_wait),
+            span(plan.guide_records_per_s, "/s"),
+            span(plan.guide_latency_ms, "ms"),
+            row,
+            failures(self),
+        ]
+    }
+}
+
+/// The failure strategy of the job, and of a side where it differs.
+fn failures(view: &PlanView) -> String {
+    let job = view.job.failure.strategy;
+    let mut text = job.to_string();
+    for (side, config) in [("source", view.source.config()), ("sink", view.sink.clone())] {
+        if config.failure.strategy != job {
+            text += &format!("\n{side}: {}", config.failure.strategy);
+        }
+    }
+    text
+}
+
+fn failure(config: &Config) -> JsonFailureSide {
+    JsonFailureSide {
+        strategy: config.failure.strategy,
+        max_retries: config.failure.max_retries,
+        retry_backoff_ms: ms(config.failure.backoff),
+    }
+}
+
+fn setting(setting: &Setting) -> JsonSetting {
+    JsonSetting {
+        key: setting.key.name(),
+        value: setting.value.as_ref().map(ToString::to_string),
+        origin: setting.origin.to_string(),
+        overrode: setting
+            .overrode
+            .iter()
+            .map(|entry| JsonOverridden { value: entry.value.to_string(), origin: entry.scope.to_string() })
+            .collect(),
+    }
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A table as all of ours look.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.to_vec());
+    table
+}
+
+pub(crate) fn plan_table(views: &[PlanView]) -> String {
+    let mut table = table(&[
+        "statement",
+        "strategy",
+        "max.poll.records",
+        "tier",
+        "longest wait",
+        "throughput (guide)",
+        "latency (guide)",
+        "decision matrix",
+        "on failure",
+    ]);
+    for view in views {
+        table.add_row(view.row());
+    }
+    table.to_string()
+}
+
+/// Where one key's value comes from, for one statement.
+pub(crate) fn explain(view: &PlanView, key: velo_schema::keys::Key) -> String {
+    let setting = view.source.get(key);
+    let value = setting.value.as_ref().map_or("(computed)".to_owned(), ToString::to_string);
+    let name = view.statement.as_deref().unwrap_or("(clause)");
+    let mut text = format!("{name} ({}:{}): {key} = {value}, from {}", view.file, view.line, setting.origin);
+    for entry in setting.overrode.iter().rev() {
+        text += &format!("; overrides {} from {}", entry.value, entry.scope);
+    }
+    text
+}
+
+/// Every part of a statement's configuration.
+pub(crate) fn sides(unit: &velo_lint::Unit<'_>) -> (Settings, Config, Config) {
+    let entries = unit.entries();
+    let own = unit.statement.name.as_ref().map(|name| name.text.as_str());
+    let source = unit.statement.names.iter().map(|name| name.text.as_str()).find(|name| Some(*name) != own);
+    (
+        Settings::resolve(&entries, Side::Source, source),
+        Settings::resolve(&entries, Side::Job, None).config(),
+        Settings::resolve(&entries, Side::Sink, own).config(),
+    )
+}

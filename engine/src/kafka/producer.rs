@@ -1,0 +1,80 @@
+//! A plain producer, for demonstrations, benchmarks and tests that need records on a topic.
+
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::{ClientSettings, KafkaError};
+
+/// A record to produce.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewRecord<'a> {
+    /// Its partition; by key where there is none.
+    pub partition: Option<i32>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Milliseconds since the epoch; now where there are none.
+    pub timestamp_ms: Option<i64>,
+    /// A header's name and value.
+    pub header: Option<(&'a str, &'a [u8])>,
+}
+
+/// Produces records.
+pub struct RecordProducer {
+    producer: BaseProducer,
+}
+
+impl RecordProducer {
+    /// A producer that waits up to `linger` for records to send together.
+    ///
+    /// # Errors
+    /// Where the client's properties are wrong.
+    pub fn connect(settings: &ClientSettings, linger: Duration) -> Result<Self, KafkaError> {
+        let config = settings.client(
+            &[
+                ("linger.ms", linger.as_millis().to_string()),
+                ("queue.buffering.max.messages", "1000000".to_owned()),
+            ],
+            &[("enable.idempotence", "true"), ("partitioner", "murmur2_random")],
+        );
+        Ok(Self { producer: config.create()? })
+    }
+
+    /// Sends a record; waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// Where the record cannot be sent at all.
+    pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<(), KafkaError> {
+        const WAIT: Duration = Duration::from_millis(10);
+        let mut next = BaseRecord::<[u8], [u8]>::to(topic);
+        next.partition = record.partition;
+        next.key = record.key;
+        next.payload = record.value;
+        next.timestamp = record.timestamp_ms;
+        next.headers = record.header.map(|(key, value)| {
+            OwnedHeaders::new_with_capacity(1).insert(Header { key, value: Some(value) })
+        });
+        while let Err((error, refused)) = self.producer.send(next) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(KafkaError::during(format!("a record for {topic}"), &error));
+            }
+            next = refused;
+            self.producer.poll(WAIT);
+        }
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Waits until everything that was sent has arrived.
+    ///
+    /// # Errors
+    /// Where it has not within a minute.
+    pub fn flush(&self) -> Result<(), KafkaError> {
+        let flushed = self.producer.flush(Duration::from_mins(1));
+        flushed.map_err(|error| KafkaError::during("sending the last records", &error))
+    }
+}

@@ -1,0 +1,97 @@
+//! Brokers for tests: one real Kafka for the whole binary, embedded ones as needed.
+//!
+//! The real one is started by `scripts/kafka run`, which ends with the pipe that this process holds,
+//! however the process ends. `VELO_TEST_BOOTSTRAP_SERVERS` points the tests at another one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use velo_engine::kafka::{ClientSettings, EmbeddedBroker, TopicReader, ensure_topic};
+use velo_engine::waker::Waker;
+
+/// A broker to test with.
+pub enum Broker {
+    Real(&'static RealKafka),
+    Embedded(EmbeddedBroker),
+}
+
+pub struct RealKafka {
+    address: String,
+    /// The script and its pipe: while they are held, the broker runs.
+    _script: Option<(Child, ChildStdin)>,
+}
+
+/// The checkout's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
+}
+
+/// The real Kafka of this test binary.
+pub fn real() -> Broker {
+    static REAL: OnceLock<RealKafka> = OnceLock::new();
+    Broker::Real(REAL.get_or_init(RealKafka::start))
+}
+
+/// A new embedded broker.
+pub fn embedded() -> Broker {
+    Broker::Embedded(EmbeddedBroker::start().expect("an embedded broker"))
+}
+
+impl RealKafka {
+    fn start() -> Self {
+        if let Ok(address) = std::env::var("VELO_TEST_BOOTSTRAP_SERVERS") {
+            return Self { address, _script: None };
+        }
+        let mut script = Command::new(root().join("scripts/kafka"))
+            .arg("run")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/kafka runs");
+        let stdin = script.stdin.take().expect("a pipe");
+        let mut line = String::new();
+        BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("ready ").expect("Kafka is ready").to_owned();
+        Self { address, _script: Some((script, stdin)) }
+    }
+}
+
+impl Broker {
+    pub fn address(&self) -> String {
+        match self {
+            Self::Real(kafka) => kafka.address.clone(),
+            Self::Embedded(broker) => broker.bootstrap_servers(),
+        }
+    }
+
+    pub fn settings(&self) -> ClientSettings {
+        ClientSettings::new(self.address(), BTreeMap::new()).expect("no properties")
+    }
+
+    pub fn reader(&self) -> TopicReader {
+        TopicReader::connect(&self.settings(), 16 << 20, Waker::default()).expect("a reader")
+    }
+
+    /// Creates a topic of a name that no other test has.
+    pub fn topic(&self, stem: &str, partitions: i32) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let topic = format!("{stem}_{}_{number}", std::process::id());
+        self.create(&topic, partitions);
+        topic
+    }
+
+    pub fn create(&self, topic: &str, partitions: i32) {
+        match self {
+            Self::Real(_) => {
+                let count = usize::try_from(partitions).expect("a count");
+                ensure_topic(&self.settings(), &self.reader(), topic, count).expect("a topic");
+            }
+            Self::Embedded(broker) => broker.create_topic(topic, partitions).expect("a topic"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the programs say to wrong input, and with which exit code.

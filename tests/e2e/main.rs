@@ -1,0 +1,7 @@
+//! The programs as their users run them, on the embedded broker and on real Kafka.
+
+mod broker;
+mod brokers;
+mod cli;
+mod run;
+mod topic;

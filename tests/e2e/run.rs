@@ -1,0 +1,220 @@
+//! `velo run`: nothing lost, nothing changed, dead letters with their reasons, restarts.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::broker::{Broker, embedded, real};
+use crate::topic::{Load, committed, count, first_timestamp_ms, for_each};
+
+/// A job over topics of its own.
+struct Job<'a> {
+    broker: &'a Broker,
+    folder: TempDir,
+    source: String,
+    sink: String,
+    dlq: String,
+    group: String,
+}
+
+impl<'a> Job<'a> {
+    fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
+        let source = broker.topic("source", load.partitions);
+        let sink = broker.topic("sink", load.partitions);
+        let dlq = format!("{source}.dlq");
+        broker.create(&dlq, load.partitions);
+        load.produce(broker, &source);
+        let folder = TempDir::new().expect("a folder");
+        let sql = format!("CREATE STREAM {sink} AS SELECT * FROM {source} EMIT CHANGES WITH ({settings});");
+        std::fs::write(folder.path().join("job.sql"), sql).expect("written");
+        let group = format!("group-{source}");
+        Self { broker, folder, source, sink, dlq, group }
+    }
+
+    fn report_path(&self) -> PathBuf {
+        self.folder.path().join("report.json")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
+        command
+            .arg("run")
+            .arg(self.folder.path().join("job.sql"))
+            .args(["--bootstrap-servers", &self.broker.address()])
+            .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
+            .arg(self.report_path())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self) -> Json {
+        let Output { status, stderr, .. } = self.command().output().expect("velo runs");
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        serde_json::from_slice(&std::fs::read(self.report_path()).expect("a report")).expect("json")
+    }
+}
+
+fn is_poison(load: Load, index: u64) -> bool {
+    index % load.poison_every == load.poison_every - 1
+}
+
+/// What is in sink and dead letter queue: how often each record, after checking it byte by byte.
+fn audit(job: &Job<'_>, load: Load) -> Audit {
+    let mut seen = vec![0_u32; usize::try_from(load.number).expect("small")];
+    let mut last_of_key = HashMap::new();
+    let mut audit = Audit::default();
+    for_each(job.broker, &job.sink, |read| {
+        let index: u64 = String::from_utf8_lossy(&read.headers["index"]).parse().expect("a number");
+        let (partition, key, value) = load.record(index);
+        assert!(!is_poison(load, index), "record {index} is not JSON and was written to the sink");
+        assert_eq!(read.headers.len(), 1);
+        assert_eq!(read.timestamp_ms, Some(first_timestamp_ms() + i64::try_from(index).expect("small")));
+        assert_eq!(read.partition, partition);
+        assert_eq!(read.value.as_deref(), Some(value.as_bytes()));
+        assert_eq!(read.key.as_deref(), Some(key.as_bytes()));
+        let times = &mut seen[usize::try_from(index).expect("small")];
+        *times += 1;
+        // A repeated record comes again with all that followed it; the first copies are in order.
+        if *times == 1 {
+            let before = last_of_key.insert(key, index);
+            assert!(before.is_none_or(|before| before < index), "the order of {index}'s key");
+        }
+        audit.sink += 1;
+    });
+    for_each(job.broker, &job.dlq, |read| {
+        let index: u64 = String::from_utf8_lossy(&read.headers["index"]).parse().expect("a number");
+        let (partition, key, value) = load.record(index);
+        assert!(is_poison(load, index));
+        assert_eq!((read.partition, read.key, read.value), (partition, Some(key.into()), Some(value.into())));
+        assert_eq!(read.timestamp_ms, Some(first_timestamp_ms() + i64::try_from(index).expect("small")));
+        assert_eq!(read.headers["__connect.errors.topic"], job.source.as_bytes());
+        assert_eq!(read.headers["__connect.errors.partition"], partition.to_string().as_bytes());
+        assert_eq!(read.headers["__connect.errors.stage"], b"decode");
+        seen[usize::try_from(index).expect("small")] += 1;
+        audit.dlq += 1;
+    });
+    audit.lost = seen.iter().filter(|times| **times == 0).count();
+    audit.repeated = seen.iter().filter(|times| **times > 1).count();
+    audit
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Audit {
+    sink: u64,
+    dlq: u64,
+    lost: usize,
+    repeated: usize,
+}
+
+const BUFFERED: &str =
+    "'batch.strategy' = 'fixed_size', 'batch.size' = '500', 'failure_strategy' = 'SendToDLQ'";
+const STANDARD: &str = "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '10', \
+                        'failure_strategy' = 'SendToDLQ'";
+
+fn moves_everything(broker: &Broker, load: Load, settings: &str, tier: &str) {
+    let job = Job::new(broker, load, settings);
+    let report = job.run();
+    let poison = load.number / load.poison_every;
+    let ok = load.number - poison;
+    assert_eq!(audit(&job, load), Audit { sink: ok, dlq: poison, lost: 0, repeated: 0 });
+    let ledger = &report["ledger"];
+    assert_eq!(ledger["delivered"], load.number);
+    assert_eq!((&ledger["ok"], &ledger["dlq"]), (&Json::from(ok), &Json::from(poison)));
+    assert_eq!(report["outcome"], "drained");
+    assert_eq!(report["tier"]["actual"], tier);
+    let committed: i64 = committed(broker, &job.group, &job.source).values().sum();
+    assert_eq!(committed, i64::try_from(load.number).expect("small"));
+    // A second run finds nothing to do and changes nothing.
+    assert_eq!(job.run()["ledger"]["delivered"], 0);
+    assert_eq!(count(broker, &job.sink), ok);
+}
+
+#[test]
+fn the_embedded_broker_loses_nothing_in_either_tier() {
+    let load = Load { number: 20_000, partitions: 4, bytes: 200, poison_every: 100 };
+    moves_everything(&embedded(), load, BUFFERED, "buffered");
+    moves_everything(&embedded(), load, STANDARD, "standard");
+}
+
+#[test]
+fn real_kafka_moves_a_million_records_and_its_dead_letters() {
+    let load = Load { number: 1_000_000, partitions: 4, bytes: 200, poison_every: 1000 };
+    moves_everything(&real(), load, BUFFERED, "buffered");
+}
+
+#[test]
+fn real_kafka_loses_nothing_in_the_standard_tier() {
+    let load = Load { number: 50_000, partitions: 4, bytes: 200, poison_every: 100 };
+    moves_everything(&real(), load, STANDARD, "standard");
+}
+
+/// Waits until `done` says so, by asking the broker; the job's end is an end, too.
+fn wait_until(job: &Job<'_>, child: &mut Child, mut done: impl FnMut(u64) -> bool) {
+    while !done(count(job.broker, &job.sink)) {
+        assert_eq!(child.try_wait().expect("a child"), None, "the job ended before it could be killed");
+    }
+}
+
+#[test]
+fn a_killed_job_goes_on_where_it_had_committed() {
+    let broker = real();
+    let load = Load { number: 1_000_000, partitions: 4, bytes: 200, poison_every: 1000 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let mut child = job.command().spawn().expect("velo runs");
+    wait_until(&job, &mut child, |written| written >= load.number / 5);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let written = count(&broker, &job.sink);
+    assert!(written >= load.number / 10 && written <= load.number * 9 / 10, "killed at {written}");
+    let before: i64 = committed(&broker, &job.group, &job.source).values().sum();
+
+    let report = job.run();
+    let audit = audit(&job, load);
+    assert_eq!(audit.lost, 0);
+    let delivered = report["ledger"]["delivered"].as_i64().expect("a number");
+    let total = i64::try_from(load.number).expect("small");
+    assert_eq!(delivered, total - before, "the restart began at the last commit");
+    // Only what was read again can be there twice.
+    assert!(audit.repeated as u64 <= written + audit.dlq - u64::try_from(before).expect("an offset"));
+}
+
+#[test]
+fn a_dry_run_reads_all_and_leaves_no_trace() {
+    let broker = embedded();
+    let load = Load { number: 5000, partitions: 2, bytes: 100, poison_every: 10 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let output = job.command().arg("--dry-run").output().expect("velo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Json =
+        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
+    assert_eq!((&report["ledger"]["ok"], &report["ledger"]["dlq"]), (&Json::from(4500), &Json::from(500)));
+    assert_eq!((count(&broker, &job.sink), count(&broker, &job.dlq)), (0, 0));
+    assert!(committed(&broker, &job.group, &job.source).is_empty());
+}
+
+#[test]
+fn the_first_interrupt_settles_and_commits_what_is_in_flight() {
+    let broker = embedded();
+    let load = Load { number: 5000, partitions: 2, bytes: 100, poison_every: 10 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let mut command = job.command();
+    // Slow enough to be interrupted: 10 ms a batch and 1 ms a record.
+    command.args(["--cost", "10ms+1ms/record"]);
+    let mut child = command.spawn().expect("velo runs");
+    wait_until(&job, &mut child, |written| written > 0);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("gone");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Json =
+        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
+    let ledger = &report["ledger"];
+    assert_eq!((&ledger["uncommitted"], &report["outcome"]), (&Json::from(0), &Json::from("drained")));
+    assert_eq!(ledger["ok"], count(&broker, &job.sink));
+    let committed: i64 = committed(&broker, &job.group, &job.source).values().sum();
+    assert_eq!(ledger["delivered"], committed);
+    assert!(committed < i64::try_from(load.number).expect("small"));
+}
