@@ -121,13 +121,15 @@ pub(crate) struct Meter {
 
 /// Two significant digits are a per cent, which is finer than any two runs agree.
 const DIGITS: u8 = 2;
+/// A day; longer latencies count as this.
+const MAX_LATENCY_US: u64 = 86_400_000_000;
 
 impl Meter {
     pub fn new() -> Self {
-        let histogram = || Histogram::new(DIGITS).expect("a histogram of two digits");
+        let up_to = |max| Histogram::new_with_max(max, DIGITS).expect("a valid histogram");
         Self {
-            latency_us: histogram(),
-            sizes: histogram(),
+            latency_us: up_to(MAX_LATENCY_US),
+            sizes: up_to(u64::from(u32::MAX)),
             by_reason: BTreeMap::new(),
             calls: 0,
             empty_calls: 0,

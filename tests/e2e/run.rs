@@ -47,6 +47,10 @@ impl<'a> Job<'a> {
             .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
             .arg(self.report_path())
             .stderr(Stdio::piped());
+        if let Broker::Embedded(_) = self.broker {
+            // The embedded broker waits for members that have left until their session ends.
+            command.args(["-X", "session.timeout.ms=1500", "-X", "heartbeat.interval.ms=300"]);
+        }
         command
     }
 
