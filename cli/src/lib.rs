@@ -5,6 +5,8 @@
 
 mod args;
 mod commands;
+#[cfg(feature = "kafka")]
+mod demo;
 mod input;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -1,5 +1,7 @@
 //! Findings and plans for people and for machines.
 
+#[cfg(feature = "kafka")]
+pub(crate) mod advice;
 pub(crate) mod finding_json;
 pub(crate) mod finding_text;
 pub(crate) mod plan;

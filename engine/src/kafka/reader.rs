@@ -96,6 +96,23 @@ impl TopicReader {
         }
     }
 
+    /// How long a question to the brokers takes: the median of a few, once connected.
+    ///
+    /// # Errors
+    /// Where no broker answers.
+    pub fn round_trip(&self, topic: &str) -> Result<Duration, KafkaError> {
+        const QUESTIONS: usize = 5;
+        self.partition_count(topic)?;
+        let mut times = Vec::new();
+        for _ in 0..QUESTIONS {
+            let asked = std::time::Instant::now();
+            self.partition_count(topic)?;
+            times.push(asked.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times[QUESTIONS / 2])
+    }
+
     /// The partitions of a topic.
     ///
     /// # Errors

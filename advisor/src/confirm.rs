@@ -1,0 +1,61 @@
+//! The recommendation on the live topic: the real engine over the read-only source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use velo_engine::driver::{Control, Engine, JobConfig};
+use velo_engine::kafka::{Start, TopicReader};
+use velo_engine::sink::{Acks, Discard};
+
+use crate::advice::Confirmation;
+use crate::candidate::Candidate;
+use crate::runner::processor;
+use crate::sample::SampleError;
+use crate::trial::Work;
+
+/// Runs a candidate on what comes into the topic from now on, for `length`; `reader` wakes `control`.
+///
+/// # Errors
+/// Where the topic cannot be read.
+///
+/// # Panics
+/// Never: candidates are configurations that the engine executes.
+pub fn confirm(
+    reader: TopicReader,
+    topic: &str,
+    candidate: Candidate,
+    work: Work,
+    length: Duration,
+    max_bytes_per_s: u64,
+    control: Control,
+) -> Result<Confirmation, SampleError> {
+    let mut ranges = Vec::new();
+    for partition in reader.partitions(topic)? {
+        ranges.push((partition.partition, reader.offset(topic, partition, Start::Latest)?, None));
+    }
+    let source = reader.read(topic, ranges).with_max_rate(Some(max_bytes_per_s));
+    let acks = Acks::new(control.waker());
+    let sink = Arc::new(Discard::new(acks.clone()));
+    let config = JobConfig::uniform(candidate.config());
+    let stop = control.clone();
+    let engine = Engine::new(source, sink, acks, vec![processor(work)], config, control)
+        .expect("candidates are executed");
+    let started = std::time::Instant::now();
+    let report = engine.run(&mut |_| {
+        if started.elapsed() >= length {
+            stop.drain();
+        }
+    });
+    if let Some(error) = report.error {
+        return Err(velo_engine::source::SourceError(error).into());
+    }
+    Ok(Confirmation {
+        records: report.ledger.ok,
+        seconds: report.seconds,
+        records_per_s: report.records_per_s,
+        p50_ms: report.latency_ms.p50,
+        p99_ms: report.latency_ms.p99,
+        tier: report.tier.actual,
+        records_per_call: report.dequeue.records_per_call,
+    })
+}

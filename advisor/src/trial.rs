@@ -1,0 +1,201 @@
+//! What was measured, line by line in a file: first the workload, then each trial as it ends.
+
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use velo_engine::processor::Synthetic;
+
+use crate::candidate::Candidate;
+use crate::profile::Profile;
+
+/// What a batch costs besides being taken: the job's work and its way to the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Work {
+    /// The job's own work for a batch.
+    pub per_batch_ms: f64,
+    /// The job's own work for a record.
+    pub per_record_ms: f64,
+    /// A batch's way to the sink and back.
+    pub sink_ms: f64,
+}
+
+impl Work {
+    /// From durations.
+    #[must_use]
+    pub fn new(cost: Synthetic, sink: Duration) -> Self {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Self { per_batch_ms: ms(cost.per_batch), per_record_ms: ms(cost.per_record), sink_ms: ms(sink) }
+    }
+
+    /// A processor that takes as long.
+    #[must_use]
+    pub fn synthetic(&self) -> Synthetic {
+        let duration = |ms: f64| Duration::from_secs_f64((ms / 1e3).max(0.0));
+        Synthetic {
+            per_batch: duration(self.per_batch_ms + self.sink_ms),
+            per_record: duration(self.per_record_ms),
+        }
+    }
+}
+
+/// One candidate, once: how much it can do, and how long records wait at their recorded times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// What was tried.
+    pub candidate: Candidate,
+    /// Records settled per second with all of them there at once.
+    pub capacity_records_per_s: f64,
+    /// At the recorded times; null where it cannot keep up with the mean rate.
+    pub replay: Option<Replay>,
+}
+
+/// A replay at the recorded times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// Records settled per second.
+    pub records_per_s: f64,
+    /// From the recorded arrival to being settled: the median.
+    pub p50_ms: f64,
+    /// 99 of 100 are at most this.
+    pub p99_ms: f64,
+    /// Batches completed.
+    pub batches: u64,
+}
+
+/// Everything that advice is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// What was sampled.
+    pub header: Header,
+    /// What was tried.
+    pub trials: Vec<Trial>,
+}
+
+/// The first line of a file of trials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// Of this format: 1.
+    pub version: u32,
+    /// The topic.
+    pub topic: String,
+    /// Its workload.
+    pub profile: Profile,
+    /// What a batch costs.
+    pub work: Work,
+}
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Sample(Header),
+    Trial(Trial),
+}
+
+/// A file of trials that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// Reading failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A line is not one of ours.
+    #[error("line {number}: {error}")]
+    Line {
+        /// From 1.
+        number: usize,
+        /// Why.
+        error: serde_json::Error,
+    },
+    /// There is no first line with the sample.
+    #[error("the first line is not a sample: this is no file of trials")]
+    NoSample,
+    /// A later version wrote it.
+    #[error("the file has version {0}; this program reads version {VERSION}")]
+    Version(u32),
+}
+
+impl Evidence {
+    /// Reads a file of trials.
+    ///
+    /// # Errors
+    /// Where a line cannot be read, with its number.
+    pub fn read(lines: impl BufRead) -> Result<Self, EvidenceError> {
+        let mut header = None;
+        let mut trials = Vec::new();
+        for (number, line) in (1..).zip(lines.lines()) {
+            let line = line?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            match serde_json::from_str(&line).map_err(|error| EvidenceError::Line { number, error })? {
+                Line::Sample(found) => header = Some(found),
+                Line::Trial(trial) if header.is_some() => trials.push(trial),
+                Line::Trial(_) => return Err(EvidenceError::NoSample),
+            }
+        }
+        let header = header.ok_or(EvidenceError::NoSample)?;
+        if header.version > VERSION {
+            return Err(EvidenceError::Version(header.version));
+        }
+        Ok(Self { header, trials })
+    }
+}
+
+/// Writes the first line.
+///
+/// # Errors
+/// Where writing fails.
+pub fn write_header(out: &mut dyn Write, header: &Header) -> std::io::Result<()> {
+    write_line(out, &Line::Sample(header.clone()))
+}
+
+/// Writes a trial's line and makes sure that it is on its way before the next trial begins.
+///
+/// # Errors
+/// Where writing fails.
+pub fn write_trial(out: &mut dyn Write, trial: &Trial) -> std::io::Result<()> {
+    write_line(out, &Line::Trial(*trial))
+}
+
+fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    out.write_all(&bytes)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use velo_schema::StrategyKind;
+
+    fn evidence() -> Evidence {
+        let recording = [velo_engine::source::replay::Recorded::default()];
+        let profile = Profile::of(&recording, Duration::from_secs(1)).unwrap();
+        let work = Work::new(Synthetic::default(), Duration::from_millis(3));
+        let header = Header { version: VERSION, topic: "t".into(), profile, work };
+        let candidate = Candidate { strategy: StrategyKind::FixedSize, records: 50 };
+        let replay = Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4 });
+        Evidence { header, trials: vec![Trial { candidate, capacity_records_per_s: 5.0, replay }] }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let evidence = evidence();
+        let mut file = Vec::new();
+        write_header(&mut file, &evidence.header).unwrap();
+        write_trial(&mut file, &evidence.trials[0]).unwrap();
+        assert_eq!(Evidence::read(file.as_slice()).unwrap(), evidence);
+    }
+
+    #[test]
+    fn a_file_that_is_none_says_where() {
+        assert!(matches!(Evidence::read(b"".as_slice()), Err(EvidenceError::NoSample)));
+        let error = Evidence::read(b"\nnonsense".as_slice()).unwrap_err().to_string();
+        assert!(error.starts_with("line 2"), "{error}");
+    }
+}
