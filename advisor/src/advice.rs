@@ -8,7 +8,7 @@ use velo_schema::{Span, Tier};
 
 use crate::candidate::Candidate;
 use crate::profile::Profile;
-use crate::recommend::Goal;
+use crate::recommend::{Goal, Wishes};
 use crate::trial::Work;
 
 /// The advice. Fields are only ever added.
@@ -18,10 +18,10 @@ pub struct Advice {
     pub version: u32,
     /// The topic.
     pub topic: String,
-    /// Its workload.
-    pub profile: Profile,
+    /// Its workload; null where too little came to describe it.
+    pub profile: Option<Profile>,
     /// What a batch costs.
-    pub work: Work,
+    pub work: Option<Work>,
     /// What was wanted.
     pub goal: Goal,
     /// The longest latency asked for, for 99 of 100 records.
@@ -34,6 +34,25 @@ pub struct Advice {
     pub refusal: Option<Refusal>,
     /// The recommendation on the live topic.
     pub confirmation: Option<Confirmation>,
+}
+
+impl Advice {
+    /// A refusal before anything was tried.
+    #[must_use]
+    pub fn refused(topic: String, wishes: Wishes, refusal: Refusal) -> Self {
+        Self {
+            version: 1,
+            topic,
+            profile: None,
+            work: None,
+            goal: wishes.goal,
+            p99_limit_ms: wishes.p99.map(|limit| limit.as_secs_f64() * 1e3),
+            candidates: Vec::new(),
+            recommendation: None,
+            refusal: Some(refusal),
+            confirmation: None,
+        }
+    }
 }
 
 /// A candidate and what its trials say together.

@@ -54,8 +54,8 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
     Advice {
         version: 1,
         topic: evidence.header.topic.clone(),
-        profile: profile.clone(),
-        work: evidence.header.work,
+        profile: Some(profile.clone()),
+        work: Some(evidence.header.work),
         goal: wishes.goal,
         p99_limit_ms: wishes.p99.map(ms),
         candidates: tried,

@@ -355,7 +355,7 @@ mod kafka {
     fn fine_duration(text: &str) -> Result<Duration, String> {
         let micros = text.strip_suffix("us").map(str::trim);
         match micros.map(str::parse::<f64>) {
-            Some(Ok(micros)) if micros >= 0.0 && micros < 1e12 => Ok(Duration::from_secs_f64(micros / 1e6)),
+            Some(Ok(micros)) if (0.0..1e12).contains(&micros) => Ok(Duration::from_secs_f64(micros / 1e6)),
             Some(_) => Err("expected a number before us".to_owned()),
             None => duration(text),
         }

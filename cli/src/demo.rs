@@ -1,5 +1,6 @@
 //! A topic in this process with a live producer: something to advise on where there is no broker.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -50,16 +51,21 @@ impl Demo {
     pub fn start(workload: &Workload) -> Result<Self> {
         let broker = EmbeddedBroker::start()?;
         broker.create_topic(TOPIC, PARTITIONS)?;
-        let settings = ClientSettings::new(broker.bootstrap_servers(), std::collections::BTreeMap::new())?;
-        let producer = RecordProducer::connect(&settings, Duration::ZERO)?;
+        let settings = ClientSettings::new(broker.bootstrap_servers(), BTreeMap::new())?;
+        // The embedded broker answers a fetch with one produced batch of each partition, so these must
+        // not be tiny.
+        let producer = RecordProducer::connect(&settings, Duration::from_millis(5))?;
         let stop = Arc::<AtomicBool>::default();
         let (rate, bunch, stopped) = (workload.records_per_s, workload.bunch, Arc::clone(&stop));
         let thread = std::thread::spawn(move || produce(&producer, rate, bunch, &stopped));
         Ok(Self { broker, stop, producer: Some(thread) })
     }
 
+    /// How to read from it. The embedded broker answers a fetch that finds nothing only when its
+    /// time is up, even if records come meanwhile, so that time is short.
     pub fn settings(&self) -> Result<ClientSettings> {
-        Ok(ClientSettings::new(self.broker.bootstrap_servers(), std::collections::BTreeMap::new())?)
+        let properties = BTreeMap::from([("fetch.wait.max.ms".to_owned(), "2".to_owned())]);
+        Ok(ClientSettings::new(self.broker.bootstrap_servers(), properties)?)
     }
 }
 

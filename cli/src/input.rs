@@ -75,7 +75,7 @@ fn input(path: &Path, bytes: Vec<u8>) -> Result<Input> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
         anyhow::anyhow!(
             "{name}: is not UTF-8: the byte at offset {valid} (line {line}) is no part of a character"
         )

@@ -22,10 +22,10 @@ pub(crate) fn print_errors(input: &Input) -> bool {
 /// The statement called `name`, or the only one that has a query.
 pub(crate) fn select(input: &Input, name: Option<&str>) -> Result<Statement> {
     let statements = velo_lint::statements(&input.text, input.language);
-    let named = |statement: &Statement| statement.name.as_ref().map(|name| name.text.clone());
+    let name_of = |statement: &Statement| statement.name.as_ref().map(|name| name.text.clone());
     let mut candidates: Vec<_> = statements.into_iter().filter(|s| s.query.is_some()).collect();
     if let Some(wanted) = name {
-        candidates.retain(|statement| named(statement).as_deref() == Some(wanted));
+        candidates.retain(|statement| name_of(statement).as_deref() == Some(wanted));
     }
     match (candidates.len(), name) {
         (1, _) => Ok(candidates.remove(0)),
@@ -33,7 +33,7 @@ pub(crate) fn select(input: &Input, name: Option<&str>) -> Result<Statement> {
         (0, None) => bail!("{}: no CREATE STREAM … AS SELECT … to run", input.name),
         (_, Some(name)) => bail!("{}: several statements are called '{name}'", input.name),
         (_, None) => {
-            let names: Vec<_> = candidates.iter().filter_map(named).collect();
+            let names: Vec<_> = candidates.iter().filter_map(name_of).collect();
             bail!("{}: several statements; choose one with --statement: {}", input.name, names.join(", "))
         }
     }

@@ -529,7 +529,9 @@ impl<S: Source> Driver<S> {
                 format!("skipped {topic}[{partition}]@{offset} ({}): {}", error.stage, error.message)
             })
             .collect();
-        notices.into_iter().for_each(|notice| self.notice(notice));
+        for notice in notices {
+            self.notice(notice);
+        }
     }
 
     /// The last commit, of everything that is settled, whatever else went wrong.

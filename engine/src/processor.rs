@@ -200,6 +200,6 @@ mod tests {
         output.push(2, None, Some(b"x".to_vec()));
         output.push(2, None, Some(b"y".to_vec()));
         assert_eq!(output.counts(3), [1, 0, 2]);
-        assert_eq!(output.of_rows(&[1..3]).count(), 2);
+        assert_eq!(output.of_rows(&[0..1, 2..3]).count(), 3);
     }
 }

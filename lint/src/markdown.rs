@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The contents of every block fenced with ``` or ~~~ whose language is `sql`.
+/// The contents of every fenced block whose language is `sql`.
 #[must_use]
 pub fn sql_blocks(text: &str) -> Vec<Range<usize>> {
     let mut blocks = Vec::new();

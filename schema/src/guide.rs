@@ -204,14 +204,20 @@ pub struct Condition {
     pub measured: Option<f64>,
 }
 
+/// A strategy, its condition in words, what was measured, and whether that meets it.
+type Row = (StrategyKind, &'static str, Option<f64>, fn(f64) -> bool);
+
 /// The guide's conditions, each with the number that decides it and its bound.
 ///
 /// "Memory is the first concern" and "latency in seconds is fine" are wishes, not measurements:
 /// the second is read off the asked-for latency, the first is left to the constraints.
+///
+/// # Panics
+/// Never: the list is not empty.
 #[must_use]
 pub fn choose_when(workload: &Workload) -> Vec<Condition> {
     let spikes = workload.peak_records_per_s.zip(workload.records_per_s).map(|(p, m)| p / m.max(1e-9));
-    let rows: [(StrategyKind, &str, Option<f64>, fn(f64) -> bool); 9] = [
+    let rows: [Row; 9] = [
         (StrategyKind::LowLatency, "rate below 10000 records/s", workload.records_per_s, |v| v < 10_000.0),
         (StrategyKind::LowLatency, "latency below 1000 ms asked for", workload.latency_ms, |v| v < 1_000.0),
         (StrategyKind::MegaBatch, "rate above 100000 records/s", workload.records_per_s, |v| v > 100_000.0),

@@ -112,7 +112,7 @@ mod tests {
     fn durations_print_in_the_largest_exact_unit() {
         assert_eq!(format_duration(Duration::from_millis(1500)), "1500ms");
         assert_eq!(format_duration(Duration::from_secs(90)), "90s");
-        assert_eq!(format_duration(Duration::from_secs(7200)), "2h");
+        assert_eq!(format_duration(Duration::from_hours(2)), "2h");
         assert_eq!(format_duration(Duration::ZERO), "0ms");
         assert_eq!(format_duration(Duration::from_nanos(1500)), "1500ns");
     }

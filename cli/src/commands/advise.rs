@@ -35,36 +35,33 @@ pub(crate) fn run(args: &AdviseArgs) -> Result<ExitCode> {
         let evidence = Evidence::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
         return print(args, &recommend(&evidence, wishes(args, None)));
     }
-    match args.demo {
-        Some(demo) => {
-            let workload = match demo {
-                DemoArg::Bulk => &demo::BULK,
-                DemoArg::Alerts => &demo::ALERTS,
-            };
-            anstream::eprintln!("{} {}", style::bold("demo:"), workload.description);
-            let running = Demo::start(workload)?;
-            let session = Session {
-                args,
-                settings: running.settings()?,
-                topic: demo::TOPIC.to_owned(),
-                wishes: wishes(args, workload.p99),
-                sink_cost: Some(args.sink_cost.unwrap_or(workload.sink_cost)),
-                trials: args.trials.clone(),
-            };
-            session.advise()
-        }
-        None => {
-            let Some(topic) = args.topic.clone() else { bail!("--topic is missing") };
-            let session = Session {
-                args,
-                settings: settings(&args.broker)?,
-                wishes: wishes(args, None),
-                sink_cost: args.sink_cost,
-                trials: Some(trials_path(args, &topic)),
-                topic,
-            };
-            session.advise()
-        }
+    if let Some(demo) = args.demo {
+        let workload = match demo {
+            DemoArg::Bulk => &demo::BULK,
+            DemoArg::Alerts => &demo::ALERTS,
+        };
+        anstream::eprintln!("{} {}", style::bold("demo:"), workload.description);
+        let running = Demo::start(workload)?;
+        let session = Session {
+            args,
+            settings: running.settings()?,
+            topic: demo::TOPIC.to_owned(),
+            wishes: wishes(args, workload.p99),
+            sink_cost: Some(args.sink_cost.unwrap_or(workload.sink_cost)),
+            trials: args.trials.clone(),
+        };
+        session.advise()
+    } else {
+        let Some(topic) = args.topic.clone() else { bail!("--topic is missing") };
+        let session = Session {
+            args,
+            settings: settings(&args.broker)?,
+            wishes: wishes(args, None),
+            sink_cost: args.sink_cost,
+            trials: Some(trials_path(args, &topic)),
+            topic,
+        };
+        session.advise()
     }
 }
 
@@ -106,14 +103,14 @@ impl Session<'_> {
             Some(profile) if profile.records >= ENOUGH_RECORDS => profile,
             Some(profile) => {
                 let records = profile.records;
-                return refuse(&Refusal::TooFewRecords { records, needed: ENOUGH_RECORDS });
+                return self.refuse(Refusal::TooFewRecords { records, needed: ENOUGH_RECORDS });
             }
             None if sample.recording.is_empty() => {
-                return refuse(&Refusal::Idle { seconds: self.args.sample.as_secs_f64() });
+                return self.refuse(Refusal::Idle { seconds: self.args.sample.as_secs_f64() });
             }
             None => {
                 let records = sample.recording.len() as u64;
-                return refuse(&Refusal::TooFewRecords { records, needed: ENOUGH_RECORDS });
+                return self.refuse(Refusal::TooFewRecords { records, needed: ENOUGH_RECORDS });
             }
         };
         let work = Work::new(self.args.cost.unwrap_or_default(), sink_cost);
@@ -131,6 +128,11 @@ impl Session<'_> {
             advice.confirmation = Some(confirmed);
         }
         print(self.args, &advice)
+    }
+
+    /// Where there is nothing to make advice from.
+    fn refuse(&self, refusal: Refusal) -> Result<ExitCode> {
+        print(self.args, &Advice::refused(self.topic.clone(), self.wishes, refusal))
     }
 
     fn connect(&self, control: &Control) -> Result<TopicReader> {
@@ -204,15 +206,6 @@ fn spinner() -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// What is said where there is nothing to make advice from.
-fn refuse(refusal: &Refusal) -> Result<ExitCode> {
-    anstream::eprintln!("{} {refusal}", style::error("no recommendation:"));
-    anstream::eprintln!(
-        "keep what runs now, or the defaults; sample for longer with --sample, or at a busier time"
-    );
-    Ok(exit_code(Some(refusal)))
 }
 
 fn exit_code(refusal: Option<&Refusal>) -> ExitCode {

@@ -34,13 +34,18 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
 
 /// The advice in full.
 pub(crate) fn text(advice: &Advice) -> String {
-    let mut text = candidates(advice);
+    let mut text = if advice.candidates.is_empty() { String::new() } else { candidates(advice) };
     match (&advice.recommendation, &advice.refusal) {
         (Some(recommendation), _) => text += &verdict(advice, recommendation),
         (None, Some(refusal)) => {
             text += &format!(
-                "\n{} {refusal}\nkeep what runs now, or the defaults: batch.strategy fixed_size, batch.size 100\n",
-                bold("no recommendation:")
+                "\n{} {refusal}\nkeep what runs now, or the defaults: batch.strategy fixed_size, batch.size 100\n{}",
+                bold("no recommendation:"),
+                if refusal.is_infeasible() {
+                    ""
+                } else {
+                    "sample for longer (--sample), or at a busier time\n"
+                },
             );
         }
         (None, None) => {}

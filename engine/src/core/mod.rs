@@ -222,6 +222,15 @@ enum BatchState {
     Processed,
 }
 
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Nothing more is taken.
+    Stopping,
+    Failed,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Core {
@@ -239,8 +248,7 @@ pub struct Core {
     /// Nothing is queued at the source.
     idle: bool,
     assignment_complete: bool,
-    stopping: bool,
-    failed: bool,
+    phase: Phase,
     commit_in_flight: Option<Vec<(LaneId, i64)>>,
     next_commit: Tick,
     ledger: Ledger,
@@ -264,8 +272,7 @@ impl Core {
             unsettled_records: 0,
             idle: false,
             assignment_complete: false,
-            stopping: false,
-            failed: false,
+            phase: Phase::Running,
             commit_in_flight: None,
             ledger: Ledger::default(),
         }
@@ -273,7 +280,7 @@ impl Core {
 
     /// Takes an event in, puts what is to be done into `actions`.
     pub fn step(&mut self, now: Tick, event: Event<'_>, actions: &mut Vec<Action>) {
-        if self.failed {
+        if self.phase == Phase::Failed {
             return;
         }
         match event {
@@ -295,7 +302,7 @@ impl Core {
                 self.set_state(lane, LaneState::Draining { until });
             }
             Event::Revoked(lane, Revoke::Lost) => self.fence(lane, actions),
-            Event::Stop => self.stopping = true,
+            Event::Stop => self.phase = Phase::Stopping,
         }
         self.seal_due(now, actions);
         self.run_ready(now, actions);
@@ -309,7 +316,7 @@ impl Core {
         let full = self.unprocessed.len() > self.config.workers
             || self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records;
-        if full || self.stopping || self.failed { 0 } else { self.batcher.room() }
+        if full || self.phase != Phase::Running { 0 } else { self.batcher.room() }
     }
 
     /// Whether records may be taken from a lane: it is active and no batch of it is held back.
@@ -344,8 +351,8 @@ impl Core {
     pub fn is_done(&self) -> bool {
         let exhausted =
             self.assignment_complete && self.lanes.values().all(|lane| lane.state == LaneState::Ended);
-        let ending = self.stopping || exhausted;
-        self.failed || (ending && self.batches.is_empty() && self.batcher.is_empty())
+        let ending = self.phase == Phase::Stopping || exhausted;
+        self.phase == Phase::Failed || (ending && self.batches.is_empty() && self.batcher.is_empty())
     }
 
     /// The offsets that may be committed and are not known to be.
@@ -413,7 +420,7 @@ impl Core {
 
     /// The open batch waits for nothing any more.
     fn drain_due(&self) -> Option<SealReason> {
-        let nothing_comes = self.stopping
+        let nothing_comes = self.phase == Phase::Stopping
             || self.lanes.values().all(|lane| lane.state == LaneState::Ended)
             || self.open_runs.iter().any(|(run, _)| {
                 let state = self.lanes.get(&run.lane).map(|lane| lane.state);
@@ -522,7 +529,7 @@ impl Core {
 
     /// Ends the job; the rows of `batch` that are not settled count as failed.
     fn fail(&mut self, batch: Option<BatchId>, error: JobError, actions: &mut Vec<Action>) {
-        self.failed = true;
+        self.phase = Phase::Failed;
         let batch = batch.and_then(|id| self.batches.get(&id));
         let live: u64 = batch.map_or(0, |batch| u64::from(batch.open_rows));
         self.ledger.failed = live;
@@ -531,7 +538,7 @@ impl Core {
 
     /// Ends the job for a reason outside of any batch.
     pub fn abort(&mut self, error: JobError, actions: &mut Vec<Action>) {
-        if !self.failed {
+        if self.phase != Phase::Failed {
             self.fail(None, error, actions);
         }
     }

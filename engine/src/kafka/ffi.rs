@@ -162,12 +162,12 @@ pub(super) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// The error that stands in the message's place.
-    pub fn error(&self) -> Option<RDKafkaErrorCode> {
+    pub fn error(self) -> Option<RDKafkaErrorCode> {
         let error = self.raw.err;
         (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
     }
 
-    pub fn offset(&self) -> i64 {
+    pub fn offset(self) -> i64 {
         self.raw.offset
     }
 
@@ -212,7 +212,7 @@ impl<'a> Message<'a> {
 }
 
 /// Bytes that live as long as what `owner` stands for; `None` for null.
-fn bytes<'a>(start: *mut c_void, length: usize, _owner: PhantomData<&'a ()>) -> Option<&'a [u8]> {
+fn bytes(start: *mut c_void, length: usize, _owner: PhantomData<&()>) -> Option<&[u8]> {
     let start = NonNull::new(start)?.cast::<u8>();
     // SAFETY: librdkafka's pairs of pointer and length describe initialised memory of the message.
     Some(unsafe { slice::from_raw_parts(start.as_ptr(), length) })

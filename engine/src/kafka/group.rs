@@ -130,7 +130,9 @@ impl GroupSource {
             .collect();
         events.extend(lanes.iter().map(|lane| SourceEvent::Revoked(*lane, how)));
         if lost {
-            lanes.iter().for_each(|lane| drop(self.lanes.end(*lane)));
+            for lane in lanes {
+                self.lanes.end(lane);
+            }
             self.leaving.push((partitions, Vec::new()));
         } else {
             self.leaving.push((partitions, lanes));

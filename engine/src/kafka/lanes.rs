@@ -44,7 +44,7 @@ pub(super) struct Lane {
 
 /// All lanes of a consumer.
 pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+    open: Vec<Lane>,
     next_id: u32,
     messages: Messages,
     ended: Vec<LaneId>,
@@ -55,7 +55,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub fn new() -> Self {
         Self {
-            lanes: Vec::new(),
+            open: Vec::new(),
             next_id: 0,
             messages: Messages::default(),
             ended: Vec::new(),
@@ -89,7 +89,7 @@ impl Lanes {
         let ended = end.is_some_and(|end| position >= end);
         events.push(SourceEvent::Assigned(id, name.clone(), position));
         self.ended.extend(ended.then_some(id));
-        self.lanes.push(Lane { id, name, queue, end, ended });
+        self.open.push(Lane { id, name, queue, end, ended });
         Ok(())
     }
 
@@ -99,21 +99,21 @@ impl Lanes {
     }
 
     pub fn find(&self, topic: &str, partition: i32) -> Option<&Lane> {
-        self.lanes.iter().find(|lane| &*lane.name.topic == topic && lane.name.partition == partition)
+        self.open.iter().find(|lane| &*lane.name.topic == topic && lane.name.partition == partition)
     }
 
     pub fn name(&self, id: LaneId) -> Option<&LaneName> {
-        self.lanes.iter().find(|lane| lane.id == id).map(|lane| &lane.name)
+        self.open.iter().find(|lane| lane.id == id).map(|lane| &lane.name)
     }
 
     /// Ends a lane and its queue.
     pub fn end(&mut self, id: LaneId) -> Option<LaneName> {
-        let index = self.lanes.iter().position(|lane| lane.id == id)?;
-        Some(self.lanes.swap_remove(index).name)
+        let index = self.open.iter().position(|lane| lane.id == id)?;
+        Some(self.open.swap_remove(index).name)
     }
 
     pub fn clear(&mut self) {
-        self.lanes.clear();
+        self.open.clear();
     }
 
     /// Appends up to `records` records that are in the lane's queue already.
@@ -124,8 +124,8 @@ impl Lanes {
         records: u64,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        let Self { lanes, messages, ended, start_epoch_ns, .. } = self;
-        let Some(lane) = lanes.iter_mut().find(|lane| lane.id == id) else {
+        let Self { open, messages, ended, start_epoch_ns, .. } = self;
+        let Some(lane) = open.iter_mut().find(|lane| lane.id == id) else {
             return Ok(Filled { drained: true, ..Filled::default() });
         };
         let epoch = start_epoch_ns.unwrap_or(0);
@@ -144,11 +144,15 @@ impl Lanes {
                 filled.drained = true;
                 break;
             }
-            filled.calls += 1;
+            let rows = batch.len();
             for message in messages.iter() {
                 lane.take(message, epoch, batch)?;
             }
             messages.clear();
+            // A call may bring nothing but the news that the partition's end is reached.
+            let brought_records = batch.len() > rows;
+            filled.calls += u64::from(brought_records);
+            filled.empty_calls += u64::from(!brought_records);
             // One batch call empties what was there; asking again at once finds little.
             if tier != Tier::Standard {
                 break;

@@ -86,10 +86,14 @@ impl TopicReader {
                 _ => None,
             });
             let error = KafkaError::during("no broker answered", &error);
-            KafkaError::new(reasons.last().map_or(error.to_string(), |reason| format!("{error} ({reason})")))
+            KafkaError::new(
+                reasons
+                    .reduce(|_, last| last)
+                    .map_or(error.to_string(), |reason| format!("{error} ({reason})")),
+            )
         })?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        match found.and_then(|found| found.error()).map(Code::from) {
+        match found.and_then(rdkafka::metadata::MetadataTopic::error).map(Code::from) {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
             Some(error) => Err(KafkaError::new(format!("topic '{topic}': {error}"))),
             None => Ok(found.map(|found| found.partitions().len())),
