@@ -125,7 +125,7 @@ mod tests {
             ("WITH x AS (SELECT 1) SELECT * FROM x", "common table expression"),
             ("SELECT * FROM (SELECT * FROM t)", "not a name"),
             ("SELECT * EXCEPT (a) FROM t", "columns"),
-            ("SELECT FROM WHERE", "not understood"),
+            ("SELECT * FROM t WHERE", "not understood"),
             ("DELETE FROM t", "not a single query"),
         ] {
             let error = source(query).unwrap_err().to_string();

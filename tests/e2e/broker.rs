@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use velo_engine::kafka::{ClientSettings, EmbeddedBroker, TopicReader, ensure_topic};
 use velo_engine::waker::Waker;
@@ -23,6 +23,18 @@ pub struct RealKafka {
     address: String,
     /// The script and its pipe: while they are held, the broker runs.
     _script: Option<(Child, ChildStdin)>,
+}
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Held by tests that keep the machine busy: they may run side by side.
+pub fn busy() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by tests that measure: they run alone.
+pub fn quiet() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The checkout's root.

@@ -1,5 +1,6 @@
 //! The programs as their users run them, on the embedded broker and on real Kafka.
 
+mod advise;
 mod broker;
 mod brokers;
 mod cli;

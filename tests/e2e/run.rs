@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::broker::{Broker, embedded, real};
+use crate::broker::{Broker, busy, embedded, real};
 use crate::topic::{Load, committed, count, first_timestamp_ms, for_each};
 
 /// A job over topics of its own.
@@ -47,10 +47,14 @@ impl<'a> Job<'a> {
             .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
             .arg(self.report_path())
             .stderr(Stdio::piped());
-        if let Broker::Embedded(_) = self.broker {
-            // The embedded broker waits for members that have left until their session ends.
-            command.args(["-X", "session.timeout.ms=1500", "-X", "heartbeat.interval.ms=300"]);
-        }
+        // A killed member keeps its partitions until its session ends, and the embedded broker waits
+        // as long for one that has left.
+        let (session, heartbeat) = match self.broker {
+            Broker::Embedded(_) => (1500, 300),
+            Broker::Real(_) => (6000, 1000),
+        };
+        command.args(["-X", &format!("session.timeout.ms={session}")]);
+        command.args(["-X", &format!("heartbeat.interval.ms={heartbeat}")]);
         command
     }
 
@@ -138,6 +142,7 @@ fn moves_everything(broker: &Broker, load: Load, settings: &str, tier: &str) {
 
 #[test]
 fn the_embedded_broker_loses_nothing_in_either_tier() {
+    let _busy = busy();
     let load = Load { number: 20_000, partitions: 4, bytes: 200, poison_every: 100 };
     moves_everything(&embedded(), load, BUFFERED, "buffered");
     moves_everything(&embedded(), load, STANDARD, "standard");
@@ -145,12 +150,14 @@ fn the_embedded_broker_loses_nothing_in_either_tier() {
 
 #[test]
 fn real_kafka_moves_a_million_records_and_its_dead_letters() {
+    let _busy = busy();
     let load = Load { number: 1_000_000, partitions: 4, bytes: 200, poison_every: 1000 };
     moves_everything(&real(), load, BUFFERED, "buffered");
 }
 
 #[test]
 fn real_kafka_loses_nothing_in_the_standard_tier() {
+    let _busy = busy();
     let load = Load { number: 50_000, partitions: 4, bytes: 200, poison_every: 100 };
     moves_everything(&real(), load, STANDARD, "standard");
 }
@@ -164,6 +171,7 @@ fn wait_until(job: &Job<'_>, child: &mut Child, mut done: impl FnMut(u64) -> boo
 
 #[test]
 fn a_killed_job_goes_on_where_it_had_committed() {
+    let _busy = busy();
     let broker = real();
     let load = Load { number: 1_000_000, partitions: 4, bytes: 200, poison_every: 1000 };
     let job = Job::new(&broker, load, BUFFERED);
@@ -187,6 +195,7 @@ fn a_killed_job_goes_on_where_it_had_committed() {
 
 #[test]
 fn a_dry_run_reads_all_and_leaves_no_trace() {
+    let _busy = busy();
     let broker = embedded();
     let load = Load { number: 5000, partitions: 2, bytes: 100, poison_every: 10 };
     let job = Job::new(&broker, load, BUFFERED);
@@ -201,6 +210,7 @@ fn a_dry_run_reads_all_and_leaves_no_trace() {
 
 #[test]
 fn the_first_interrupt_settles_and_commits_what_is_in_flight() {
+    let _busy = busy();
     let broker = embedded();
     let load = Load { number: 5000, partitions: 2, bytes: 100, poison_every: 10 };
     let job = Job::new(&broker, load, BUFFERED);

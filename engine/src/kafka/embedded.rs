@@ -66,6 +66,8 @@ fn api_name(key: i16) -> String {
         19 => "CreateTopics",
         22 => "InitProducerId",
         32 => "DescribeConfigs",
+        71 => "GetTelemetrySubscriptions",
+        72 => "PushTelemetry",
         _ => return format!("ApiKey{key}"),
     };
     name.to_owned()

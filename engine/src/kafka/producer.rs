@@ -39,7 +39,11 @@ impl RecordProducer {
                 ("linger.ms", linger.as_millis().to_string()),
                 ("queue.buffering.max.messages", "1000000".to_owned()),
             ],
-            &[("enable.idempotence", "true"), ("partitioner", "murmur2_random")],
+            &[
+                ("enable.idempotence", "true"),
+                ("partitioner", "murmur2_random"),
+                ("enable.metrics.push", "false"),
+            ],
         );
         Ok(Self { producer: config.create()? })
     }

@@ -13,13 +13,16 @@ use velo_schema::Tier;
 
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox};
-use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
+use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId};
 use crate::core::Tick;
 use crate::sink::LaneName;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
+
+/// How long the first broker may take to answer.
+const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition of a topic and its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct TopicReader {
     consumer: BaseConsumer<Context>,
     inbox: Inbox,
     waker: Waker,
+    bootstrap_servers: String,
     properties: BTreeMap<String, String>,
 }
 
@@ -61,11 +65,19 @@ impl TopicReader {
                 ("auto.offset.reset", "error"),
                 ("allow.auto.create.topics", "false"),
                 ("enable.partition.eof", "true"),
+                // Telemetry is written to the broker, too.
+                ("enable.metrics.push", "false"),
             ],
         );
         let (context, inbox) = Context::new(waker.clone());
         let consumer = config.create_with_context(context)?;
-        Ok(Self { consumer, inbox, waker, properties: readable(&config) })
+        Ok(Self {
+            consumer,
+            inbox,
+            waker,
+            bootstrap_servers: settings.bootstrap_servers().to_owned(),
+            properties: readable(&config),
+        })
     }
 
     /// The client's properties, secrets masked.
@@ -80,23 +92,33 @@ impl TopicReader {
     /// Where no broker answers, or none may.
     pub fn partition_count(&self, topic: &str) -> Result<Option<usize>, KafkaError> {
         use rdkafka::error::RDKafkaErrorCode as Code;
-        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|error| {
-            let reasons = self.inbox.take().into_iter().filter_map(|event| match event {
-                ClientEvent::Error(reason) => Some(reason),
-                _ => None,
-            });
-            let error = KafkaError::during("no broker answered", &error);
-            KafkaError::new(
-                reasons
-                    .reduce(|_, last| last)
-                    .map_or(error.to_string(), |reason| format!("{error} ({reason})")),
-            )
-        })?;
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), CONTACT_TIMEOUT)
+            .map_err(|error| self.unreachable(&error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.and_then(rdkafka::metadata::MetadataTopic::error).map(Code::from) {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
             Some(error) => Err(KafkaError::new(format!("topic '{topic}': {error}"))),
             None => Ok(found.map(|found| found.partitions().len())),
+        }
+    }
+
+    /// Why no broker answered, as far as the client has said.
+    fn unreachable(&self, error: &rdkafka::error::KafkaError) -> KafkaError {
+        // The client's reports wait to be polled; there are a few for each broker.
+        const REPORTS: usize = 20;
+        for _ in 0..REPORTS {
+            drop(self.consumer.poll(Duration::ZERO));
+        }
+        let mut reasons = self.inbox.take().into_iter().filter_map(|event| match event {
+            ClientEvent::Error(reason) => Some(reason),
+            _ => None,
+        });
+        let what = format!("no broker answered at {}", self.bootstrap_servers);
+        match reasons.next() {
+            Some(reason) => KafkaError::new(format!("{what}: {reason}")),
+            None => KafkaError::during(what, error),
         }
     }
 
