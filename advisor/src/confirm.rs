@@ -1,4 +1,5 @@
 //! The recommendation on the live topic: the real engine over the read-only source.
+#![allow(clippy::disallowed_methods, reason = "confirming lasts for a time")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Watches a topic: its records with their times, once, within a cap of bytes per second.
+#![allow(clippy::disallowed_methods, reason = "sampling lasts for a time")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

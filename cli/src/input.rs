@@ -80,6 +80,10 @@ fn input(path: &Path, bytes: Vec<u8>) -> Result<Input> {
             "{name}: is not UTF-8: the byte at offset {valid} (line {line}) is no part of a character"
         )
     })?;
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if matches!(extension, "yaml" | "yml" | "json" | "toml") {
+        bail!("{name}: only SQL and Markdown are read, not .{extension}");
+    }
     let language = language(path).unwrap_or(Language::Sql);
     Ok(Input { name, text, language })
 }

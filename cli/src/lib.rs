@@ -2,6 +2,7 @@
 //!
 //! Machine-readable output goes to stdout, progress and prose to stderr. Each command is a file in
 //! [`commands`]; what several of them need stands beside it.
+#![allow(clippy::disallowed_methods, reason = "the command line is where files, environment and clocks are")]
 
 mod args;
 mod commands;
@@ -55,6 +56,9 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// Whoever reads our output has enough of it (`velo keys | head`).
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    let kind = error.chain().find_map(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        io.or_else(|| cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind))
+    });
+    kind == Some(std::io::ErrorKind::BrokenPipe)
 }

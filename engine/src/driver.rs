@@ -1,4 +1,5 @@
 //! The poll thread: asks the source, steps the core, performs its actions, sleeps until there is more.
+#![allow(clippy::disallowed_methods, reason = "the poll thread has the clock")]
 
 use std::collections::HashMap;
 use std::ops::Range;

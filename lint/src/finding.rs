@@ -134,13 +134,17 @@ pub enum Detail {
     MinAboveMax {
         /// Records.
         min: u64,
+        /// Whether that is the default.
+        min_is_default: bool,
         /// Records.
         max: u64,
+        /// Whether that is the default.
+        max_is_default: bool,
     },
     /// A key that the strategy in force ignores.
     InertKey {
-        /// The key.
-        key: Key,
+        /// The key, with its scope.
+        key: String,
         /// The strategy.
         strategy: StrategyKind,
         /// The strategies that would use it.
@@ -148,20 +152,20 @@ pub enum Detail {
     },
     /// Batching is off and yet configured.
     BatchingDisabled {
-        /// The keys that mean nothing.
-        keys: Vec<Key>,
+        /// The keys that mean nothing, with their scopes.
+        keys: Vec<String>,
     },
     /// Retry settings without retries.
     RetryKeyWithoutRetries {
-        /// The key.
-        key: Key,
+        /// The key, with its scope.
+        key: String,
     },
     /// A key that says how, without the one that says what.
     RequiredKeyMissing {
         /// The missing key.
         key: Key,
-        /// The key that needs it.
-        needed_by: Key,
+        /// The key that needs it, with its scope.
+        needed_by: String,
     },
     /// No failure strategy is set: failing records are skipped.
     DefaultFailureStrategy,

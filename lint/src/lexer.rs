@@ -56,34 +56,28 @@ impl Token {
     }
 }
 
-/// Where a quoted text ends that is not closed on its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strings {
-    /// At the next quote, over any number of lines, as SQL has it.
-    SpanLines,
-    /// At the end of the line: how to go on reading after a forgotten quote.
-    EndWithLine,
-}
-
 /// A cursor over a part of a text. Cloning it is how one looks ahead.
 #[derive(Debug, Clone)]
 pub struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
-    strings: Strings,
+    /// Whether a comment within a comment is one; given up once that leaves a comment without end.
+    comments_nest: bool,
+    /// How many more dollar quotes without end are searched for to the end of the text.
+    dollar_searches: u8,
 }
 
 impl<'a> Lexer<'a> {
     /// A lexer over `range` of `text`; spans count from the start of `text`.
     #[must_use]
-    pub fn new(text: &'a str, range: Range<usize>, strings: Strings) -> Self {
-        Self { bytes: &text.as_bytes()[..range.end], at: range.start, strings }
-    }
-
-    /// The same place, with another end for texts that are not closed on their line.
-    #[must_use]
-    pub fn with_strings(self, strings: Strings) -> Self {
-        Self { strings, ..self }
+    pub fn new(text: &'a str, range: Range<usize>) -> Self {
+        const DOLLAR_SEARCHES: u8 = 8;
+        Self {
+            bytes: &text.as_bytes()[..range.end],
+            at: range.start,
+            comments_nest: true,
+            dollar_searches: DOLLAR_SEARCHES,
+        }
     }
 
     /// Where the next token is looked for.
@@ -107,33 +101,53 @@ impl<'a> Lexer<'a> {
         loop {
             let rest = &self.bytes[self.at..];
             match rest {
-                [b'-', b'-', ..] => self.at += memchr(b'\n', rest).unwrap_or(rest.len()),
-                [b'/', b'*', tail @ ..] => {
-                    self.at += memmem::find(tail, b"*/").map_or(rest.len(), |end| end + 4);
+                [b'-', b'-', ..] => self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
+                [b'/', b'*', ..] => self.at += self.comment_length(),
+                // Blocks of a template language; what they hold is not SQL.
+                [b'{', b'%', tail @ ..] if memmem::find(tail, b"%}").is_some() => {
+                    self.at += memmem::find(tail, b"%}").map_or(2, |end| end + 4);
                 }
-                // The byte order mark, which some editors leave at the start of a file.
-                [0xEF, 0xBB, 0xBF, ..] => self.at += 3,
-                [byte, ..] if byte.is_ascii_whitespace() || *byte == 0x0B => self.at += 1,
-                _ => return,
+                _ => match blank_length(rest) {
+                    0 => return,
+                    length => self.at += length,
+                },
             }
         }
+    }
+
+    /// The length of the comment that starts here. Some dialects nest comments and some do not;
+    /// where nesting finds no end, the first end is the end.
+    fn comment_length(&mut self) -> usize {
+        let rest = &self.bytes[self.at..];
+        let mut depth = 0_usize;
+        let mut at = 0;
+        while self.comments_nest {
+            match rest[at..] {
+                [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+                [b'*', b'/', ..] if depth == 1 => return at + 2,
+                [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+                [] => self.comments_nest = false,
+                [_, ref tail @ ..] => at += 1 + memchr2(b'/', b'*', tail).unwrap_or(tail.len()),
+            }
+        }
+        memmem::find(&rest[2..], b"*/").map_or(rest.len(), |end| end + 4)
     }
 
     fn quoted(&self, quote: u8) -> Token {
         let start = self.at;
         let mut from = start + 1;
-        let limit = match self.strings {
-            Strings::SpanLines => self.bytes.len(),
-            Strings::EndWithLine => {
-                memchr2(b'\n', b'\r', &self.bytes[start..]).map_or(self.bytes.len(), |end| start + end)
-            }
-        };
-        while let Some(found) = memchr(quote, &self.bytes[from..limit]) {
+        while let Some(found) = memchr(quote, &self.bytes[from..]) {
             let end = from + found + 1;
-            if self.bytes.get(end) != Some(&quote) {
+            let next = self.bytes.get(end);
+            let is_doubled = next == Some(&quote);
+            // Some dialects escape with a backslash; others end a text with one, before a comma.
+            let backslashes =
+                self.bytes[start + 1..end - 1].iter().rev().take_while(|b| **b == b'\\').count();
+            let is_escaped = backslashes % 2 == 1 && next.is_some_and(u8::is_ascii_alphanumeric);
+            if !is_doubled && !is_escaped {
                 return Token { kind: TokenKind::Quoted { closed: true }, span: start..end };
             }
-            from = end + 1; // a doubled quote stands for itself
+            from = if is_doubled { end + 1 } else { end };
         }
         let end = self.unclosed_end(start);
         Token { kind: TokenKind::Quoted { closed: false }, span: start..end }
@@ -147,12 +161,29 @@ impl<'a> Lexer<'a> {
         start + 1 + kept.map_or(0, |last| last + 1)
     }
 
-    fn dollar_quoted(&self) -> Option<Token> {
+    fn dollar_quoted(&mut self) -> Option<Token> {
+        self.dollar_searches.checked_sub(1)?;
         let rest = &self.bytes[self.at..];
         let tag_end = 1 + rest[1..].iter().position(|b| !is_word(*b) || *b == b'$')?;
         let tag = rest[tag_end..].starts_with(b"$").then(|| &rest[..=tag_end])?;
-        let end = memmem::find(&rest[tag.len()..], tag)? + 2 * tag.len();
+        let Some(found) = memmem::find(&rest[tag.len()..], tag) else {
+            self.dollar_searches -= 1;
+            return None;
+        };
+        let end = found + 2 * tag.len();
         Some(Token { kind: TokenKind::DollarQuoted, span: self.at..self.at + end })
+    }
+}
+
+/// The length of the blank that `rest` starts with: ASCII's, and those that come with pasted text.
+fn blank_length(rest: &[u8]) -> usize {
+    match rest {
+        [byte, ..] if byte.is_ascii_whitespace() || *byte == 0x0B => 1,
+        // No-break space.
+        [0xC2, 0xA0, ..] => 2,
+        // Byte order mark, zero-width space, ideographic space.
+        [0xEF, 0xBB, 0xBF, ..] | [0xE2, 0x80, 0x8B, ..] | [0xE3, 0x80, 0x80, ..] => 3,
+        _ => 0,
     }
 }
 
@@ -172,7 +203,10 @@ impl Iterator for Lexer<'_> {
             _ if dollar_quoted.is_some() => dollar_quoted?,
             _ if is_word(first) => {
                 let rest = &self.bytes[self.at..];
-                let length = rest.iter().position(|b| !is_word(*b)).unwrap_or(rest.len());
+                let mut length = 0;
+                while length < rest.len() && is_word(rest[length]) && blank_length(&rest[length..]) == 0 {
+                    length += 1;
+                }
                 Token { kind: TokenKind::Word, span: self.at..self.at + length }
             }
             _ => Token { kind: TokenKind::Symbol(first), span: self.at..self.at + 1 },
@@ -187,7 +221,7 @@ mod tests {
     use super::*;
 
     fn texts(sql: &str) -> Vec<&str> {
-        Lexer::new(sql, 0..sql.len(), Strings::SpanLines).map(|token| &sql[token.span]).collect()
+        Lexer::new(sql, 0..sql.len()).map(|token| &sql[token.span]).collect()
     }
 
     #[test]
@@ -203,6 +237,22 @@ mod tests {
         assert_eq!(texts("'a = b,\nc"), ["'a = b", ",", "c"]);
         assert_eq!(texts("'"), ["'"]);
         assert_eq!(texts("/* open"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn comments_nest_where_that_gives_them_an_end() {
+        assert_eq!(texts("a /* b /* c */ d */ e"), ["a", "e"]);
+        assert_eq!(texts("a /* b /* c */ d"), ["a", "d"]);
+    }
+
+    #[test]
+    fn a_backslash_escapes_a_quote_only_before_more_of_the_text() {
+        assert_eq!(texts("'it\\'s' 'C:\\', 'x'"), ["'it\\'s'", "'C:\\'", ",", "'x'"]);
+    }
+
+    #[test]
+    fn pasted_blanks_and_template_blocks_are_blanks() {
+        assert_eq!(texts("a\u{a0}b {% if x %}c"), ["a", "b", "c"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A finding's prose: what is wrong, why it matters, what to do.
 
-use velo_schema::format_duration;
 use velo_schema::value::{MAX_DURATION, ValueError};
+use velo_schema::{StrategyKind, format_duration};
 
 use crate::finding::Detail;
 
@@ -31,9 +31,12 @@ pub fn message(detail: &Detail) -> String {
         Detail::DuplicateKey { key, .. } => {
             format!("'{key}' is set twice in the same scope; only one of the values can hold")
         }
-        Detail::MinAboveMax { min, max } => {
+        Detail::MinAboveMax { min, min_is_default, max, max_is_default } => {
+            let of_default = |is_default: &bool| if *is_default { ", its default" } else { "" };
             format!(
-                "batch.min_size ({min}) is above batch.adaptive_max_size ({max}): no batch size fits both"
+                "batch.min_size ({min}{}) is above batch.adaptive_max_size ({max}{}): no batch size fits both",
+                of_default(min_is_default),
+                of_default(max_is_default)
             )
         }
         Detail::InertKey { key, strategy, used_by } => {
@@ -41,8 +44,8 @@ pub fn message(detail: &Detail) -> String {
             format!("'{key}' has no effect under {strategy}; it belongs to {}", used_by.join(", "))
         }
         Detail::BatchingDisabled { keys } => {
-            let keys: Vec<_> = keys.iter().map(|key| key.name()).collect();
-            format!("batch.enable is false, so {} have no effect", keys.join(", "))
+            let has = if keys.len() == 1 { "has" } else { "have" };
+            format!("batch.enable is false, so {} {has} no effect", keys.join(", "))
         }
         Detail::RetryKeyWithoutRetries { key } => {
             format!("'{key}' has no effect without 'failure_strategy' = 'RetryWithBackoff'")
@@ -54,6 +57,9 @@ pub fn message(detail: &Detail) -> String {
             "no failure_strategy is set: records that fail are logged and left out (LogAndContinue)"
                 .to_owned()
         }
+        Detail::OffTheMatrix { strategy: StrategyKind::TimeWindow, .. } => {
+            "time_window is off the decision matrix, which says nothing of it".to_owned()
+        }
         Detail::OffTheMatrix { strategy, records, nearest } => format!(
             "{strategy} with {records} records is off the decision matrix; its nearest row is {}",
             nearest.word()
@@ -61,11 +67,20 @@ pub fn message(detail: &Detail) -> String {
     }
 }
 
+/// A value as it can stand in a sentence.
+fn one_line(value: &str) -> String {
+    const MOST: usize = 80;
+    let shown: String = value.chars().take(MOST).collect();
+    let more = if shown.len() < value.len() { "…" } else { "" };
+    format!("{}{more}", shown.escape_debug())
+}
+
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
 }
 
 fn value_message(key: &str, value: &str, error: &ValueError) -> String {
+    let value = one_line(value);
     match error {
         ValueError::Empty => format!("'{key}' has an empty value"),
         ValueError::NotABoolean => format!("'{value}' is neither true nor false"),
@@ -80,6 +95,9 @@ fn value_message(key: &str, value: &str, error: &ValueError) -> String {
         }
         ValueError::OutOfRange { min, max } => {
             format!("'{value}' is out of range: '{key}' takes {min} to {max}")
+        }
+        ValueError::DurationWithoutUnit { number } if number.starts_with('-') => {
+            format!("'{number}' is negative and has no unit; durations are a number and ms, s, m, h or d")
         }
         ValueError::DurationWithoutUnit { number } => format!(
             "'{number}' has no unit, and is read as milliseconds by some and as seconds by others; \

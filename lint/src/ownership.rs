@@ -7,7 +7,9 @@
 use velo_schema::Scope;
 use velo_schema::keys::{KEYS, Key, Scopes};
 
-use crate::scan::{Clause, Name};
+use std::collections::HashMap;
+
+use crate::scan::{Clause, Name, RawValue};
 
 /// Keys that mark a clause as another system's, whatever else it holds.
 const FOREIGN_CLAUSE: &[&str] =
@@ -29,6 +31,7 @@ const KNOWN_FOREIGN: &[&str] = &[
     "retry.backoff",
     "retry.backoff.ms",
     "retry.backoff.max.ms",
+    "retry_backoff_ms",
     "sink.batch-size",
     "sink.max-retries",
     "sink.parallelism",
@@ -53,15 +56,53 @@ pub enum Owner {
 /// Whether the clause belongs to another system.
 #[must_use]
 pub fn is_foreign_clause(text: &str, clause: &Clause) -> bool {
-    clause.entries.iter().any(|entry| {
-        let key = &text[entry.key.span.clone()];
-        FOREIGN_CLAUSE.iter().any(|foreign| key.eq_ignore_ascii_case(foreign))
-    })
+    let key = |span: &std::ops::Range<usize>| &text[span.clone()];
+    let is_marked = clause
+        .entries
+        .iter()
+        .any(|entry| FOREIGN_CLAUSE.iter().any(|foreign| key(&entry.key.span).eq_ignore_ascii_case(foreign)));
+    is_marked || has_only_words_of_everybody(text, clause)
+}
+
+/// Other systems retry, too: `WITH (max_retries = 3)` without quotes and without any key that
+/// nobody else has is theirs.
+fn has_only_words_of_everybody(text: &str, clause: &Clause) -> bool {
+    let mut ours = clause
+        .entries
+        .iter()
+        .filter(|entry| Key::from_name(&text[entry.key.span.clone()].to_ascii_lowercase()).is_some())
+        .peekable();
+    ours.peek().is_some()
+        && ours.all(|entry| {
+            let word = &text[entry.key.span.clone()];
+            !entry.key.quoted
+                && !word.contains('.')
+                && !word.eq_ignore_ascii_case(Key::FailureStrategy.name())
+        })
+}
+
+/// The names that a statement's keys may begin with. Identifiers are the same in any case.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<String, String>);
+
+impl Names {
+    /// The names of a statement.
+    #[must_use]
+    pub fn new(names: &[Name]) -> Self {
+        Self(names.iter().map(|name| (name.text.to_lowercase(), name.text.clone())).collect())
+    }
 }
 
 /// Whose `key` is, in a statement that names `names`.
 #[must_use]
-pub fn owner(key: &str, names: &[Name]) -> Owner {
+pub fn owner(key: &str, value: &RawValue, names: &Names) -> Owner {
+    if *value == RawValue::NotAnOption {
+        return Owner::Foreign;
+    }
+    // A source may be called `batch` or `dlq`; the key is meant then, too.
+    if let Some(known) = Key::from_name(key) {
+        return Owner::Ours(Scope::Job, known);
+    }
     let (scope, rest) = split_scope(key, names);
     if let Some(known) = Key::from_name(rest) {
         return match known.def().scopes {
@@ -76,18 +117,35 @@ pub fn owner(key: &str, names: &[Name]) -> Owner {
     if ours_by_prefix {
         return Owner::Unknown(nearest(rest, 3).map(|near| scope.qualify(near)));
     }
-    near_miss(key, &scope, rest).map_or(Owner::Foreign, |near| Owner::NearMiss(scope.qualify(near)))
+    near_miss(key, &scope, rest)
+        .map(|near| scope.qualify(near))
+        .or_else(|| other_case_of_side(key))
+        .map_or(Owner::Foreign, Owner::NearMiss)
 }
 
 /// Splits one prefix off that is `source`, `sink` or a name of the statement.
-fn split_scope<'k>(key: &'k str, names: &[Name]) -> (Scope, &'k str) {
+fn split_scope<'k>(key: &'k str, names: &Names) -> (Scope, &'k str) {
     let Some((prefix, rest)) = key.split_once('.') else { return (Scope::Job, key) };
     match prefix {
         "source" => (Scope::Source, rest),
         "sink" => (Scope::Sink, rest),
-        _ if names.iter().any(|name| name.text == prefix) => (Scope::Named(prefix.to_owned()), rest),
-        _ => (Scope::Job, key),
+        _ => names
+            .0
+            .get(&prefix.to_lowercase())
+            .map_or((Scope::Job, key), |name| (Scope::Named(name.clone()), rest)),
     }
+}
+
+/// `SOURCE.batch.size`: a side in another case, before a key in any.
+fn other_case_of_side(key: &str) -> Option<String> {
+    let (prefix, rest) = key.split_once('.')?;
+    let scope = match prefix.to_ascii_lowercase().as_str() {
+        "source" => Scope::Source,
+        "sink" => Scope::Sink,
+        _ => return None,
+    };
+    let folded = fold(rest);
+    KEYS.iter().find(|def| fold(def.name) == folded).map(|def| scope.qualify(def.key))
 }
 
 /// A near miss over the whole key: another spelling of the same letters, or at most two edits.
@@ -122,7 +180,8 @@ mod tests {
     use super::*;
 
     fn owner_in(key: &str) -> Owner {
-        owner(key, &[Name { span: 0..0, text: "orders".into() }])
+        let names = Names::new(&[Name { span: 0..0, text: "orders".into(), is_sink: false }]);
+        owner(key, &RawValue::Unknown, &names)
     }
 
     #[test]
@@ -151,6 +210,7 @@ mod tests {
         assert_eq!(owner_in("failure_stratgy"), Owner::NearMiss("failure_strategy".into()));
         assert_eq!(owner_in("failure.strategy"), Owner::NearMiss("failure_strategy".into()));
         assert_eq!(owner_in("Batch.Size"), Owner::NearMiss("batch.size".into()));
+        assert_eq!(owner_in("SINK.Batch.Size"), Owner::NearMiss("sink.batch.size".into()));
         for foreign in KNOWN_FOREIGN.iter().chain(&["retry.policy", "max_rows", "format", "linger.ms"]) {
             assert_eq!(owner_in(foreign), Owner::Foreign, "{foreign}");
         }

@@ -1,13 +1,15 @@
-//! A statement as the rules see it: every entry of ours with its scope, key and reading.
+//! A statement as the rules see it: every entry of ours with its scope, key and reading, and what
+//! holds in each scope.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use velo_schema::keys::Key;
 use velo_schema::value::{Parsed, Placeholder, ValueError, placeholder};
 use velo_schema::{Config, Entry, Scope, Settings, Side};
 
-use crate::ownership::{Owner, is_foreign_clause, owner};
-use crate::scan::{Fault, RawEntry, Statement, Text};
+use crate::ownership::{Names, Owner, is_foreign_clause, owner};
+use crate::scan::{Clause, Fault, RawEntry, RawValue, Statement};
 
 /// A statement with its entries sorted by whose they are.
 #[derive(Debug)]
@@ -22,8 +24,14 @@ pub struct Unit<'a> {
     pub strangers: Vec<Stranger<'a>>,
     /// Everything else, in order: the settings of other systems.
     pub foreign: Vec<(&'a str, Option<&'a str>)>,
-    /// Syntax mistakes at entries of ours.
+    /// Syntax mistakes at entries of ours, and of clauses that have one.
     pub faults: Vec<&'a Fault>,
+    /// The first item of each key in each scope.
+    first: HashMap<(Scope, Key), usize>,
+    /// The items of each scope.
+    by_scope: HashMap<Scope, Vec<usize>>,
+    /// The names that are written to.
+    sinks: HashSet<&'a str>,
 }
 
 /// An entry of ours.
@@ -33,6 +41,8 @@ pub struct Item<'a> {
     pub scope: Scope,
     /// Its key.
     pub key: Key,
+    /// Which of the statement's clauses it stands in.
+    pub clause: usize,
     /// The entry as it stands.
     pub raw: &'a RawEntry,
     /// Its value's text; for a placeholder, the default inside of it.
@@ -78,39 +88,64 @@ impl<'a> Unit<'a> {
             strangers: Vec::new(),
             foreign: Vec::new(),
             faults: Vec::new(),
+            first: HashMap::new(),
+            by_scope: HashMap::new(),
+            sinks: statement
+                .names
+                .iter()
+                .filter(|name| name.is_sink)
+                .map(|name| name.text.as_str())
+                .collect(),
         };
-        for clause in &statement.clauses {
-            let foreign_clause = is_foreign_clause(text, clause);
-            let ours_before = unit.items.len();
-            let mut near_misses = Vec::new();
-            let mut ours = vec![false; clause.entries.len()];
-            for (index, raw) in clause.entries.iter().enumerate() {
-                let key = &text[raw.key.span.clone()];
-                let owner = if foreign_clause { Owner::Foreign } else { owner(key, &statement.names) };
-                let stranger = |owner| Stranger { key, span: raw.key.span.clone(), owner };
-                match owner {
-                    Owner::Ours(scope, known) => {
-                        ours[index] = true;
-                        unit.items.push(Item::new(text, scope, known, raw));
-                    }
-                    Owner::Foreign => {
-                        let value = raw.value.as_ref().map(|value| &text[value.span.clone()]);
-                        unit.foreign.push((key, value));
-                    }
-                    Owner::NearMiss(_) => near_misses.push(stranger(owner)),
-                    Owner::Unknown(_) | Owner::WrongScope(..) => unit.strangers.push(stranger(owner)),
-                }
-            }
-            // A near miss means something only beside a key that is surely ours.
-            if unit.items.len() > ours_before {
-                unit.strangers.extend(near_misses);
-                let of_ours = |fault: &&Fault| {
-                    ours.get(fault.entry) == Some(&true) || ours.get(fault.entry + 1) == Some(&true)
-                };
-                unit.faults.extend(clause.faults.iter().filter(of_ours));
-            }
+        let names = Names::new(&statement.names);
+        for (number, clause) in statement.clauses.iter().enumerate() {
+            unit.sort(number, clause, &names);
+        }
+        for (index, item) in unit.items.iter().enumerate() {
+            unit.first.entry((item.scope.clone(), item.key)).or_insert(index);
+            unit.by_scope.entry(item.scope.clone()).or_default().push(index);
         }
         unit
+    }
+
+    fn sort(&mut self, number: usize, clause: &'a Clause, names: &Names) {
+        let text = self.text;
+        let is_foreign = is_foreign_clause(text, clause);
+        let before = (self.items.len(), self.strangers.len());
+        let mut near_misses = Vec::new();
+        let mut ours = vec![false; clause.entries.len()];
+        for (index, raw) in clause.entries.iter().enumerate() {
+            let key = &text[raw.key.span.clone()];
+            let owner = if is_foreign { Owner::Foreign } else { owner(key, &raw.value, names) };
+            let stranger = |owner| Stranger { key, span: raw.key.span.clone(), owner };
+            match owner {
+                Owner::Ours(scope, known) => {
+                    ours[index] = true;
+                    self.items.push(Item::new(text, scope, known, number, raw));
+                }
+                Owner::Foreign => {
+                    let value = match &raw.value {
+                        RawValue::Text(value) => Some(&text[value.span.clone()]),
+                        _ => None,
+                    };
+                    self.foreign.push((key, value));
+                }
+                Owner::NearMiss(_) => near_misses.push(stranger(owner)),
+                Owner::Unknown(_) | Owner::WrongScope(..) => {
+                    ours[index] = true;
+                    self.strangers.push(stranger(owner));
+                }
+            }
+        }
+        // A near miss means something only beside a key that is surely ours.
+        if self.items.len() > before.0 {
+            self.strangers.extend(near_misses);
+        }
+        if (self.items.len(), self.strangers.len()) != before {
+            // A mistake between two entries is of ours if either is.
+            let is_ours = |entry: usize| ours.get(entry) == Some(&true) || ours.get(entry + 1) == Some(&true);
+            self.faults.extend(clause.faults.iter().filter(|fault| fault.entry.is_none_or(is_ours)));
+        }
     }
 
     /// Whether the statement has a setting of ours.
@@ -122,69 +157,113 @@ impl<'a> Unit<'a> {
     /// The entries whose values are known.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let known = |item: &Item<'_>| match &item.reading {
-            Reading::Known(parsed) => {
-                Some(Entry { scope: item.scope.clone(), key: item.key, value: parsed.value.clone() })
-            }
-            Reading::Wrong(_) | Reading::Open | Reading::Missing => None,
-        };
-        self.items.iter().filter_map(known).collect()
+        self.items.iter().filter_map(Item::entry).collect()
     }
 
     /// What holds in a scope. Entries that are wrong count as not set.
     #[must_use]
     pub fn config(&self, scope: &Scope) -> Config {
+        let chain = self.chain(scope);
+        let indices = chain.iter().filter_map(|scope| self.by_scope.get(scope)).flatten();
+        let entries: Vec<_> = indices.filter_map(|index| self.items[*index].entry()).collect();
         let (side, name) = match scope {
             Scope::Job => (Side::Job, None),
             Scope::Source => (Side::Source, None),
             Scope::Sink => (Side::Sink, None),
             Scope::Named(name) => (self.side_of(name), Some(name.as_str())),
         };
-        Settings::resolve(&self.entries(), side, name).config()
+        Settings::resolve(&entries, side, name).config()
     }
 
-    /// Whether a name is written to or read from: the statement's own name and `INTO` are written.
+    /// Whether a name is written to or read from.
     #[must_use]
     pub fn side_of(&self, name: &str) -> Side {
-        let written = self.statement.name.as_ref().is_some_and(|own| own.text == name);
-        if written { Side::Sink } else { Side::Source }
+        if self.sinks.contains(name) { Side::Sink } else { Side::Source }
     }
 
-    /// The scopes that have a setting of their own, the job's first.
+    /// The scopes that a value may come from in `scope`: its own first, the job's last.
+    fn chain(&self, scope: &Scope) -> Vec<Scope> {
+        match scope {
+            Scope::Job => vec![Scope::Job],
+            Scope::Source | Scope::Sink => vec![scope.clone(), Scope::Job],
+            Scope::Named(name) => {
+                let side = if self.side_of(name) == Side::Sink { Scope::Sink } else { Scope::Source };
+                vec![scope.clone(), side, Scope::Job]
+            }
+        }
+    }
+
+    /// The job, both sides, and every source and sink that has settings of its own.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
-        let mut scopes: Vec<_> = self.items.iter().map(|item| item.scope.clone()).collect();
-        scopes.push(Scope::Job);
-        scopes.sort();
-        scopes.dedup();
-        scopes
+        let mut named: Vec<_> =
+            self.by_scope.keys().filter(|scope| matches!(scope, Scope::Named(_))).cloned().collect();
+        named.sort();
+        [Scope::Job, Scope::Source, Scope::Sink].into_iter().chain(named).collect()
     }
 
-    /// The first entry of `key` in `scope`.
-    #[must_use]
-    pub fn item(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
-        self.items.iter().find(|item| item.scope == *scope && item.key == key)
-    }
-
-    /// Whether the strategy in force in `scope` is written and could be read.
-    #[must_use]
-    pub fn strategy_is_known(&self, scope: &Scope) -> bool {
-        self.effective(scope, Key::BatchStrategy)
-            .is_some_and(|item| matches!(item.reading, Reading::Known(_)))
-    }
-
-    /// The entry of `key` that holds in `scope`: its own, else the job's.
+    /// The item whose value holds for `key` in `scope`.
     #[must_use]
     pub fn effective(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
-        self.item(scope, key).or_else(|| self.item(&Scope::Job, key))
+        let found = |scope: &Scope| self.first.get(&(scope.clone(), key)).map(|index| &self.items[*index]);
+        self.chain(scope).iter().find_map(found)
+    }
+
+    /// The scopes in which this item's value holds.
+    #[must_use]
+    pub fn users(&self, item: &Item<'_>) -> Vec<Scope> {
+        let uses = |scope: &Scope| {
+            let effective = self.effective(scope, item.key);
+            effective.is_some_and(|effective| std::ptr::eq(effective.raw, item.raw))
+        };
+        match &item.scope {
+            Scope::Named(_) => vec![item.scope.clone()],
+            _ => self.scopes().into_iter().filter(|scope| uses(scope)).collect(),
+        }
+    }
+
+    /// The items that hold somewhere: the first of each key in each scope.
+    pub fn effective_items(&self) -> impl Iterator<Item = &Item<'a>> {
+        let is_first = |(index, item): &(usize, &Item<'a>)| {
+            self.first.get(&(item.scope.clone(), item.key)) == Some(index)
+        };
+        self.items.iter().enumerate().filter(is_first).map(|(_, item)| item)
+    }
+
+    /// Whether the value in force of `key` in `scope` is set and can be read.
+    #[must_use]
+    pub fn is_known(&self, scope: &Scope, key: Key) -> bool {
+        self.effective(scope, key).is_some_and(|item| matches!(item.reading, Reading::Known(_)))
+    }
+
+    /// Whether the value in force of `key` in `scope` is set, and is not one.
+    #[must_use]
+    pub fn is_unreadable(&self, scope: &Scope, key: Key) -> bool {
+        self.effective(scope, key).is_some_and(|item| !matches!(item.reading, Reading::Known(_)))
+    }
+
+    /// Whether a template language decides which entries of a clause there are.
+    #[must_use]
+    pub fn is_templated(&self, clause: usize) -> bool {
+        self.text[self.statement.clauses[clause].span.clone()].contains("{%")
     }
 }
 
 impl<'a> Item<'a> {
-    fn new(text: &'a str, scope: Scope, key: Key, raw: &'a RawEntry) -> Self {
-        let Some(Text { span, .. }) = &raw.value else {
-            let (value_span, reading) = (raw.key.span.clone(), Reading::Missing);
-            return Self { scope, key, raw, value: "", value_span, reading };
+    fn new(text: &'a str, scope: Scope, key: Key, clause: usize, raw: &'a RawEntry) -> Self {
+        let without_text = |reading| Self {
+            scope: scope.clone(),
+            key,
+            clause,
+            raw,
+            value: "",
+            value_span: raw.key.span.clone(),
+            reading,
+        };
+        let span = match &raw.value {
+            RawValue::Text(value) => value.span.clone(),
+            RawValue::Unknown | RawValue::NotAnOption => return without_text(Reading::Open),
+            RawValue::Missing => return without_text(Reading::Missing),
         };
         let whole = &text[span.clone()];
         let (value, start, open) = match placeholder(whole) {
@@ -197,6 +276,21 @@ impl<'a> Item<'a> {
             Ok(parsed) => Reading::Known(parsed),
             Err(error) => Reading::Wrong(error),
         };
-        Self { scope, key, raw, value, value_span: start..start + value.len(), reading }
+        Self { scope, key, clause, raw, value, value_span: start..start + value.len(), reading }
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        match &self.reading {
+            Reading::Known(parsed) => {
+                Some(Entry { scope: self.scope.clone(), key: self.key, value: parsed.value.clone() })
+            }
+            Reading::Wrong(_) | Reading::Open | Reading::Missing => None,
+        }
+    }
+
+    /// The key with its scope, as written.
+    #[must_use]
+    pub fn qualified(&self) -> String {
+        self.scope.qualify(self.key)
     }
 }

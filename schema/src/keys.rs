@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::strategy::StrategyKind;
-use crate::value::{Kind, Parsed, Value, ValueError, parse};
+use crate::value::{Kind, Parsed, SHORTEST, Value, ValueError, parse};
 
 /// Where a key comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +203,7 @@ const fn records(min: u64, max: u64) -> Kind {
 /// A wait or a back-off: zero is allowed.
 const WAIT: Kind = Kind::Duration { min: Duration::ZERO };
 /// A window or a target: it must be longer than nothing.
-const SPAN: Kind = Kind::Duration { min: Duration::from_millis(1) };
+const SPAN: Kind = Kind::Duration { min: SHORTEST };
 
 use StrategyKind::{AdaptiveSize, FixedSize, LowLatency, MegaBatch, MemoryBased, TimeWindow};
 

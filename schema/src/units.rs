@@ -39,6 +39,17 @@ pub(crate) fn split_unit(text: &str) -> Option<(&str, &str)> {
 ///
 /// Digits behind the point that the factor cannot express are an error too: nothing is rounded.
 pub(crate) fn scale(number: &str, factor: u64) -> Option<u64> {
+    let (product, rest) = scale_with_rest(number, factor)?;
+    (rest == 0).then_some(product)
+}
+
+/// The same, rounded down.
+pub(crate) fn scale_floor(number: &str, factor: u64) -> Option<u64> {
+    scale_with_rest(number, factor).map(|(product, _)| product)
+}
+
+/// The whole part of `number × factor`, and what is left over, of 10 to the number of decimals.
+fn scale_with_rest(number: &str, factor: u64) -> Option<(u64, u128)> {
     let (whole, fraction) = match number.split_once('.') {
         Some((_, "")) => return None,
         Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
@@ -46,13 +57,12 @@ pub(crate) fn scale(number: &str, factor: u64) -> Option<u64> {
     };
     let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
     if fraction.is_empty() {
-        return Some(whole);
+        return Some((whole, 0));
     }
-    let digits = u32::try_from(fraction.len()).ok()?;
-    let divisor = 10_u128.checked_pow(digits)?;
+    let divisor = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let part = u128::from(factor).checked_mul(fraction.parse::<u128>().ok()?)?;
-    (part % divisor == 0).then_some(())?;
-    whole.checked_add(u64::try_from(part / divisor).ok()?)
+    let product = whole.checked_add(u64::try_from(part / divisor).ok()?)?;
+    Some((product, part % divisor))
 }
 
 /// Bytes as `10 MiB` where that is exact, else with one decimal, else as plain bytes.

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::strategy::{FailureStrategy, OnExhausted, StrategyKind, Words};
-use crate::units::{format_duration, scale, split_unit};
+use crate::units::{format_duration, scale, scale_floor, split_unit};
 
 /// The longest duration that any key takes.
 pub const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
+
+/// The shortest duration that is more than none.
+pub const SHORTEST: Duration = Duration::from_nanos(1);
 
 /// Every spelling of a duration's unit, with its milliseconds.
 pub const DURATION_UNITS: &[(&str, u64)] = &[
@@ -255,16 +258,18 @@ fn size_with_unit(text: &str, unit: &str) -> Option<ValueError> {
         "k" | "kb" | "kib" => 1,
         "m" | "mb" | "mib" => 2,
         "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
         _ => return None,
     };
-    let decimal = scale(number, 1000_u64.pow(power))?;
-    let binary = scale(number, 1024_u64.pow(power))?;
+    let whole_bytes = |base: u64| scale_floor(number, base.pow(power));
+    let (decimal, binary) = (whole_bytes(1000)?, whole_bytes(1024)?);
     Some(ValueError::SizeWithUnit { decimal, binary })
 }
 
 fn parse_duration(text: &str, min: Duration) -> Result<Duration, ValueError> {
+    let shown_min = if min == SHORTEST { "more than 0ms".to_owned() } else { format_duration(min) };
     let out_of_range =
-        || ValueError::OutOfRange { min: format_duration(min), max: format_duration(MAX_DURATION) };
+        || ValueError::OutOfRange { min: shown_min.clone(), max: format_duration(MAX_DURATION) };
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (number, unit) = split_unit(unsigned).ok_or(ValueError::InvalidDuration)?;
     if unit.is_empty() {
@@ -303,12 +308,27 @@ pub enum Placeholder<'a> {
     Default(&'a str, usize),
 }
 
+/// What begins a placeholder of other template languages, whose defaults we cannot read.
+const TEMPLATES: &[&str] = &["{{", "{%", "%(", "<%", "$("];
+
+/// Providers of `${provider:path}`, where what stands behind the colon is no default.
+const PROVIDERS: &[&str] =
+    &["env", "file", "directory", "secret", "secrets", "secretmanager", "vault", "sys"];
+
 /// The placeholder in `text`, if there is one.
 #[must_use]
 pub fn placeholder(text: &str) -> Option<Placeholder<'_>> {
+    let is_variable = text.trim().strip_prefix('$').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    if is_variable || TEMPLATES.iter().any(|template| text.contains(template)) {
+        return Some(Placeholder::Unknown);
+    }
     let inside = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    let Some((_, default)) = inside.filter(|inside| !inside.contains("${")).and_then(|i| i.split_once(':'))
-    else {
+    let parts = inside.filter(|inside| !inside.contains("${")).and_then(|inside| inside.split_once(':'));
+    let has_default = |(name, default): &(&str, &str)| {
+        // `${A:?message}` and `${A:+other}` say something else than a default.
+        !PROVIDERS.contains(name) && !default.starts_with(['?', '+'])
+    };
+    let Some((_, default)) = parts.filter(has_default) else {
         return text.contains("${").then_some(Placeholder::Unknown);
     };
     let default = default.strip_prefix('-').unwrap_or(default);
@@ -386,7 +406,9 @@ mod tests {
         assert_eq!(placeholder("${SIZE}"), Some(Placeholder::Unknown));
         assert_eq!(placeholder("${SIZE:100}"), Some(Placeholder::Default("100", 7)));
         assert_eq!(placeholder(" ${SIZE:-100}"), Some(Placeholder::Default("100", 9)));
-        assert_eq!(placeholder("a-${B}"), Some(Placeholder::Unknown));
+        for open in ["a-${B}", "{{ size }}", "%(size)s", "$SIZE", "${env:SIZE}", "${SIZE:?set it}"] {
+            assert_eq!(placeholder(open), Some(Placeholder::Unknown), "{open}");
+        }
         assert_eq!(placeholder("100"), None);
     }
 }

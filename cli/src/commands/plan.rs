@@ -38,6 +38,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
             serde_json::to_writer_pretty(&mut out, &views)?;
             writeln!(out)?;
         }
+        (None, PlanFormat::Table) if views.is_empty() => {}
         (None, PlanFormat::Table) => writeln!(out, "{}", plan_table(&views))?,
     }
     if views.is_empty() {

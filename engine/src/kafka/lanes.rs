@@ -1,4 +1,5 @@
 //! Split partition queues and how records leave them: shared by the group's source and the reader.
+#![allow(clippy::disallowed_methods, reason = "the wall clock, for the age of records")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -12,6 +12,7 @@ mod reader;
 mod settings;
 mod sink;
 mod topics;
+pub mod yardstick;
 
 pub use embedded::EmbeddedBroker;
 pub use group::{GroupOptions, GroupSource};

@@ -3,6 +3,7 @@
 //! The types of this file have no way to do any of that. librdkafka assigns partitions only to a
 //! consumer with a group id, so there is one, made up for the process, that nobody ever joins; all
 //! that brokers see of it is a look-up of its coordinator.
+#![allow(clippy::disallowed_methods, reason = "round trips are measured")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -168,6 +169,11 @@ impl TopicReader {
     pub(super) fn pause(&self, duration: Duration) {
         // Nothing is assigned, so nothing but errors comes; those are in the inbox already.
         drop(self.consumer.poll(duration));
+    }
+
+    /// The client itself.
+    pub(super) fn into_consumer(self) -> BaseConsumer<Context> {
+        self.consumer
     }
 
     /// Reads partitions from offsets to their ends: behind an offset, or never.

@@ -1,5 +1,7 @@
 //! `batching-disabled`: batching is off and yet configured.
 
+use std::collections::BTreeMap;
+
 use velo_schema::Scope;
 use velo_schema::keys::Key;
 
@@ -13,22 +15,20 @@ pub const RULE: Rule = Rule {
     summary: "`batch.enable` is false, and other batch keys are set beside it.",
     doc: "With batching off every record is processed alone and all other batch keys are ignored.",
     check: |unit, out| {
-        for scope in unit.scopes() {
-            let Some(switch) = unit.item(&scope, Key::BatchEnable) else { continue };
-            if unit.config(&scope).enabled {
-                continue;
+        let is_off = |scope: &Scope| !unit.config(scope).enabled;
+        // Each dead key is told of once, at the switch that kills it.
+        let mut dead = BTreeMap::new();
+        for item in unit.effective_items() {
+            let batch_key = item.key != Key::BatchEnable && item.key.name().starts_with("batch.");
+            let users = if batch_key { unit.users(item) } else { Vec::new() };
+            let switch = users.first().and_then(|scope| unit.effective(scope, Key::BatchEnable));
+            if let Some(switch) = switch.filter(|_| users.iter().all(is_off)) {
+                let at = (switch.value_span.start, switch.value_span.end);
+                dead.entry(at).or_insert_with(Vec::new).push(item.qualified());
             }
-            let applies = |other: &Scope| *other == scope || scope == Scope::Job;
-            let keys: Vec<_> = unit
-                .items
-                .iter()
-                .filter(|item| applies(&item.scope) && item.key != Key::BatchEnable)
-                .map(|item| item.key)
-                .filter(|key| key.name().starts_with("batch."))
-                .collect();
-            if !keys.is_empty() {
-                out.add(&RULE, switch.value_span.clone(), Detail::BatchingDisabled { keys });
-            }
+        }
+        for ((start, end), keys) in dead {
+            out.add(&RULE, start..end, Detail::BatchingDisabled { keys });
         }
     },
 };

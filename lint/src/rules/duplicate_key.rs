@@ -1,5 +1,7 @@
 //! `duplicate-key`: one key, one scope, two values.
 
+use std::collections::HashMap;
+
 use super::{Rule, Severity};
 use crate::finding::Detail;
 
@@ -10,15 +12,12 @@ pub const RULE: Rule = Rule {
     summary: "A key that is set twice in the same scope.",
     doc: "Only one of the values can hold, and which one it is depends on who reads the clause.",
     check: |unit, out| {
-        for (index, item) in unit.items.iter().enumerate() {
-            let earlier =
-                unit.items[..index].iter().find(|other| other.key == item.key && other.scope == item.scope);
-            if let Some(first) = earlier {
-                let detail = Detail::DuplicateKey {
-                    key: item.scope.qualify(item.key),
-                    first: first.raw.key.span.clone(),
-                };
-                out.add(&RULE, item.raw.key.span.clone(), detail);
+        let mut seen = HashMap::new();
+        for item in unit.items.iter().filter(|item| !unit.is_templated(item.clause)) {
+            let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
+            if !std::ptr::eq(*first, item) {
+                let (key, first) = (item.qualified(), first.raw.key.span.clone());
+                out.add(&RULE, item.raw.key.span.clone(), Detail::DuplicateKey { key, first });
             }
         }
     },

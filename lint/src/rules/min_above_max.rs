@@ -1,5 +1,7 @@
 //! `min-above-max`: an adaptive range that no size fits.
 
+use std::collections::HashSet;
+
 use velo_schema::Strategy;
 use velo_schema::keys::Key;
 
@@ -14,14 +16,29 @@ pub const RULE: Rule = Rule {
     doc: "The controller has no size to choose. A default counts too: batch.adaptive_max_size is 1000 \
           where it is not set.",
     check: |unit, out| {
+        let mut reported = HashSet::new();
         for scope in unit.scopes() {
             let config = unit.config(&scope);
             let Strategy::AdaptiveSize { min_records: min, max_records: max, .. } = config.strategy else {
                 continue;
             };
-            let own = unit.item(&scope, Key::BatchMinSize).or(unit.item(&scope, Key::BatchAdaptiveMaxSize));
-            if let Some(item) = own.filter(|_| config.enabled && min > max) {
-                out.add(&RULE, item.value_span.clone(), Detail::MinAboveMax { min, max });
+            let bounds = [Key::BatchMinSize, Key::BatchAdaptiveMaxSize];
+            if !config.enabled || min <= max || bounds.iter().any(|key| unit.is_unreadable(&scope, *key)) {
+                continue;
+            }
+            let [min_item, max_item] = bounds.map(|key| unit.effective(&scope, key));
+            let detail = Detail::MinAboveMax {
+                min,
+                min_is_default: min_item.is_none(),
+                max,
+                max_is_default: max_item.is_none(),
+            };
+            // The bound of the narrower scope is the one that made it so.
+            let own = [min_item, max_item].into_iter().flatten().find(|item| item.scope == scope);
+            if let Some(item) = own.or(min_item).or(max_item)
+                && reported.insert(item.value_span.start)
+            {
+                out.add(&RULE, item.value_span.clone(), detail);
             }
         }
     },

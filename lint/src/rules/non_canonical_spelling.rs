@@ -2,6 +2,7 @@
 
 use super::{Rule, Severity};
 use crate::finding::{Detail, Fix};
+use crate::scan::RawValue;
 use crate::unit::Reading;
 
 /// A value that is understood but spelled in another way than the canonical one.
@@ -16,8 +17,10 @@ pub const RULE: Rule = Rule {
             let Reading::Known(parsed) = &item.reading else { continue };
             if let Some(canonical) = parsed.canonical {
                 let detail = Detail::Spelling { value: item.value.to_owned(), canonical };
-                let fix = Fix::replace(true, item.value_span.clone(), canonical);
-                out.add_fixable(&RULE, item.value_span.clone(), detail, Some(fix));
+                // Where quotes are missing, too, their fix spells it right.
+                let quoted = matches!(&item.raw.value, RawValue::Text(text) if text.quoted);
+                let fix = quoted.then(|| Fix::replace(true, item.value_span.clone(), canonical));
+                out.add_fixable(&RULE, item.value_span.clone(), detail, fix);
             }
         }
     },

@@ -1,10 +1,13 @@
 //! `off-the-matrix`: a size that no row of the decision matrix covers.
 
+use std::collections::HashSet;
+
 use velo_schema::keys::{Key, Relevance};
-use velo_schema::{Plan, Scope};
+use velo_schema::{Plan, Scope, Side};
 
 use super::{Rule, Severity};
 use crate::finding::Detail;
+use crate::unit::Reading;
 
 /// A batch size that no row of the decision matrix covers.
 pub const RULE: Rule = Rule {
@@ -13,18 +16,28 @@ pub const RULE: Rule = Rule {
     summary: "A batch size that no row of the decision matrix covers.",
     doc: "The guide says nothing of what to expect there. That is no mistake; measure it.",
     check: |unit, out| {
-        // What the poll is made of: the source's settings over the job's.
-        let scope = Scope::Source;
-        let plan = Plan::of(&unit.config(&scope), None);
-        let (Some(strategy), Some(nearest)) = (plan.strategy, plan.nearest_row) else { return };
-        let sized = unit.items.iter().find(|item| {
-            let by_strategy = matches!(item.key.def().relevance, Relevance::Strategies(s) if s == [strategy]);
-            (by_strategy || item.key == Key::BatchStrategy) && item.scope != Scope::Sink
-        });
-        if let Some(item) = sized {
-            let records = plan.batch_records.max;
-            let detail = Detail::OffTheMatrix { strategy, records, nearest: nearest.row };
-            out.add(&RULE, item.value_span.clone(), detail);
+        let mut told = HashSet::new();
+        // What polls are made of: the source's settings, and those of each source by its name.
+        let reads = |scope: &Scope| match scope {
+            Scope::Source => true,
+            Scope::Named(name) => unit.side_of(name) == Side::Source,
+            Scope::Job | Scope::Sink => false,
+        };
+        for scope in unit.scopes().into_iter().filter(reads) {
+            if unit.is_unreadable(&scope, Key::BatchStrategy) {
+                continue;
+            }
+            let plan = Plan::of(&unit.config(&scope), None);
+            let (Some(strategy), Some(nearest)) = (plan.strategy, plan.nearest_row) else { continue };
+            let own = |key: &&Key| matches!(key.def().relevance, Relevance::Strategies(by) if by == [strategy]);
+            let sized = Key::ALL.iter().filter(own).find_map(|key| unit.effective(&scope, *key));
+            let Some(item) = sized.or_else(|| unit.effective(&scope, Key::BatchStrategy)) else { continue };
+            let is_known = matches!(item.reading, Reading::Known(_));
+            if is_known && told.insert(item.value_span.start) {
+                let records = plan.batch_records.max;
+                let detail = Detail::OffTheMatrix { strategy, records, nearest: nearest.row };
+                out.add(&RULE, item.value_span.clone(), detail);
+            }
         }
     },
 };

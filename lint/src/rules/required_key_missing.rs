@@ -1,6 +1,8 @@
 //! `required-key-missing`: a key that says how, without the one that says what.
 
-use velo_schema::keys::{Key, RequiredWhen};
+use std::collections::HashSet;
+
+use velo_schema::keys::{Key, Relevance, RequiredWhen};
 use velo_schema::{Scope, StrategyKind};
 
 use super::{Rule, Severity};
@@ -15,32 +17,31 @@ pub const RULE: Rule = Rule {
     doc: "batch.window without batch.strategy leaves the default, fixed_size, in force; max_retries \
           without failure_strategy retries nothing.",
     check: |unit, out| {
-        for scope in unit.scopes() {
-            missing(unit, out, &scope, Key::BatchStrategy, RequiredWhen::StrategyKeySet, |item| {
-                !item.key.def().applies_to(StrategyKind::FixedSize)
-            });
-            missing(unit, out, &scope, Key::FailureStrategy, RequiredWhen::RetryKeySet, |item| {
-                item.key.def().relevance == velo_schema::keys::Relevance::Retries
-            });
-        }
+        missing(unit, out, Key::BatchStrategy, RequiredWhen::StrategyKeySet, |scope, item| {
+            unit.config(scope).enabled && !item.key.def().applies_to(StrategyKind::FixedSize)
+        });
+        missing(unit, out, Key::FailureStrategy, RequiredWhen::RetryKeySet, |_, item| {
+            item.key.def().relevance == Relevance::Retries
+        });
     },
 };
 
+/// Reports the first item of each scope that needs `key` in every scope that uses it, and has it in none.
 fn missing(
     unit: &Unit<'_>,
     out: &mut super::Findings,
-    scope: &Scope,
     key: Key,
     when: RequiredWhen,
-    needs: impl Fn(&Item<'_>) -> bool,
+    needs: impl Fn(&Scope, &Item<'_>) -> bool,
 ) {
     debug_assert_eq!(key.def().required_when, Some(when));
-    if unit.effective(scope, key).is_some() || !unit.config(scope).enabled {
-        return;
-    }
-    let first = unit.items.iter().find(|item| item.scope == *scope && needs(item));
-    if let Some(item) = first {
-        let detail = Detail::RequiredKeyMissing { key, needed_by: item.key };
-        out.add(&RULE, item.raw.key.span.clone(), detail);
+    let mut told = HashSet::new();
+    for item in unit.effective_items() {
+        let users = unit.users(item);
+        let lacks = |scope: &Scope| unit.effective(scope, key).is_none() && needs(scope, item);
+        if !users.is_empty() && users.iter().all(lacks) && told.insert(&item.scope) {
+            let detail = Detail::RequiredKeyMissing { key, needed_by: item.qualified() };
+            out.add(&RULE, item.raw.key.span.clone(), detail);
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! `retry-key-without-retries`: how to retry is set, and another strategy is in force.
 
-use velo_schema::FailureStrategy;
 use velo_schema::keys::{Key, Relevance};
+use velo_schema::{FailureStrategy, Scope};
 
 use super::{Rule, Severity};
 use crate::finding::Detail;
-use crate::unit::Reading;
 
 /// Retry settings under a failure strategy that never retries.
 pub const RULE: Rule = Rule {
@@ -14,12 +13,16 @@ pub const RULE: Rule = Rule {
     summary: "Retry settings under a failure strategy that never retries.",
     doc: "Retries, back-off and what follows them belong to RetryWithBackoff.",
     check: |unit, out| {
-        for item in unit.items.iter().filter(|item| item.key.def().relevance == Relevance::Retries) {
-            let set = unit.effective(&item.scope, Key::FailureStrategy);
-            let known = set.is_some_and(|set| matches!(set.reading, Reading::Known(_)));
-            let strategy = unit.config(&item.scope).failure.strategy;
-            if known && strategy != FailureStrategy::RetryWithBackoff {
-                out.add(&RULE, item.raw.key.span.clone(), Detail::RetryKeyWithoutRetries { key: item.key });
+        for item in unit.effective_items().filter(|item| item.key.def().relevance == Relevance::Retries) {
+            let users = unit.users(item);
+            let retries = |scope: &Scope| {
+                let open = unit.is_unreadable(scope, Key::FailureStrategy);
+                open || unit.config(scope).failure.strategy == FailureStrategy::RetryWithBackoff
+            };
+            let any_set = users.iter().any(|scope| unit.is_known(scope, Key::FailureStrategy));
+            if any_set && !users.iter().any(retries) {
+                let detail = Detail::RetryKeyWithoutRetries { key: item.qualified() };
+                out.add(&RULE, item.raw.key.span.clone(), detail);
             }
         }
     },

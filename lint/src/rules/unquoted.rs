@@ -1,8 +1,11 @@
 //! `unquoted`: a key or a value of ours without quotes.
 
+use velo_schema::value::Parsed;
+
 use super::{Rule, Severity};
 use crate::finding::{Detail, Fix};
-use crate::scan::Text;
+use crate::scan::{FaultKind, RawValue, Text};
+use crate::unit::Reading;
 
 /// A key or a value of ours without quotes.
 pub const RULE: Rule = Rule {
@@ -12,17 +15,25 @@ pub const RULE: Rule = Rule {
     doc: "A dotted key without quotes is a column reference to most SQL parsers, and a bare word an \
           identifier.",
     check: |unit, out| {
-        let unterminated = |text: &Text| {
-            let quote = text.span.start.checked_sub(1).map(|at| unit.text.as_bytes()[at]);
-            matches!(quote, Some(b'\'' | b'"'))
+        let is_half_quoted = |text: &Text| {
+            unit.faults.iter().any(|fault| {
+                fault.kind == FaultKind::UnterminatedString
+                    && fault.span.start <= text.span.start
+                    && text.span.end <= fault.span.end
+            })
         };
         for item in &unit.items {
-            let key = (true, Some(&item.raw.key));
-            let value = (false, item.raw.value.as_ref());
-            for (is_key, text) in [key, value] {
-                let Some(text) = text.filter(|text| !text.quoted && !unterminated(text)) else { continue };
-                let quoted = format!("'{}'", &unit.text[text.span.clone()]);
-                let fix = Fix::replace(true, text.span.clone(), quoted);
+            let value = match &item.raw.value {
+                RawValue::Text(value) => Some(value),
+                _ => None,
+            };
+            for (is_key, text) in [(true, Some(&item.raw.key)), (false, value)] {
+                let Some(text) = text.filter(|text| !text.quoted && !is_half_quoted(text)) else { continue };
+                let spelled = match &item.reading {
+                    Reading::Known(Parsed { canonical: Some(canonical), .. }) if !is_key => canonical,
+                    _ => &unit.text[text.span.clone()],
+                };
+                let fix = Fix::replace(true, text.span.clone(), format!("'{spelled}'"));
                 out.add_fixable(&RULE, text.span.clone(), Detail::Unquoted { is_key }, Some(fix));
             }
         }

@@ -16,14 +16,8 @@ pub const RULE: Rule = Rule {
         value_findings(unit, &RULE, out, |_, error| {
             matches!(error, ValueError::NotAnInteger { .. } | ValueError::Empty | ValueError::InvalidTopic)
         });
-        let faulty = |span: &std::ops::Range<usize>| {
-            unit.faults.iter().any(|fault| fault.span.end >= span.end && fault.span.start <= span.end + 64)
-        };
-        for item in &unit.items {
-            // Where the syntax is broken the value is there, only not readable.
-            if matches!(item.reading, Reading::Missing) && !faulty(&item.raw.key.span) {
-                out.add(&RULE, item.raw.key.outer(), Detail::MissingValue { key: item.key });
-            }
+        for item in unit.items.iter().filter(|item| matches!(item.reading, Reading::Missing)) {
+            out.add(&RULE, item.raw.key.outer(), Detail::MissingValue { key: item.key });
         }
     },
 };

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::lexer::{Lexer, Strings, Token, TokenKind};
+use crate::lexer::{Lexer, Token, TokenKind};
 
 /// An option clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,21 @@ pub struct Clause {
 pub struct RawEntry {
     /// The key.
     pub key: Text,
-    /// The value, where there is one that could be read.
-    pub value: Option<Text>,
+    /// What stands for its value.
+    pub value: RawValue,
+}
+
+/// What stands for a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawValue {
+    /// A text.
+    Text(Text),
+    /// Something that only says its value when the job is deployed, or that a mistake hides.
+    Unknown,
+    /// Nothing.
+    Missing,
+    /// No value at all: the entry is not written `key = value`, as options of ours are.
+    NotAnOption,
 }
 
 /// A text and whether it stood in quotes.
@@ -48,14 +61,14 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Where.
     pub span: Range<usize>,
-    /// The entry it belongs to, by index.
-    pub entry: usize,
+    /// The entry it belongs to, by index; `None` where it is the clause's own.
+    pub entry: Option<usize>,
 }
 
 /// The mistakes in a clause's syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// A quote that is opened and not closed.
+    /// A quote without its partner.
     UnterminatedString,
     /// Two entries with nothing between them.
     MissingComma,
@@ -84,18 +97,11 @@ pub(super) fn opens_options(text: &str, lexer: &Lexer<'_>) -> bool {
 }
 
 /// Reads the clause whose first entry is at `from`.
-///
-/// A forgotten quote turns the rest of a clause inside out. So a clause that makes no sense while
-/// one of its texts runs over lines is read again with texts that end with their line.
 pub(super) fn read(text: &str, lexer: &Lexer<'_>, start: usize, from: usize) -> Clause {
     let mut lexer = lexer.clone();
     lexer.seek(from);
-    let mut reader = Reader::new(text, lexer.clone(), Strings::SpanLines);
+    let mut reader = Reader { text, lexer, entries: Vec::new(), faults: Vec::new(), comma: None, end: from };
     reader.run();
-    if reader.runs_over_lines && !reader.faults.is_empty() {
-        reader = Reader::new(text, lexer, Strings::EndWithLine);
-        reader.run();
-    }
     let end = reader.lexer.position();
     Clause { span: start..end, entries: reader.entries, faults: reader.faults }
 }
@@ -107,173 +113,73 @@ struct Reader<'a> {
     faults: Vec<Fault>,
     /// Where the last comma stands, if no entry has followed it.
     comma: Option<Range<usize>>,
-    runs_over_lines: bool,
+    /// Behind the last thing that was read.
+    end: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(text: &'a str, lexer: Lexer<'a>, strings: Strings) -> Self {
-        Self {
-            text,
-            lexer: lexer.with_strings(strings),
-            entries: Vec::new(),
-            faults: Vec::new(),
-            comma: None,
-            runs_over_lines: false,
-        }
-    }
-
+impl Reader<'_> {
     fn run(&mut self) {
         while let Some(token) = self.lexer.peek() {
             match token.kind {
                 TokenKind::Symbol(b')') => {
-                    self.lexer.next();
-                    if let Some(comma) = self.comma.take().filter(|_| !self.entries.is_empty()) {
-                        self.fault_of_last(FaultKind::TrailingComma, comma);
+                    self.next();
+                    if let Some(comma) = self.comma.take() {
+                        self.clause_fault(FaultKind::TrailingComma, comma);
                     }
                     return;
                 }
-                TokenKind::Symbol(b';') => return self.unclosed(),
+                TokenKind::Symbol(b';') => break,
                 TokenKind::Symbol(b',') => {
+                    let follows_nothing = self.comma.is_some() || self.entries.is_empty();
                     self.lexer.next();
-                    self.comma = Some(token.span);
+                    if follows_nothing {
+                        self.clause_fault(FaultKind::TrailingComma, token.span.clone());
+                    }
+                    self.comma = Some(token.span).filter(|_| !follows_nothing);
                 }
-                TokenKind::Word if self.is_next_statement(&token) => return self.unclosed(),
+                TokenKind::Word if self.at_next_statement() => break,
                 _ => {
                     self.comma = None;
                     self.entry();
                 }
             }
         }
-        self.unclosed();
+        let end = self.end;
+        self.clause_fault(FaultKind::Unclosed, end..end);
     }
 
-    fn unclosed(&mut self) {
-        let last = self.entries.last();
-        let end = last.map_or(self.lexer.position(), |e| e.value.as_ref().unwrap_or(&e.key).outer().end);
-        let end = end.min(self.text.len());
-        self.fault_of_last(FaultKind::Unclosed, end..end);
-    }
-
-    fn is_next_statement(&self, token: &Token) -> bool {
-        let word = &self.text[token.span.clone()];
-        let mut ahead = self.lexer.clone();
-        ahead.next();
-        NEXT_STATEMENT.iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
-            && !ahead.next().is_some_and(|next| next.is(b'='))
-    }
-
-    fn fault_of_last(&mut self, kind: FaultKind, span: Range<usize>) {
-        let entry = self.entries.len().saturating_sub(1);
-        self.faults.push(Fault { kind, span, entry });
-    }
-
-    fn entry(&mut self) {
-        let Some(key) = self.key() else { return };
-        let index = self.entries.len();
-        if self.split_at_equals(&key) {
-            return;
-        }
-        let gap = key.outer().end;
-        self.entries.push(RawEntry { key, value: None });
-        let Some(next) = self.lexer.peek() else { return };
-        if next.is(b'=') {
-            self.lexer.next();
-            if self.lexer.peek().is_some_and(|token| token.is(b'>')) {
-                self.lexer.next();
-            }
-        } else if next.is_quoted() && self.entries[index].key.quoted {
-            self.faults.push(Fault { kind: FaultKind::MissingEquals, span: gap..gap, entry: index });
-        } else {
-            // `key: value`, `key value`: not how our options are written.
-            self.skip_expression();
-            return;
-        }
-        self.entries[index].value = self.value(index);
-    }
-
-    /// `'key = 'value',`: the key's own closing quote is missing, and the rest of the line with it.
-    fn split_at_equals(&mut self, key: &Text) -> bool {
-        let content = &self.text[key.span.clone()];
-        let Some(equals) = content.find('=').filter(|_| key.quoted) else { return false };
-        let name = content[..equals].trim_end();
-        let span = key.span.start..key.span.start + name.len();
-        if name.is_empty() || name.contains(char::is_whitespace) {
-            return false;
-        }
-        let quote = key.span.start - 1..span.end;
-        self.entries.push(RawEntry { key: Text { span, quoted: false }, value: None });
-        self.fault_of_last(FaultKind::UnterminatedString, quote);
-        let rest = &self.text[key.span.start..];
-        let line = rest.find(['\n', '\r']).unwrap_or(rest.len());
-        let line_end = key.span.start + line;
-        if self.lexer.position() < line_end {
-            let tail = rest[..line].trim_end_matches([' ', '\t', ',', ')', ';']).len();
-            self.lexer.seek((key.span.start + tail).max(self.lexer.position()));
-        }
-        true
-    }
-
-    fn quoted(&mut self, token: &Token) -> Text {
-        if token.kind == (TokenKind::Quoted { closed: false }) {
-            self.faults.push(Fault {
-                kind: FaultKind::UnterminatedString,
-                span: token.span.clone(),
-                entry: self.entries.len().saturating_sub(1),
-            });
-        }
-        self.runs_over_lines |= self.text[token.span.clone()].contains('\n');
-        Text { span: token.inner(), quoted: true }
-    }
-
-    fn key(&mut self) -> Option<Text> {
+    /// Takes a token and remembers where it ended.
+    fn next(&mut self) -> Option<Token> {
         let token = self.lexer.next()?;
-        if token.is_quoted() {
-            return Some(self.quoted(&token));
-        }
-        let mut span = token.span;
-        while let Some(next) = self.lexer.peek() {
-            let part = next.kind == TokenKind::Word || next.is(b'.') || next.is(b'-');
-            if !part || next.span.start != span.end {
-                break;
-            }
-            self.lexer.next();
-            span.end = next.span.end;
-        }
-        Some(Text { span, quoted: false })
+        self.end = token.span.end;
+        Some(token)
     }
 
-    fn value(&mut self, entry: usize) -> Option<Text> {
-        let first = self.lexer.peek()?;
-        if first.is(b',') || first.is(b')') || first.is(b';') {
-            return None;
-        }
-        if !first.is_quoted() {
-            return self.expression(entry);
-        }
-        self.lexer.next();
-        let unclosed = first.kind == TokenKind::Quoted { closed: false };
-        let value = self.quoted(&first);
-        match self.lexer.peek() {
-            Some(next) if next.is(b',') || next.is(b')') || next.is(b';') => {}
-            Some(_) if self.at_entry() => self.missing_comma(entry, first.span.end, unclosed),
-            Some(_) => {
-                self.skip_expression();
-                return None;
-            }
-            None => {}
-        }
-        // The text of a value whose quote is missing is a guess: it is not checked.
-        (!unclosed).then_some(value)
+    fn clause_fault(&mut self, kind: FaultKind, span: Range<usize>) {
+        self.faults.push(Fault { kind, span, entry: None });
     }
 
-    fn missing_comma(&mut self, entry: usize, at: usize, unclosed: bool) {
-        // What is missing behind an unclosed quote most probably stands inside of it.
-        if !unclosed {
-            self.faults.push(Fault { kind: FaultKind::MissingComma, span: at..at, entry });
-        }
+    fn fault(&mut self, kind: FaultKind, span: Range<usize>, entry: usize) {
+        self.faults.push(Fault { kind, span, entry: Some(entry) });
     }
 
-    /// Whether a quoted or bare key and its `=` come next.
+    fn at_next_statement(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        let is_keyword = ahead.next().is_some_and(|token| {
+            let word = &self.text[token.span.clone()];
+            token.kind == TokenKind::Word && NEXT_STATEMENT.iter().any(|k| word.eq_ignore_ascii_case(k))
+        });
+        is_keyword && !ahead.next().is_some_and(|next| next.is(b'='))
+    }
+
+    /// Whether an entry can end here.
+    fn at_end_of_entry(&self) -> bool {
+        self.lexer.peek().is_none_or(|next| {
+            matches!(next.kind, TokenKind::Symbol(b',' | b')' | b';')) || self.at_next_statement()
+        })
+    }
+
+    /// Whether a key and its `=` come next.
     fn at_entry(&self) -> bool {
         let mut ahead = Reader {
             text: self.text,
@@ -281,42 +187,202 @@ impl<'a> Reader<'a> {
             entries: Vec::new(),
             faults: Vec::new(),
             comma: None,
-            runs_over_lines: false,
+            end: self.end,
         };
-        let key = ahead.key();
-        key.is_some_and(|key| {
-            let unclosed_key = key.quoted && self.text[key.span].contains('=');
-            unclosed_key || ahead.lexer.peek().is_some_and(|token| token.is(b'='))
-        })
+        let Some(key) = ahead.key() else { return false };
+        let holds_equals = key.quoted && self.text[key.span.clone()].contains('=');
+        let mut rest = ahead.lexer.clone();
+        let equals = rest.next().is_some_and(|token| token.is(b'='));
+        holds_equals || (equals && !rest.next().is_some_and(|token| token.is(b'=')))
+    }
+
+    fn entry(&mut self) {
+        let index = self.entries.len();
+        let Some(key) = self.key() else { return };
+        if let Some(key) = self.key_without_closing_quote(&key) {
+            self.entries.push(RawEntry { key, value: RawValue::Unknown });
+            self.entries[index].value = self.value(index);
+            return;
+        }
+        if self.skip_lost_opening_quote(&key) {
+            self.fault(FaultKind::UnterminatedString, key.span.clone(), index);
+            self.entries.push(RawEntry { key, value: RawValue::Unknown });
+            self.entries[index].value = self.value(index);
+            return;
+        }
+        let (quoted, gap) = (key.quoted, key.outer().end);
+        self.entries.push(RawEntry { key, value: RawValue::Missing });
+        if self.at_end_of_entry() {
+            return;
+        }
+        let Some(next) = self.lexer.peek() else { return };
+        if next.is(b'=') {
+            self.next();
+            // `==` and `=>` are read as what they are meant to be.
+            if self.lexer.peek().is_some_and(|token| token.is(b'>') || token.is(b'=')) {
+                self.next();
+            }
+        } else if quoted {
+            let colon = next.is(b':').then(|| self.next()).flatten();
+            let span = colon.map_or(gap..gap, |colon| colon.span);
+            self.fault(FaultKind::MissingEquals, span, index);
+        } else {
+            self.skip_expression();
+            self.entries[index].value = RawValue::NotAnOption;
+            return;
+        }
+        self.entries[index].value = self.value(index);
+    }
+
+    /// `'key = 'value'`: the key's closing quote is missing, so it ran to the value's opening one.
+    /// Goes back to that quote.
+    fn key_without_closing_quote(&mut self, key: &Text) -> Option<Text> {
+        let content = &self.text[key.span.clone()];
+        let (name, rest) = content.split_once('=').filter(|_| key.quoted)?;
+        let name = name.trim_end();
+        let is_one = rest.trim().is_empty() && !name.is_empty() && !name.contains(char::is_whitespace);
+        is_one.then_some(())?;
+        let span = key.span.start..key.span.start + name.len();
+        let index = self.entries.len();
+        self.fault(FaultKind::UnterminatedString, key.span.start - 1..span.end, index);
+        self.lexer.seek(key.span.end);
+        Some(Text { span, quoted: false })
+    }
+
+    /// `key' = 'value'`: the key's opening quote is missing. Goes to the value's opening quote.
+    fn skip_lost_opening_quote(&mut self, key: &Text) -> bool {
+        let Some(next) = self.lexer.peek().filter(|next| next.is_quoted() && !key.quoted) else {
+            return false;
+        };
+        let is_gap = next.span.start == key.span.end && self.text[next.inner()].trim() == "=";
+        if is_gap {
+            self.lexer.seek(next.inner().end);
+        }
+        is_gap
+    }
+
+    fn key(&mut self) -> Option<Text> {
+        let token = self.next()?;
+        if token.is_quoted() {
+            if token.kind == (TokenKind::Quoted { closed: false }) {
+                let index = self.entries.len();
+                self.fault(FaultKind::UnterminatedString, token.span.clone(), index);
+                // What seems to be the key may be all the rest of the line.
+                return Some(Text { span: token.inner(), quoted: false });
+            }
+            return Some(Text { span: token.inner(), quoted: true });
+        }
+        let mut span = token.span;
+        while let Some(next) = self.lexer.peek() {
+            let part = next.kind == TokenKind::Word || next.is(b'.') || next.is(b'-');
+            if !part || next.span.start != span.end {
+                break;
+            }
+            self.next();
+            span.end = next.span.end;
+        }
+        Some(Text { span, quoted: false })
+    }
+
+    fn value(&mut self, entry: usize) -> RawValue {
+        if self.at_end_of_entry() {
+            return RawValue::Missing;
+        }
+        let Some(first) = self.lexer.peek().filter(Token::is_quoted) else { return self.expression(entry) };
+        if first.kind == (TokenKind::Quoted { closed: false }) {
+            self.next();
+            self.fault(FaultKind::UnterminatedString, first.span, entry);
+            return RawValue::Unknown;
+        }
+        self.next();
+        let value = RawValue::Text(Text { span: first.inner(), quoted: true });
+        if self.at_end_of_entry() {
+            return value;
+        }
+        if self.at_entry() {
+            self.fault(FaultKind::MissingComma, first.span.end..first.span.end, entry);
+            return value;
+        }
+        let Some(next) = self.lexer.peek() else { return value };
+        // `'60' ${MORE}`, `'60' {{ more }}`: the value is there, and more may follow it.
+        if self.text[next.span.clone()].starts_with(['$', '{']) {
+            self.skip_expression();
+            return value;
+        }
+        if self.cut_unterminated(&first, &next, entry) {
+            return RawValue::Unknown;
+        }
+        self.skip_expression();
+        RawValue::Unknown
+    }
+
+    /// A forgotten closing quote makes a text run on to the next one, with the rest of the clause
+    /// glued behind it. Such a text is cut where its entry ended, and reading goes on from there.
+    fn cut_unterminated(&mut self, text: &Token, next: &Token, entry: usize) -> bool {
+        let is_glued = next.span.start == text.span.end && matches!(next.kind, TokenKind::Word);
+        let content = &self.text[text.inner()];
+        let Some(cut) =
+            content.find([',', '\n', '\r', ')', ';']).filter(|_| is_glued || content.contains('\n'))
+        else {
+            return false;
+        };
+        let kept = content[..cut].trim_end().len();
+        let start = text.inner().start;
+        self.fault(FaultKind::UnterminatedString, text.span.start..start + kept, entry);
+        self.end = start + kept;
+        self.lexer.seek(start + cut);
+        true
     }
 
     /// A bare value: a number, a word, a call; to the next comma, bracket or entry.
-    fn expression(&mut self, entry: usize) -> Option<Text> {
-        let start = self.lexer.peek()?.span.start;
-        let mut end = start;
+    fn expression(&mut self, entry: usize) -> RawValue {
+        let Some(first) = self.lexer.peek() else { return RawValue::Missing };
+        let start = first.span.start;
         let mut depth = 0_usize;
+        let mut tokens = 0;
         while let Some(token) = self.lexer.peek() {
+            let glued = tokens > 0 && token.span.start == self.end;
             match token.kind {
-                TokenKind::Symbol(b',' | b')' | b';') if depth == 0 => break,
                 TokenKind::Symbol(b';') => break,
+                TokenKind::Symbol(b',' | b')') if depth == 0 => break,
                 TokenKind::Symbol(b'(' | b'[' | b'{') => depth += 1,
                 TokenKind::Symbol(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
-                TokenKind::Quoted { .. } if depth == 0 && end > start && self.at_entry() => {
-                    self.missing_comma(entry, end, false);
-                    break;
+                // `500', …`: the opening quote is missing, and the closing one opens the rest.
+                TokenKind::Quoted { .. } if glued && depth == 0 && self.opens_rest(&token) => {
+                    self.fault(FaultKind::UnterminatedString, token.span.start..token.span.start + 1, entry);
+                    self.lexer.seek(token.span.start + 1);
+                    return RawValue::Unknown;
+                }
+                TokenKind::Quoted { .. } | TokenKind::Word if depth == 0 && tokens > 0 && !glued => {
+                    if self.at_next_statement() {
+                        break;
+                    }
+                    if self.at_entry() {
+                        let end = self.end;
+                        self.fault(FaultKind::MissingComma, end..end, entry);
+                        break;
+                    }
                 }
                 _ => {}
             }
-            self.lexer.next();
-            end = token.span.end;
+            self.next();
+            tokens += 1;
         }
-        Some(Text { span: start..end, quoted: false })
+        let span = start..self.end;
+        let is_plain =
+            self.text[span.clone()].bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-+".contains(&b));
+        if is_plain { RawValue::Text(Text { span, quoted: false }) } else { RawValue::Unknown }
+    }
+
+    /// Whether a quoted text begins as the rest of a clause does.
+    fn opens_rest(&self, token: &Token) -> bool {
+        let content = self.text[token.inner()].trim_start();
+        content.starts_with([',', ')', ';']) || content.is_empty()
     }
 
     fn skip_expression(&mut self) {
-        let entry = self.entries.len().saturating_sub(1);
         let faults = self.faults.len();
-        self.expression(entry);
+        self.expression(0);
         self.faults.truncate(faults);
     }
 }

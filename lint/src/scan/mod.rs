@@ -6,9 +6,11 @@ mod clause;
 
 use std::ops::Range;
 
-use crate::lexer::{Lexer, Strings, Token, TokenKind};
+use memchr::memmem;
 
-pub use clause::{Clause, Fault, FaultKind, RawEntry, Text};
+use crate::lexer::{Lexer, Token, TokenKind};
+
+pub use clause::{Clause, Fault, FaultKind, RawEntry, RawValue, Text};
 
 /// A statement, or what stands alone as one (a bare `WITH (…)` fragment).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Name {
     pub span: Range<usize>,
     /// The identifier.
     pub text: String,
+    /// Whether it is written to; else it is read.
+    pub is_sink: bool,
 }
 
 /// The statements of `range` of `text` that have an option clause or a name.
@@ -39,7 +43,7 @@ pub struct Name {
 pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
     let mut scanner = Scanner {
         text,
-        lexer: Lexer::new(text, range, Strings::SpanLines),
+        lexer: Lexer::new(text, range),
         current: Statement::default(),
         depth: 0,
         query_open: false,
@@ -64,6 +68,7 @@ impl Scanner<'_> {
         while let Some(token) = self.lexer.next() {
             match token.kind {
                 TokenKind::Symbol(b';') => {
+                    self.skip_copied_data(&token);
                     self.end_statement(token.span.start);
                     continue;
                 }
@@ -96,17 +101,16 @@ impl Scanner<'_> {
             if is("create") {
                 self.created_name();
             }
-        } else if is("start") && self.current.span.is_empty() {
+        } else if (is("start") || is("deploy")) && self.current.span.is_empty() {
             self.created_name();
         } else if is("into") {
-            let name = self.identifier();
+            let name = self.identifier(true);
             if self.current.name.is_none() {
                 self.current.name.clone_from(&name);
             }
             self.current.names.extend(name);
-        } else if is("from") || is("join") {
-            let name = self.identifier();
-            self.current.names.extend(name);
+        } else if is("from") || is("join") || (is("table") && self.depth > 0) {
+            self.sources();
         } else if is("as") && self.depth == 0 && self.current.name.is_some() && self.current.query.is_none() {
             self.current.query = Some(token.span.end..token.span.end);
             self.query_open = true;
@@ -142,8 +146,10 @@ impl Scanner<'_> {
             self.lexer.next();
             let word = &self.text[token.span.clone()];
             if KINDS.iter().any(|kind| word.eq_ignore_ascii_case(kind)) {
+                // `CREATE SOURCE STREAM name`: one kind says more of another.
+                self.skip_words(KINDS);
                 self.skip_words(&["if", "not", "exists"]);
-                let name = self.identifier();
+                let name = self.identifier(true);
                 self.current.name.clone_from(&name);
                 self.current.names.extend(name);
                 return;
@@ -152,27 +158,60 @@ impl Scanner<'_> {
     }
 
     fn skip_words(&mut self, words: &[&str]) {
-        for word in words {
-            let next = self.lexer.peek().filter(|token| token.kind == TokenKind::Word);
-            if next.is_some_and(|token| self.text[token.span].eq_ignore_ascii_case(word)) {
-                self.lexer.next();
+        while let Some(next) = self.lexer.peek().filter(|token| token.kind == TokenKind::Word) {
+            if !words.iter().any(|word| self.text[next.span.clone()].eq_ignore_ascii_case(word)) {
+                return;
+            }
+            self.lexer.next();
+        }
+    }
+
+    /// What is read: `a`, `a AS x, b y`.
+    fn sources(&mut self) {
+        loop {
+            let name = self.identifier(false);
+            let found = name.is_some();
+            self.current.names.extend(name);
+            // Another source follows a comma, behind an alias or none.
+            let mut ahead = self.lexer.clone();
+            let mut next = ahead.next();
+            for _ in 0..2 {
+                let is_alias = next.as_ref().is_some_and(|token| token.kind == TokenKind::Word);
+                if is_alias {
+                    next = ahead.next();
+                }
+            }
+            let Some(comma) = next.filter(|token| token.is(b',') && found) else { return };
+            self.lexer.seek(comma.span.end);
+        }
+    }
+
+    /// Behind `COPY … FROM stdin;` come lines of data, up to one with `\.`.
+    fn skip_copied_data(&mut self, end: &Token) {
+        let statement = self.text.get(self.current.span.clone()).unwrap_or_default();
+        let copies = statement.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy"));
+        if copies && statement.to_ascii_lowercase().contains("stdin") {
+            let rest = &self.text.as_bytes()[end.span.end..];
+            if let Some(found) = memmem::find(rest, b"\n\\.") {
+                self.lexer.seek(end.span.end + found + 3);
             }
         }
     }
 
     /// The identifier that comes next, its last part where it has several; nothing is taken if none does.
-    fn identifier(&mut self) -> Option<Name> {
+    fn identifier(&mut self, is_sink: bool) -> Option<Name> {
         let mut name = None;
         loop {
             let token = self.lexer.peek()?;
-            let is_word = token.kind == TokenKind::Word
-                && !self.text[token.span.clone()].eq_ignore_ascii_case("select");
+            let is_keyword =
+                |word: &str| ["select", "lateral", "unnest"].iter().any(|k| word.eq_ignore_ascii_case(k));
+            let is_word = token.kind == TokenKind::Word && !is_keyword(&self.text[token.span.clone()]);
             if !is_word && !token.is_quoted() {
                 return name;
             }
             self.lexer.next();
             self.extend(&token.span);
-            name = Some(Name { span: token.inner(), text: self.text[token.inner()].to_owned() });
+            name = Some(Name { span: token.inner(), text: self.text[token.inner()].to_owned(), is_sink });
             if !self.lexer.peek().is_some_and(|token| token.is(b'.')) {
                 return name;
             }

@@ -1,7 +1,7 @@
 //! What holds for any text: no panic, spans on character boundaries, one pass.
 
 use proptest::prelude::*;
-use velo_lint::lexer::{Lexer, Strings, TokenKind};
+use velo_lint::lexer::{Lexer, TokenKind};
 use velo_lint::{Language, Lines, lint, statements};
 
 /// Pieces that clauses are made of, so that random texts meet the parser's every branch.
@@ -71,7 +71,7 @@ proptest! {
     #[test]
     fn tokens_follow_each_other_and_cover_all_but_blanks_and_comments(text in pieces()) {
         let mut end = 0;
-        for token in Lexer::new(&text, 0..text.len(), Strings::SpanLines) {
+        for token in Lexer::new(&text, 0..text.len()) {
             prop_assert!(token.span.start >= end && token.span.end > token.span.start);
             prop_assert!(text.get(token.span.clone()).is_some());
             end = token.span.end;
@@ -90,7 +90,7 @@ fn words_and_strings_are_those_of_sqlparser() {
         "SELECT \"quoted ident\", `other` FROM x -- 'tail\nWHERE y = 'z'",
         "INSERT INTO o SELECT * FROM i EMIT CHANGES",
     ] {
-        let ours: Vec<String> = Lexer::new(sql, 0..sql.len(), Strings::SpanLines)
+        let ours: Vec<String> = Lexer::new(sql, 0..sql.len())
             .filter(|token| token.is_quoted() || token.kind == TokenKind::Word)
             .map(|token| sql[token.inner()].to_owned())
             .collect();

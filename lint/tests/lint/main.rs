@@ -1,0 +1,6 @@
+//! Lint over fixtures that carry their verdict, and over any text at all.
+#![allow(clippy::disallowed_methods, reason = "fixtures are files")]
+
+mod fixtures;
+mod guide;
+mod properties;
