@@ -34,7 +34,7 @@ fn main() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("scripts/kafka runs");
-    let _pipe = script.stdin.take();
+    let pipe = script.stdin.take();
     let mut line = String::new();
     BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     let address = line.trim().strip_prefix("ready ").expect("Kafka is ready").to_owned();
@@ -42,6 +42,9 @@ fn main() {
     for partitions in [1, 4] {
         measure(&settings, &address, partitions, records);
     }
+    // The broker ends with its pipe.
+    drop(pipe);
+    script.wait().expect("an end");
 }
 
 fn measure(settings: &ClientSettings, address: &str, partitions: i32, records: u64) {

@@ -15,7 +15,7 @@ use crate::core::failure::{ByStage, Policy, RowError, Stage, UnsupportedFailure}
 use crate::core::{Action, Core, CoreConfig, Event, Fate, JobError, Ledger, Tick};
 use crate::processor::{Output, Processor, ValueFormat};
 use crate::report::{Dequeue, Meter, Report, TierReport, outcome};
-use crate::sink::{Ack, Acks, LaneName, Sink};
+use crate::sink::{Ack, Acks, LaneName, SendError, Sink, Ticket};
 use crate::source::{Source, SourceEvent};
 use crate::waker::Waker;
 use crate::worker::{Job, Pool, Work};
@@ -70,12 +70,14 @@ pub enum Unsupported {
 }
 
 /// What an observer sees about ten times a second, and at the end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Progress {
     /// Where the records are.
     pub ledger: Ledger,
     /// Since the first record.
     pub elapsed: Duration,
+    /// What has happened since it looked last: each record that was left out, errors of the client.
+    pub notices: Vec<String>,
 }
 
 /// Tells a running engine to end. Clones speak to the same one.
@@ -182,6 +184,7 @@ impl<S: Source> Engine<S> {
             names: HashMap::new(),
             batches: HashMap::new(),
             actions: Vec::new(),
+            news: Vec::new(),
             silent: Vec::new(),
             meter: Meter::new(),
             error: None,
@@ -208,6 +211,8 @@ struct Driver<S> {
     names: HashMap<LaneId, LaneName>,
     batches: HashMap<BatchId, InFlight>,
     actions: Vec<Action>,
+    /// Notices that the observer has not seen.
+    news: Vec<String>,
     /// Rows that were processed and put nothing out.
     silent: Vec<(BatchId, u32)>,
     meter: Meter,
@@ -217,6 +222,9 @@ struct Driver<S> {
     warm_up_ns: i64,
     next_lane: usize,
 }
+
+/// Instead of a number of pending records: one of them was refused.
+const REFUSED: u32 = u32::MAX;
 
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -253,13 +261,15 @@ impl<S: Source> Driver<S> {
                 self.sleep(next_observation);
             }
         }
-        self.commit_finally();
+        if self.control.wish.load(Ordering::Acquire) < ABANDON {
+            self.commit_finally();
+        }
         observe(self.progress());
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&mut self) -> Progress {
         let elapsed = self.meter.first.map_or(Duration::ZERO, |first| self.now().since(first));
-        Progress { ledger: self.core.ledger(), elapsed }
+        Progress { ledger: self.core.ledger(), elapsed, notices: std::mem::take(&mut self.news) }
     }
 
     /// What the control wishes.
@@ -280,9 +290,11 @@ impl<S: Source> Driver<S> {
 
     fn sleep(&self, next_observation: Tick) {
         let now = self.now();
-        let deadline = self.core.deadline().into_iter().chain(self.source.next_due()).min();
+        // What is due at the source is of no use while nothing more may be taken.
+        let next_due = self.source.next_due().filter(|_| self.core.room() > 0);
+        let deadline = self.core.deadline().into_iter().chain(next_due).min();
         let until = deadline.unwrap_or(next_observation).min(next_observation);
-        self.control.waker.wait(until.since(now).min(self.source.liveness()));
+        self.control.waker.wait(until.since(now));
     }
 
     fn abort(&mut self, error: JobError) {
@@ -323,12 +335,13 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Keeps a notice once, and not without end.
+    /// Tells the observer, and keeps the first ones for the report.
     fn notice(&mut self, notice: String) {
         const MOST: usize = 100;
         if self.meter.notices.len() < MOST && !self.meter.notices.contains(&notice) {
-            self.meter.notices.push(notice);
+            self.meter.notices.push(notice.clone());
         }
+        self.news.push(notice);
     }
 
     /// Fills batches from all lanes in turn until nothing more is there or may be taken.
@@ -405,17 +418,18 @@ impl<S: Source> Driver<S> {
         let mut settled: Option<(BatchId, Range<u32>, Fate)> = None;
         for Ack { ticket, result } in acks.drain(..) {
             let row = ticket.row;
-            if let Err(message) = result {
-                let stage = if ticket.dead_letter { Stage::DeadLetter } else { Stage::Write };
+            let Some(in_flight) = self.batches.get_mut(&ticket.batch) else { continue };
+            if let Err(error) = result {
                 self.settle(settled.take());
-                self.step(Event::Refused(ticket.batch, row..row + 1, stage, &message));
+                self.refused(ticket, error);
                 continue;
             }
-            let Some(in_flight) = self.batches.get_mut(&ticket.batch) else { continue };
             let fate = if ticket.dead_letter { Fate::Dlq } else { Fate::Ok };
             if fate == Fate::Ok {
                 let pending = &mut in_flight.pending[row as usize];
-                *pending -= 1;
+                if *pending != REFUSED {
+                    *pending -= 1;
+                }
                 if *pending > 0 {
                     continue;
                 }
@@ -431,6 +445,25 @@ impl<S: Source> Driver<S> {
             }
         }
         self.settle(settled);
+    }
+
+    fn refused(&mut self, ticket: Ticket, error: SendError) {
+        let Ticket { batch, row, dead_letter } = ticket;
+        match error {
+            SendError::Sink(reason) => {
+                let to = if dead_letter { "the dead letter queue" } else { "the sink" };
+                self.abort(JobError::Sink(format!("{to}: {reason}")));
+            }
+            SendError::Record(reason) => {
+                // A row fails once, however many of its outputs are refused.
+                let pending = self.batches.get_mut(&batch).and_then(|b| b.pending.get_mut(row as usize));
+                let first = pending.is_none_or(|pending| std::mem::replace(pending, REFUSED) != REFUSED);
+                if first || dead_letter {
+                    let stage = if dead_letter { Stage::DeadLetter } else { Stage::Write };
+                    self.step(Event::Refused(batch, row, stage, &reason));
+                }
+            }
+        }
     }
 
     fn settle(&mut self, settled: Option<(BatchId, Range<u32>, Fate)>) {
@@ -539,8 +572,10 @@ impl<S: Source> Driver<S> {
     fn commit_finally(&mut self) {
         let offsets = self.core.committable();
         let Some(committer) = self.source.committer().filter(|_| !offsets.is_empty()) else { return };
-        let result = committer.commit_sync(&offsets).map_err(|error| error.0);
-        self.notice_error("the last commit failed; some records will be read again", result);
+        if let Err(error) = committer.commit_sync(&offsets) {
+            let error = format!("the last commit failed, so some records will be read again: {}", error.0);
+            self.error.get_or_insert(JobError::Source(error));
+        }
     }
 
     fn report(self, plan: &Plan) -> Report {

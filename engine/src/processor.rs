@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::error::Category;
+
 use crate::columns::Batch;
 use crate::core::failure::{RowError, Stage};
 
@@ -137,13 +139,23 @@ impl ValueFormat {
     }
 }
 
+/// What is wrong, and where; never what stands there, which is nobody's business.
 fn json_error(batch: &Batch, row: u32) -> Option<RowError> {
-    let value = batch.value(row).unwrap_or_default();
-    let message = match std::str::from_utf8(value) {
-        Ok(text) => serde_json::from_str::<JsonObject>(text).err()?.to_string(),
-        Err(error) => error.to_string(),
+    // A null deletes its key in a compacted topic; it has no format.
+    let value = batch.value(row)?;
+    let reason = match std::str::from_utf8(value) {
+        Err(error) => format!("no UTF-8 from byte {} on", error.valid_up_to()),
+        Ok(text) => {
+            let error = serde_json::from_str::<JsonObject>(text).err()?;
+            let what = match error.classify() {
+                Category::Eof => "it ends too early",
+                Category::Data => "it is another kind of value",
+                Category::Syntax | Category::Io => "its syntax is wrong",
+            };
+            format!("{what}, at line {} column {}", error.line(), error.column())
+        }
     };
-    let message = format!("the value is not a JSON object: {message}");
+    let message = format!("the value is not a JSON object: {reason}");
     Some(RowError { row, stage: Stage::Decode, message, retriable: false })
 }
 
@@ -192,6 +204,15 @@ mod tests {
         let bad: Vec<_> = ValueFormat::Json.check(&batch(&values)).iter().map(|error| error.row).collect();
         assert_eq!(bad, [2, 3, 4, 5, 6, 7]);
         assert!(ValueFormat::Bytes.check(&batch(&values)).is_empty());
+        let secret = ValueFormat::Json.check(&batch(&[b"\"hunter2\""]));
+        assert!(!secret[0].message.contains("hunter2"), "{}", secret[0].message);
+    }
+
+    #[test]
+    fn a_tombstone_is_no_json_and_no_mistake() {
+        let mut builder = BatchBuilder::default();
+        builder.push(LaneId(0), Record::default());
+        assert!(ValueFormat::Json.check(&builder.seal()).is_empty());
     }
 
     #[test]

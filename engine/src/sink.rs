@@ -23,8 +23,19 @@ pub struct Ticket {
 pub struct Ack {
     /// Which record.
     pub ticket: Ticket,
-    /// Whether it arrived, or why it was refused for good.
-    pub result: Result<(), String>,
+    /// Whether it arrived.
+    pub result: Result<(), SendError>,
+}
+
+/// Why a record did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The record itself is to blame: too large, say. Others may arrive.
+    #[error("{0}")]
+    Record(String),
+    /// No record is to blame: no other one would arrive either.
+    #[error("{0}")]
+    Sink(String),
 }
 
 /// Where acknowledgements are left for the poll thread.
@@ -87,6 +98,8 @@ pub trait Sink: Send + Sync {
     fn write(&self, outgoing: Outgoing<'_>);
     /// Sends a row, as it came, to the dead letter queue. Its [`Ack`] comes later, exactly once.
     fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError);
+    /// The job has ended: what is not sent by now will be read again. Calls that block return.
+    fn close(&self) {}
 }
 
 /// Writes nothing and acknowledges at once: dry runs and trials.

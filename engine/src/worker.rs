@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -33,8 +34,10 @@ pub(crate) struct Done {
     pub output: Output,
 }
 
-/// The workers and the channels to and from them. Dropping it ends them.
+/// The workers and the channels to and from them. Dropping it ends them, whatever is still to do.
 pub(crate) struct Pool {
+    sink: Arc<dyn Sink>,
+    closing: Arc<AtomicBool>,
     jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
@@ -50,13 +53,15 @@ impl Pool {
     ) -> Self {
         let (jobs, job_queue) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
+        let closing = Arc::<AtomicBool>::default();
         let worker = |processor| {
             let (jobs, done) = (Receiver::clone(&job_queue), Sender::clone(&done_queue));
-            let worker = Worker { processor, format, sink: Arc::clone(sink), waker: waker.clone() };
+            let (sink, closing) = (Arc::clone(sink), Arc::clone(&closing));
+            let worker = Worker { processor, format, sink, waker: waker.clone(), closing };
             thread::spawn(move || worker.run(&jobs, &done))
         };
         let threads = processors.into_iter().map(worker).collect();
-        Self { jobs: Some(jobs), done, threads }
+        Self { sink: Arc::clone(sink), closing, jobs: Some(jobs), done, threads }
     }
 
     /// Gives a job to the next free worker. The core bounds how many there are.
@@ -80,6 +85,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Whoever owns the partitions next writes what is not written by now; doing it here, too,
+        // would come behind their records.
+        self.closing.store(true, Ordering::Release);
+        self.sink.close();
         self.jobs = None;
         for thread in self.threads.drain(..) {
             // A worker's panic has been reported by the driver already.
@@ -93,6 +102,7 @@ struct Worker {
     format: ValueFormat,
     sink: Arc<dyn Sink>,
     waker: Waker,
+    closing: Arc<AtomicBool>,
 }
 
 /// Wakes the poll thread even when the worker panics.
@@ -108,6 +118,9 @@ impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>) {
         let _wake = WakeOnDrop(self.waker.clone());
         for Job { id, batch, work } in jobs {
+            if self.closing.load(Ordering::Acquire) {
+                return;
+            }
             match work {
                 Work::Process { attempt } => {
                     let (verdict, output) = self.process(&batch, attempt);

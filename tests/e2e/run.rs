@@ -194,6 +194,25 @@ fn a_killed_job_goes_on_where_it_had_committed() {
 }
 
 #[test]
+fn offsets_are_committed_again_and_again_while_the_job_runs() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 20_000, partitions: 2, bytes: 100, poison_every: 1000 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let mut command = job.command();
+    command.args(["--cost", "1ms/record"]);
+    let mut child = command.spawn().expect("velo runs");
+    let mut sums = std::collections::BTreeSet::new();
+    while sums.len() < 3 {
+        assert_eq!(child.try_wait().expect("a child"), None, "the job ended after {sums:?}");
+        sums.insert(committed(&broker, &job.group, &job.source).values().sum::<i64>());
+    }
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    assert!(sums.iter().all(|sum| *sum < 20_000), "{sums:?}");
+}
+
+#[test]
 fn a_dry_run_reads_all_and_leaves_no_trace() {
     let _busy = busy();
     let broker = embedded();

@@ -186,7 +186,10 @@ fn full_run(
         start: args.from,
         until_end: args.until_end,
         max_poll_records: job.plan.max_poll_records.max,
+        partitions: source_partitions,
     };
+    // It was for questions; nobody polls it from here on.
+    drop(reader);
     let source = GroupSource::join(settings, options, control.waker())?;
     let mut properties = sink.properties().clone();
     properties.extend(source.properties().clone());
@@ -210,7 +213,12 @@ fn watch<S: Source>(engine: Engine<S>) -> Report {
     }
     let mut last = (Duration::ZERO, 0);
     let report = engine.run(&mut |progress: Progress| {
-        let Progress { ledger, elapsed } = progress;
+        let Progress { ledger, elapsed, notices } = progress;
+        bar.suspend(|| {
+            for notice in notices {
+                anstream::eprintln!("note: {notice}");
+            }
+        });
         let settled = ledger.ok + ledger.skipped + ledger.dlq;
         let seconds = elapsed.saturating_sub(last.0).as_secs_f64();
         let rate = if seconds > 0.0 { settled.saturating_sub(last.1) as f64 / seconds } else { 0.0 };
@@ -251,9 +259,6 @@ impl Signalled {
 }
 
 fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCode> {
-    for notice in &report.notices {
-        anstream::eprintln!("note: {notice}");
-    }
     anstream::eprintln!("{}", summary(report));
     if let Some(error) = &report.error {
         anstream::eprintln!("{} {error}", style::error("the job failed:"));

@@ -18,6 +18,8 @@ pub enum SealReason {
     Time,
     /// Nothing more was queued and a worker was free.
     Eager,
+    /// No more bytes may be in flight.
+    Memory,
     /// No more records were to come: the end, a stop or a revoked partition.
     Drain,
 }

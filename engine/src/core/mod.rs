@@ -106,8 +106,8 @@ pub enum Event<'a> {
     Finished(BatchId, &'a Verdict),
     /// Rows reached where they were sent.
     Acked(BatchId, Range<u32>, Fate),
-    /// Rows were refused for good where they were sent.
-    Refused(BatchId, Range<u32>, Stage, &'a str),
+    /// A row was refused for good where it was sent.
+    Refused(BatchId, u32, Stage, &'a str),
     /// The commit in flight has ended, well or not.
     CommitEnded(bool),
     /// A lane is taken away.
@@ -154,6 +154,9 @@ pub enum JobError {
     /// The source cannot go on.
     #[error("{0}")]
     Source(String),
+    /// The sink or the dead letter queue takes nothing any more, whatever the record.
+    #[error("{0}")]
+    Sink(String),
 }
 
 /// Where every delivered record ended. The states add up to `delivered`.
@@ -286,20 +289,31 @@ impl Core {
         match event {
             Event::Assigned(lane, position) => {
                 let tracker = Tracker::new(position);
-                self.lanes.insert(lane, Lane { tracker, committed: position, state: LaneState::Active });
+                // The start itself is committed, too: whoever comes next begins there, and not at
+                // what is then the newest record.
+                self.lanes.insert(lane, Lane { tracker, committed: -1, state: LaneState::Active });
             }
             Event::AssignmentComplete => self.assignment_complete = true,
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
             Event::Idle => self.idle = true,
-            Event::Ended(lane) => self.set_state(lane, LaneState::Ended),
+            Event::Ended(lane) => {
+                // A lane that is being drained has to be released, ended or not.
+                if let Some(lane) = self.lanes.get_mut(&lane)
+                    && lane.state == LaneState::Active
+                {
+                    lane.state = LaneState::Ended;
+                }
+            }
             Event::Tick => {}
             Event::Finished(batch, verdict) => self.finished(now, batch, verdict, actions),
             Event::Acked(batch, rows, fate) => self.settle(batch, rows, fate.into(), actions),
-            Event::Refused(batch, rows, stage, message) => self.refused(batch, rows, stage, message, actions),
+            Event::Refused(batch, row, stage, message) => self.refused(batch, row, stage, message, actions),
             Event::CommitEnded(ok) => self.commit_ended(ok),
             Event::Revoked(lane, Revoke::Drain) => {
                 let until = now + self.config.drain_timeout;
-                self.set_state(lane, LaneState::Draining { until });
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.state = LaneState::Draining { until };
+                }
             }
             Event::Revoked(lane, Revoke::Lost) => self.fence(lane, actions),
             Event::Stop => self.phase = Phase::Stopping,
@@ -334,7 +348,8 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let holding = self.unprocessed().filter_map(|batch| match batch.state {
-            BatchState::Holding { until, .. } => Some(until),
+            // Without a free worker its time alone changes nothing.
+            BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
             _ => None,
         });
         let draining = self.lanes.values().filter_map(|lane| match lane.state {
@@ -379,12 +394,6 @@ impl Core {
         ledger
     }
 
-    fn set_state(&mut self, lane: LaneId, state: LaneState) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.state = state;
-        }
-    }
-
     fn rows(&mut self, now: Tick, lane: LaneId, offsets: &[i64], bytes: u64) {
         let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
         let sequence = tracker.deliver(offsets);
@@ -402,20 +411,29 @@ impl Core {
     fn seal_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let waiting = self.unprocessed().any(|batch| batch.state == BatchState::Waiting);
         let worker_free = !waiting && self.running() < self.config.workers;
-        let due = self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due());
+        let due =
+            self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due()).or_else(|| {
+                (self.open_bytes >= self.config.max_unsettled_bytes).then_some(SealReason::Memory)
+            });
         let Some(reason) = due else { return };
         let id = BatchId(self.next_batch);
-        self.next_batch += 1;
+        self.next_batch = self.next_batch.wrapping_add(1);
         self.batcher.reset();
         let runs = std::mem::take(&mut self.open_runs);
         let rows = runs.last().map_or(0, |(run, _)| run.rows.end);
         let bytes = std::mem::take(&mut self.open_bytes);
         self.unsettled_bytes += bytes;
-        let batch = InFlight { runs, rows, bytes, state: BatchState::Waiting, open_rows: rows };
-        self.batches.insert(id, batch);
-        self.unprocessed.push_back(id);
+        let live = runs.iter().map(|(run, _)| run).filter(|run| self.lanes.contains_key(&run.lane));
+        let open_rows = live.map(|run| run.rows.end - run.rows.start).sum();
+        // A batch with nothing but fenced rows is processed for nobody.
+        let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
+        self.batches.insert(id, InFlight { runs, rows, bytes, state, open_rows });
         actions.push(Action::Seal(id, reason));
-        self.forget_fenced(id, actions);
+        if open_rows == 0 {
+            self.drop_settled(id, actions);
+        } else {
+            self.unprocessed.push_back(id);
+        }
     }
 
     /// The open batch waits for nothing any more.
@@ -502,28 +520,23 @@ impl Core {
         }
     }
 
-    fn refused(
-        &mut self,
-        id: BatchId,
-        rows: Range<u32>,
-        stage: Stage,
-        message: &str,
-        actions: &mut Vec<Action>,
-    ) {
-        let decision = self.config.failure.of(stage).decide_refused(stage);
-        let errors: Vec<_> =
-            rows.map(|row| RowError { row, stage, message: message.to_owned(), retriable: false }).collect();
-        match decision {
-            Decision::Skip => self.skip(id, errors, actions),
-            Decision::DeadLetter => actions.push(Action::DeadLetter(id, errors)),
+    fn refused(&mut self, id: BatchId, row: u32, stage: Stage, message: &str, actions: &mut Vec<Action>) {
+        // Whose lane is gone is somebody else's record now.
+        let is_live = self.batches.get(&id).is_some_and(|batch| {
+            let mut runs = batch.runs.iter();
+            runs.any(|(run, _)| run.rows.contains(&row) && self.lanes.contains_key(&run.lane))
+        });
+        if !is_live {
+            return;
+        }
+        let error = RowError { row, stage, message: message.to_owned(), retriable: false };
+        match self.config.failure.of(stage).decide_refused(stage) {
+            Decision::Skip => self.skip(id, vec![error], actions),
+            Decision::DeadLetter => actions.push(Action::DeadLetter(id, vec![error])),
             Decision::Fail if stage == Stage::DeadLetter => {
                 self.fail(Some(id), JobError::DeadLetterRefused(message.to_owned()), actions);
             }
-            Decision::Fail => {
-                let error = errors.into_iter().next();
-                let error = error.map_or_else(|| JobError::Source(message.to_owned()), JobError::Batch);
-                self.fail(Some(id), error, actions);
-            }
+            Decision::Fail => self.fail(Some(id), JobError::Batch(error), actions),
         }
     }
 
@@ -600,23 +613,6 @@ impl Core {
                 });
                 batch.open_rows = live.sum();
             }
-        }
-    }
-
-    /// A batch that was sealed with nothing but fenced rows is processed for nobody.
-    fn forget_fenced(&mut self, id: BatchId, actions: &mut Vec<Action>) {
-        let Some(batch) = self.batches.get_mut(&id) else { return };
-        let live = |run: &Run| self.lanes.contains_key(&run.lane);
-        batch.open_rows = batch
-            .runs
-            .iter()
-            .filter(|(run, _)| live(run))
-            .map(|(run, _)| run.rows.end - run.rows.start)
-            .sum();
-        if batch.open_rows == 0 {
-            batch.state = BatchState::Processed;
-            self.unprocessed.retain(|other| *other != id);
-            self.drop_settled(id, actions);
         }
     }
 

@@ -134,6 +134,11 @@ fn a_system_failure_holds_its_lanes_and_tries_the_batch_again() {
     world.actions.clear();
     world.step(Event::Finished(BatchId(0), &verdict));
     assert!(!world.core.takes_from(LaneId(0)) && world.core.takes_from(LaneId(1)));
+    // The lanes' starts are committed first, so that nobody begins elsewhere after a crash.
+    world.now = world.core.deadline().unwrap();
+    world.step(Event::Tick);
+    world.step(Event::CommitEnded(true));
+    assert_eq!(world.committed.len(), 2);
     assert_eq!(world.core.deadline(), Some(ms(1000)));
     world.actions.clear();
     world.now = ms(1000);

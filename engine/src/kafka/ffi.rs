@@ -6,7 +6,7 @@
 //! - A [`PartitionQueue`] keeps its consumer alive: queue handles must not outlive their client.
 //! - A message that librdkafka hands over is ours alone until it is destroyed, which [`Messages`]
 //!   does on drop, so neither a panic nor an early return leaks one. Slices into a message borrow it.
-//! - The callback of a queue gets a pointer to a boxed [`Waker`] that is dropped after the callback
+//! - The callback of a queue gets a pointer to a shared [`Waker`] that is dropped after the callback
 //!   has been removed; librdkafka calls it under the queue's lock, and removes it under the same.
 #![allow(unsafe_code)]
 
@@ -17,6 +17,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
@@ -29,7 +30,7 @@ use crate::waker::Waker;
 pub(super) struct PartitionQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
     /// What the queue's callback points to.
-    _waker: Box<Waker>,
+    _waker: Arc<Waker>,
     /// The consumer, which must outlive the queue.
     _consumer: Arc<dyn Any + Send + Sync>,
 }
@@ -56,8 +57,8 @@ impl PartitionQueue {
         // SAFETY: the client is alive, the topic is a C string, and the handle returned is ours.
         let queue = unsafe { sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) };
         let queue = NonNull::new(queue)?;
-        let waker = Box::new(waker.clone());
-        let opaque = ptr::from_ref::<Waker>(&waker).cast_mut().cast::<c_void>();
+        let waker = Arc::new(waker.clone());
+        let opaque = Arc::as_ptr(&waker).cast_mut().cast::<c_void>();
         // SAFETY: a null target takes the forwarding off; the waker outlives the callback (see `drop`).
         unsafe {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
@@ -101,8 +102,30 @@ impl Drop for PartitionQueue {
 }
 
 unsafe extern "C" fn wake(_: *mut sys::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: `waker` is the boxed waker of the queue, which outlives the callback.
+    // SAFETY: `waker` is the shared waker of the queue, which outlives the callback.
     unsafe { &*waker.cast::<Waker>() }.wake();
+}
+
+/// Begins a commit whose end comes to the consumer's queue, as an event that its poll serves.
+///
+/// The wrapper's own asynchronous commit asks for no reply, so nobody ever learns how it ended.
+pub(super) fn commit_async<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    offsets: &TopicPartitionList,
+) -> Result<(), RDKafkaErrorCode> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: client and list are alive, librdkafka copies the list, and the reply holds a reference
+    // of its own to the queue, whose handle is ours to destroy.
+    let error = unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(client);
+        let error = sys::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, ptr::null_mut());
+        sys::rd_kafka_queue_destroy(queue);
+        error
+    };
+    match RDKafkaErrorCode::from(error) {
+        RDKafkaErrorCode::NoError => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox, give_up, take_over};
+use super::ffi::commit_async;
 use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId};
@@ -30,7 +32,13 @@ pub struct GroupOptions {
     pub until_end: bool,
     /// Records a poll at most; sizes the prefetch.
     pub max_poll_records: u64,
+    /// How many partitions the topic has; they share the prefetch.
+    pub partitions: usize,
 }
+
+/// Value bytes that the client fetches ahead, over all partitions; each has a part of it.
+const PREFETCH_KBYTES: usize = 256 << 10;
+const MIN_PREFETCH_KBYTES: usize = 1 << 10;
 
 /// A member of a group.
 pub struct GroupSource {
@@ -50,11 +58,13 @@ impl GroupSource {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
+        let kbytes = (PREFETCH_KBYTES / options.partitions.max(1)).max(MIN_PREFETCH_KBYTES);
         let queued = (4 * options.max_poll_records).clamp(10_000, 1_000_000);
         let config = settings.client(
             &[
                 ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
                 ("queued.min.messages", queued.to_string()),
+                ("queued.max.messages.kbytes", kbytes.to_string()),
                 // The default pauses fetching for a second whenever the queue is full.
                 ("fetch.queue.backoff.ms", "10".to_owned()),
             ],
@@ -102,19 +112,23 @@ impl GroupSource {
         let mut positions = Vec::new();
         for element in committed.elements() {
             let (topic, partition) = (element.topic(), element.partition());
+            element.error().map_err(|error| {
+                KafkaError::during(format!("the group's committed offset of {topic}[{partition}]"), &error)
+            })?;
             let (low, high) = watermarks(&self.consumer, topic, partition)?;
             let position = match element.offset() {
                 Offset::Offset(offset) => in_range(topic, partition, offset, (low, high))?,
                 _ => start_offset(&self.consumer, (topic, partition), self.options.start, (low, high))?,
             };
             let end = self.options.until_end.then_some(high);
-            self.lanes.begin(&self.consumer, (topic, partition), (position, end), &self.waker, events)?;
-            let lane = self.lanes.find(topic, partition).map(|lane| lane.name.clone());
-            positions.extend(lane.map(|lane| (lane, position)));
+            let lane = (topic, partition);
+            let name = self.lanes.begin(&self.consumer, lane, (position, end), &self.waker, events)?;
+            positions.push((name, position));
         }
         take_over(&self.consumer, &offsets_of(positions)?)
             .map_err(|error| KafkaError::during("the assignment", &error))?;
-        if self.options.until_end {
+        // A member without partitions is one too many for now: it waits for others to leave.
+        if self.options.until_end && !self.lanes.is_empty() {
             events.push(SourceEvent::AssignmentComplete);
         }
         Ok(())
@@ -156,6 +170,19 @@ impl GroupSource {
     }
 }
 
+/// Errors that the client tries to get over for ever, and never does.
+fn is_permanent(error: RDKafkaErrorCode) -> bool {
+    matches!(
+        error,
+        RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::InconsistentGroupProtocol
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+    )
+}
+
 fn in_range(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Result<i64, KafkaError> {
     if offset < low {
         return Err(KafkaError::new(format!(
@@ -165,8 +192,8 @@ fn in_range(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -
     }
     if offset > high {
         return Err(KafkaError::new(format!(
-            "the group is at offset {offset} of {topic}[{partition}], which ends at {high}: \
-             the topic was recreated or truncated"
+            "the group is at offset {offset} of {topic}[{partition}], which ends at {high}: the topic was recreated \
+             or truncated, or the offset was committed by a reader of uncommitted transactions"
         )));
     }
     Ok(offset)
@@ -176,11 +203,13 @@ impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.lanes.set_clock(now);
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            // Fatal errors end the member; all others are retried by the client.
-            match self.consumer.client().fatal_error() {
-                Some((_, reason)) => return Err(SourceError(format!("the consumer cannot go on: {reason}"))),
-                None => events.push(SourceEvent::Notice(error.to_string())),
+            if let Some((_, reason)) = self.consumer.client().fatal_error() {
+                return Err(SourceError(format!("the consumer cannot go on: {reason}")));
             }
+            if error.rdkafka_error_code().is_some_and(is_permanent) {
+                return Err(KafkaError::during("the consumer cannot go on", &error).into());
+            }
+            events.push(SourceEvent::Notice(error.to_string()));
         }
         for event in self.inbox.take() {
             match event {
@@ -214,9 +243,8 @@ impl Commit for GroupSource {
     fn commit(&mut self, offsets: &[(LaneId, i64)]) {
         // An error comes back as the end of the commit.
         let result = self.offsets(offsets).and_then(|offsets| {
-            self.consumer
-                .commit(&offsets, CommitMode::Async)
-                .map_err(|error| KafkaError::during("an offset commit", &error))
+            commit_async(&self.consumer, &offsets)
+                .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))
         });
         if let Err(error) = result {
             self.inbox.push(ClientEvent::Committed(Err(error.to_string())));
@@ -242,5 +270,15 @@ impl Drop for GroupSource {
     fn drop(&mut self) {
         self.inbox.close();
         self.lanes.clear();
+        // The group does not let go of a member that owes it an answer.
+        let owed = self.inbox.take().into_iter().filter_map(|event| match event {
+            ClientEvent::Revoke { partitions, .. } => Some(partitions),
+            _ => None,
+        });
+        let leaving = std::mem::take(&mut self.leaving).into_iter().map(|(partitions, _)| partitions);
+        for partitions in leaving.chain(owed) {
+            // It fails only if the group has taken them already.
+            let _ = give_up(&self.consumer, &partitions);
+        }
     }
 }

@@ -81,7 +81,7 @@ impl Lanes {
         (position, end): (i64, Option<i64>),
         waker: &Waker,
         events: &mut Vec<SourceEvent>,
-    ) -> Result<(), KafkaError> {
+    ) -> Result<LaneName, KafkaError> {
         let queue = PartitionQueue::split(consumer, topic, partition, waker)
             .ok_or_else(|| KafkaError::new(format!("no queue for {topic}[{partition}]")))?;
         let id = LaneId(self.next_id);
@@ -90,8 +90,12 @@ impl Lanes {
         let ended = end.is_some_and(|end| position >= end);
         events.push(SourceEvent::Assigned(id, name.clone(), position));
         self.ended.extend(ended.then_some(id));
-        self.open.push(Lane { id, name, queue, end, ended });
-        Ok(())
+        self.open.push(Lane { id, name: name.clone(), queue, end, ended });
+        Ok(name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Reports lanes that have ended since the last call.
@@ -108,9 +112,8 @@ impl Lanes {
     }
 
     /// Ends a lane and its queue.
-    pub fn end(&mut self, id: LaneId) -> Option<LaneName> {
-        let index = self.open.iter().position(|lane| lane.id == id)?;
-        Some(self.open.swap_remove(index).name)
+    pub fn end(&mut self, id: LaneId) {
+        self.open.retain(|lane| lane.id != id);
     }
 
     pub fn clear(&mut self) {

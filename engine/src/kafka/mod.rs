@@ -41,7 +41,13 @@ impl KafkaError {
 
 impl From<rdkafka::error::KafkaError> for KafkaError {
     fn from(error: rdkafka::error::KafkaError) -> Self {
-        Self(error.to_string())
+        match error {
+            // Its own text repeats the value, which may be a secret under a misspelt name.
+            rdkafka::error::KafkaError::ClientConfig(_, reason, name, _) => {
+                Self(format!("the property '{name}' cannot be set: {reason}"))
+            }
+            other => Self(other.to_string()),
+        }
     }
 }
 

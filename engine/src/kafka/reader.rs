@@ -190,6 +190,7 @@ impl TopicReader {
             max_bytes_per_s: None,
             bytes: 0,
             since: None,
+            throttled_until: None,
         }
     }
 }
@@ -206,6 +207,8 @@ pub struct ReadSource {
     max_bytes_per_s: Option<u64>,
     bytes: u64,
     since: Option<Tick>,
+    /// Until then the rate cap lets nothing be taken.
+    throttled_until: Option<Tick>,
 }
 
 impl ReadSource {
@@ -267,7 +270,8 @@ impl Source for ReadSource {
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         self.since.get_or_insert(now);
-        if self.allowed_at().is_some_and(|at| at > now) {
+        self.throttled_until = self.allowed_at().filter(|at| *at > now);
+        if self.throttled_until.is_some() {
             return Ok(Filled { drained: true, ..Filled::default() });
         }
         let before = batch.bytes();
@@ -277,7 +281,7 @@ impl Source for ReadSource {
     }
 
     fn next_due(&self) -> Option<Tick> {
-        self.allowed_at()
+        self.throttled_until
     }
 }
 

@@ -22,11 +22,16 @@ const OWNED: &[(&str, &str)] = &[
     ("enable.idempotence", "without it a retry can write a record twice or out of order"),
     ("message.timeout.ms", "an outage holds records, it never drops them"),
     ("delivery.timeout.ms", "an outage holds records, it never drops them"),
+    ("retries", "an outage holds records, it never drops them"),
+    ("message.send.max.retries", "an outage holds records, it never drops them"),
+    ("delivery.report.only.error", "a record is settled by the report that it has arrived"),
+    ("metadata.broker.list", "it is the option --bootstrap-servers"),
+    ("transactional.id", "transactions are not executed yet"),
     ("partitioner", "keys keep their partition as the Java client has it (murmur2)"),
 ];
 
 /// Words in the name of a property whose value is nobody's business.
-const SECRET: &[&str] = &["password", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
+const SECRET: &[&str] = &["password", "passphrase", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
 
 /// A property that cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

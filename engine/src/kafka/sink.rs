@@ -1,27 +1,26 @@
 //! Writes outputs and dead letters to topics; a record is acknowledged when all replicas have it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 
 use super::settings::readable;
 use super::{ClientSettings, KafkaError};
 use crate::columns::{Batch, BatchId};
 use crate::core::failure::RowError;
 use crate::processor::OutputRecord;
-use crate::sink::{Ack, Acks, LaneName, Outgoing, Sink, Ticket};
+use crate::sink::{Ack, Acks, LaneName, Outgoing, SendError, Sink, Ticket};
 
 /// A topic to write to and its number of partitions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The topic.
-    pub topic: String,
+struct Target {
+    topic: String,
     /// Whether it has as many partitions as the source; then records keep theirs.
-    pub keeps_partition: bool,
+    keeps_partition: bool,
 }
 
 /// Where a sink writes.
@@ -47,6 +46,7 @@ pub struct KafkaSink {
     dlq: Option<Target>,
     group_id: String,
     properties: BTreeMap<String, String>,
+    closed: AtomicBool,
 }
 
 /// Takes delivery reports on the producer's own thread.
@@ -70,9 +70,22 @@ impl ProducerContext for Deliveries {
             Ok(_) => Ok(()),
             // The producer is going away: these records will be read and written again.
             Err((error, _)) if is_purged(error) => return,
-            Err((error, _)) => Err(error.to_string()),
+            Err((error, _)) => Err(send_error(error)),
         };
         self.acks.push(Ack { ticket: unpack(opaque), result });
+    }
+}
+
+/// Only what is wrong with the record itself may be skipped; an authorisation that was taken away, a
+/// topic that is gone or a producer that cannot go on is nobody's fault.
+fn send_error(error: &ClientError) -> SendError {
+    use RDKafkaErrorCode::{InvalidMessage, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge};
+    let reason = KafkaError::during("the brokers refused it", error).to_string();
+    match error.rdkafka_error_code() {
+        Some(MessageSizeTooLarge | InvalidMessage | InvalidTimestamp | InvalidRecord) => {
+            SendError::Record(reason)
+        }
+        _ => SendError::Sink(reason),
     }
 }
 
@@ -118,6 +131,7 @@ impl KafkaSink {
             dlq: options.dlq.map(target),
             group_id: options.group_id,
             properties: readable(&config),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -132,7 +146,10 @@ impl KafkaSink {
         const WAIT: Duration = Duration::from_millis(10);
         while let Err((error, refused)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.acks.push(Ack { ticket, result: Err(error.to_string()) });
+                self.acks.push(Ack { ticket, result: Err(send_error(&error)) });
+                return;
+            }
+            if self.closed.load(Ordering::Acquire) {
                 return;
             }
             record = refused;
@@ -178,7 +195,7 @@ impl Sink for KafkaSink {
 
     fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) {
         let Some(dlq) = &self.dlq else {
-            let result = Err("there is no dead letter queue".to_owned());
+            let result = Err(SendError::Sink("there is no dead letter queue".to_owned()));
             return self.acks.push(Ack { ticket, result });
         };
         let row = ticket.row;
@@ -199,12 +216,17 @@ impl Sink for KafkaSink {
         record.headers = Some(headers);
         self.send(ticket, record);
     }
+
+    /// What is not acknowledged by now will be read and written again; waiting changes nothing.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
 }
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        // What is not acknowledged by now will be read and written again; waiting changes nothing.
-        self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+        self.close();
     }
 }
 

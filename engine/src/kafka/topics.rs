@@ -59,16 +59,15 @@ pub fn ensure_topic(
             Err((_, error)) => return Err(failed(&error)),
         }
     }
-    wait_until_known(reader, topic)?;
-    Ok(Ensured::Created(partitions))
+    Ok(Ensured::Created(wait_until_known(reader, topic)?))
 }
 
 /// A created topic is known to all brokers a moment later.
-fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<(), KafkaError> {
+fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<usize, KafkaError> {
     const ATTEMPTS: u32 = 100;
     for _ in 0..ATTEMPTS {
-        if reader.partition_count(topic)?.is_some() {
-            return Ok(());
+        if let Some(count) = reader.partition_count(topic)? {
+            return Ok(count);
         }
         reader.pause(Duration::from_millis(50));
     }

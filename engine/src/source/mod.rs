@@ -3,8 +3,6 @@
 pub mod memory;
 pub mod replay;
 
-use std::time::Duration;
-
 use velo_schema::Tier;
 
 use crate::columns::{BatchBuilder, LaneId};
@@ -68,11 +66,6 @@ pub trait Source {
     /// When the next record is due, where that is known.
     fn next_due(&self) -> Option<Tick> {
         None
-    }
-
-    /// How often [`Source::poll`] wants to be called at least.
-    fn liveness(&self) -> Duration {
-        Duration::from_secs(1)
     }
 
     /// The source's way to commit; sources that only read have none.

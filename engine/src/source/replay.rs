@@ -131,7 +131,7 @@ impl Source for ReplaySource {
     }
 
     fn next_due(&self) -> Option<Tick> {
-        let start = self.start?;
+        let start = self.start.filter(|_| !self.ended)?;
         match self.pace {
             Pace::Recorded => Some(start + self.due().unwrap_or(self.length)),
             Pace::Saturated => Some(start + self.length),

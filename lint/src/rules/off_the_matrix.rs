@@ -29,7 +29,8 @@ pub const RULE: Rule = Rule {
             }
             let plan = Plan::of(&unit.config(&scope), None);
             let (Some(strategy), Some(nearest)) = (plan.strategy, plan.nearest_row) else { continue };
-            let own = |key: &&Key| matches!(key.def().relevance, Relevance::Strategies(by) if by == [strategy]);
+            let own =
+                |key: &&Key| matches!(key.def().relevance, Relevance::Strategies(by) if by == [strategy]);
             let sized = Key::ALL.iter().filter(own).find_map(|key| unit.effective(&scope, *key));
             let Some(item) = sized.or_else(|| unit.effective(&scope, Key::BatchStrategy)) else { continue };
             let is_known = matches!(item.reading, Reading::Known(_));

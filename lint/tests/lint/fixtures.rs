@@ -78,7 +78,7 @@ fn every_fixture_is_found_to_be_what_it_says() {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let verdict = verdict(&text);
         assert!(
-            verdict.says_nothing != !(verdict.expected.is_empty() && verdict.notes.is_empty()),
+            verdict.says_nothing == (verdict.expected.is_empty() && verdict.notes.is_empty()),
             "{name}: has no verdict, or two"
         );
         let (others, notes) = found(&text);
