@@ -84,11 +84,12 @@ fn value_message(key: &str, value: &str, error: &ValueError) -> String {
     match error {
         ValueError::Empty => format!("'{key}' has an empty value"),
         ValueError::NotABoolean => format!("'{value}' is neither true nor false"),
-        ValueError::UnknownWord { expected, nearest } => format!(
-            "'{value}' is not a value of '{key}'{}; it takes {}",
-            did_you_mean(*nearest),
-            expected.join(", ")
-        ),
+        ValueError::UnknownWord { nearest: Some(nearest), .. } => {
+            format!("'{value}' is not a value of '{key}'{}", did_you_mean(Some(nearest)))
+        }
+        ValueError::UnknownWord { expected, nearest: None } => {
+            format!("'{value}' is not a value of '{key}', which takes {}", expected.join(", "))
+        }
         ValueError::NotAnInteger { unit } => format!("'{value}' is not a whole number of {unit}"),
         ValueError::SizeWithUnit { decimal, binary } => {
             format!("'{key}' is a bare number of bytes; '{value}' can mean {decimal} or {binary}")

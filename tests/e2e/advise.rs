@@ -202,6 +202,49 @@ fn demos_of_different_workloads_end_differently() {
     assert!(bulk_records > 100 && alert_records <= 10, "{bulk_records} and {alert_records}");
 }
 
+/// The p99 of `velo run` with a clause, on a live topic, once it has written `records` records.
+fn p99_of_run(broker: &Broker, rate: u64, cost: &str, clause: &str, records: u64) -> f64 {
+    let source = broker.topic("live", 2);
+    let sink = broker.topic("out", 2);
+    let folder = TempDir::new().expect("a folder");
+    let sql = format!("CREATE STREAM {sink} AS SELECT * FROM {source} WITH ({clause});");
+    std::fs::write(folder.path().join("job.sql"), sql).expect("written");
+    while_producing(broker, &source, rate, || {
+        wait_for_records(broker, &source);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_velo"))
+            .current_dir(folder.path())
+            .args(["run", "job.sql", "--bootstrap-servers", &broker.address(), "--from", "latest"])
+            .args(["--cost", cost, "--report", "report.json"])
+            .spawn()
+            .expect("velo runs");
+        while count(broker, &sink) < records {
+            assert_eq!(child.try_wait().expect("a child"), None, "the job ended by itself");
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+        assert!(child.wait().expect("an end").success());
+    });
+    let report = std::fs::read(folder.path().join("report.json")).expect("a report");
+    let report: Json = serde_json::from_slice(&report).expect("json");
+    report["latency_ms"]["p99"].as_f64().expect("a latency")
+}
+
+#[test]
+fn velo_run_confirms_the_order_of_the_advice_on_both_workloads() {
+    let _quiet = quiet();
+    let broker = real();
+    let bulk = "'batch.strategy' = 'fixed_size', 'batch.size' = '500'";
+    let alerts = "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '1'";
+    // What the demos' sinks cost: 10 ms and 0.2 ms a batch. One record at a time, 10 ms each, is far
+    // behind after 300 of them.
+    let with_bulk = p99_of_run(&broker, 20_000, "10ms", bulk, 20_000);
+    let with_alerts = p99_of_run(&broker, 20_000, "10ms", alerts, 300);
+    assert!(with_bulk < with_alerts, "20,000/s: {with_bulk} ms with {bulk}, {with_alerts} ms with {alerts}");
+    let with_bulk = p99_of_run(&broker, 500, "200us", bulk, 1500);
+    let with_alerts = p99_of_run(&broker, 500, "200us", alerts, 1500);
+    assert!(with_alerts < with_bulk, "500/s: {with_alerts} ms with {alerts}, {with_bulk} ms with {bulk}");
+}
+
 #[test]
 fn an_idle_topic_and_an_impossible_wish_are_refused() {
     let _quiet = quiet();
