@@ -36,7 +36,7 @@ pub fn confirm(
     }
     let source = reader.read(topic, ranges).with_max_rate(Some(max_bytes_per_s));
     let acks = Acks::new(control.waker());
-    let sink = Arc::new(Discard::new(acks.clone()));
+    let sink = Arc::new(Discard);
     let config = JobConfig::uniform(candidate.config());
     let stop = control.clone();
     let engine = Engine::new(source, sink, acks, vec![processor(work)], config, control)

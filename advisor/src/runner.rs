@@ -96,7 +96,7 @@ fn replay(
     let source = ReplaySource::new(Arc::clone(&workload.recording), workload.period, length, pace);
     let mut config = JobConfig::uniform(candidate.config());
     config.warm_up = length / 5;
-    let sink = Arc::new(Discard::new(acks.clone()));
+    let sink = Arc::new(Discard);
     let engine = Engine::new(source, sink, acks, vec![processor(workload.work)], config, control)?;
     Ok(engine.run(&mut |_| {}))
 }

@@ -15,7 +15,7 @@ use crate::core::failure::{ByStage, Policy, RowError, Stage, UnsupportedFailure}
 use crate::core::{Action, Core, CoreConfig, Event, Fate, JobError, Ledger, Tick};
 use crate::processor::{Output, Processor, ValueFormat};
 use crate::report::{Dequeue, Meter, Report, TierReport, outcome};
-use crate::sink::{Ack, Acks, LaneName, SendError, Sink, Ticket};
+use crate::sink::{Ack, Acks, LaneName, SendError, Sink};
 use crate::source::{Source, SourceEvent};
 use crate::waker::Waker;
 use crate::worker::{Job, Pool, Work};
@@ -170,7 +170,8 @@ impl<S: Source> Engine<S> {
 
     /// Runs the job on this thread until it is done, and tells `observe` how it goes.
     pub fn run(self, observe: &mut dyn FnMut(Progress)) -> Report {
-        let pool = Pool::start(self.processors, self.config.format, &self.sink, &self.control.waker);
+        let pool =
+            Pool::start(self.processors, self.config.format, &self.sink, &self.acks, &self.control.waker);
         let mut driver = Driver {
             source: self.source,
             core: Core::new(self.core),
@@ -412,43 +413,40 @@ impl<S: Source> Driver<S> {
     /// Counts acknowledgements down; neighbouring rows that are complete are settled together.
     fn take_acks(&mut self, acks: &mut Vec<Ack>) {
         for (id, row) in std::mem::take(&mut self.silent) {
-            self.settle(Some((id, row..row + 1, Fate::Ok)));
+            self.settle(id, row..row + 1, Fate::Ok);
         }
         self.acks.take(acks);
-        let mut settled: Option<(BatchId, Range<u32>, Fate)> = None;
-        for Ack { ticket, result } in acks.drain(..) {
-            let row = ticket.row;
-            let Some(in_flight) = self.batches.get_mut(&ticket.batch) else { continue };
-            if let Err(error) = result {
-                self.settle(settled.take());
-                self.refused(ticket, error);
-                continue;
-            }
-            let fate = if ticket.dead_letter { Fate::Dlq } else { Fate::Ok };
-            if fate == Fate::Ok {
-                let pending = &mut in_flight.pending[row as usize];
-                if *pending != REFUSED {
-                    *pending -= 1;
-                }
-                if *pending > 0 {
-                    continue;
-                }
-            }
-            match &mut settled {
-                Some((batch, rows, same)) if *batch == ticket.batch && *same == fate && rows.end == row => {
-                    rows.end += 1;
-                }
-                _ => {
-                    self.settle(settled.take());
-                    settled = Some((ticket.batch, row..row + 1, fate));
-                }
+        for Ack { batch, rows, dead_letter, result } in acks.drain(..) {
+            match result {
+                Err(error) => self.refused(batch, rows.start, dead_letter, error),
+                Ok(()) if dead_letter => self.settle(batch, rows, Fate::Dlq),
+                Ok(()) => self.arrived(batch, rows),
             }
         }
-        self.settle(settled);
     }
 
-    fn refused(&mut self, ticket: Ticket, error: SendError) {
-        let Ticket { batch, row, dead_letter } = ticket;
+    /// One output of each of these rows has arrived.
+    fn arrived(&mut self, batch: BatchId, rows: Range<u32>) {
+        let Some(in_flight) = self.batches.get_mut(&batch) else { return };
+        let mut complete: Vec<Range<u32>> = Vec::new();
+        for row in rows {
+            let pending = &mut in_flight.pending[row as usize];
+            if *pending == REFUSED {
+                continue;
+            }
+            *pending -= 1;
+            match complete.last_mut() {
+                _ if *pending > 0 => {}
+                Some(last) if last.end == row => last.end += 1,
+                _ => complete.push(row..row + 1),
+            }
+        }
+        for rows in complete {
+            self.settle(batch, rows, Fate::Ok);
+        }
+    }
+
+    fn refused(&mut self, batch: BatchId, row: u32, dead_letter: bool, error: SendError) {
         match error {
             SendError::Sink(reason) => {
                 let to = if dead_letter { "the dead letter queue" } else { "the sink" };
@@ -466,8 +464,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn settle(&mut self, settled: Option<(BatchId, Range<u32>, Fate)>) {
-        let Some((id, rows, fate)) = settled else { return };
+    fn settle(&mut self, id: BatchId, rows: Range<u32>, fate: Fate) {
         let now = self.now();
         self.meter.last = now;
         if fate == Fate::Ok

@@ -13,7 +13,8 @@
 //!
 //! let control = Control::default();
 //! let acks = Acks::new(control.waker());
-//! let (sink, written) = MemorySink::new(acks.clone());
+//! let sink = MemorySink::default();
+//! let written = sink.written();
 //! let source = MemorySource::new(vec![b"a".to_vec(), b"b".to_vec()]);
 //! let config = JobConfig::uniform(velo_schema::Config::default());
 //! let engine = Engine::new(source, Arc::new(sink), acks, vec![Box::new(Forward)], config, control)?;

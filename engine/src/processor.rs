@@ -1,6 +1,7 @@
 //! What a job does with a batch: rows in, outputs and failed rows out.
 #![allow(clippy::disallowed_methods, reason = "a synthetic processor takes its time")]
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::error::Category;
@@ -32,10 +33,17 @@ pub enum OutputRecord {
 /// What a processor has put out, by input row.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Every row is passed on, once, in order.
+    forwards_all: bool,
     records: Vec<(u32, OutputRecord)>,
 }
 
 impl Output {
+    /// Passes every input row on as it is, without a copy.
+    pub fn forward_all(&mut self) {
+        self.forwards_all = true;
+    }
+
     /// Passes an input row on as it is, without a copy.
     pub fn forward(&mut self, row: u32) {
         self.records.push((row, OutputRecord::Forward));
@@ -46,16 +54,19 @@ impl Output {
         self.records.push((row, OutputRecord::New { key, value }));
     }
 
-    /// The records of the rows in `rows`, in the order in which they were put out.
-    pub fn of_rows(&self, rows: &[std::ops::Range<u32>]) -> impl Iterator<Item = (u32, &OutputRecord)> {
+    /// The records of the rows in `rows`, in the order in which they were put out; rows that are
+    /// passed on with all others come first.
+    pub fn of_rows(&self, rows: &[Range<u32>]) -> impl Iterator<Item = (u32, &OutputRecord)> {
+        let forwarded = rows.iter().filter(|_| self.forwards_all).cloned().flatten();
         let wanted = |row: &u32| rows.iter().any(|range| range.contains(row));
-        self.records.iter().filter(move |(row, _)| wanted(row)).map(|(row, record)| (*row, record))
+        let own = self.records.iter().filter(move |(row, _)| wanted(row)).map(|(row, record)| (*row, record));
+        forwarded.map(|row| (row, &OutputRecord::Forward)).chain(own)
     }
 
     /// How many records each row of a batch of `rows` rows has.
     #[must_use]
     pub fn counts(&self, rows: u32) -> Vec<u32> {
-        let mut counts = vec![0; rows as usize];
+        let mut counts = vec![u32::from(self.forwards_all); rows as usize];
         for (row, _) in &self.records {
             counts[*row as usize] += 1;
         }
@@ -86,8 +97,8 @@ pub trait Processor: Send {
 pub struct Forward;
 
 impl Processor for Forward {
-    fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
-        (0..batch.len()).for_each(|row| out.forward(row));
+    fn process(&mut self, _: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+        out.forward_all();
         Ok(())
     }
 }
@@ -222,6 +233,11 @@ mod tests {
         output.push(2, None, Some(b"x".to_vec()));
         output.push(2, None, Some(b"y".to_vec()));
         assert_eq!(output.counts(3), [1, 0, 2]);
+        let mut all = Output::default();
+        all.forward_all();
+        all.push(1, None, None);
+        assert_eq!(all.counts(3), [1, 2, 1]);
+        assert_eq!(all.of_rows(&[0..1, 1..2]).map(|(row, _)| row).collect::<Vec<_>>(), [0, 1, 1]);
         assert_eq!(output.of_rows(&[0..1, 2..3]).count(), 3);
     }
 }

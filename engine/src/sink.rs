@@ -1,5 +1,6 @@
 //! Where outputs and dead letters go: rows in, one acknowledgement for each record out.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::columns::{Batch, BatchId, LaneId};
@@ -18,13 +19,54 @@ pub struct Ticket {
     pub dead_letter: bool,
 }
 
-/// What became of a record that was sent.
+/// What became of records that were sent: one of each of these rows.
 #[derive(Debug)]
 pub struct Ack {
-    /// Which record.
-    pub ticket: Ticket,
-    /// Whether it arrived.
+    /// The batch.
+    pub batch: BatchId,
+    /// The rows.
+    pub rows: Range<u32>,
+    /// Whether they went to the dead letter queue.
+    pub dead_letter: bool,
+    /// Whether they arrived.
     pub result: Result<(), SendError>,
+}
+
+impl Ack {
+    /// Of a single record.
+    #[must_use]
+    pub fn of(ticket: Ticket, result: Result<(), SendError>) -> Self {
+        let Ticket { batch, row, dead_letter } = ticket;
+        Self { batch, rows: row..row + 1, dead_letter, result }
+    }
+
+    /// Takes the acknowledgement of the rows behind these in, if both arrived and they are such rows.
+    fn merge(&mut self, next: &Self) -> bool {
+        let follows = (self.batch, self.dead_letter, self.rows.end)
+            == (next.batch, next.dead_letter, next.rows.start)
+            && self.result.is_ok()
+            && next.result.is_ok();
+        if follows {
+            self.rows.end = next.rows.end;
+        }
+        follows
+    }
+}
+
+/// Adds an acknowledgement to others, as part of the last one where that is possible.
+pub(crate) fn add_ack(acks: &mut Vec<Ack>, ack: Ack) {
+    if !acks.last_mut().is_some_and(|last| last.merge(&ack)) {
+        acks.push(ack);
+    }
+}
+
+/// Whether a record that was sent has arrived by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It has; no [`Ack`] follows.
+    Arrived,
+    /// Its [`Ack`] comes later, exactly once.
+    Pending,
 }
 
 /// Why a record did not arrive.
@@ -54,12 +96,12 @@ impl Acks {
 
     /// Leaves one.
     pub fn push(&self, ack: Ack) {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).push(ack);
+        add_ack(&mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner), ack);
         self.waker.wake();
     }
 
     /// Leaves several at once.
-    pub fn extend(&self, acks: impl IntoIterator<Item = Ack>) {
+    pub(crate) fn extend(&self, acks: Vec<Ack>) {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(acks);
         self.waker.wake();
     }
@@ -94,35 +136,25 @@ pub struct Outgoing<'a> {
 
 /// Where records are written. Shared by all workers; a call may block for back-pressure.
 pub trait Sink: Send + Sync {
-    /// Sends one record. Its [`Ack`] comes later, exactly once.
-    fn write(&self, outgoing: Outgoing<'_>);
-    /// Sends a row, as it came, to the dead letter queue. Its [`Ack`] comes later, exactly once.
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError);
+    /// Sends one record.
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent;
+    /// Sends a row, as it came, to the dead letter queue.
+    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent;
     /// The job has ended: what is not sent by now will be read again. Calls that block return.
     fn close(&self) {}
 }
 
-/// Writes nothing and acknowledges at once: dry runs and trials.
-#[derive(Debug)]
-pub struct Discard {
-    acks: Acks,
-}
-
-impl Discard {
-    /// A sink that leaves its acknowledgements in `acks`.
-    #[must_use]
-    pub fn new(acks: Acks) -> Self {
-        Self { acks }
-    }
-}
+/// Writes nothing: dry runs and trials.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Discard;
 
 impl Sink for Discard {
-    fn write(&self, outgoing: Outgoing<'_>) {
-        self.acks.push(Ack { ticket: outgoing.ticket, result: Ok(()) });
+    fn write(&self, _: Outgoing<'_>) -> Sent {
+        Sent::Arrived
     }
 
-    fn dead_letter(&self, ticket: Ticket, _: &Batch, _: &LaneName, _: &RowError) {
-        self.acks.push(Ack { ticket, result: Ok(()) });
+    fn dead_letter(&self, _: Ticket, _: &Batch, _: &LaneName, _: &RowError) -> Sent {
+        Sent::Arrived
     }
 }
 
@@ -130,9 +162,8 @@ impl Sink for Discard {
 pub type Kept = (LaneId, i64, Option<Vec<u8>>);
 
 /// Keeps what is written in memory: examples and tests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MemorySink {
-    acks: Acks,
     written: Arc<Mutex<Written>>,
 }
 
@@ -146,16 +177,15 @@ pub struct Written {
 }
 
 impl MemorySink {
-    /// An empty sink that leaves its acknowledgements in `acks`, and the place where it keeps things.
+    /// Where it keeps things.
     #[must_use]
-    pub fn new(acks: Acks) -> (Self, Arc<Mutex<Written>>) {
-        let written = Arc::<Mutex<Written>>::default();
-        (Self { acks, written: Arc::clone(&written) }, written)
+    pub fn written(&self) -> Arc<Mutex<Written>> {
+        Arc::clone(&self.written)
     }
 }
 
 impl Sink for MemorySink {
-    fn write(&self, outgoing: Outgoing<'_>) {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
         let Outgoing { ticket, batch, record, .. } = outgoing;
         let value = match record {
             OutputRecord::Forward => batch.value(ticket.row).map(<[u8]>::to_vec),
@@ -163,13 +193,13 @@ impl Sink for MemorySink {
         };
         let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).records.push(kept);
-        self.acks.push(Ack { ticket, result: Ok(()) });
+        Sent::Arrived
     }
 
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, _: &LaneName, _: &RowError) {
+    fn dead_letter(&self, ticket: Ticket, batch: &Batch, _: &LaneName, _: &RowError) -> Sent {
         let value = batch.value(ticket.row).map(<[u8]>::to_vec);
         let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).dead_letters.push(kept);
-        self.acks.push(Ack { ticket, result: Ok(()) });
+        Sent::Arrived
     }
 }

@@ -11,7 +11,7 @@ use crate::columns::{Batch, BatchId};
 use crate::core::Verdict;
 use crate::core::failure::RowError;
 use crate::processor::{Attempt, Failure, Output, Processor, ValueFormat};
-use crate::sink::{LaneName, Outgoing, Sink, Ticket};
+use crate::sink::{Ack, Acks, LaneName, Outgoing, Sent, Sink, Ticket, add_ack};
 use crate::waker::Waker;
 
 /// Something for a worker to do with a batch.
@@ -49,6 +49,7 @@ impl Pool {
         processors: Vec<Box<dyn Processor>>,
         format: ValueFormat,
         sink: &Arc<dyn Sink>,
+        acks: &Acks,
         waker: &Waker,
     ) -> Self {
         let (jobs, job_queue) = crossbeam_channel::unbounded();
@@ -57,7 +58,8 @@ impl Pool {
         let worker = |processor| {
             let (jobs, done) = (Receiver::clone(&job_queue), Sender::clone(&done_queue));
             let (sink, closing) = (Arc::clone(sink), Arc::clone(&closing));
-            let worker = Worker { processor, format, sink, waker: waker.clone(), closing };
+            let (acks, waker) = (acks.clone(), waker.clone());
+            let worker = Worker { processor, format, sink, acks, waker, closing };
             thread::spawn(move || worker.run(&jobs, &done))
         };
         let threads = processors.into_iter().map(worker).collect();
@@ -101,6 +103,7 @@ struct Worker {
     processor: Box<dyn Processor>,
     format: ValueFormat,
     sink: Arc<dyn Sink>,
+    acks: Acks,
     waker: Waker,
     closing: Arc<AtomicBool>,
 }
@@ -130,17 +133,27 @@ impl Worker {
                     self.waker.wake();
                 }
                 Work::Write { rows, output, origins } => {
+                    let mut arrived = Vec::new();
                     for (row, record) in output.of_rows(&rows) {
                         let ticket = Ticket { batch: id, row, dead_letter: false };
                         let origin = &origins[batch.run_of(row)];
-                        self.sink.write(Outgoing { ticket, batch: &batch, record, origin });
+                        let sent = self.sink.write(Outgoing { ticket, batch: &batch, record, origin });
+                        if sent == Sent::Arrived {
+                            add_ack(&mut arrived, Ack::of(ticket, Ok(())));
+                        }
                     }
+                    self.acks.extend(arrived);
                 }
                 Work::DeadLetter { errors, origins } => {
+                    let mut arrived = Vec::new();
                     for error in &errors {
                         let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
-                        self.sink.dead_letter(ticket, &batch, &origins[batch.run_of(error.row)], error);
+                        let origin = &origins[batch.run_of(error.row)];
+                        if self.sink.dead_letter(ticket, &batch, origin, error) == Sent::Arrived {
+                            add_ack(&mut arrived, Ack::of(ticket, Ok(())));
+                        }
                     }
+                    self.acks.extend(arrived);
                 }
             }
         }

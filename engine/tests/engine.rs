@@ -8,7 +8,7 @@ use velo_engine::core::failure::RowError;
 use velo_engine::driver::{Control, Engine, JobConfig};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::sink::{Ack, Acks, Discard, LaneName, MemorySink, Outgoing, SendError, Sink, Ticket};
+use velo_engine::sink::{Ack, Acks, Discard, LaneName, MemorySink, Outgoing, SendError, Sent, Sink, Ticket};
 use velo_engine::source::memory::MemorySource;
 use velo_schema::keys::Key;
 use velo_schema::{Config, Entry, Scope, Settings, Side};
@@ -43,14 +43,15 @@ struct Refusing {
 }
 
 impl Sink for Refusing {
-    fn write(&self, outgoing: Outgoing<'_>) {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
         let refuses = outgoing.batch.offset(outgoing.ticket.row) % 7 == 0;
         let result = if refuses { Err((self.error)("no".to_owned())) } else { Ok(()) };
-        self.acks.push(Ack { ticket: outgoing.ticket, result });
+        self.acks.push(Ack::of(outgoing.ticket, result));
+        Sent::Pending
     }
 
-    fn dead_letter(&self, ticket: Ticket, _: &Batch, _: &LaneName, _: &RowError) {
-        self.acks.push(Ack { ticket, result: Ok(()) });
+    fn dead_letter(&self, _: Ticket, _: &Batch, _: &LaneName, _: &RowError) -> Sent {
+        Sent::Arrived
     }
 }
 
@@ -95,7 +96,7 @@ impl Processor for Uneven {
 #[test]
 fn a_row_settles_once_however_many_records_it_puts_out_and_however_many_are_refused() {
     let config = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
-    let report = run(config.clone(), values(100), Box::new(Uneven), |acks| Arc::new(Discard::new(acks)));
+    let report = run(config.clone(), values(100), Box::new(Uneven), |_| Arc::new(Discard));
     assert_eq!(report.ledger.ok, 100);
     let report = run(config, values(100), Box::new(Uneven), |acks| {
         Arc::new(Refusing { acks, error: SendError::Record })
@@ -121,8 +122,7 @@ impl Processor for Flaky {
 fn a_failure_that_no_record_is_to_blame_for_is_tried_again_and_skips_none() {
     let settings = [(Key::BatchSize, "10"), (Key::RetryBackoff, "1ms"), (Key::RetryBackoffMax, "2ms")];
     let config = JobConfig::uniform(config(&settings));
-    let report =
-        run(config, values(30), Box::new(Flaky(AtomicU32::new(0))), |acks| Arc::new(Discard::new(acks)));
+    let report = run(config, values(30), Box::new(Flaky(AtomicU32::new(0))), |_| Arc::new(Discard));
     assert_eq!((report.ledger.ok, report.ledger.skipped, report.outcome), (30, 0, Outcome::Drained));
 }
 
@@ -134,9 +134,9 @@ fn what_is_not_json_goes_where_the_strategy_says_and_all_else_is_forwarded_in_or
     let settings = config(&[(Key::BatchSize, "8"), (Key::FailureStrategy, "SendToDLQ")]);
     let job = JobConfig { format: ValueFormat::Json, ..JobConfig::uniform(settings) };
     let mut written = None;
-    let report = run(job, input.clone(), Box::new(Forward), |acks| {
-        let (sink, kept) = MemorySink::new(acks);
-        written = Some(kept);
+    let report = run(job, input.clone(), Box::new(Forward), |_| {
+        let sink = MemorySink::default();
+        written = Some(sink.written());
         Arc::new(sink)
     });
     assert_eq!((report.ledger.ok, report.ledger.dlq), (48, 2));
@@ -157,7 +157,7 @@ fn a_processor_that_panics_fails_the_job_instead_of_hanging_it() {
         }
     }
     let config = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
-    let report = run(config, values(100), Box::new(Panics), |acks| Arc::new(Discard::new(acks)));
+    let report = run(config, values(100), Box::new(Panics), |_| Arc::new(Discard));
     assert_eq!(report.outcome, Outcome::Failed);
     assert!(report.error.expect("an error").contains("panicked"));
 }
@@ -167,7 +167,7 @@ fn no_batch_and_no_call_is_above_the_poll_size() {
     for (size, tier) in [(1, "standard"), (100, "standard"), (101, "buffered"), (700, "buffered")] {
         let size_text = size.to_string();
         let config = JobConfig::uniform(config(&[(Key::BatchSize, &size_text)]));
-        let report = run(config, values(2000), Box::new(Forward), |acks| Arc::new(Discard::new(acks)));
+        let report = run(config, values(2000), Box::new(Forward), |_| Arc::new(Discard));
         assert!(report.batches.size_max <= size + size / 64, "{size}: {:?}", report.batches);
         assert!(report.dequeue.records_per_call <= size as f64);
         assert_eq!(serde_json::to_value(report.tier.actual).expect("json"), tier);

@@ -148,7 +148,7 @@ fn dry_run(
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);
-    let sink = Arc::new(Discard::new(acks.clone()));
+    let sink = Arc::new(Discard);
     let engine = Engine::new(source, sink, acks, vec![processor(args)], job.config.clone(), control)?;
     Ok(Report { properties, ..watch(engine) })
 }

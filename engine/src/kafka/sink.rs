@@ -14,7 +14,7 @@ use super::{ClientSettings, KafkaError};
 use crate::columns::{Batch, BatchId};
 use crate::core::failure::RowError;
 use crate::processor::OutputRecord;
-use crate::sink::{Ack, Acks, LaneName, Outgoing, SendError, Sink, Ticket};
+use crate::sink::{Ack, Acks, LaneName, Outgoing, SendError, Sent, Sink, Ticket};
 
 /// A topic to write to and its number of partitions.
 struct Target {
@@ -72,7 +72,7 @@ impl ProducerContext for Deliveries {
             Err((error, _)) if is_purged(error) => return,
             Err((error, _)) => Err(send_error(error)),
         };
-        self.acks.push(Ack { ticket: unpack(opaque), result });
+        self.acks.push(Ack::of(unpack(opaque), result));
     }
 }
 
@@ -142,19 +142,20 @@ impl KafkaSink {
     }
 
     /// Sends a record; waits while the client's queue is full, which is the sink's back-pressure.
-    fn send(&self, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) {
+    fn send(&self, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
         const WAIT: Duration = Duration::from_millis(10);
         while let Err((error, refused)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.acks.push(Ack { ticket, result: Err(send_error(&error)) });
-                return;
+                self.acks.push(Ack::of(ticket, Err(send_error(&error))));
+                break;
             }
             if self.closed.load(Ordering::Acquire) {
-                return;
+                break;
             }
             record = refused;
             self.producer.poll(WAIT);
         }
+        Sent::Pending
     }
 }
 
@@ -179,7 +180,7 @@ fn headers_of(batch: &Batch, row: u32, more: usize) -> OwnedHeaders {
 }
 
 impl Sink for KafkaSink {
-    fn write(&self, Outgoing { ticket, batch, record: output, origin }: Outgoing<'_>) {
+    fn write(&self, Outgoing { ticket, batch, record: output, origin }: Outgoing<'_>) -> Sent {
         let row = ticket.row;
         let (key, value) = match output {
             OutputRecord::Forward => (batch.key(row), batch.value(row)),
@@ -190,13 +191,14 @@ impl Sink for KafkaSink {
         if *output == OutputRecord::Forward && !batch.headers(row).is_empty() {
             record.headers = Some(headers_of(batch, row, 0));
         }
-        self.send(ticket, record);
+        self.send(ticket, record)
     }
 
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) {
+    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent {
         let Some(dlq) = &self.dlq else {
             let result = Err(SendError::Sink("there is no dead letter queue".to_owned()));
-            return self.acks.push(Ack { ticket, result });
+            self.acks.push(Ack::of(ticket, result));
+            return Sent::Pending;
         };
         let row = ticket.row;
         let context = [
@@ -214,7 +216,7 @@ impl Sink for KafkaSink {
         let mut record = record(dlq, ticket, origin, batch.key(row), batch.value(row));
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);
-        self.send(ticket, record);
+        self.send(ticket, record)
     }
 
     /// What is not acknowledged by now will be read and written again; waiting changes nothing.
