@@ -1,5 +1,7 @@
 //! The advice, as data: what was measured, what is recommended and why, or why nothing is.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_schema::guide::{Condition, UseCase};
@@ -8,8 +10,26 @@ use velo_schema::{Span, Tier};
 
 use crate::candidate::Candidate;
 use crate::profile::Profile;
-use crate::recommend::{Goal, Wishes};
 use crate::trial::Work;
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The lowest p99.
+    Latency,
+    /// The most records per second.
+    Throughput,
+}
+
+/// The goal and its constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// What is wanted.
+    pub goal: Goal,
+    /// The longest latency for 99 of 100 records.
+    pub p99: Option<Duration>,
+}
 
 /// The advice. Fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -18,8 +18,8 @@ pub mod runner;
 pub mod sample;
 pub mod trial;
 
-pub use advice::{Advice, Confirmation, Recommendation, Refusal, Setting};
+pub use advice::{Advice, Confirmation, Goal, Recommendation, Refusal, Setting, Wishes};
 pub use candidate::Candidate;
 pub use profile::Profile;
-pub use recommend::{Goal, Wishes, recommend};
+pub use recommend::recommend;
 pub use trial::{Evidence, Trial, Work};

@@ -3,34 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use velo_schema::Plan;
 use velo_schema::guide::choose_when;
 
-use crate::advice::{Advice, Recommendation, Refusal, Setting, Tried};
+use crate::advice::{Advice, Goal, Recommendation, Refusal, Setting, Tried, Wishes};
 use crate::candidate::Candidate;
 use crate::profile::Profile;
 use crate::trial::{Evidence, Replay, Trial};
-
-/// What is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Goal {
-    /// The lowest p99.
-    Latency,
-    /// The most records per second.
-    Throughput,
-}
-
-/// The goal and its constraint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wishes {
-    /// What is wanted.
-    pub goal: Goal,
-    /// The longest latency for 99 of 100 records.
-    pub p99: Option<Duration>,
-}
 
 /// How much more than the busiest second a configuration must be able to do.
 const HEADROOM: f64 = 1.2;

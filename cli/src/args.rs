@@ -13,6 +13,15 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
+/// Measure a live topic and recommend a batch strategy, with evidence.
+#[cfg(feature = "kafka")]
+#[derive(Debug, Parser)]
+#[command(name = "velo-advise", version, max_term_width = 100, after_help = ADVISE_HELP)]
+pub(crate) struct AdviseCli {
+    #[command(flatten)]
+    pub args: AdviseArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Find mistakes in the WITH clauses of SQL and Markdown files
@@ -84,10 +93,10 @@ It only reads: it joins no group, commits nothing and writes nothing. Read and D
 are enough.
 
 Examples:
-  velo advise --demo                                 a topic and a live producer in this process
-  velo advise --topic orders --bootstrap-servers localhost:9092 --p99 100ms
-  velo advise --topic orders --bootstrap-servers localhost:9092 --cost 2ms+0.1ms/record --json
-  velo advise --from-trials trials.jsonl             the same advice from what was measured before
+  velo-advise --demo                                 a topic and a live producer in this process
+  velo-advise --topic orders --bootstrap-servers localhost:9092 --p99 100ms
+  velo-advise --topic orders --bootstrap-servers localhost:9092 --cost 2ms+0.1ms/record --json
+  velo-advise --from-trials trials.jsonl             the same advice from what was measured before
 
 Exit codes: 0 a recommendation, 2 it could not start, 3 not enough evidence, 4 nothing tried meets the
 constraints.";

@@ -32,12 +32,11 @@ pub fn main() -> ExitCode {
     finish(commands::run(Cli::parse().command))
 }
 
-/// `velo-advise`.
+/// `velo-advise`: `velo advise` under its own name.
+#[cfg(feature = "kafka")]
 #[must_use]
 pub fn main_advise() -> ExitCode {
-    let name = "velo-advise".to_owned();
-    let args = [name.clone(), "advise".to_owned()].into_iter().chain(std::env::args().skip(1));
-    finish(commands::run(Cli::parse_from(args).command))
+    finish(commands::run(args::Command::Advise(args::AdviseCli::parse().args)))
 }
 
 /// The exit code of what could not start, or was called wrongly.

@@ -5,11 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Span, Tier};
 use crate::strategy::StrategyKind;
-
-/// The largest poll that the Standard tier serves; above it the tier is Buffered.
-pub const STANDARD_MAX_RECORDS: u64 = 100;
+use crate::tier::{Span, Tier};
 
 /// A use case of the decision matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

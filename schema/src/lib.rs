@@ -25,12 +25,14 @@ pub mod keys;
 pub mod plan;
 pub mod settings;
 pub mod strategy;
+pub mod tier;
 pub mod units;
 pub mod value;
 
 pub use batch_config::{BatchConfig, BatchStrategy};
 pub use config::{Config, Failure, Strategy};
-pub use plan::{Plan, Span, Tier};
+pub use plan::Plan;
 pub use settings::{Entry, Origin, Scope, Settings, Side};
 pub use strategy::{FailureStrategy, OnExhausted, StrategyKind};
+pub use tier::{Span, Tier};
 pub use units::{format_bytes, format_duration, parse_bytes};

@@ -164,6 +164,13 @@ fn an_unreachable_broker_is_named_with_the_reason() {
 }
 
 #[test]
+fn velo_advise_speaks_of_itself_by_its_own_name() {
+    let output = Command::new(env!("CARGO_BIN_EXE_velo-advise")).arg("--help").output().expect("it runs");
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(help.contains("Usage: velo-advise [OPTIONS]") && help.contains("Read and Describe"), "{help}");
+}
+
+#[test]
 fn completions_schemas_and_lists_are_printed() {
     for (args, expected) in [
         (&["completions", "bash"][..], "_velo"),
