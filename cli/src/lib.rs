@@ -11,6 +11,7 @@ mod demo;
 mod input;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
 mod query;
 mod render;
 mod statement;

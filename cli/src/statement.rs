@@ -1,7 +1,10 @@
 //! The one statement that a command is about, and whether it may be worked with.
 
+#[cfg(feature = "kafka")]
 use anyhow::{Result, bail};
-use velo_lint::{Lines, Severity, Statement, lint};
+#[cfg(feature = "kafka")]
+use velo_lint::Statement;
+use velo_lint::{Lines, Severity, lint};
 
 use crate::input::Input;
 use crate::render::finding_text;
@@ -20,6 +23,7 @@ pub(crate) fn print_errors(input: &Input) -> bool {
 }
 
 /// The statement called `name`, or the only one that has a query.
+#[cfg(feature = "kafka")]
 pub(crate) fn select(input: &Input, name: Option<&str>) -> Result<Statement> {
     let statements = velo_lint::statements(&input.text, input.language);
     let name_of = |statement: &Statement| statement.name.as_ref().map(|name| name.text.clone());

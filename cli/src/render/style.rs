@@ -6,6 +6,7 @@ pub(crate) fn error(text: &str) -> String {
 }
 
 /// A heading.
+#[cfg(feature = "kafka")]
 pub(crate) fn bold(text: &str) -> String {
     format!("\u{1b}[1m{text}\u{1b}[0m")
 }
