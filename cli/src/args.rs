@@ -241,7 +241,7 @@ mod kafka {
         /// How values are encoded
         #[arg(long, value_enum, default_value = "bytes")]
         pub value_format: ValueFormatArg,
-        /// The consumer group [default: velo-<statement>]
+        /// The consumer group [default: velo- and the statement]
         #[arg(long, value_name = "GROUP")]
         pub group_id: Option<String>,
         /// Where to start without a committed offset: earliest, latest, or a time in milliseconds
@@ -317,7 +317,7 @@ mod kafka {
         /// What a batch's way to the sink takes [default: one measured round trip to the broker]
         #[arg(long, value_parser = duration, value_name = "DURATION")]
         pub sink_cost: Option<Duration>,
-        /// Where to keep what is measured [default: velo-trials-<topic>.jsonl; none for --demo]
+        /// Where to keep what is measured [default: velo-trials-TOPIC.jsonl; none for --demo]
         #[arg(long, value_name = "FILE")]
         pub trials: Option<PathBuf>,
         /// Print the advice as JSON on stdout

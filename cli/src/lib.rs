@@ -1,7 +1,7 @@
 //! The command line over all crates: arguments in, exit code out.
 //!
 //! Machine-readable output goes to stdout, progress and prose to stderr. Each command is a file in
-//! [`commands`]; what several of them need stands beside it.
+//! `commands/`; what several of them need stands beside it.
 #![allow(clippy::disallowed_methods, reason = "the command line is where files, environment and clocks are")]
 
 mod args;

@@ -1,6 +1,6 @@
 //! Kafka: a source that is a member of a group, a reader that leaves no trace, a sink, a broker.
 //!
-//! All use of rdkafka is in this folder, and all `unsafe` in [`ffi`].
+//! All use of rdkafka is in this folder, and all `unsafe` in its `ffi.rs`.
 
 mod context;
 mod embedded;
