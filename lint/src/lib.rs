@@ -1,6 +1,6 @@
 //! Finds every `WITH (…)` clause in SQL and Markdown and checks its batch and failure settings.
 //!
-//! In: text. Out: the statements with their clauses ([`scan`]), their settings ([`unit`]) and all
+//! In: text. Out: the statements with their clauses ([`scan`]), their settings ([`Unit`]) and all
 //! findings at once ([`lint`]), each as data with its exact bytes; [`message::message`] makes prose
 //! of them. No broker, no file system.
 //!
