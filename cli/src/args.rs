@@ -336,7 +336,10 @@ mod kafka {
     }
 
     fn rate(text: &str) -> Result<u64, String> {
-        bytes(text.strip_suffix("/s").unwrap_or(text))
+        match bytes(text.strip_suffix("/s").unwrap_or(text))? {
+            0 => Err("nothing can be read at no bytes a second".to_owned()),
+            rate => Ok(rate),
+        }
     }
 
     fn start(text: &str) -> Result<Start, String> {
@@ -373,6 +376,12 @@ mod kafka {
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        #[test]
+        fn a_rate_is_more_than_nothing() {
+            assert_eq!(rate("10MB/s"), Ok(10_000_000));
+            assert!(rate("0").is_err() && rate("fast").is_err());
+        }
 
         #[test]
         fn a_cost_is_a_batchs_part_and_a_records_part() {
