@@ -1,13 +1,18 @@
 //! What a rule found: which rule, where, with which numbers, and how to mend it. No prose.
 
+use std::cmp::Ordering;
 use std::ops::Range;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_schema::guide::UseCase;
 use velo_schema::keys::Key;
 use velo_schema::value::ValueError;
-use velo_schema::{Scope, StrategyKind};
+use velo_schema::{FailureStrategy, Scope, StrategyKind};
+
+use crate::files::FileError;
+use crate::options::Target;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -28,12 +33,25 @@ pub struct Finding {
     pub rule: &'static str,
     /// How bad it is.
     pub severity: Severity,
+    /// The text it is in: 0 for the one that was checked, `n` for the `n`th file that it names.
+    pub file: usize,
     /// The bytes it is about; empty where something is missing.
     pub span: Range<usize>,
     /// What was found.
     pub detail: Detail,
     /// How to mend it, where there is one obvious way.
     pub fix: Option<Fix>,
+    /// The ways to mend it where there are several and only the author knows which is meant.
+    pub alternatives: Vec<Fix>,
+}
+
+impl Finding {
+    /// The order that findings are reported in: by file, place and rule.
+    #[must_use]
+    pub fn in_order(&self, other: &Self) -> Ordering {
+        let key = |finding: &Self| (finding.file, finding.span.start, finding.span.end, finding.rule);
+        key(self).cmp(&key(other))
+    }
 }
 
 /// A change that mends a finding.
@@ -167,8 +185,156 @@ pub enum Detail {
         /// The key that needs it, with its scope.
         needed_by: String,
     },
+    /// A key of the default strategy, which is not named.
+    DefaultStrategyMeant {
+        /// The key, with its scope.
+        needed_by: String,
+    },
     /// No failure strategy is set: failing records are skipped.
     DefaultFailureStrategy,
+    /// A clause that holds nothing.
+    EmptyClause,
+    /// From here on a file is no YAML.
+    InvalidYaml,
+    /// A file that a statement names and that cannot be had.
+    LostFile {
+        /// The path as written.
+        path: String,
+        /// Why.
+        error: FileError,
+    },
+    /// A comment that silences a rule which finds nothing there.
+    UnusedSuppression {
+        /// The rule.
+        rule: String,
+    },
+    /// A comment that silences a rule which does not exist.
+    UnknownRule {
+        /// As written.
+        name: String,
+        /// The rule it is near to.
+        nearest: Option<&'static str>,
+    },
+    /// A dead letter queue that nothing is ever sent to.
+    DlqWithoutLetters {
+        /// The key, with its scope.
+        key: String,
+        /// The failure strategy in force.
+        strategy: FailureStrategy,
+    },
+    /// `RetryWithBackoff` with no retries.
+    ZeroRetries,
+    /// A wait for more records that is longer than the latency that is aimed at.
+    TimeoutAboveTarget {
+        /// `batch.timeout`.
+        timeout: Duration,
+        /// `batch.target_latency`.
+        target: Duration,
+    },
+    /// A batch that cannot hold one record.
+    MemoryBelowRecord {
+        /// `batch.memory_size`.
+        bytes: u64,
+        /// The mean record.
+        record_bytes: u64,
+    },
+    /// Dead letters go where records are read from or results are written to.
+    DlqTopicInUse {
+        /// The topic.
+        topic: String,
+        /// Whether it is read, else written.
+        is_source: bool,
+    },
+    /// One bad record fails a very large batch.
+    BlastRadius {
+        /// Records per batch.
+        records: u64,
+    },
+    /// Retries that wait longer than the latency that the strategy is chosen for.
+    BackoffAboveLatency {
+        /// `retry_backoff`.
+        backoff: Duration,
+        /// What the guide expects of the strategy.
+        latency: Duration,
+    },
+    /// Several workers on batches that share a transaction.
+    ParallelTransaction {
+        /// `transaction.batches`.
+        batches: u64,
+        /// Whether `batch.parallel` is not set.
+        is_default: bool,
+    },
+    /// A key that says what holds anyway.
+    RedundantKey {
+        /// The key, with its scope.
+        key: String,
+        /// Where the value would come from.
+        from: Scope,
+    },
+    /// A wait that eager processing never waits.
+    EagerMootsWait,
+    /// How long retries hold the lanes of a batch.
+    RetryHoldTime {
+        /// `max_retries`.
+        retries: u64,
+        /// The sum of the delays.
+        total: Duration,
+    },
+    /// Large batches, and the memory that one needs.
+    LargeBatch {
+        /// Records per batch.
+        records: u64,
+        /// The record that is reckoned with.
+        record_bytes: u64,
+        /// Whether that is only assumed.
+        is_assumed: bool,
+    },
+    /// A size that just selects the Buffered tier.
+    JustOverTierBoundary {
+        /// Records per batch.
+        records: u64,
+    },
+    /// A size that the guide's figures give a longer latency than is aimed at.
+    SizeAboveTarget {
+        /// `batch.min_size`.
+        records: u64,
+        /// The least latency that the guide gives batches of that size.
+        latency: Duration,
+        /// `batch.target_latency`.
+        target: Duration,
+    },
+    /// A number of records that looks like a producer's bytes.
+    ProducerBytes {
+        /// Records per batch.
+        records: u64,
+    },
+    /// A setting that the target does not read.
+    TargetIgnores {
+        /// The target.
+        target: Target,
+        /// The key, with its scope, or the value that is not read.
+        what: String,
+        /// What holds instead.
+        instead: &'static str,
+    },
+    /// A value that the target reads in another way.
+    TargetReads {
+        /// The target.
+        target: Target,
+        /// The value.
+        value: String,
+        /// How it is read.
+        reading: String,
+    },
+    /// Retries that hold a consumer back longer than its group waits for it.
+    TargetPollInterval {
+        /// The target.
+        target: Target,
+        /// How long the consumer does not poll.
+        total: Duration,
+        /// How long its group waits.
+        limit: Duration,
+    },
     /// A size that no row of the decision matrix covers.
     OffTheMatrix {
         /// The strategy.

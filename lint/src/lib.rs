@@ -1,8 +1,9 @@
-//! Finds every `WITH (…)` clause in SQL and Markdown and checks its batch and failure settings.
+//! Finds every `WITH (…)` clause in SQL and Markdown, and the same settings in YAML, and checks them.
 //!
-//! In: text. Out: the statements with their clauses ([`scan`]), their settings ([`Unit`]) and all
-//! findings at once ([`lint`]), each as data with its exact bytes; [`message::message`] makes prose
-//! of them. No broker, no file system.
+//! In: text. Out: the statements with their clauses ([`scan`], [`yaml`]), their settings ([`Unit`])
+//! and all findings at once ([`Document::check`], [`lint`]), each as data with its exact bytes;
+//! [`message::message`] makes prose of them, [`fix`] applies what they offer. No broker, no file
+//! system: [`Files`] gives the configuration files that statements name.
 //!
 //! ```
 //! use velo_lint::{Language, lint};
@@ -11,21 +12,34 @@
 //! assert_eq!(findings[0].rule, "duration-without-unit");
 //! ```
 
+pub mod document;
+pub mod files;
 pub mod finding;
+pub mod fix;
 pub mod lexer;
 pub mod markdown;
 pub mod message;
+pub mod options;
 pub mod ownership;
 pub mod position;
 pub mod rules;
 pub mod scan;
+pub mod span;
+pub mod steps;
+pub mod suppress;
+pub mod topics;
 pub mod unit;
+pub mod yaml;
 
 use std::ops::Range;
 
+pub use document::Document;
+pub use files::{File, FileError, Files, NoFiles};
 pub use finding::{Detail, Edit, Finding, Fix, Severity};
+pub use options::{Level, Levels, Options, Target};
 pub use position::{Lines, Position};
 pub use scan::Statement;
+pub use span::Span;
 pub use unit::Unit;
 
 /// What a text is written in.
@@ -33,43 +47,54 @@ pub use unit::Unit;
 pub enum Language {
     /// SQL from end to end.
     Sql,
-    /// Markdown with SQL in fenced blocks.
+    /// Settings in YAML or JSON.
+    Yaml,
+    /// Markdown with SQL and YAML in fenced blocks.
     Markdown,
 }
 
 impl Language {
+    /// The endings of file names, and what they stand for.
+    pub const EXTENSIONS: &'static [(&'static str, Self)] = &[
+        ("sql", Self::Sql),
+        ("ksql", Self::Sql),
+        ("yaml", Self::Yaml),
+        ("yml", Self::Yaml),
+        ("json", Self::Yaml),
+        ("md", Self::Markdown),
+        ("markdown", Self::Markdown),
+    ];
+
     /// The language that a file name's ending stands for, if it is one of ours.
     #[must_use]
     pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
-            "sql" | "ksql" => Some(Self::Sql),
-            "md" | "markdown" => Some(Self::Markdown),
-            _ => None,
-        }
+        let is_it = |(known, _): &&(&str, Self)| known.eq_ignore_ascii_case(extension);
+        Self::EXTENSIONS.iter().find(is_it).map(|(_, language)| *language)
     }
 
-    /// The parts of `text` that are SQL.
+    /// The parts of `text` that are SQL or YAML.
     #[must_use]
-    pub fn sql_ranges(self, text: &str) -> Vec<Range<usize>> {
+    pub fn blocks(self, text: &str) -> Vec<(Self, Range<usize>)> {
         match self {
-            Self::Sql => std::iter::once(0..text.len()).collect(),
-            Self::Markdown => markdown::sql_blocks(text),
+            Self::Sql | Self::Yaml => vec![(self, 0..text.len())],
+            Self::Markdown => markdown::blocks(text),
         }
     }
 }
 
-/// Every statement of `text` that has a name or an option clause, in order.
+/// Every statement of `text` that has a name or an option clause, and every document with settings
+/// of ours, in order.
 #[must_use]
 pub fn statements(text: &str, language: Language) -> Vec<Statement> {
-    language.sql_ranges(text).into_iter().flat_map(|range| scan::statements(text, range)).collect()
+    let read = |(language, range)| match language {
+        Language::Sql => scan::statements(text, range),
+        Language::Yaml | Language::Markdown => yaml::documents(text, range),
+    };
+    language.blocks(text).into_iter().flat_map(read).collect()
 }
 
-/// Everything that is wrong with `text`, in the order of the places.
+/// Everything that is wrong with `text` by itself, in the order of the places.
 #[must_use]
 pub fn lint(text: &str, language: Language) -> Vec<Finding> {
-    let mut findings = rules::Findings::default();
-    for statement in statements(text, language) {
-        rules::check(&Unit::new(text, &statement), &mut findings);
-    }
-    findings.into_sorted()
+    Document::read("", text, language, &NoFiles).check(&Options::default())
 }

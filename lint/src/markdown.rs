@@ -1,10 +1,12 @@
-//! Markdown text in; the ranges of its fenced `sql` blocks out.
+//! Markdown text in; the ranges of its fenced `sql` and `yaml` blocks out.
 
 use std::ops::Range;
 
-/// The contents of every fenced block whose language is `sql`.
+use crate::Language;
+
+/// The contents of every fenced block whose language is `sql`, `yaml` or `yml`.
 #[must_use]
-pub fn sql_blocks(text: &str) -> Vec<Range<usize>> {
+pub fn blocks(text: &str) -> Vec<(Language, Range<usize>)> {
     let mut blocks = Vec::new();
     let mut open: Option<Fence> = None;
     let mut at = 0;
@@ -14,21 +16,22 @@ pub fn sql_blocks(text: &str) -> Vec<Range<usize>> {
         match (&open, Fence::of_line(line)) {
             (None, Some(fence)) => open = Some(Fence { content: at, ..fence }),
             (Some(fence), Some(other)) if fence.closed_by(&other, line) => {
-                blocks.extend(fence.is_sql.then_some(fence.content..start));
+                blocks.extend(fence.language.map(|language| (language, fence.content..start)));
                 open = None;
             }
             _ => {}
         }
     }
     // A block that is never closed runs to the end of the text.
-    blocks.extend(open.filter(|fence| fence.is_sql).map(|fence| fence.content..text.len()));
+    let rest = open.and_then(|fence| Some((fence.language?, fence.content..text.len())));
+    blocks.extend(rest);
     blocks
 }
 
 struct Fence {
     mark: char,
     length: usize,
-    is_sql: bool,
+    language: Option<Language>,
     content: usize,
 }
 
@@ -39,12 +42,16 @@ impl Fence {
         let mark = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
         let length = line.len() - line.trim_start_matches(mark).len();
         let info = line[length..].trim();
-        let language = info.split([' ', ',', '{', ':']).find(|word| !word.is_empty()).unwrap_or("");
-        let is_sql = language.trim_matches(['.', '}']).eq_ignore_ascii_case("sql");
+        let word = info.split([' ', ',', '{', ':']).find(|word| !word.is_empty()).unwrap_or("");
+        let language = match word.trim_matches(['.', '}']).to_ascii_lowercase().as_str() {
+            "sql" => Some(Language::Sql),
+            "yaml" | "yml" => Some(Language::Yaml),
+            _ => None,
+        };
         (length >= 3 && !(mark == '`' && info.contains('`'))).then_some(Self {
             mark,
             length,
-            is_sql,
+            language,
             content: 0,
         })
     }
@@ -60,9 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_sql_blocks_count_and_inner_fences_do_not_close() {
-        let text = "a\n```sql\nA\n```\n```yaml\nB\n```\n~~~~ SQL title\nC\n~~~\nD\n~~~~\n  ```sql\n  E\n";
-        let found: Vec<_> = sql_blocks(text).into_iter().map(|range| &text[range]).collect();
-        assert_eq!(found, ["A\n", "C\n~~~\nD\n", "  E\n"]);
+    fn only_blocks_of_our_languages_count_and_inner_fences_do_not_close() {
+        let text = "a\n```sql\nA\n```\n```yaml\nB\n```\n```toml\nT\n```\n~~~~ SQL title\nC\n~~~\nD\n~~~~\n  ```yml\n  E\n";
+        let found: Vec<_> =
+            blocks(text).into_iter().map(|(language, range)| (language, &text[range])).collect();
+        let (sql, yaml) = (Language::Sql, Language::Yaml);
+        assert_eq!(found, [(sql, "A\n"), (yaml, "B\n"), (sql, "C\n~~~\nD\n"), (yaml, "  E\n")]);
     }
 }

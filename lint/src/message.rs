@@ -1,12 +1,14 @@
 //! A finding's prose: what is wrong, why it matters, what to do.
 
+use velo_schema::tier::STANDARD_MAX_RECORDS;
 use velo_schema::value::{MAX_DURATION, ValueError};
-use velo_schema::{StrategyKind, format_duration};
+use velo_schema::{StrategyKind, format_bytes, format_duration};
 
 use crate::finding::Detail;
 
 /// One or two sentences on a finding.
 #[must_use]
+#[allow(clippy::too_many_lines, reason = "a table: one arm for each thing that can be found")]
 pub fn message(detail: &Detail) -> String {
     match detail {
         Detail::UnknownKey { key, nearest } => {
@@ -57,6 +59,94 @@ pub fn message(detail: &Detail) -> String {
             "no failure_strategy is set: records that fail are logged and left out (LogAndContinue)"
                 .to_owned()
         }
+        Detail::EmptyClause => "the clause is empty: every setting keeps its default".to_owned(),
+        Detail::InvalidYaml => "this is no YAML: what comes from here on cannot be read".to_owned(),
+        Detail::LostFile { path, error } => {
+            format!("'{}' cannot be checked: {error}", one_line(path))
+        }
+        Detail::UnusedSuppression { rule } => format!("'{rule}' finds nothing here to allow"),
+        Detail::UnknownRule { name, nearest } => {
+            format!("there is no rule '{}'{}", one_line(name), did_you_mean(*nearest))
+        }
+        Detail::DlqWithoutLetters { key, strategy } => {
+            format!("'{key}' has no effect under {strategy}, which sends nothing to a dead letter queue")
+        }
+        Detail::DefaultStrategyMeant { needed_by } => {
+            format!("'{needed_by}' belongs to fixed_size, which holds only because it is the default")
+        }
+        Detail::ZeroRetries => {
+            "with no retries the first failure is the last: on_exhausted follows at once".to_owned()
+        }
+        Detail::TimeoutAboveTarget { timeout, target } => format!(
+            "batch.timeout ({}) is above batch.target_latency ({}): a record can miss the target while its batch fills",
+            format_duration(*timeout),
+            format_duration(*target)
+        ),
+        Detail::MemoryBelowRecord { bytes, record_bytes } => format!(
+            "{} hold no record of {}: every record becomes a batch of its own",
+            format_bytes(*bytes),
+            format_bytes(*record_bytes)
+        ),
+        Detail::DlqTopicInUse { topic, is_source: true } => {
+            format!(
+                "dead letters go to '{topic}', which the statement reads: they would come again without end"
+            )
+        }
+        Detail::DlqTopicInUse { topic, is_source: false } => {
+            format!("dead letters go to '{topic}', among the results that the statement writes")
+        }
+        Detail::BlastRadius { records } => {
+            format!("one bad record fails a batch of up to {records} records, and with it the job")
+        }
+        Detail::BackoffAboveLatency { backoff, latency } => format!(
+            "a retry waits {}, but low_latency is chosen for latencies up to {} (the guide's figure)",
+            format_duration(*backoff),
+            format_duration(*latency)
+        ),
+        Detail::ParallelTransaction { batches, is_default } => format!(
+            "a transaction of {batches} batches needs them in order, but batch.parallel is true{}",
+            if *is_default { ", its default" } else { "" }
+        ),
+        Detail::RedundantKey { key, from } => {
+            format!("'{key}' repeats the value of the {from}, which holds anyway")
+        }
+        Detail::EagerMootsWait => {
+            "batch.eager_processing hands a batch on before this wait is over".to_owned()
+        }
+        Detail::RetryHoldTime { retries, total } => format!(
+            "a batch that keeps failing holds its partitions for {} over {retries} {}",
+            format_duration(*total),
+            if *retries == 1 { "retry" } else { "retries" }
+        ),
+        Detail::LargeBatch { records, record_bytes, is_assumed } => format!(
+            "a batch of {records} records takes {} of memory at {} a record{}",
+            format_bytes(records.saturating_mul(*record_bytes)),
+            format_bytes(*record_bytes),
+            if *is_assumed { " (assumed; say --record-size)" } else { "" }
+        ),
+        Detail::JustOverTierBoundary { records } => {
+            format!("{records} records select the Buffered tier; up to {STANDARD_MAX_RECORDS} it is Standard")
+        }
+        Detail::SizeAboveTarget { records, latency, target } => format!(
+            "batches of {records} records take {} or more (the guide's figure), above the target of {}",
+            format_duration(*latency),
+            format_duration(*target)
+        ),
+        Detail::ProducerBytes { records } => {
+            format!("{records} looks like a producer's bytes; batch.size is a number of records here")
+        }
+        Detail::TargetIgnores { target, what, instead } => {
+            format!("{} does not read '{}': {instead}", target.word(), one_line(what))
+        }
+        Detail::TargetReads { target, value, reading } => {
+            format!("{} reads '{}' as {reading}", target.word(), one_line(value))
+        }
+        Detail::TargetPollInterval { target, total, limit } => format!(
+            "{} sleeps between retries: for {} it does not poll, and after {} its group takes its partitions away",
+            target.word(),
+            format_duration(*total),
+            format_duration(*limit)
+        ),
         Detail::OffTheMatrix { strategy: StrategyKind::TimeWindow, .. } => {
             "time_window is off the decision matrix, which says nothing of it".to_owned()
         }

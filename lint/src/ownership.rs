@@ -9,10 +9,10 @@ use velo_schema::keys::{KEYS, Key, Scopes};
 
 use std::collections::HashMap;
 
-use crate::scan::{Clause, Name, RawValue};
+use crate::scan::{Clause, Form, Name, RawValue};
 
 /// Keys that mark a clause as another system's, whatever else it holds.
-const FOREIGN_CLAUSE: &[&str] =
+pub(crate) const FOREIGN_CLAUSE: &[&str] =
     &["connector", "connector.class", "connector.type", "kafka_topic", "value_format"];
 
 /// Names of other systems that are near to ours.
@@ -56,6 +56,10 @@ pub enum Owner {
 /// Whether the clause belongs to another system.
 #[must_use]
 pub fn is_foreign_clause(text: &str, clause: &Clause) -> bool {
+    // Whether a document of YAML is ours is decided where it is read.
+    if clause.form == Form::Yaml {
+        return false;
+    }
     let key = |span: &std::ops::Range<usize>| &text[span.clone()];
     let is_marked = clause
         .entries
@@ -121,6 +125,13 @@ pub fn owner(key: &str, value: &RawValue, names: &Names) -> Owner {
         .map(|near| scope.qualify(near))
         .or_else(|| other_case_of_side(key))
         .map_or(Owner::Foreign, Owner::NearMiss)
+}
+
+/// The scope of `config_file` in `key`: `orders.config_file` holds the settings of `orders`.
+#[must_use]
+pub fn config_file_scope(key: &str, names: &Names) -> Option<Scope> {
+    let (scope, rest) = split_scope(key, names);
+    (rest == "config_file").then_some(scope)
 }
 
 /// Splits one prefix off that is `source`, `sink` or a name of the statement.

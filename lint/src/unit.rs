@@ -1,37 +1,89 @@
 //! A statement as the rules see it: every entry of ours with its scope, key and reading, and what
 //! holds in each scope.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
 use velo_schema::keys::Key;
 use velo_schema::value::{Parsed, Placeholder, ValueError, placeholder};
-use velo_schema::{Config, Entry, Scope, Settings, Side};
+use velo_schema::{Config, Scope, Settings, Side};
 
+use crate::files::FileError;
+use crate::finding::Fix;
+use crate::options::Options;
 use crate::ownership::{Names, Owner, is_foreign_clause, owner};
-use crate::scan::{Clause, Fault, RawEntry, RawValue, Statement};
+use crate::scan::{Clause, Fault, FaultKind, RawEntry, RawValue, Statement};
+use crate::span::Span;
 
 /// A statement with its entries sorted by whose they are.
 #[derive(Debug)]
 pub struct Unit<'a> {
-    /// The whole text that all spans count in.
+    /// The whole text that the statement stands in.
     pub text: &'a str,
     /// The statement.
     pub statement: &'a Statement,
+    /// Its clauses, and those of the configuration files that it names.
+    pub clauses: Vec<Part<'a>>,
     /// Entries of ours, in order.
     pub items: Vec<Item<'a>>,
     /// Entries that are nearly ours.
     pub strangers: Vec<Stranger<'a>>,
     /// Everything else, in order: the settings of other systems.
-    pub foreign: Vec<(&'a str, Option<&'a str>)>,
+    pub foreign: Vec<Foreign<'a>>,
     /// Syntax mistakes at entries of ours, and of clauses that have one.
-    pub faults: Vec<&'a Fault>,
+    pub faults: Vec<Mistake<'a>>,
+    /// Files that it names and that cannot be had.
+    pub lost: Vec<LostFile>,
+    /// What is asked for.
+    pub options: &'a Options,
     /// The first item of each key in each scope.
     first: HashMap<(Scope, Key), usize>,
-    /// The items of each scope.
+    /// The first item of each key, by scope.
     by_scope: HashMap<Scope, Vec<usize>>,
     /// The names that are written to.
     sinks: HashSet<&'a str>,
+}
+
+/// A clause and the text it stands in.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The file; see [`Span::file`].
+    pub file: usize,
+    /// The whole text that its spans count in.
+    pub text: &'a str,
+    /// The clause.
+    pub clause: &'a Clause,
+}
+
+/// A syntax mistake and the file it stands in.
+#[derive(Debug)]
+pub struct Mistake<'a> {
+    /// The file; see [`Span::file`].
+    pub file: usize,
+    /// The mistake.
+    pub fault: &'a Fault,
+}
+
+/// A file that the statement names and that cannot be had.
+#[derive(Debug)]
+pub struct LostFile {
+    /// Where its path stands.
+    pub span: Span,
+    /// The path as written.
+    pub path: String,
+    /// Why.
+    pub error: FileError,
+}
+
+/// A setting of another system.
+#[derive(Debug)]
+pub struct Foreign<'a> {
+    /// Which clause it stands in.
+    pub clause: usize,
+    /// The key as written.
+    pub key: &'a str,
+    /// Its value, if it is a text.
+    pub value: Option<&'a str>,
 }
 
 /// An entry of ours.
@@ -41,14 +93,18 @@ pub struct Item<'a> {
     pub scope: Scope,
     /// Its key.
     pub key: Key,
-    /// Which of the statement's clauses it stands in.
+    /// Which clause it stands in.
     pub clause: usize,
     /// The entry as it stands.
     pub raw: &'a RawEntry,
+    /// Where the key stands, without quotes.
+    pub key_span: Span,
     /// Its value's text; for a placeholder, the default inside of it.
     pub value: &'a str,
     /// Where that text stands.
-    pub value_span: Range<usize>,
+    pub value_span: Span,
+    /// Whether it is the default inside of a placeholder.
+    pub in_placeholder: bool,
     /// What it says.
     pub reading: Reading,
 }
@@ -69,66 +125,101 @@ pub enum Reading {
 /// An entry that is not ours but should be.
 #[derive(Debug)]
 pub struct Stranger<'a> {
-    /// The key as written.
+    /// The key as written, with the mappings around it.
     pub key: &'a str,
-    /// Where it stands.
-    pub span: Range<usize>,
+    /// Where it stands; of a nested key its last part.
+    pub span: Span,
+    /// How much of `key` the mappings around it are.
+    pub nested: usize,
     /// What is wrong with it.
     pub owner: Owner,
+}
+
+impl Stranger<'_> {
+    /// Writes the key as `near`, if the mappings around it stay as they are.
+    pub(crate) fn respelled(&self, near: &str) -> Option<Fix> {
+        let last = near.strip_prefix(&self.key[..self.nested])?;
+        Some(Fix::replace(false, self.span.range.clone(), last))
+    }
 }
 
 impl<'a> Unit<'a> {
     /// Sorts the entries of a statement.
     #[must_use]
     pub fn new(text: &'a str, statement: &'a Statement) -> Self {
+        Self::with_files(text, statement, &[], Vec::new(), Options::DEFAULT)
+    }
+
+    /// Sorts the entries of a statement and of the files it names: each with the scope whose
+    /// settings it holds. What the statement says itself goes before what its files say.
+    #[must_use]
+    pub fn with_files(
+        text: &'a str,
+        statement: &'a Statement,
+        files: &[(Scope, Part<'a>)],
+        lost: Vec<LostFile>,
+        options: &'a Options,
+    ) -> Self {
+        let sinks = statement.names.iter().filter(|name| name.is_sink);
         let mut unit = Self {
             text,
             statement,
+            clauses: Vec::new(),
             items: Vec::new(),
             strangers: Vec::new(),
             foreign: Vec::new(),
             faults: Vec::new(),
+            lost,
+            options,
             first: HashMap::new(),
             by_scope: HashMap::new(),
-            sinks: statement
-                .names
-                .iter()
-                .filter(|name| name.is_sink)
-                .map(|name| name.text.as_str())
-                .collect(),
+            sinks: sinks.map(|name| name.text.as_str()).collect(),
         };
         let names = Names::new(&statement.names);
-        for (number, clause) in statement.clauses.iter().enumerate() {
-            unit.sort(number, clause, &names);
+        for clause in &statement.clauses {
+            unit.sort(&Scope::Job, Part { file: 0, text, clause }, &names);
+        }
+        for (scope, part) in files {
+            unit.sort(scope, *part, &names);
         }
         for (index, item) in unit.items.iter().enumerate() {
-            unit.first.entry((item.scope.clone(), item.key)).or_insert(index);
-            unit.by_scope.entry(item.scope.clone()).or_default().push(index);
+            if let Entry::Vacant(vacant) = unit.first.entry((item.scope.clone(), item.key)) {
+                vacant.insert(index);
+                unit.by_scope.entry(item.scope.clone()).or_default().push(index);
+            }
         }
         unit
     }
 
-    fn sort(&mut self, number: usize, clause: &'a Clause, names: &Names) {
-        let text = self.text;
+    /// Sorts a clause whose unprefixed keys are of `within`.
+    fn sort(&mut self, within: &Scope, part: Part<'a>, names: &Names) {
+        let Part { file, text, clause } = part;
+        let number = self.clauses.len();
+        self.clauses.push(part);
+        crate::steps::add(clause.entries.len() + 1);
         let is_foreign = is_foreign_clause(text, clause);
         let before = (self.items.len(), self.strangers.len());
         let mut near_misses = Vec::new();
         let mut ours = vec![false; clause.entries.len()];
         for (index, raw) in clause.entries.iter().enumerate() {
-            let key = &text[raw.key.span.clone()];
+            let key = raw.name(text);
             let owner = if is_foreign { Owner::Foreign } else { owner(key, &raw.value, names) };
-            let stranger = |owner| Stranger { key, span: raw.key.span.clone(), owner };
+            let stranger = |owner| {
+                let nested = key.len().saturating_sub(raw.key.span.len());
+                Stranger { key, span: Span { file, range: raw.key.span.clone() }, nested, owner }
+            };
             match owner {
                 Owner::Ours(scope, known) => {
                     ours[index] = true;
-                    self.items.push(Item::new(text, scope, known, number, raw));
+                    let scope = if scope == Scope::Job { within.clone() } else { scope };
+                    self.items.push(Item::new(part, scope, known, number, raw));
                 }
                 Owner::Foreign => {
                     let value = match &raw.value {
                         RawValue::Text(value) => Some(&text[value.span.clone()]),
                         _ => None,
                     };
-                    self.foreign.push((key, value));
+                    self.foreign.push(Foreign { clause: number, key, value });
                 }
                 Owner::NearMiss(_) => near_misses.push(stranger(owner)),
                 Owner::Unknown(_) | Owner::WrongScope(..) => {
@@ -141,23 +232,36 @@ impl<'a> Unit<'a> {
         if self.items.len() > before.0 {
             self.strangers.extend(near_misses);
         }
-        if (self.items.len(), self.strangers.len()) != before {
-            // A mistake between two entries is of ours if either is.
-            let is_ours = |entry: usize| ours.get(entry) == Some(&true) || ours.get(entry + 1) == Some(&true);
-            self.faults.extend(clause.faults.iter().filter(|fault| fault.entry.is_none_or(is_ours)));
-        }
+        let has_ours = (self.items.len(), self.strangers.len()) != before;
+        // A mistake between two entries is of ours if either is.
+        let is_ours = |entry: usize| ours.get(entry) == Some(&true) || ours.get(entry + 1) == Some(&true);
+        let options_of_query = self.statement.creates_stream
+            && self.statement.query.as_ref().is_some_and(|query| query.start < clause.span.start);
+        let counts = |fault: &&Fault| match fault.kind {
+            FaultKind::Empty => options_of_query || !self.items.is_empty(),
+            FaultKind::InvalidYaml => true,
+            _ => has_ours && fault.entry.is_none_or(is_ours),
+        };
+        self.faults.extend(clause.faults.iter().filter(counts).map(|fault| Mistake { file, fault }));
     }
 
-    /// Whether the statement has a setting of ours.
+    /// Whether all settings of the statement are known: every file that it names was read, to its end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let is_broken = |mistake: &Mistake<'_>| mistake.fault.kind == FaultKind::InvalidYaml;
+        self.lost.is_empty() && !self.faults.iter().any(is_broken)
+    }
+
+    /// Whether the statement has a setting of ours, or should have one.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        !self.items.is_empty() || !self.strangers.is_empty()
+        !(self.items.is_empty() && self.strangers.is_empty() && self.faults.is_empty())
     }
 
-    /// The entries whose values are known.
+    /// The entries that hold and whose values are known.
     #[must_use]
-    pub fn entries(&self) -> Vec<Entry> {
-        self.items.iter().filter_map(Item::entry).collect()
+    pub fn entries(&self) -> Vec<velo_schema::Entry> {
+        self.effective_items().filter_map(Item::entry).collect()
     }
 
     /// What holds in a scope. Entries that are wrong count as not set.
@@ -209,6 +313,14 @@ impl<'a> Unit<'a> {
         self.chain(scope).iter().find_map(found)
     }
 
+    /// The item whose value would hold in an item's scope if that were not there.
+    #[must_use]
+    pub fn inherited(&self, item: &Item<'_>) -> Option<&Item<'a>> {
+        let found =
+            |scope: &Scope| self.first.get(&(scope.clone(), item.key)).map(|index| &self.items[*index]);
+        self.chain(&item.scope)[1..].iter().find_map(found)
+    }
+
     /// The scopes in which this item's value holds.
     #[must_use]
     pub fn users(&self, item: &Item<'_>) -> Vec<Scope> {
@@ -245,45 +357,53 @@ impl<'a> Unit<'a> {
     /// Whether a template language decides which entries of a clause there are.
     #[must_use]
     pub fn is_templated(&self, clause: usize) -> bool {
-        self.text[self.statement.clauses[clause].span.clone()].contains("{%")
+        let part = self.clauses[clause];
+        part.text[part.clause.span.clone()].contains("{%")
     }
 }
 
 impl<'a> Item<'a> {
-    fn new(text: &'a str, scope: Scope, key: Key, clause: usize, raw: &'a RawEntry) -> Self {
-        let without_text = |reading| Self {
-            scope: scope.clone(),
+    fn new(part: Part<'a>, scope: Scope, key: Key, clause: usize, raw: &'a RawEntry) -> Self {
+        let at = |range| Span { file: part.file, range };
+        let key_span = at(raw.key.span.clone());
+        let item = |value, value_span, in_placeholder, reading| Self {
+            scope,
             key,
             clause,
             raw,
-            value: "",
-            value_span: raw.key.span.clone(),
+            key_span: key_span.clone(),
+            value,
+            value_span,
+            in_placeholder,
             reading,
         };
         let span = match &raw.value {
             RawValue::Text(value) => value.span.clone(),
-            RawValue::Unknown | RawValue::NotAnOption => return without_text(Reading::Open),
-            RawValue::Missing => return without_text(Reading::Missing),
+            RawValue::Unknown | RawValue::NotAnOption => {
+                return item("", key_span.clone(), false, Reading::Open);
+            }
+            RawValue::Missing => return item("", key_span.clone(), false, Reading::Missing),
         };
-        let whole = &text[span.clone()];
-        let (value, start, open) = match placeholder(whole) {
-            Some(Placeholder::Default(default, offset)) => (default, span.start + offset, false),
-            Some(Placeholder::Unknown) => (whole, span.start, true),
+        let whole = &part.text[span.clone()];
+        let (value, start, in_placeholder) = match placeholder(whole) {
+            Some(Placeholder::Unknown) => return item(whole, at(span), true, Reading::Open),
+            Some(Placeholder::Default(default, offset)) => (default, span.start + offset, true),
             None => (whole, span.start, false),
         };
         let reading = match key.def().parse(value) {
-            _ if open => Reading::Open,
             Ok(parsed) => Reading::Known(parsed),
             Err(error) => Reading::Wrong(error),
         };
-        Self { scope, key, clause, raw, value, value_span: start..start + value.len(), reading }
+        item(value, at(start..start + value.len()), in_placeholder, reading)
     }
 
-    fn entry(&self) -> Option<Entry> {
+    fn entry(&self) -> Option<velo_schema::Entry> {
         match &self.reading {
-            Reading::Known(parsed) => {
-                Some(Entry { scope: self.scope.clone(), key: self.key, value: parsed.value.clone() })
-            }
+            Reading::Known(parsed) => Some(velo_schema::Entry {
+                scope: self.scope.clone(),
+                key: self.key,
+                value: parsed.value.clone(),
+            }),
             Reading::Wrong(_) | Reading::Open | Reading::Missing => None,
         }
     }

@@ -129,11 +129,61 @@ impl Failure {
             FailureStrategy::LogAndContinue | FailureStrategy::FailBatch => false,
         }
     }
+
+    /// The delay before the `retry`th retry, from 0: it doubles each time, up to the longest.
+    #[must_use]
+    pub fn delay(&self, retry: u64) -> Duration {
+        let factor = u32::try_from(retry).ok().and_then(|retry| 2_u32.checked_pow(retry));
+        let doubled = factor.and_then(|factor| self.backoff.checked_mul(factor));
+        doubled.map_or(self.backoff_max, |delay| delay.min(self.backoff_max))
+    }
+
+    /// The sum of all delays: how long a batch that keeps failing holds what comes after it.
+    #[must_use]
+    pub fn total_backoff(&self) -> Duration {
+        let mut total = Duration::ZERO;
+        for retry in 0..self.max_retries {
+            let delay = self.delay(retry);
+            if delay == self.backoff_max || delay.is_zero() {
+                // All further delays are the same.
+                let rest = u32::try_from(self.max_retries - retry).unwrap_or(u32::MAX);
+                return total.saturating_add(delay.saturating_mul(rest));
+            }
+            total = total.saturating_add(delay);
+        }
+        total
+    }
 }
 
 impl Default for Config {
     /// What holds where nothing is set: the defaults of the table.
     fn default() -> Self {
         crate::Settings::resolve(&[], crate::Side::Job, None).config()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(max_retries: u64, backoff_ms: u64, backoff_max_ms: u64) -> Failure {
+        Failure {
+            max_retries,
+            backoff: Duration::from_millis(backoff_ms),
+            backoff_max: Duration::from_millis(backoff_max_ms),
+            ..Config::default().failure
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let retries = failure(5, 1000, 6000);
+        let delays: Vec<_> = (0..5).map(|retry| retries.delay(retry).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 6, 6]);
+        assert_eq!(retries.total_backoff(), Duration::from_secs(19));
+        assert_eq!(retries.delay(100_000), Duration::from_secs(6));
+        assert_eq!(failure(3, 10_000, 6000).total_backoff(), Duration::from_secs(18));
+        assert_eq!(failure(0, 1000, 6000).total_backoff(), Duration::ZERO);
+        assert_eq!(failure(u64::from(u32::MAX), 0, 6000).total_backoff(), Duration::ZERO);
     }
 }

@@ -193,6 +193,20 @@ impl std::fmt::Display for Key {
     }
 }
 
+impl StrategyKind {
+    /// The key that sets this strategy's number of records, where it has one.
+    #[must_use]
+    pub fn size_key(self) -> Option<Key> {
+        match self {
+            FixedSize => Some(Key::BatchSize),
+            AdaptiveSize => Some(Key::BatchAdaptiveMaxSize),
+            LowLatency => Some(Key::BatchLowLatencyMaxSize),
+            MegaBatch => Some(Key::BatchMegaBatchSize),
+            TimeWindow | MemoryBased => None,
+        }
+    }
+}
+
 /// More records than any batch should hold; keeps sizes in range of 32-bit settings.
 const MAX_RECORDS: u64 = i32::MAX as u64;
 

@@ -7,13 +7,16 @@ use velo_schema::keys::Key;
 
 use super::{Rule, Severity};
 use crate::finding::Detail;
+use crate::span::Span;
 
 /// `batch.enable` is false, and other batch keys are set beside it.
 pub const RULE: Rule = Rule {
     id: "batching-disabled",
     severity: Severity::Warning,
     summary: "`batch.enable` is false, and other batch keys are set beside it.",
-    doc: "With batching off every record is processed alone and all other batch keys are ignored.",
+    why: "With batching off every record is processed alone and all other batch keys are ignored.",
+    example: "WITH ('batch.enable' = 'false', 'batch.strategy' = 'fixed_size', 'batch.size' = '500')",
+    better: "WITH ('batch.enable' = 'false')",
     check: |unit, out| {
         let is_off = |scope: &Scope| !unit.config(scope).enabled;
         // Each dead key is told of once, at the switch that kills it.
@@ -23,12 +26,14 @@ pub const RULE: Rule = Rule {
             let users = if batch_key { unit.users(item) } else { Vec::new() };
             let switch = users.first().and_then(|scope| unit.effective(scope, Key::BatchEnable));
             if let Some(switch) = switch.filter(|_| users.iter().all(is_off)) {
-                let at = (switch.value_span.start, switch.value_span.end);
-                dead.entry(at).or_insert_with(Vec::new).push(item.qualified());
+                let span = &switch.value_span;
+                dead.entry((span.file, span.range.start, span.range.end))
+                    .or_insert_with(Vec::new)
+                    .push(item.qualified());
             }
         }
-        for ((start, end), keys) in dead {
-            out.add(&RULE, start..end, Detail::BatchingDisabled { keys });
+        for ((file, start, end), keys) in dead {
+            out.add(&RULE, Span { file, range: start..end }, Detail::BatchingDisabled { keys });
         }
     },
 };

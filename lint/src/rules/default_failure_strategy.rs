@@ -11,12 +11,14 @@ pub const RULE: Rule = Rule {
     id: "default-failure-strategy",
     severity: Severity::Info,
     summary: "Batch settings without a failure strategy: failing records are skipped.",
-    doc: "The default, LogAndContinue, leaves failed records out. Where each record counts, say \
+    why: "The default, LogAndContinue, leaves failed records out. Where each record counts, say \
           SendToDLQ, FailBatch or RetryWithBackoff.",
+    example: "WITH ('batch.size' = '500')",
+    better: "WITH ('batch.size' = '500', 'failure_strategy' = 'SendToDLQ')",
     check: |unit, out| {
-        let unset = !unit.items.iter().any(|item| item.key == Key::FailureStrategy);
+        let unset = unit.is_complete() && !unit.items.iter().any(|item| item.key == Key::FailureStrategy);
         if let Some(item) = unit.items.iter().find(|item| item.scope == Scope::Job).filter(|_| unset) {
-            out.add(&RULE, item.raw.key.span.clone(), Detail::DefaultFailureStrategy);
+            out.add(&RULE, item.key_span.clone(), Detail::DefaultFailureStrategy);
         }
     },
 };

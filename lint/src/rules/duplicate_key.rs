@@ -10,14 +10,16 @@ pub const RULE: Rule = Rule {
     id: "duplicate-key",
     severity: Severity::Error,
     summary: "A key that is set twice in the same scope.",
-    doc: "Only one of the values can hold, and which one it is depends on who reads the clause.",
+    why: "Only one of the values can hold, and which one it is depends on who reads the clause.",
+    example: "WITH ('batch.size' = '100', 'batch.size' = '500')",
+    better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         let mut seen = HashMap::new();
         for item in unit.items.iter().filter(|item| !unit.is_templated(item.clause)) {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {
                 let (key, first) = (item.qualified(), first.raw.key.span.clone());
-                out.add(&RULE, item.raw.key.span.clone(), Detail::DuplicateKey { key, first });
+                out.add(&RULE, item.key_span.clone(), Detail::DuplicateKey { key, first });
             }
         }
     },

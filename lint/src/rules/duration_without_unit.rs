@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "duration-without-unit",
     severity: Severity::Error,
     summary: "A duration that is a bare number.",
-    doc: "A bare 1000 is a second to some engines and a quarter of an hour to others. Write the unit: 1000ms or 1000s.",
+    why: "A bare 1000 is a second to some engines and a quarter of an hour to others. Write the unit: 1000ms or 1000s.",
+    example: "WITH ('batch.timeout' = '1000')",
+    better: "WITH ('batch.timeout' = '1000ms')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::DurationWithoutUnit { .. }));
     },

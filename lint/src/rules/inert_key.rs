@@ -3,17 +3,21 @@
 use velo_schema::Scope;
 use velo_schema::keys::{Key, Relevance};
 
-use super::{Rule, Severity};
+use super::{Findings, Rule, Severity};
 use crate::finding::Detail;
+use crate::unit::Unit;
 
 /// A key that the strategy in force ignores.
 pub const RULE: Rule = Rule {
     id: "inert-key",
     severity: Severity::Warning,
     summary: "A key that the strategy in force ignores.",
-    doc: "Each strategy reads its own keys. A key of another one looks as if it did something and does \
+    why: "Each strategy reads its own keys. A key of another one looks as if it did something and does \
           not; either it or the strategy is not what was meant.",
+    example: "WITH ('batch.strategy' = 'fixed_size', 'batch.window' = '5s')",
+    better: "WITH ('batch.strategy' = 'time_window', 'batch.window' = '5s')",
     check: |unit, out| {
+        inert_dead_letters(unit, out);
         for item in unit.effective_items() {
             let Relevance::Strategies(used_by) = item.key.def().relevance else { continue };
             let users = unit.users(item);
@@ -29,8 +33,29 @@ pub const RULE: Rule = Rule {
             };
             if !users.iter().any(is_used) {
                 let detail = Detail::InertKey { key: item.qualified(), strategy: kind(scope), used_by };
-                out.add(&RULE, item.raw.key.span.clone(), detail);
+                out.add(&RULE, item.key_span.clone(), detail);
             }
         }
     },
 };
+
+/// A dead letter queue that nothing is ever sent to.
+fn inert_dead_letters(unit: &Unit<'_>, out: &mut Findings) {
+    // A stream may be called `dlq`; the key is its topic then.
+    if unit.statement.names.iter().any(|name| name.text.eq_ignore_ascii_case("dlq")) {
+        return;
+    }
+    for item in unit.effective_items().filter(|item| item.key.def().relevance == Relevance::DeadLetters) {
+        let users = unit.users(item);
+        let may_be_used = |scope: &Scope| {
+            let open = [Key::FailureStrategy, Key::OnExhausted];
+            open.iter().any(|key| unit.is_unreadable(scope, *key)) || unit.config(scope).failure.uses_dlq()
+        };
+        let Some(scope) = users.first().filter(|_| unit.is_complete()) else { continue };
+        if !users.iter().any(may_be_used) {
+            let strategy = unit.config(scope).failure.strategy;
+            let detail = Detail::DlqWithoutLetters { key: item.qualified(), strategy };
+            out.add(&RULE, item.key_span.clone(), detail);
+        }
+    }
+}

@@ -13,8 +13,10 @@ pub const RULE: Rule = Rule {
     id: "min-above-max",
     severity: Severity::Error,
     summary: "`batch.min_size` above `batch.adaptive_max_size`.",
-    doc: "The controller has no size to choose. A default counts too: batch.adaptive_max_size is 1000 \
+    why: "The controller has no size to choose. A default counts too: batch.adaptive_max_size is 1000 \
           where it is not set.",
+    example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000')",
+    better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000', 'batch.adaptive_max_size' = '5000')",
     check: |unit, out| {
         let mut reported = HashSet::new();
         for scope in unit.scopes() {
@@ -36,7 +38,7 @@ pub const RULE: Rule = Rule {
             // The bound of the narrower scope is the one that made it so.
             let own = [min_item, max_item].into_iter().flatten().find(|item| item.scope == scope);
             if let Some(item) = own.or(min_item).or(max_item)
-                && reported.insert(item.value_span.start)
+                && reported.insert(item.value_span.clone())
             {
                 out.add(&RULE, item.value_span.clone(), detail);
             }

@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "missing-comma",
     severity: Severity::Error,
     summary: "Two entries with no comma between them.",
-    doc: "The clause does not parse, or swallows the second entry.",
+    why: "The clause does not parse, or swallows the second entry.",
+    example: "WITH ('batch.strategy' = 'fixed_size' 'batch.size' = '500')",
+    better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     check: |unit, out| {
         fault_findings(unit, &RULE, out, FaultKind::MissingComma, &Detail::MissingComma, |span| {
             Some(Fix::replace(true, span, ","))

@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "missing-equals",
     severity: Severity::Error,
     summary: "A key and a value with no equals sign between them.",
-    doc: "The clause does not parse.",
+    why: "The clause does not parse.",
+    example: "WITH ('batch.size' '500')",
+    better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         fault_findings(unit, &RULE, out, FaultKind::MissingEquals, &Detail::MissingEquals, |span| {
             Some(Fix::replace(true, span, " ="))

@@ -2,7 +2,7 @@
 
 use super::{Rule, Severity};
 use crate::finding::{Detail, Fix};
-use crate::scan::RawValue;
+use crate::scan::{Form, RawValue};
 use crate::unit::Reading;
 
 /// A value that is understood but spelled in another way than the canonical one.
@@ -10,16 +10,19 @@ pub const RULE: Rule = Rule {
     id: "non-canonical-spelling",
     severity: Severity::Warning,
     summary: "A value that is understood but spelled in another way than the canonical one.",
-    doc: "FixedSize, FIXED_SIZE or yes have one obvious reading here; other readers of the clause may \
+    why: "FixedSize, FIXED_SIZE or yes have one obvious reading here; other readers of the clause may \
           compare letter by letter and keep their default.",
+    example: "WITH ('batch.strategy' = 'FixedSize')",
+    better: "WITH ('batch.strategy' = 'fixed_size')",
     check: |unit, out| {
         for item in &unit.items {
             let Reading::Known(parsed) = &item.reading else { continue };
             if let Some(canonical) = parsed.canonical {
                 let detail = Detail::Spelling { value: item.value.to_owned(), canonical };
                 // Where quotes are missing, too, their fix spells it right.
-                let quoted = matches!(&item.raw.value, RawValue::Text(text) if text.quoted);
-                let fix = quoted.then(|| Fix::replace(true, item.value_span.clone(), canonical));
+                let is_yaml = unit.clauses[item.clause].clause.form == Form::Yaml;
+                let quoted = matches!(&item.raw.value, RawValue::Text(text) if text.quoted || is_yaml);
+                let fix = quoted.then(|| Fix::replace(true, item.value_span.range.clone(), canonical));
                 out.add_fixable(&RULE, item.value_span.clone(), detail, fix);
             }
         }

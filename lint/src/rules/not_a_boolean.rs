@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "not-a-boolean",
     severity: Severity::Error,
     summary: "A switch that is neither true nor false.",
-    doc: "Write true or false.",
+    why: "Write true or false.",
+    example: "WITH ('batch.enable' = 'maybe')",
+    better: "WITH ('batch.enable' = 'true')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::NotABoolean));
     },

@@ -14,7 +14,9 @@ pub const RULE: Rule = Rule {
     id: "off-the-matrix",
     severity: Severity::Info,
     summary: "A batch size that no row of the decision matrix covers.",
-    doc: "The guide says nothing of what to expect there. That is no mistake; measure it.",
+    why: "The guide says nothing of what to expect there. That is no mistake; measure it.",
+    example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '200')",
+    better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     check: |unit, out| {
         let mut told = HashSet::new();
         // What polls are made of: the source's settings, and those of each source by its name.
@@ -34,7 +36,7 @@ pub const RULE: Rule = Rule {
             let sized = Key::ALL.iter().filter(own).find_map(|key| unit.effective(&scope, *key));
             let Some(item) = sized.or_else(|| unit.effective(&scope, Key::BatchStrategy)) else { continue };
             let is_known = matches!(item.reading, Reading::Known(_));
-            if is_known && told.insert(item.value_span.start) {
+            if is_known && told.insert(item.value_span.clone()) {
                 let records = plan.batch_records.max;
                 let detail = Detail::OffTheMatrix { strategy, records, nearest: nearest.row };
                 out.add(&RULE, item.value_span.clone(), detail);

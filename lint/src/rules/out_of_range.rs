@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "out-of-range",
     severity: Severity::Error,
     summary: "A number or a duration outside of its bounds.",
-    doc: "The message names the bounds of the key.",
+    why: "The message names the bounds of the key.",
+    example: "WITH ('batch.size' = '0')",
+    better: "WITH ('batch.size' = '1')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::OutOfRange { .. }));
     },

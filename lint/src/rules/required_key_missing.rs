@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use velo_schema::keys::{Key, Relevance, RequiredWhen};
 use velo_schema::{Scope, StrategyKind};
 
-use super::{Rule, Severity};
+use super::{Findings, Rule, Severity};
 use crate::finding::Detail;
 use crate::unit::{Item, Unit};
 
@@ -14,12 +14,18 @@ pub const RULE: Rule = Rule {
     id: "required-key-missing",
     severity: Severity::Warning,
     summary: "A key that means something only with another key, which is not there.",
-    doc: "batch.window without batch.strategy leaves the default, fixed_size, in force; max_retries \
+    why: "batch.window without batch.strategy leaves the default, fixed_size, in force; max_retries \
           without failure_strategy retries nothing.",
+    example: "WITH ('batch.window' = '5s')",
+    better: "WITH ('batch.strategy' = 'time_window', 'batch.window' = '5s')",
     check: |unit, out| {
+        if !unit.is_complete() {
+            return;
+        }
         missing(unit, out, Key::BatchStrategy, RequiredWhen::StrategyKeySet, |scope, item| {
             unit.config(scope).enabled && !item.key.def().applies_to(StrategyKind::FixedSize)
         });
+        default_meant(unit, out);
         missing(unit, out, Key::FailureStrategy, RequiredWhen::RetryKeySet, |_, item| {
             item.key.def().relevance == Relevance::Retries
         });
@@ -29,7 +35,7 @@ pub const RULE: Rule = Rule {
 /// Reports the first item of each scope that needs `key` in every scope that uses it, and has it in none.
 fn missing(
     unit: &Unit<'_>,
-    out: &mut super::Findings,
+    out: &mut Findings,
     key: Key,
     when: RequiredWhen,
     needs: impl Fn(&Scope, &Item<'_>) -> bool,
@@ -41,7 +47,23 @@ fn missing(
         let lacks = |scope: &Scope| unit.effective(scope, key).is_none() && needs(scope, item);
         if !users.is_empty() && users.iter().all(lacks) && told.insert(&item.scope) {
             let detail = Detail::RequiredKeyMissing { key, needed_by: item.qualified() };
-            out.add(&RULE, item.raw.key.span.clone(), detail);
+            out.add(&RULE, item.key_span.clone(), detail);
         }
+    }
+}
+
+/// Notes that keys of the default strategy stand there without it.
+fn default_meant(unit: &Unit<'_>, out: &mut Findings) {
+    let of_default = |item: &&Item<'_>| matches!(item.key.def().relevance, Relevance::Strategies(by) if by == [StrategyKind::FixedSize]);
+    let Some(item) = unit.effective_items().find(of_default) else { return };
+    let unset =
+        |scope: &Scope| unit.effective(scope, Key::BatchStrategy).is_none() && unit.config(scope).enabled;
+    let users = unit.users(item);
+    if !users.is_empty() && users.iter().all(unset) {
+        out.add_note(
+            &RULE,
+            item.key_span.clone(),
+            Detail::DefaultStrategyMeant { needed_by: item.qualified() },
+        );
     }
 }

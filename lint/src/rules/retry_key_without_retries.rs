@@ -11,7 +11,9 @@ pub const RULE: Rule = Rule {
     id: "retry-key-without-retries",
     severity: Severity::Warning,
     summary: "Retry settings under a failure strategy that never retries.",
-    doc: "Retries, back-off and what follows them belong to RetryWithBackoff.",
+    why: "Retries, back-off and what follows them belong to RetryWithBackoff.",
+    example: "WITH ('failure_strategy' = 'FailBatch', 'max_retries' = '5')",
+    better: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '5')",
     check: |unit, out| {
         for item in unit.effective_items().filter(|item| item.key.def().relevance == Relevance::Retries) {
             let users = unit.users(item);
@@ -22,7 +24,7 @@ pub const RULE: Rule = Rule {
             let any_set = users.iter().any(|scope| unit.is_known(scope, Key::FailureStrategy));
             if any_set && !users.iter().any(retries) {
                 let detail = Detail::RetryKeyWithoutRetries { key: item.qualified() };
-                out.add(&RULE, item.raw.key.span.clone(), detail);
+                out.add(&RULE, item.key_span.clone(), detail);
             }
         }
     },

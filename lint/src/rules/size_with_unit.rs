@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "size-with-unit",
     severity: Severity::Error,
     summary: "A size in bytes that carries a unit.",
-    doc: "Sizes are bare bytes. 10MB can be read as 10000000 or as 10485760; write the one that is meant.",
+    why: "Sizes are bare bytes. 10MB can be read as 10000000 or as 10485760; write the one that is meant.",
+    example: "WITH ('batch.strategy' = 'memory_based', 'batch.memory_size' = '10MB')",
+    better: "WITH ('batch.strategy' = 'memory_based', 'batch.memory_size' = '10485760')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::SizeWithUnit { .. }));
     },

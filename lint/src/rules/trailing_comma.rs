@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "trailing-comma",
     severity: Severity::Error,
     summary: "A comma before the closing bracket.",
-    doc: "Most SQL parsers refuse it.",
+    why: "Most SQL parsers refuse it.",
+    example: "WITH ('batch.size' = '500',)",
+    better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         fault_findings(unit, &RULE, out, FaultKind::TrailingComma, &Detail::TrailingComma, |span| {
             Some(Fix::replace(true, span, ""))

@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "unclosed-clause",
     severity: Severity::Error,
     summary: "A clause whose closing bracket is missing.",
-    doc: "The statement does not parse, or swallows the next one.",
+    why: "The statement does not parse, or swallows the next one.",
+    example: "WITH ('batch.size' = '500';",
+    better: "WITH ('batch.size' = '500');",
     check: |unit, out| {
         fault_findings(unit, &RULE, out, FaultKind::Unclosed, &Detail::UnclosedClause, |span| {
             Some(Fix::replace(false, span, ")"))

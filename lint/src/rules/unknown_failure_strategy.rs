@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "unknown-failure-strategy",
     severity: Severity::Error,
     summary: "A failure strategy that does not exist.",
-    doc: "Whoever writes a failure strategy means something other than the default; misspelt, the default would quietly skip failed records. The strategies are LogAndContinue, SendToDLQ, FailBatch and RetryWithBackoff.",
+    why: "Whoever writes a failure strategy means something other than the default; misspelt, the default would quietly skip failed records. The strategies are LogAndContinue, SendToDLQ, FailBatch and RetryWithBackoff.",
+    example: "WITH ('failure_strategy' = 'RetryWithBackof')",
+    better: "WITH ('failure_strategy' = 'RetryWithBackoff')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |kind, error| {
             matches!(kind, Kind::FailureStrategy | Kind::OnExhausted)

@@ -9,7 +9,9 @@ pub const RULE: Rule = Rule {
     id: "unknown-strategy",
     severity: Severity::Error,
     summary: "`batch.strategy` names no batch strategy.",
-    doc: "An unknown strategy leaves the job with the default one, or stops it when it is deployed. The six strategies are fixed_size, time_window, memory_based, adaptive_size, low_latency and mega_batch.",
+    why: "An unknown strategy leaves the job with the default one, or stops it when it is deployed. The six strategies are fixed_size, time_window, memory_based, adaptive_size, low_latency and mega_batch.",
+    example: "WITH ('batch.strategy' = 'fixed_sise')",
+    better: "WITH ('batch.strategy' = 'fixed_size')",
     check: |unit, out| {
         value_findings(unit, &RULE, out, |kind, error| {
             kind == Kind::Strategy && matches!(error, ValueError::UnknownWord { .. })

@@ -4,25 +4,29 @@ use velo_schema::value::Parsed;
 
 use super::{Rule, Severity};
 use crate::finding::{Detail, Fix};
-use crate::scan::{FaultKind, RawValue, Text};
-use crate::unit::Reading;
+use crate::scan::{FaultKind, Form, RawValue, Text};
+use crate::span::Span;
+use crate::unit::{Item, Mistake, Reading};
 
 /// A key or a value of ours without quotes.
 pub const RULE: Rule = Rule {
     id: "unquoted",
     severity: Severity::Warning,
     summary: "A key or a value of ours without quotes.",
-    doc: "A dotted key without quotes is a column reference to most SQL parsers, and a bare word an \
+    why: "A dotted key without quotes is a column reference to most SQL parsers, and a bare word an \
           identifier.",
+    example: "WITH (batch.size = '500')",
+    better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         let is_half_quoted = |text: &Text| {
-            unit.faults.iter().any(|fault| {
+            unit.faults.iter().any(|Mistake { fault, .. }| {
                 fault.kind == FaultKind::UnterminatedString
                     && fault.span.start <= text.span.start
                     && text.span.end <= fault.span.end
             })
         };
-        for item in &unit.items {
+        let of_sql = |item: &&Item<'_>| unit.clauses[item.clause].clause.form == Form::Sql;
+        for item in unit.items.iter().filter(of_sql) {
             let value = match &item.raw.value {
                 RawValue::Text(value) => Some(value),
                 _ => None,
@@ -34,7 +38,7 @@ pub const RULE: Rule = Rule {
                     _ => &unit.text[text.span.clone()],
                 };
                 let fix = Fix::replace(true, text.span.clone(), format!("'{spelled}'"));
-                out.add_fixable(&RULE, text.span.clone(), Detail::Unquoted { is_key }, Some(fix));
+                out.add_fixable(&RULE, Span::here(text.span.clone()), Detail::Unquoted { is_key }, Some(fix));
             }
         }
     },

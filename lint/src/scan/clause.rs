@@ -4,9 +4,20 @@ use std::ops::Range;
 
 use crate::lexer::{Lexer, Token, TokenKind};
 
-/// An option clause.
+/// How a clause is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `WITH ('key' = 'value')`.
+    Sql,
+    /// A mapping of YAML or JSON.
+    Yaml,
+}
+
+/// An option clause, or a configuration file's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
+    /// How it is written.
+    pub form: Form,
     /// From `WITH` to behind the closing bracket, or to where reading stopped.
     pub span: Range<usize>,
     /// Its entries, in order.
@@ -18,10 +29,24 @@ pub struct Clause {
 /// A key and its value as they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEntry {
-    /// The key.
+    /// The key; in nested mappings its last part.
     pub key: Text,
+    /// The whole dotted key, where the mappings around it are a part of that.
+    pub path: Option<String>,
     /// What stands for its value.
     pub value: RawValue,
+}
+
+impl RawEntry {
+    fn new(key: Text, value: RawValue) -> Self {
+        Self { key, path: None, value }
+    }
+
+    /// The whole key as written.
+    #[must_use]
+    pub fn name<'a>(&'a self, text: &'a str) -> &'a str {
+        self.path.as_deref().unwrap_or_else(|| &text[self.key.span.clone()])
+    }
 }
 
 /// What stands for a value.
@@ -78,6 +103,10 @@ pub enum FaultKind {
     TrailingComma,
     /// The closing bracket is missing.
     Unclosed,
+    /// There is nothing in the clause.
+    Empty,
+    /// From here on the file is no YAML.
+    InvalidYaml,
 }
 
 /// Words that begin something else, so that a clause which meets one has lost its bracket.
@@ -103,7 +132,10 @@ pub(super) fn read(text: &str, lexer: &Lexer<'_>, start: usize, from: usize) -> 
     let mut reader = Reader { text, lexer, entries: Vec::new(), faults: Vec::new(), comma: None, end: from };
     reader.run();
     let end = reader.lexer.position();
-    Clause { span: start..end, entries: reader.entries, faults: reader.faults }
+    if reader.entries.is_empty() && reader.faults.is_empty() {
+        reader.clause_fault(FaultKind::Empty, start..start + "WITH".len());
+    }
+    Clause { form: Form::Sql, span: start..end, entries: reader.entries, faults: reader.faults }
 }
 
 struct Reader<'a> {
@@ -200,18 +232,18 @@ impl Reader<'_> {
         let index = self.entries.len();
         let Some(key) = self.key() else { return };
         if let Some(key) = self.key_without_closing_quote(&key) {
-            self.entries.push(RawEntry { key, value: RawValue::Unknown });
+            self.entries.push(RawEntry::new(key, RawValue::Unknown));
             self.entries[index].value = self.value(index);
             return;
         }
         if self.skip_lost_opening_quote(&key) {
             self.fault(FaultKind::UnterminatedString, key.span.clone(), index);
-            self.entries.push(RawEntry { key, value: RawValue::Unknown });
+            self.entries.push(RawEntry::new(key, RawValue::Unknown));
             self.entries[index].value = self.value(index);
             return;
         }
         let (quoted, gap) = (key.quoted, key.outer().end);
-        self.entries.push(RawEntry { key, value: RawValue::Missing });
+        self.entries.push(RawEntry::new(key, RawValue::Missing));
         if self.at_end_of_entry() {
             return;
         }

@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use crate::lexer::{Lexer, Token, TokenKind};
 
-pub use clause::{Clause, Fault, FaultKind, RawEntry, RawValue, Text};
+pub use clause::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Text};
 
 /// A statement, or what stands alone as one (a bare `WITH (…)` fragment).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Statement {
     pub span: Range<usize>,
     /// The name behind `CREATE STREAM`, `INSERT INTO`, `START JOB` and their like.
     pub name: Option<Name>,
+    /// Whether it is a `CREATE STREAM` or a `CREATE TABLE`.
+    pub creates_stream: bool,
     /// Sources and sinks that the statement names, the statement's own name included.
     pub names: Vec<Name>,
     /// The query: from behind `AS` to the statement's last clause or its end.
@@ -146,6 +148,8 @@ impl Scanner<'_> {
             self.lexer.next();
             let word = &self.text[token.span.clone()];
             if KINDS.iter().any(|kind| word.eq_ignore_ascii_case(kind)) {
+                self.current.creates_stream =
+                    ["stream", "table"].iter().any(|k| word.eq_ignore_ascii_case(k));
                 // `CREATE SOURCE STREAM name`: one kind says more of another.
                 self.skip_words(KINDS);
                 self.skip_words(&["if", "not", "exists"]);

@@ -1,0 +1,187 @@
+//! A text with the files that its statements name: read once, then checked, planned or run.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use velo_schema::Scope;
+
+use crate::Language;
+use crate::files::{FileError, Files};
+use crate::finding::Finding;
+use crate::options::Options;
+use crate::ownership::{Names, config_file_scope, is_foreign_clause};
+use crate::rules::{self, Findings};
+use crate::scan::{RawValue, Statement};
+use crate::span::Span;
+use crate::suppress::Suppressions;
+use crate::unit::{LostFile, Part, Unit};
+
+/// A text, its statements, and the configuration files that they name.
+#[derive(Debug)]
+pub struct Document {
+    name: String,
+    text: String,
+    language: Language,
+    statements: Vec<Statement>,
+    /// For each statement, the files it names.
+    references: Vec<Vec<Reference>>,
+    files: Vec<ConfigFile>,
+}
+
+#[derive(Debug)]
+struct ConfigFile {
+    name: String,
+    text: String,
+    language: Language,
+    statements: Vec<Statement>,
+}
+
+/// A `config_file` of a statement.
+#[derive(Debug)]
+struct Reference {
+    /// Whose settings the file holds.
+    scope: Scope,
+    /// Where the path stands.
+    span: Range<usize>,
+    path: String,
+    /// The file's number, from 1.
+    found: Result<usize, FileError>,
+}
+
+impl Document {
+    /// Reads a text called `name` and every file that `files` has of those it names.
+    #[must_use]
+    pub fn read(name: &str, text: &str, language: Language, files: &dyn Files) -> Self {
+        let statements = crate::statements(text, language);
+        let mut document = Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            language,
+            references: Vec::with_capacity(statements.len()),
+            statements: Vec::new(),
+            files: Vec::new(),
+        };
+        let mut numbers = HashMap::new();
+        for statement in &statements {
+            let mut references = references(text, statement);
+            for reference in &mut references {
+                let number = numbers.entry(reference.path.clone());
+                reference.found = number.or_insert_with(|| document.add(files, &reference.path)).clone();
+            }
+            document.references.push(references);
+        }
+        document.statements = statements;
+        document
+    }
+
+    fn add(&mut self, files: &dyn Files, path: &str) -> Result<usize, FileError> {
+        let file = files.read(&self.name, path)?;
+        // Two paths may lead to one file.
+        if let Some(known) = self.files.iter().position(|known| known.name == file.name) {
+            return Ok(known + 1);
+        }
+        let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let language = Language::of_extension(extension).unwrap_or(Language::Yaml);
+        let statements = match language {
+            Language::Yaml => crate::statements(&file.text, language),
+            Language::Sql | Language::Markdown => {
+                return Err(FileError::Unreadable(format!("{} is no YAML or JSON", file.name)));
+            }
+        };
+        self.files.push(ConfigFile { name: file.name, text: file.text, language, statements });
+        Ok(self.files.len())
+    }
+
+    /// The statements, in order.
+    #[must_use]
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// The name of the text (0) or of the `n`th file that it names.
+    #[must_use]
+    pub fn name(&self, file: usize) -> &str {
+        file.checked_sub(1).map_or(&self.name, |index| &self.files[index].name)
+    }
+
+    /// The text itself (0) or the `n`th file that it names.
+    #[must_use]
+    pub fn text(&self, file: usize) -> &str {
+        file.checked_sub(1).map_or(&self.text, |index| &self.files[index].text)
+    }
+
+    /// The language of the text (0) or of the `n`th file that it names.
+    #[must_use]
+    pub fn language(&self, file: usize) -> Language {
+        file.checked_sub(1).map_or(self.language, |index| self.files[index].language)
+    }
+
+    /// How many texts there are, this one included.
+    #[must_use]
+    pub fn texts(&self) -> usize {
+        self.files.len() + 1
+    }
+
+    /// Each statement with what its files add to it, in the order of [`Document::statements`].
+    pub fn units<'a>(&'a self, options: &'a Options) -> impl Iterator<Item = Unit<'a>> {
+        self.statements.iter().zip(&self.references).map(move |(statement, references)| {
+            let mut parts = Vec::new();
+            let mut lost = Vec::new();
+            for reference in references {
+                match &reference.found {
+                    Ok(number) => {
+                        let file = &self.files[number - 1];
+                        let clauses = file.statements.iter().flat_map(|statement| &statement.clauses);
+                        let part = |clause| Part { file: *number, text: &file.text, clause };
+                        parts.extend(clauses.map(|clause| (reference.scope.clone(), part(clause))));
+                    }
+                    Err(error) => lost.push(LostFile {
+                        span: Span::here(reference.span.clone()),
+                        path: reference.path.clone(),
+                        error: error.clone(),
+                    }),
+                }
+            }
+            Unit::with_files(&self.text, statement, &parts, lost, options)
+        })
+    }
+
+    /// Everything that is wrong, in the order of the files and of the places in them.
+    #[must_use]
+    pub fn check(&self, options: &Options) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        for unit in self.units(options) {
+            rules::check(&unit, &mut findings);
+        }
+        let mut findings = findings.into_sorted();
+        for file in 0..self.texts() {
+            let spans: Vec<_> = match file.checked_sub(1) {
+                None => self.statements.iter().map(|statement| statement.span.clone()).collect(),
+                Some(index) => self.files[index].statements.iter().map(|s| s.span.clone()).collect(),
+            };
+            let suppressions = Suppressions::of(self.text(file), self.language(file), &spans);
+            suppressions.apply(file, &mut findings, options);
+        }
+        findings.sort_by(Finding::in_order);
+        rules::leveled(findings, &options.levels)
+    }
+}
+
+/// The files that a statement names, not looked for yet.
+fn references(text: &str, statement: &Statement) -> Vec<Reference> {
+    let names = Names::new(&statement.names);
+    let clauses = statement.clauses.iter().filter(|clause| !is_foreign_clause(text, clause));
+    let mut found = Vec::new();
+    for entry in clauses.flat_map(|clause| &clause.entries) {
+        let Some(scope) = config_file_scope(entry.name(text), &names) else { continue };
+        let RawValue::Text(value) = &entry.value else { continue };
+        let path = &text[value.span.clone()];
+        found.push(Reference {
+            scope,
+            span: value.span.clone(),
+            path: path.to_owned(),
+            found: Err(FileError::NotLooked),
+        });
+    }
+    found
+}

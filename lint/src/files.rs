@@ -1,0 +1,44 @@
+//! The files that a statement names with `config_file`, without a file system of our own.
+
+/// Gives the files that a text names. Editors and browsers have their own; so has the command line.
+pub trait Files {
+    /// The file that the text called `from` names as `path`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn read(&self, from: &str, path: &str) -> Result<File, FileError>;
+}
+
+/// A file's contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// The name to report.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// Why a file cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// Nobody looks; the reference says nothing then.
+    #[error("files are not looked up")]
+    NotLooked,
+    /// It is not there.
+    #[error("there is no such file")]
+    NotFound,
+    /// It is there and cannot be read as a text.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// No files at all: every reference is left alone.
+#[derive(Debug, Clone, Copy)]
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _: &str, _: &str) -> Result<File, FileError> {
+        Err(FileError::NotLooked)
+    }
+}

@@ -1,0 +1,36 @@
+//! `backoff-above-latency`: retries that wait longer than the strategy lets a record wait.
+
+use std::time::Duration;
+
+use velo_schema::guide::IMPACT;
+use velo_schema::keys::Key;
+use velo_schema::{FailureStrategy, StrategyKind};
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::Detail;
+
+/// `retry_backoff` above the latency that `low_latency` is chosen for.
+pub const RULE: Rule = Rule {
+    id: "backoff-above-latency",
+    severity: Severity::Warning,
+    summary: "`retry_backoff` above the latency that `low_latency` is chosen for.",
+    why: "A batch in retry holds its partitions: every record behind it waits for the back-off, too. Shorten it, or send what fails to a dead letter queue.",
+    example: "WITH ('batch.strategy' = 'low_latency', 'failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '5s')",
+    better: "WITH ('batch.strategy' = 'low_latency', 'failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '5ms')",
+    check: |unit, out| {
+        let needs = [Key::BatchStrategy, Key::FailureStrategy, Key::RetryBackoff, Key::MaxRetries];
+        let row = IMPACT.iter().find(|row| row.strategy == StrategyKind::LowLatency);
+        let Some(latency) = row.map(|row| Duration::from_millis(row.latency_ms.max)) else { return };
+        per_scope(unit, &RULE, out, &needs, |scope, config| {
+            let failure = &config.failure;
+            let applies = config.strategy.kind() == StrategyKind::LowLatency
+                && failure.strategy == FailureStrategy::RetryWithBackoff
+                && failure.max_retries > 0
+                && failure.backoff > latency;
+            let set = unit.effective(scope, Key::RetryBackoff);
+            let item = set.or_else(|| unit.effective(scope, Key::FailureStrategy)).filter(|_| applies)?;
+            let detail = Detail::BackoffAboveLatency { backoff: failure.backoff, latency };
+            Some((item.value_span.clone(), detail, None))
+        });
+    },
+};

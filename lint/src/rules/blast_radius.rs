@@ -1,0 +1,25 @@
+//! `blast-radius`: one bad record fails tens of thousands.
+
+use velo_schema::keys::Key;
+use velo_schema::{FailureStrategy, Strategy};
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::Detail;
+
+/// `FailBatch` with `mega_batch`.
+pub const RULE: Rule = Rule {
+    id: "blast-radius",
+    severity: Severity::Warning,
+    summary: "`FailBatch` with `mega_batch`.",
+    why: "One bad record fails its batch, and with it the job: with mega_batch that is 10000 records or more, read again at each restart. SendToDLQ keeps the bad record and goes on.",
+    example: "WITH ('batch.strategy' = 'mega_batch', 'failure_strategy' = 'FailBatch')",
+    better: "WITH ('batch.strategy' = 'mega_batch', 'failure_strategy' = 'SendToDLQ')",
+    check: |unit, out| {
+        per_scope(unit, &RULE, out, &[Key::BatchStrategy, Key::FailureStrategy], |scope, config| {
+            let Strategy::MegaBatch { records, .. } = config.strategy else { return None };
+            let fails = config.failure.strategy == FailureStrategy::FailBatch;
+            let item = unit.effective(scope, Key::FailureStrategy).filter(|_| fails)?;
+            Some((item.value_span.clone(), Detail::BlastRadius { records }, None))
+        });
+    },
+};

@@ -1,0 +1,21 @@
+//! `config-file`: a configuration file that is not there.
+
+use super::{Rule, Severity};
+use crate::files::FileError;
+use crate::finding::Detail;
+
+/// A `config_file` that cannot be found or read.
+pub const RULE: Rule = Rule {
+    id: "config-file",
+    severity: Severity::Warning,
+    summary: "A `config_file` that cannot be found or read.",
+    why: "The settings in it are neither checked nor, if it is missing where the job runs, in force. Paths are looked up from the file that names them and from each folder above it; absolute paths are left alone.",
+    example: "WITH ('config_file' = 'conf/orders.yaml', 'batch.size' = '500')",
+    better: "WITH ('config_file' = 'configs/orders.yaml', 'batch.timeout' = '5s')",
+    check: |unit, out| {
+        for lost in unit.lost.iter().filter(|lost| lost.error != FileError::NotLooked) {
+            let detail = Detail::LostFile { path: lost.path.clone(), error: lost.error.clone() };
+            out.add(&RULE, lost.span.clone(), detail);
+        }
+    },
+};

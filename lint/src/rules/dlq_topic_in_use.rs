@@ -1,0 +1,56 @@
+//! `dlq-topic-in-use`: dead letters where records are read or written.
+
+use std::collections::HashMap;
+
+use velo_schema::Side;
+use velo_schema::keys::Key;
+use velo_schema::value::Value;
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::Detail;
+use crate::topics::topic;
+use crate::unit::Unit;
+
+/// `dlq.topic` is a topic that the statement reads or writes.
+pub const RULE: Rule = Rule {
+    id: "dlq-topic-in-use",
+    severity: Severity::Error,
+    summary: "`dlq.topic` is a topic that the statement reads or writes.",
+    why: "A dead letter in the source is read, fails and is written again, without end. In the sink it stands among the results, unprocessed.",
+    example: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders')",
+    better: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders.dlq')",
+    check: |unit, out| {
+        if !unit.items.iter().any(|item| item.key == Key::DlqTopic) {
+            return;
+        }
+        let topics = topics(unit);
+        per_scope(
+            unit,
+            &RULE,
+            out,
+            &[Key::FailureStrategy, Key::OnExhausted, Key::DlqTopic],
+            |scope, config| {
+                let dlq = config.dlq_topic.clone().filter(|_| config.failure.uses_dlq())?;
+                let is_source = *topics.get(&dlq)?;
+                let item = unit.effective(scope, Key::DlqTopic)?;
+                Some((item.value_span.clone(), Detail::DlqTopicInUse { topic: dlq, is_source }, None))
+            },
+        );
+    },
+};
+
+/// The topics of a statement, and whether each is read.
+fn topics(unit: &Unit<'_>) -> HashMap<String, bool> {
+    debug_assert!(matches!(Key::DlqTopic.def().parse("a").map(|parsed| parsed.value), Ok(Value::Topic(_))));
+    let named = unit.statement.names.iter().map(|name| (name.text.as_str(), name.is_sink));
+    // A fragment without a query may still say its topics.
+    let unnamed = [("", false), ("", true)];
+    let mut topics = HashMap::new();
+    for (name, is_sink) in named.chain(unnamed) {
+        let side = if is_sink { Side::Sink } else { Side::Source };
+        if let Some(topic) = topic(unit, name, side).name.filter(|topic| !topic.is_empty()) {
+            *topics.entry(topic).or_insert(false) |= !is_sink;
+        }
+    }
+    topics
+}

@@ -1,0 +1,24 @@
+//! `eager-moots-wait`: a wait that is never waited.
+
+use velo_schema::Strategy;
+use velo_schema::keys::Key;
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::Detail;
+
+/// `batch.low_latency_wait` beside eager processing.
+pub const RULE: Rule = Rule {
+    id: "eager-moots-wait",
+    severity: Severity::Info,
+    summary: "`batch.low_latency_wait` beside eager processing.",
+    why: "With batch.eager_processing a batch is handed on as soon as nothing more is queued, so the wait only bounds what is never reached.",
+    example: "WITH ('batch.strategy' = 'low_latency', 'batch.low_latency_wait' = '5ms')",
+    better: "WITH ('batch.strategy' = 'low_latency', 'batch.low_latency_wait' = '5ms', 'batch.eager_processing' = 'false')",
+    check: |unit, out| {
+        per_scope(unit, &RULE, out, &[Key::BatchStrategy, Key::BatchEagerProcessing], |scope, config| {
+            let Strategy::LowLatency { eager: true, .. } = config.strategy else { return None };
+            let item = unit.effective(scope, Key::BatchLowLatencyWait)?;
+            Some((item.value_span.clone(), Detail::EagerMootsWait, None))
+        });
+    },
+};

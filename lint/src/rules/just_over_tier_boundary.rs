@@ -1,0 +1,31 @@
+//! `just-over-tier-boundary`: a size that only just selects the Buffered tier.
+
+use velo_schema::StrategyKind;
+use velo_schema::keys::Key;
+use velo_schema::tier::STANDARD_MAX_RECORDS;
+
+use super::{Rule, Severity, per_scope, size_item};
+use crate::finding::Detail;
+
+/// A tenth of the boundary is near it.
+const NEAR_RECORDS: u64 = STANDARD_MAX_RECORDS / 10;
+
+/// A batch size just above the boundary between the tiers.
+pub const RULE: Rule = Rule {
+    id: "just-over-tier-boundary",
+    severity: Severity::Info,
+    summary: "A batch size just above the boundary between the tiers.",
+    why: "100 records are the last of the Standard tier. A size a little above it pays for the Buffered tier and hardly uses it; 100 or 500 is what the decision matrix has.",
+    example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '101')",
+    better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '100')",
+    check: |unit, out| {
+        per_scope(unit, &RULE, out, &[Key::BatchStrategy], |scope, config| {
+            let (item, records) = size_item(unit, scope, config)?;
+            let is_fixed =
+                matches!(config.strategy.kind(), StrategyKind::FixedSize | StrategyKind::LowLatency);
+            let is_near = records > STANDARD_MAX_RECORDS && records <= STANDARD_MAX_RECORDS + NEAR_RECORDS;
+            let detail = Detail::JustOverTierBoundary { records };
+            (is_fixed && is_near).then(|| (item.value_span.clone(), detail, None))
+        });
+    },
+};

@@ -1,0 +1,40 @@
+//! `parallel-transaction`: several workers on batches that share a transaction.
+
+use velo_schema::Strategy;
+use velo_schema::keys::Key;
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::{Detail, Fix};
+use crate::scan::{Form, RawValue};
+
+/// `batch.parallel` with `transaction.batches` above 1.
+pub const RULE: Rule = Rule {
+    id: "parallel-transaction",
+    severity: Severity::Error,
+    summary: "`batch.parallel` with `transaction.batches` above 1.",
+    why: "Writes that span batches need the batches one after the other. batch.parallel is true where it is not set, so it must be switched off.",
+    example: "WITH ('batch.strategy' = 'mega_batch', 'transaction.batches' = '4')",
+    better: "WITH ('batch.strategy' = 'mega_batch', 'batch.parallel' = 'false', 'transaction.batches' = '4')",
+    check: |unit, out| {
+        let needs = [Key::BatchStrategy, Key::BatchParallel, Key::TransactionBatches];
+        per_scope(unit, &RULE, out, &needs, |scope, config| {
+            let Strategy::MegaBatch { parallel: true, .. } = config.strategy else { return None };
+            let batches = config.transaction_batches;
+            let spanning = unit.effective(scope, Key::TransactionBatches).filter(|_| batches > 1)?;
+            let set = unit.effective(scope, Key::BatchParallel);
+            let detail = Detail::ParallelTransaction { batches, is_default: set.is_none() };
+            let Some(item) = set else {
+                let fix = match &spanning.raw.value {
+                    RawValue::Text(value) if unit.clauses[spanning.clause].clause.form == Form::Sql => {
+                        let end = value.outer().end;
+                        Some(Fix::replace(false, end..end, format!(", '{}' = 'false'", Key::BatchParallel)))
+                    }
+                    _ => None,
+                };
+                return Some((spanning.value_span.clone(), detail, fix));
+            };
+            let fix = Fix::replace(false, item.value_span.range.clone(), "false");
+            Some((item.value_span.clone(), detail, Some(fix)))
+        });
+    },
+};

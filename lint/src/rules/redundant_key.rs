@@ -1,0 +1,65 @@
+//! `redundant-key`: a scoped key that says what holds anyway.
+
+use velo_schema::Scope;
+
+use super::{Rule, Severity};
+use crate::finding::{Detail, Fix};
+use crate::scan::{Form, RawValue};
+use crate::unit::{Item, Reading, Unit};
+
+/// A scoped key that repeats the value of a wider scope.
+pub const RULE: Rule = Rule {
+    id: "redundant-key",
+    severity: Severity::Warning,
+    summary: "A scoped key that repeats the value of a wider scope.",
+    why: "It changes nothing today, and tomorrow, when the wider value is changed, this one stays behind.",
+    example: "WITH ('batch.size' = '500', 'source.batch.size' = '500')",
+    better: "WITH ('batch.size' = '500', 'source.batch.size' = '1000')",
+    check: |unit, out| {
+        for item in unit.effective_items().filter(|item| item.scope != Scope::Job) {
+            let Some(wider) = unit.inherited(item) else { continue };
+            let (Reading::Known(own), Reading::Known(inherited)) = (&item.reading, &wider.reading) else {
+                continue;
+            };
+            // An anchor that both scopes use is written once.
+            let is_shared = item.key_span == wider.key_span;
+            let is_certain = !item.in_placeholder && !wider.in_placeholder && !is_shared;
+            if own.value == inherited.value && is_certain {
+                let detail = Detail::RedundantKey { key: item.qualified(), from: wider.scope.clone() };
+                out.add_fixable(&RULE, item.key_span.clone(), detail, removal(unit, item));
+            }
+        }
+    },
+};
+
+/// Takes an entry out of its clause, with its comma and, if nothing else stands there, its line.
+fn removal(unit: &Unit<'_>, item: &Item<'_>) -> Option<Fix> {
+    let part = unit.clauses[item.clause];
+    let RawValue::Text(value) = &item.raw.value else { return None };
+    if part.clause.form != Form::Sql {
+        return None;
+    }
+    let (mut start, mut end) = (item.raw.key.outer().start, value.outer().end);
+    let blank = |c: char| c.is_ascii_whitespace();
+    let (before, after) = (&part.text[..start], &part.text[end..]);
+    if let Some(rest) = after.trim_start_matches(blank).strip_prefix(',') {
+        let line = rest.trim_start_matches([' ', '\t']);
+        let begins_line = before.trim_end_matches([' ', '\t']).ends_with('\n');
+        let newline = if line.starts_with("\r\n") { 2 } else { usize::from(line.starts_with('\n')) };
+        end = part.text.len() - line.len();
+        if begins_line && newline > 0 {
+            start = before.trim_end_matches([' ', '\t']).len();
+            end += newline;
+        }
+    } else {
+        // The last entry: the comma before it would be left over.
+        let rest = before.trim_end_matches(blank).strip_suffix(',')?;
+        start = rest.len();
+        // A comment may end with a comma, too.
+        let line = &rest[rest.rfind('\n').map_or(0, |at| at + 1)..];
+        if line.contains("--") {
+            return None;
+        }
+    }
+    Some(Fix::replace(true, start..end, ""))
+}

@@ -1,0 +1,41 @@
+//! `size-above-target`: a smallest batch that takes longer than the target.
+
+use std::time::Duration;
+
+use velo_schema::guide::IMPACT;
+use velo_schema::keys::Key;
+use velo_schema::{Strategy, StrategyKind};
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::Detail;
+
+/// `batch.min_size` that cannot meet `batch.target_latency` by the guide's figures.
+pub const RULE: Rule = Rule {
+    id: "size-above-target",
+    severity: Severity::Info,
+    summary: "`batch.min_size` that cannot meet `batch.target_latency` by the guide's figures.",
+    why: "The controller never goes below the smallest size, so where the guide gives batches of that size a longer latency, the target is out of its reach. The guide's figures are estimates: measure it.",
+    example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '500', 'batch.target_latency' = '50ms')",
+    better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '50', 'batch.target_latency' = '50ms')",
+    check: |unit, out| {
+        let needs = [Key::BatchStrategy, Key::BatchMinSize, Key::BatchTargetLatency];
+        per_scope(unit, &RULE, out, &needs, |scope, config| {
+            let Strategy::AdaptiveSize { min_records: records, target_latency: target, .. } = config.strategy
+            else {
+                return None;
+            };
+            unit.effective(scope, Key::BatchTargetLatency)?;
+            let item = unit.effective(scope, Key::BatchMinSize)?;
+            let latency = least_latency(records)?;
+            let detail = Detail::SizeAboveTarget { records, latency, target };
+            (latency > target).then(|| (item.value_span.clone(), detail, None))
+        });
+    },
+};
+
+/// The least latency that the guide gives batches of this size: that of the last row they reach.
+fn least_latency(records: u64) -> Option<Duration> {
+    let counted = IMPACT.iter().filter(|row| row.strategy != StrategyKind::LowLatency);
+    let mut reached = counted.filter(|row| row.records.is_some_and(|span| span.min <= records));
+    reached.next_back().map(|row| Duration::from_millis(row.latency_ms.min))
+}

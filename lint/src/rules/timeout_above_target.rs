@@ -1,0 +1,29 @@
+//! `timeout-above-target`: waiting longer for records than the batch may take.
+
+use velo_schema::keys::Key;
+use velo_schema::{Strategy, format_duration};
+
+use super::{Rule, Severity, per_scope};
+use crate::finding::{Detail, Fix};
+
+/// `batch.timeout` above `batch.target_latency`.
+pub const RULE: Rule = Rule {
+    id: "timeout-above-target",
+    severity: Severity::Warning,
+    summary: "`batch.timeout` above `batch.target_latency`.",
+    why: "The controller steers a batch towards the target; a record that waits longer than that for its batch to fill has missed it before processing begins.",
+    example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.target_latency' = '50ms', 'batch.timeout' = '5s')",
+    better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.target_latency' = '50ms', 'batch.timeout' = '50ms')",
+    check: |unit, out| {
+        let needs = [Key::BatchStrategy, Key::BatchTimeout, Key::BatchTargetLatency];
+        per_scope(unit, &RULE, out, &needs, |scope, config| {
+            let Strategy::AdaptiveSize { timeout, target_latency: target, .. } = config.strategy else {
+                return None;
+            };
+            let at =
+                unit.effective(scope, Key::BatchTimeout).filter(|_| timeout > target)?.value_span.clone();
+            let fix = Fix::replace(false, at.range.clone(), format_duration(target));
+            Some((at, Detail::TimeoutAboveTarget { timeout, target }, Some(fix)))
+        });
+    },
+};

@@ -1,0 +1,259 @@
+//! Comments that silence rules: `velo: allow(rule, …) reason`, for a line, a block or the file.
+//!
+//! `-- velo: allow(rule)` in SQL, `# velo: allow(rule)` in YAML, `<!-- velo: allow(rule) -->` in
+//! Markdown. `allow` stands for its own line, or for the next line with text if it stands alone;
+//! `allow-block` for the statement, the fenced block or the mapping that follows; `allow-file` for
+//! the whole file. What silences nothing is reported.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use memchr::memmem;
+
+use crate::Language;
+use crate::finding::Finding;
+use crate::markdown;
+use crate::options::Options;
+use crate::rules::unused_suppression;
+
+/// Every comment of a text that silences rules.
+#[derive(Debug, Default)]
+pub struct Suppressions(Vec<Suppression>);
+
+/// A rule that a comment silences.
+#[derive(Debug)]
+pub(crate) struct Suppression {
+    /// The rule's name as written.
+    pub rule: String,
+    /// Where it is written.
+    pub span: Range<usize>,
+    /// What to remove with it; nothing where its comment names other rules, too.
+    pub removal: Option<Range<usize>>,
+    /// Where the rule is silent.
+    reach: Range<usize>,
+    used: bool,
+}
+
+/// The word that a comment of ours begins with.
+const MARK: &str = "velo:";
+
+impl Suppressions {
+    /// The comments in `text`, whose statements lie at `statements`.
+    #[must_use]
+    pub fn of(text: &str, language: Language, statements: &[Range<usize>]) -> Self {
+        if memmem::find(text.as_bytes(), MARK.as_bytes()).is_none() {
+            return Self::default();
+        }
+        let blocks = if language == Language::Markdown { markdown::blocks(text) } else { Vec::new() };
+        let mut reader = Reader { text, statements, blocks: &blocks, ..Reader::default() };
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let block = blocks.partition_point(|(_, block)| block.end <= at);
+            let inside = blocks.get(block).filter(|(_, block)| block.contains(&at));
+            reader.line(at, line, inside.map_or(language, |(language, _)| *language));
+            at += line.len();
+        }
+        crate::steps::add(text.len());
+        Self(reader.found)
+    }
+
+    /// Takes out what is silenced in `file`, and adds what silences nothing.
+    pub(crate) fn apply(mut self, file: usize, findings: &mut Vec<Finding>, options: &Options) {
+        let mut by_rule = HashMap::<String, Vec<usize>>::new();
+        self.0.sort_by_key(|suppression| (suppression.reach.start, suppression.reach.end));
+        for (index, suppression) in self.0.iter().enumerate() {
+            by_rule.entry(suppression.rule.clone()).or_default().push(index);
+        }
+        findings.retain(|finding| {
+            let Some(candidates) = by_rule.get(finding.rule).filter(|_| finding.file == file) else {
+                return true;
+            };
+            let at = finding.span.start;
+            let behind = candidates.partition_point(|index| self.0[*index].reach.start <= at);
+            let reaching = candidates[..behind].iter().rev().copied().find(|index| {
+                crate::steps::add(1);
+                self.0[*index].reach.contains(&at)
+            });
+            if let Some(index) = reaching {
+                self.0[index].used = true;
+            }
+            reaching.is_none()
+        });
+        let unused = self.0.into_iter().filter(|suppression| !suppression.used);
+        findings.extend(
+            unused.filter_map(|suppression| unused_suppression::finding(file, &suppression, options)),
+        );
+    }
+}
+
+/// Goes through a text line by line.
+#[derive(Default)]
+struct Reader<'a> {
+    text: &'a str,
+    statements: &'a [Range<usize>],
+    blocks: &'a [(Language, Range<usize>)],
+    /// Comments that stand alone and wait for the next line with text.
+    waiting: Vec<(usize, Reach)>,
+    /// Mappings that are silenced until a line is indented no deeper.
+    open: Vec<(usize, usize)>,
+    found: Vec<Suppression>,
+}
+
+/// How far a comment reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Line,
+    Mapping,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, at: usize, line: &str, language: Language) {
+        let opener = match language {
+            Language::Sql => "--",
+            Language::Yaml => "#",
+            Language::Markdown => "<!--",
+        };
+        let end = at + line.len();
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        if !content.is_empty() {
+            self.open.retain(|(depth, index)| {
+                let goes_on = indent > *depth || self.found[*index].reach.start == at;
+                if !goes_on {
+                    self.found[*index].reach.end = at;
+                }
+                goes_on
+            });
+        }
+        let is_text = !content.is_empty() && !content.starts_with(opener);
+        if is_text {
+            for (index, reach) in self.waiting.drain(..) {
+                self.found[index].reach = at..end;
+                if reach == Reach::Mapping {
+                    self.found[index].reach = at..self.text.len();
+                    self.open.push((indent, index));
+                }
+            }
+        }
+        let Some(comment) = comment(line, opener) else { return };
+        for (word, rules) in calls(line, comment.body.clone()) {
+            let alone = rules.len() == 1;
+            for rule in rules {
+                let whole = if is_text { at + comment.start..at + comment.end } else { at..end };
+                let index = self.found.len();
+                let reach = match word {
+                    "allow" if is_text => at..end,
+                    "allow-file" => 0..self.text.len(),
+                    "allow-block" if language != Language::Yaml => self.block(at, language),
+                    "allow" => {
+                        self.waiting.push((index, Reach::Line));
+                        end..end
+                    }
+                    "allow-block" => {
+                        self.waiting.push((index, Reach::Mapping));
+                        end..end
+                    }
+                    _ => continue,
+                };
+                self.found.push(Suppression {
+                    rule: line[rule.clone()].to_owned(),
+                    span: at + rule.start..at + rule.end,
+                    removal: alone.then_some(whole),
+                    reach,
+                    used: false,
+                });
+            }
+        }
+    }
+
+    /// The statement or the fenced block that `at` lies in, or that comes next.
+    fn block(&self, at: usize, language: Language) -> Range<usize> {
+        let next = match language {
+            Language::Markdown => self
+                .blocks
+                .get(self.blocks.partition_point(|(_, block)| block.end <= at))
+                .map(|(_, block)| block),
+            _ => self.statements.get(self.statements.partition_point(|span| span.end <= at)),
+        };
+        next.cloned().unwrap_or(at..at)
+    }
+}
+
+/// A comment of ours within its line.
+struct Comment {
+    start: usize,
+    end: usize,
+    /// What stands behind the mark.
+    body: Range<usize>,
+}
+
+fn comment(line: &str, opener: &str) -> Option<Comment> {
+    let mut from = 0;
+    while let Some(found) = line[from..].find(opener) {
+        let start = from + found;
+        let text = line[start + opener.len()..].trim_start();
+        if let Some(body) = text.strip_prefix(MARK) {
+            let end = match opener {
+                "<!--" => line.find("-->").map_or(line.trim_end().len(), |end| end + 3),
+                _ => line.trim_end().len(),
+            };
+            return Some(Comment { start, end, body: line.len() - body.len()..end });
+        }
+        from = start + opener.len();
+    }
+    None
+}
+
+/// Every `word(rule, rule)` in a comment's body, with the places of the rules in the line.
+fn calls(line: &str, body: Range<usize>) -> Vec<(&str, Vec<Range<usize>>)> {
+    let mut calls = Vec::new();
+    let mut at = body.start;
+    while let Some(open) = line[at..body.end].find('(').map(|open| at + open) {
+        let Some(close) = line[open..body.end].find(')').map(|close| open + close) else { break };
+        let word = line[at..open].rsplit([' ', '\t', ',']).next().unwrap_or_default();
+        let mut rules = Vec::new();
+        let mut start = open + 1;
+        for rule in line[open + 1..close].split(',') {
+            let begin = start + (rule.len() - rule.trim_start().len());
+            rules.push(begin..begin + rule.trim().len());
+            start += rule.len() + 1;
+        }
+        calls.push((word, rules));
+        at = close + 1;
+    }
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reaches(text: &str, language: Language) -> Vec<(String, String)> {
+        let statements: Vec<_> =
+            crate::statements(text, language).into_iter().map(|statement| statement.span).collect();
+        let found = Suppressions::of(text, language, &statements).0;
+        found.into_iter().map(|s| (s.rule, text[s.reach].trim().to_owned())).collect()
+    }
+
+    fn of(rule: &str, reach: &str) -> (String, String) {
+        (rule.to_owned(), reach.to_owned())
+    }
+
+    #[test]
+    fn a_comment_is_for_its_own_line_or_for_the_next() {
+        let text = "x -- velo: allow(a, b) because\n  -- velo: allow(c)\n\n -- more\ny\nz\n";
+        let own = "x -- velo: allow(a, b) because";
+        assert_eq!(reaches(text, Language::Sql), [of("a", own), of("b", own), of("c", "y")]);
+    }
+
+    #[test]
+    fn a_block_is_a_statement_a_mapping_or_a_fence() {
+        let sql = "-- velo: allow-block(a)\nCREATE STREAM s AS SELECT 1 WITH ('k' = 'v');\nSELECT 2;";
+        assert_eq!(reaches(sql, Language::Sql)[0].1, "CREATE STREAM s AS SELECT 1 WITH ('k' = 'v')");
+        let yaml = "# velo: allow-block(a)\nbatch:\n  size: 5\n\n  enable: true\nother: 1\n";
+        assert_eq!(reaches(yaml, Language::Yaml)[0].1, "batch:\n  size: 5\n\n  enable: true");
+        let markdown = "<!-- velo: allow-block(a) -->\n\n```sql\nSELECT 1\n```\n";
+        assert_eq!(reaches(markdown, Language::Markdown)[0].1, "SELECT 1");
+        assert_eq!(reaches("-- velo: allow-file(a)\nx", Language::Sql)[0].1, "-- velo: allow-file(a)\nx");
+    }
+}

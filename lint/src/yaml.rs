@@ -1,0 +1,404 @@
+//! YAML or JSON text in; its settings as a clause of dotted keys out, if it holds settings of ours.
+//!
+//! Nested mappings become dotted keys (`batch: {size: 5}` is `batch.size`), each value keeps its
+//! bytes. Aliases and merge keys stand for what they name. Whether a document is ours at all is
+//! decided here: most YAML files that say `batch`, `source` or `timeout` belong to somebody else.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span};
+use velo_schema::keys::Key;
+use velo_schema::{StrategyKind, strategy::Words};
+
+use crate::ownership::{FOREIGN_CLAUSE, Names, Owner, owner};
+use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement, Text};
+
+/// More entries than any configuration has; what aliases of aliases could grow to has an end here.
+const MOST_ENTRIES: usize = 100_000;
+
+/// The documents of `range` that hold settings of ours, each as a statement with one clause.
+#[must_use]
+pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
+    let body = &text[range.clone()];
+    // Nothing of ours can stand where neither of these words does.
+    if memchr::memmem::find(body.as_bytes(), b"batch").is_none()
+        && memchr::memmem::find(body.as_bytes(), b"failure_strategy").is_none()
+    {
+        return Vec::new();
+    }
+    crate::steps::add(body.len());
+    let mut reader = Reader { text, base: range.start, ..Reader::default() };
+    let options = granit_parser::options! { emit_unresolved_aliases: true, emit_comments: false };
+    for event in Parser::new_from_str_with_options(body, options) {
+        match event {
+            Ok((event, span)) => reader.event(event, &span),
+            Err(error) => {
+                let at = error.marker().byte_offset().unwrap_or(body.len()).min(body.len());
+                reader.broken = Some(range.start + body.floor_char_boundary(at));
+                break;
+            }
+        }
+    }
+    reader.end_document(range.end);
+    // A template language decides what is read in the end; its own syntax is not YAML's.
+    if body.contains("{{") || body.contains("{%") {
+        reader.found.retain(|statement| statement.clauses.iter().all(|clause| clause.faults.is_empty()));
+    }
+    reader.found
+}
+
+/// A collection that is being read.
+enum Frame {
+    /// A mapping whose keys continue `path`, which ends with a dot unless it is empty.
+    Mapping { path: String, key: Option<Text>, name: String, anchor: usize, first: usize },
+    /// A sequence that is a value, from its first byte.
+    Value { start: usize },
+    /// A collection that is a key; the value that follows is no setting.
+    Key,
+    /// What cannot hold a setting.
+    Other,
+}
+
+/// The name of a key that is none of a setting's.
+const NO_NAME: &str = "\0";
+
+/// What an anchor stands for.
+enum Anchored {
+    Value(RawValue),
+    /// Entries by index, and how long the path of their mapping is.
+    Mapping(Range<usize>, usize),
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    text: &'a str,
+    base: usize,
+    start: Option<usize>,
+    frames: Vec<Frame>,
+    entries: Vec<RawEntry>,
+    /// Entries that a merge key brings in; those that are written out go before them.
+    merged: Vec<RawEntry>,
+    anchors: HashMap<usize, Anchored>,
+    broken: Option<usize>,
+    found: Vec<Statement>,
+}
+
+impl Reader<'_> {
+    fn event(&mut self, event: Event<'_>, span: &Span) {
+        let range = self.range(span);
+        match event {
+            Event::DocumentStart(..) => {
+                self.end_document(range.start);
+                self.start = Some(range.end);
+            }
+            Event::DocumentEnd => self.end_document(range.end),
+            Event::Scalar(value, style, anchor, tag) => {
+                let is_plain = tag.as_deref().is_none_or(granit_parser::Tag::is_yaml_core_schema);
+                self.scalar(&value, style, anchor, range, is_plain);
+            }
+            Event::Alias(id) => self.alias(id),
+            Event::UnresolvedAlias(_) => self.value(RawValue::Unknown),
+            Event::MappingStart(_, anchor, _) => self.mapping(anchor),
+            Event::SequenceStart(..) => {
+                self.frames.push(match self.frames.last() {
+                    Some(Frame::Mapping { key: Some(_), .. }) => Frame::Value { start: range.start },
+                    Some(Frame::Mapping { key: None, .. }) => Frame::Key,
+                    _ => Frame::Other,
+                });
+            }
+            Event::MappingEnd | Event::SequenceEnd => self.end_collection(range.end),
+            _ => {}
+        }
+    }
+
+    fn range(&self, span: &Span) -> Range<usize> {
+        let bytes = span.byte_range().unwrap_or_default();
+        self.base + bytes.start..self.base + bytes.end
+    }
+
+    fn scalar(
+        &mut self,
+        value: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        range: Range<usize>,
+        is_plain: bool,
+    ) {
+        let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
+        let inner = if quoted && range.len() >= 2 { range.start + 1..range.end - 1 } else { range };
+        // What is written differently from what it means (escapes, folded lines) keeps no bytes.
+        let is_literal = self.text.get(inner.clone()) == Some(value);
+        if let Some(Frame::Mapping { key: key @ None, name, .. }) = self.frames.last_mut() {
+            *key = Some(Text { span: inner, quoted });
+            value.clone_into(name);
+            return;
+        }
+        let raw = match value {
+            "" | "~" | "null" | "Null" | "NULL" if !quoted => RawValue::Missing,
+            _ if is_literal && is_plain => RawValue::Text(Text { span: inner, quoted }),
+            _ => RawValue::Unknown,
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, Anchored::Value(raw.clone()));
+        }
+        self.value(raw);
+    }
+
+    /// Ends the entry that is being read with its value.
+    fn value(&mut self, value: RawValue) {
+        let Some(Frame::Mapping { path, key, name, .. }) = self.frames.last_mut() else { return };
+        let path = format!("{path}{name}");
+        if let Some(key) = key.take().filter(|_| self.entries.len() < MOST_ENTRIES) {
+            self.entries.push(RawEntry { key, path: Some(path), value });
+        }
+    }
+
+    fn mapping(&mut self, anchor: usize) {
+        let path = match self.frames.last() {
+            None => String::new(),
+            Some(Frame::Mapping { path, key: Some(_), name, .. }) => format!("{path}{name}."),
+            Some(Frame::Mapping { key: None, .. }) => return self.frames.push(Frame::Key),
+            Some(_) => return self.frames.push(Frame::Other),
+        };
+        let first = self.entries.len();
+        self.frames.push(Frame::Mapping { path, key: None, name: String::new(), anchor, first });
+    }
+
+    fn end_collection(&mut self, end: usize) {
+        match self.frames.pop() {
+            Some(Frame::Mapping { path, anchor, first, .. }) => {
+                if anchor > 0 {
+                    self.anchors.insert(anchor, Anchored::Mapping(first..self.entries.len(), path.len()));
+                }
+            }
+            Some(Frame::Value { start }) => {
+                self.value(RawValue::Text(Text { span: start..end, quoted: false }));
+                return;
+            }
+            Some(Frame::Key) => return self.unnamed_key(),
+            Some(Frame::Other) | None => {}
+        }
+        self.end_entry();
+    }
+
+    fn unnamed_key(&mut self) {
+        if let Some(Frame::Mapping { key, name, .. }) = self.frames.last_mut() {
+            *key = Some(Text { span: self.base..self.base, quoted: false });
+            NO_NAME.clone_into(name);
+        }
+    }
+
+    fn alias(&mut self, id: usize) {
+        let Some(Frame::Mapping { path, key: Some(_), name, .. }) = self.frames.last() else {
+            if let Some(Frame::Mapping { .. }) = self.frames.last() {
+                self.unnamed_key();
+            }
+            return;
+        };
+        let is_merge = name == "<<";
+        let into = if is_merge { path.clone() } else { format!("{path}{name}.") };
+        match self.anchors.get(&id) {
+            Some(Anchored::Value(raw)) => {
+                let raw = raw.clone();
+                self.value(raw);
+            }
+            Some(Anchored::Mapping(entries, length)) => {
+                let room = MOST_ENTRIES.saturating_sub(self.entries.len() + self.merged.len());
+                let copies: Vec<_> = self.entries[entries.clone()]
+                    .iter()
+                    .take(room)
+                    .map(|entry| RawEntry {
+                        path: entry.path.as_ref().map(|path| format!("{into}{}", &path[*length..])),
+                        ..entry.clone()
+                    })
+                    .collect();
+                crate::steps::add(copies.len());
+                if is_merge {
+                    self.merged.extend(copies);
+                } else {
+                    self.entries.extend(copies);
+                }
+                self.end_entry();
+            }
+            None => self.end_entry(),
+        }
+    }
+
+    fn end_entry(&mut self) {
+        if let Some(Frame::Mapping { key, .. }) = self.frames.last_mut() {
+            *key = None;
+        }
+    }
+
+    fn end_document(&mut self, end: usize) {
+        self.frames.clear();
+        self.anchors.clear();
+        let mut entries = std::mem::take(&mut self.entries);
+        let merged = std::mem::take(&mut self.merged);
+        let written: HashSet<_> = entries.iter().map(|entry| entry.path.clone()).collect();
+        entries.extend(merged.into_iter().filter(|entry| !written.contains(&entry.path)));
+        let start = self.start.take().unwrap_or(self.base);
+        if entries.is_empty() || !is_ours(self.text, &entries) {
+            return;
+        }
+        let fault = |at| Fault { kind: FaultKind::InvalidYaml, span: at..at, entry: None };
+        let faults = self.broken.map(fault).into_iter().collect();
+        let span = start..end.max(start);
+        let clause = Clause { form: Form::Yaml, span: span.clone(), entries, faults };
+        self.found.push(Statement { span, clauses: vec![clause], ..Statement::default() });
+    }
+}
+
+/// Words that are ours and that many others use as well.
+const OF_EVERYBODY: &[Key] = &[
+    Key::BatchEnable,
+    Key::BatchSize,
+    Key::BatchTimeout,
+    Key::BatchWindow,
+    Key::BatchParallel,
+    Key::BatchMaxSize,
+    Key::BatchMinSize,
+    Key::MaxRetries,
+    Key::RetryBackoff,
+    Key::DlqTopic,
+];
+
+/// Whether the entries of a document are settings of ours.
+fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
+    let names = Names::default();
+    let mut batch_keys = false;
+    let mut surely = false;
+    let mut strangers = false;
+    // The mappings that hold words of ours, and those that say which type of thing they describe.
+    let (mut worded, mut typed) = (HashSet::new(), HashSet::new());
+    for entry in entries {
+        let path = entry.name(text);
+        let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));
+        let is_side = |path: &str| matches!(path, "source" | "sink");
+        let at_side = parent.is_empty() || is_side(parent);
+        if (is_side(path) && entry.value != RawValue::Missing)
+            || (at_side && FOREIGN_CLAUSE.contains(&last))
+            || path == "apiVersion"
+        {
+            return false;
+        }
+        if last == "type" {
+            typed.insert(parent);
+        }
+        match owner(path, &entry.value, &names) {
+            Owner::Ours(scope, key) => {
+                let bare = path.len() - key.name().len();
+                worded.extend([parent, path[..bare].trim_end_matches('.')]);
+                batch_keys |= key.name().starts_with("batch.");
+                surely |= match key {
+                    Key::FailureStrategy => scope == velo_schema::Scope::Job || batch_keys,
+                    Key::BatchStrategy => is_strategy(text, &entry.value),
+                    _ => false,
+                };
+                surely |= key.name().starts_with("batch.")
+                    && key != Key::BatchStrategy
+                    && !OF_EVERYBODY.contains(&key);
+            }
+            // A slip of the pen is ours; another word is somebody else's.
+            Owner::Unknown(near) => {
+                strangers |= near.is_none_or(|near| strsim::osa_distance(&near, path) > 2);
+            }
+            Owner::WrongScope(..) | Owner::NearMiss(_) | Owner::Foreign => {}
+        }
+    }
+    let is_typed = worded.iter().any(|mapping| typed.contains(mapping));
+    let describes_others = typed.contains("source") || typed.contains("sink");
+    !is_typed && (surely || (batch_keys && !strangers && !describes_others))
+}
+
+/// Whether a value is a strategy of ours, or nearly one.
+fn is_strategy(text: &str, value: &RawValue) -> bool {
+    let RawValue::Text(value) = value else { return false };
+    let word = text[value.span.clone()].to_ascii_lowercase();
+    StrategyKind::from_text(&word).is_some()
+        || StrategyKind::ALL.iter().any(|kind| strsim::osa_distance(&word, kind.word()) <= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        let shown = |entry: &RawEntry| match &entry.value {
+            RawValue::Text(value) => text[value.span.clone()].to_owned(),
+            other => format!("{other:?}"),
+        };
+        let entries = |statement: Statement| statement.clauses.into_iter().flat_map(|clause| clause.entries);
+        let found = documents(text, 0..text.len()).into_iter().flat_map(entries);
+        found.map(|entry| (entry.name(text).to_owned(), shown(&entry))).collect()
+    }
+
+    fn pairs<'a>(of: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+        of.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    }
+
+    #[test]
+    fn nested_dotted_quoted_and_flow_are_the_same_keys() {
+        let text = "# c\nbatch:\n  strategy: 'fixed_size'\n  size: 500\nbatch.timeout: \"1s\"\nsource: {batch: {size: 5}}\n";
+        assert_eq!(
+            pairs(&read(text)),
+            [
+                ("batch.strategy", "fixed_size"),
+                ("batch.size", "500"),
+                ("batch.timeout", "1s"),
+                ("source.batch.size", "5")
+            ]
+        );
+    }
+
+    #[test]
+    fn json_is_read_as_it_stands() {
+        let text = "{\"batch\": {\"strategy\": \"mega_batch\", \"parallel\": true}}";
+        assert_eq!(pairs(&read(text)), [("batch.strategy", "mega_batch"), ("batch.parallel", "true")]);
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_stand_for_what_they_name() {
+        let text = "base: &b {strategy: fixed_size, size: &n 5}\nbatch:\n  <<: *b\n  size: 7\nsink: {batch: *b, max_retries: *n}\n";
+        let found = read(text);
+        let of = |key: &str| {
+            found.iter().filter(|(name, _)| name == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("batch.strategy"), ["fixed_size"]);
+        assert_eq!(of("batch.size"), ["7"]);
+        assert_eq!(of("sink.batch.size"), ["5"]);
+        assert_eq!(of("sink.max_retries"), ["5"]);
+    }
+
+    #[test]
+    fn every_document_counts_for_itself() {
+        let text = "a: 1\n---\nbatch: {strategy: fixed_size}\n---\nfailure_strategy: FailBatch\n";
+        assert_eq!(documents(text, 0..text.len()).len(), 2);
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_left_alone() {
+        for text in [
+            "processors:\n  batch:\n    strategy: fixed_size\n",
+            "batch: 16\nepochs: 300\n",
+            "batch: {timeout: 200ms, send_batch_size: 8192}\n",
+            "type: kafka\nbatch: {size: 10MB}\n",
+            "sink: {type: jdbc, batch: {size: 10MB}}\n",
+            "source: kafka\nbatch: {size: 10MB}\n",
+            "batch: {strategy: round_robin, size: 10MB, colour: red}\n",
+            "max_retries: often\nretry_backoff: slowly\n# batch\n",
+        ] {
+            assert!(documents(text, 0..text.len()).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_of_ours_says_where_and_a_template_says_nothing() {
+        let text = "batch:\n  strategy: fixed_size\n size: [\n";
+        let found = documents(text, 0..text.len());
+        assert_eq!(found[0].clauses[0].faults.len(), 1);
+        let template = "batch:\n  strategy: fixed_size\n{{ if .x }}\n size: [\n";
+        assert!(documents(template, 0..template.len()).is_empty());
+    }
+}
