@@ -24,18 +24,24 @@ pub(crate) struct AdviseCli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Find mistakes in the WITH clauses of SQL and Markdown files
+    /// Find mistakes in the settings of SQL, YAML, JSON and Markdown files, and mend them
     #[command(after_help = LINT_HELP)]
     Lint(LintArgs),
     /// List the rules of lint, or explain one
     Rules {
         /// The rule to explain
         rule: Option<String>,
+        /// How to print them
+        #[arg(long, value_enum, default_value = "text")]
+        format: DocsFormat,
     },
     /// List the keys, or explain one
     Keys {
         /// The key to explain, without a scope: batch.size
         key: Option<String>,
+        /// How to print them
+        #[arg(long, value_enum, default_value = "text")]
+        format: DocsFormat,
     },
     /// Print a JSON Schema: of the keys for editors, or of a command's output
     Schema(SchemaArgs),
@@ -59,10 +65,21 @@ pub(crate) enum Command {
 
 const LINT_HELP: &str = "\
 Examples:
-  velo lint sql/ README.md          every SQL and Markdown file below sql/, and the README
+  velo lint sql/ README.md            every SQL, YAML, JSON and Markdown file below sql/, and the README
+  velo lint --fix sql/                mend what has one safe reading; --diff shows it instead
   velo lint --format json - < job.sql
+  velo lint --deny off-the-matrix --allow unquoted sql/
 
-Exit codes: 0 nothing at or above --fail-on, 1 something was found, 2 a file could not be read.";
+Silence a rule where it is wrong, with the reason:
+  -- velo: allow(off-the-matrix) measured on 2024-05-02        this line, or the next one
+  -- velo: allow-block(inert-key) ...                          the next statement
+  -- velo: allow-file(unquoted) ...                            the whole file
+In YAML the comment begins with #, in Markdown it is <!-- velo: allow(...) -->.
+
+velo.toml, in the folder of the first path or above it, sets target, record-size, fail-on and [rules].
+
+Exit codes: 0 nothing at or above --fail-on (and nothing to mend with --diff), 1 something was found, 2 a
+file could not be read or an option is wrong.";
 
 const PLAN_HELP: &str = "\
 Examples:
@@ -112,20 +129,75 @@ pub(crate) enum SeverityArg {
 pub(crate) enum LintFormat {
     Text,
     Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations of a GitHub workflow
+    Github,
+}
+
+/// An engine that reads the same keys in another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetArg {
+    Guide,
+    #[value(name = "velostream-0.1")]
+    Velostream01,
+}
+
+impl TargetArg {
+    pub(crate) fn target(self) -> velo_lint::Target {
+        match self {
+            Self::Guide => velo_lint::Target::Guide,
+            Self::Velostream01 => velo_lint::Target::Velostream01,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocsFormat {
+    Text,
+    Json,
+    Markdown,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// Files, directories (searched for .sql, .ksql, .md and .markdown; ignore files are
+    /// Files, directories (searched for SQL, YAML, JSON and Markdown; ignore files are
     /// respected), or - for stdin
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// How to print findings
     #[arg(long, value_enum, default_value = "text")]
     pub format: LintFormat,
-    /// The lowest severity that makes the exit code 1
-    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY")]
-    pub fail_on: SeverityArg,
+    /// Mend what can be mended without changing the meaning
+    #[arg(long)]
+    pub fix: bool,
+    /// Mend also what most probably was meant otherwise; with --fix or --diff
+    #[arg(long)]
+    pub unsafe_fixes: bool,
+    /// Show what --fix would change, and change nothing
+    #[arg(long)]
+    pub diff: bool,
+    /// Report a rule as an error (all: every rule)
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub deny: Vec<String>,
+    /// Report a rule as a warning
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub warn: Vec<String>,
+    /// Leave a rule out
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub allow: Vec<String>,
+    /// The lowest severity that makes the exit code 1 [default: error]
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<SeverityArg>,
+    /// The project's settings [default: velo.toml, looked for upwards from the first path]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check for an engine that reads the keys in its own way, or for coming from it (guide)
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub target: Option<TargetArg>,
+    /// The mean record size: 500, 2KiB, 1MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub record_size: Option<u64>,
     /// The name to report, and to tell the language by, for what comes from stdin
     #[arg(long, value_name = "NAME")]
     pub stdin_filename: Option<PathBuf>,
@@ -147,8 +219,17 @@ pub(crate) enum DraftArg {
     Draft7,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShapeArg {
+    With,
+    Yaml,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
+    /// How the settings are written: flat dotted keys of a WITH clause, or nested in YAML
+    #[arg(long, value_enum, default_value = "with", conflicts_with = "of")]
+    pub shape: ShapeArg,
     /// The output of this command instead of the keys
     #[arg(long, value_enum)]
     pub of: Option<SchemaOf>,

@@ -18,11 +18,13 @@ use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
 
+pub(crate) use lint::Checked;
+
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Lint(args) => lint::run(&args),
-        Command::Rules { rule } => rules::run(rule.as_deref()),
-        Command::Keys { key } => keys::run(key.as_deref()),
+        Command::Rules { rule, format } => rules::run(rule.as_deref(), format),
+        Command::Keys { key, format } => keys::run(key.as_deref(), format),
         Command::Schema(args) => schema::run(&args),
         Command::Plan(args) => plan::run(&args),
         #[cfg(feature = "kafka")]

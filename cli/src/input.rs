@@ -1,10 +1,11 @@
 //! Paths in, texts out: files, directories, stdin; what is wrong with a file is said with its name.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use velo_lint::Language;
+use velo_lint::{Document, File, FileError, Files, Language};
 
 /// A text and where it comes from.
 #[derive(Debug)]
@@ -15,12 +16,22 @@ pub(crate) struct Input {
     pub language: Language,
 }
 
-/// The files that `paths` stand for: themselves, or those below a directory that may hold SQL.
+impl Input {
+    /// The text with the files that its statements name.
+    pub(crate) fn document(&self) -> Document {
+        Document::read(&self.name, &self.text, self.language, &Disk)
+    }
+}
+
+/// The files that `paths` stand for: themselves, or those below a directory that may hold settings.
 pub(crate) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
     let mut files = Vec::new();
+    let mut seen = HashSet::new();
     for path in paths {
         if !path.is_dir() {
-            files.push(Ok(path.clone()));
+            if seen.insert(path.clone()) {
+                files.push(Ok(path.clone()));
+            }
             continue;
         }
         let before = files.len();
@@ -28,7 +39,9 @@ pub(crate) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
         for entry in walk.sort_by_file_path(Ord::cmp).build() {
             match entry {
                 Ok(entry) if language(entry.path()).is_some() && !entry.path().is_dir() => {
-                    files.push(Ok(entry.into_path()));
+                    if seen.insert(entry.path().to_owned()) {
+                        files.push(Ok(entry.into_path()));
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => files.push(Err(error.into())),
@@ -36,7 +49,7 @@ pub(crate) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
         }
         if files.len() == before {
             let path = path.display();
-            files.push(Err(anyhow::anyhow!("{path}: no .sql, .ksql or .md file in this directory")));
+            files.push(Err(anyhow::anyhow!("{path}: no SQL, YAML, JSON or Markdown file in this directory")));
         }
     }
     files
@@ -67,23 +80,61 @@ pub(crate) fn read(path: &Path, stdin_name: Option<&Path>) -> Result<Input> {
 
 fn input(path: &Path, bytes: Vec<u8>) -> Result<Input> {
     let name = path.display().to_string();
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        bail!("{name}: is UTF-16; save it as UTF-8");
-    }
-    if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
-        bail!("{name}: is not a text: there is a zero byte at offset {offset}");
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
-        anyhow::anyhow!(
-            "{name}: is not UTF-8: the byte at offset {valid} (line {line}) is no part of a character"
-        )
-    })?;
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    if matches!(extension, "yaml" | "yml" | "json" | "toml") {
-        bail!("{name}: only SQL and Markdown are read, not .{extension}");
+    let text = decode(bytes).map_err(|problem| anyhow::anyhow!("{name}: {problem}"))?;
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        bail!("{name}: SQL, YAML, JSON and Markdown are read, not .toml");
     }
     let language = language(path).unwrap_or(Language::Sql);
     Ok(Input { name, text, language })
+}
+
+/// Bytes as text, or what is wrong with them.
+fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Err("is UTF-16; save it as UTF-8".to_owned());
+    }
+    if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(format!("is not a text: there is a zero byte at offset {offset}"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
+        format!("is not UTF-8: the byte at offset {valid} (line {line}) is no part of a character")
+    })
+}
+
+/// The files that statements name, from the disk.
+///
+/// A relative path is looked up from the folder of the file that names it and from each folder above
+/// that, up to the root of the project (where `.git` or `velo.toml` is) or the working directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Disk;
+
+impl Files for Disk {
+    fn read(&self, from: &str, path: &str) -> Result<File, FileError> {
+        let here = std::env::current_dir().map_err(|error| FileError::Unreadable(error.to_string()))?;
+        let start = here.join(from);
+        let is_root = |folder: &Path| {
+            folder == here || folder.join(".git").exists() || folder.join("velo.toml").is_file()
+        };
+        let is_inside = start.starts_with(&here);
+        for folder in start.ancestors().skip(1) {
+            let candidate = folder.join(path);
+            if candidate.is_file() {
+                let unreadable = |problem: String| FileError::Unreadable(problem);
+                let bytes = std::fs::read(&candidate).map_err(|error| unreadable(error.to_string()))?;
+                let name = candidate.strip_prefix(&here).unwrap_or(&candidate).display().to_string();
+                return Ok(File { name, text: decode(bytes).map_err(unreadable)? });
+            }
+            if is_root(folder) || !is_inside {
+                break;
+            }
+        }
+        Err(FileError::NotFound)
+    }
+}
+
+/// Whether two names lead to one file.
+pub(crate) fn canonical(name: &str) -> PathBuf {
+    std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name))
 }

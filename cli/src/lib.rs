@@ -11,9 +11,11 @@ mod demo;
 mod input;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod mend;
 #[cfg(feature = "kafka")]
 mod query;
 mod render;
+mod settings;
 mod statement;
 
 use std::process::ExitCode;

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "kafka")]
 pub(crate) mod advice;
+pub(crate) mod finding_github;
 pub(crate) mod finding_json;
+pub(crate) mod finding_sarif;
 pub(crate) mod finding_text;
 pub(crate) mod plan;
 pub(crate) mod style;

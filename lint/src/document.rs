@@ -75,6 +75,9 @@ impl Document {
     }
 
     fn add(&mut self, files: &dyn Files, path: &str) -> Result<usize, FileError> {
+        if is_elsewhere(path) {
+            return Err(FileError::NotLooked);
+        }
         let file = files.read(&self.name, path)?;
         // Two paths may lead to one file.
         if let Some(known) = self.files.iter().position(|known| known.name == file.name) {
@@ -165,6 +168,12 @@ impl Document {
         findings.sort_by(Finding::in_order);
         rules::leveled(findings, &options.levels)
     }
+}
+
+/// Whether a path belongs to where the job will run: an absolute one, a URL, a placeholder.
+fn is_elsewhere(path: &str) -> bool {
+    let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+    path.is_empty() || is_absolute || path.contains("://") || path.contains(['$', '{'])
 }
 
 /// The files that a statement names, not looked for yet.

@@ -2,7 +2,7 @@
 
 /// Gives the files that a text names. Editors and browsers have their own; so has the command line.
 pub trait Files {
-    /// The file that the text called `from` names as `path`.
+    /// The file that the text called `from` names as `path`, which is relative.
     ///
     /// # Errors
     /// Why there is none.

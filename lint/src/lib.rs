@@ -22,6 +22,7 @@ pub mod message;
 pub mod options;
 pub mod ownership;
 pub mod position;
+pub mod reference;
 pub mod rules;
 pub mod scan;
 pub mod span;
@@ -31,6 +32,7 @@ pub mod topics;
 pub mod unit;
 pub mod yaml;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use document::Document;
@@ -86,11 +88,16 @@ impl Language {
 /// of ours, in order.
 #[must_use]
 pub fn statements(text: &str, language: Language) -> Vec<Statement> {
+    let blocks = language.blocks(text);
+    let clean = match language {
+        Language::Markdown => markdown::without_quotes(text, &blocks),
+        Language::Sql | Language::Yaml => Cow::Borrowed(text),
+    };
     let read = |(language, range)| match language {
         Language::Sql => scan::statements(text, range),
-        Language::Yaml | Language::Markdown => yaml::documents(text, range),
+        Language::Yaml | Language::Markdown => yaml::documents(&clean, range),
     };
-    language.blocks(text).into_iter().flat_map(read).collect()
+    blocks.into_iter().flat_map(read).collect()
 }
 
 /// Everything that is wrong with `text` by itself, in the order of the places.

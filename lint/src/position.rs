@@ -1,5 +1,7 @@
 //! Byte offsets to lines and columns.
 
+use std::cell::Cell;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ pub struct Position {
 pub struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// The last offset that was asked for and its column: most questions come in order, and a line
+    /// may be as long as the text.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'a> Lines<'a> {
@@ -26,7 +31,7 @@ impl<'a> Lines<'a> {
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1);
-        Self { text, starts: std::iter::once(0).chain(ends).collect() }
+        Self { text, starts: std::iter::once(0).chain(ends).collect(), last: Cell::new((0, 1)) }
     }
 
     /// The place of a byte offset, which must lie on a character's boundary.
@@ -34,7 +39,20 @@ impl<'a> Lines<'a> {
     pub fn position(&self, offset: usize) -> Position {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
-        Position { line, column: self.text[start..offset].chars().count() + 1, offset }
+        let (known, known_column) = self.last.get();
+        let (from, column) =
+            if (start..=offset).contains(&known) { (known, known_column) } else { (start, 1) };
+        let between = &self.text[from..offset];
+        crate::steps::add(between.len());
+        let column = column + between.chars().count();
+        self.last.set((offset, column));
+        Position { line, column, offset }
+    }
+
+    /// Where the line of a byte offset begins.
+    #[must_use]
+    pub fn line_start(&self, offset: usize) -> usize {
+        self.starts[self.starts.partition_point(|start| *start <= offset) - 1]
     }
 }
 
@@ -47,5 +65,9 @@ mod tests {
         let lines = Lines::new("a\r\nöx\n");
         assert_eq!(lines.position(5), Position { line: 2, column: 2, offset: 5 });
         assert_eq!(lines.position(7), Position { line: 3, column: 1, offset: 7 });
+        for (offset, column) in [(3, 1), (6, 3), (5, 2), (3, 1), (6, 3)] {
+            assert_eq!(lines.position(offset), Position { line: 2, column, offset });
+        }
+        assert_eq!((lines.line_start(2), lines.line_start(3), lines.line_start(7)), (0, 3, 7));
     }
 }

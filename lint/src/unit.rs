@@ -182,6 +182,7 @@ impl<'a> Unit<'a> {
         for (scope, part) in files {
             unit.sort(scope, *part, &names);
         }
+        unit.add_empty_clauses();
         for (index, item) in unit.items.iter().enumerate() {
             if let Entry::Vacant(vacant) = unit.first.entry((item.scope.clone(), item.key)) {
                 vacant.insert(index);
@@ -235,14 +236,25 @@ impl<'a> Unit<'a> {
         let has_ours = (self.items.len(), self.strangers.len()) != before;
         // A mistake between two entries is of ours if either is.
         let is_ours = |entry: usize| ours.get(entry) == Some(&true) || ours.get(entry + 1) == Some(&true);
-        let options_of_query = self.statement.creates_stream
-            && self.statement.query.as_ref().is_some_and(|query| query.start < clause.span.start);
         let counts = |fault: &&Fault| match fault.kind {
-            FaultKind::Empty => options_of_query || !self.items.is_empty(),
+            FaultKind::Empty => false,
             FaultKind::InvalidYaml => true,
             _ => has_ours && fault.entry.is_none_or(is_ours),
         };
         self.faults.extend(clause.faults.iter().filter(counts).map(|fault| Mistake { file, fault }));
+    }
+
+    /// Empty clauses are nobody's by themselves: they count as ours behind the query of a stream,
+    /// and beside a clause of ours.
+    fn add_empty_clauses(&mut self) {
+        let query = self.statement.query.as_ref().filter(|_| self.statement.creates_stream);
+        let has_items = !self.items.is_empty();
+        for Part { file, clause, .. } in &self.clauses {
+            let behind_query = query.is_some_and(|query| query.start < clause.span.start);
+            let empty = clause.faults.iter().filter(|fault| fault.kind == FaultKind::Empty);
+            let counted = empty.filter(|_| behind_query || has_items);
+            self.faults.extend(counted.map(|fault| Mistake { file: *file, fault }));
+        }
     }
 
     /// Whether all settings of the statement are known: every file that it names was read, to its end.
@@ -309,8 +321,13 @@ impl<'a> Unit<'a> {
     /// The item whose value holds for `key` in `scope`.
     #[must_use]
     pub fn effective(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
-        let found = |scope: &Scope| self.first.get(&(scope.clone(), key)).map(|index| &self.items[*index]);
-        self.chain(scope).iter().find_map(found)
+        self.chain(scope).iter().find_map(|scope| self.set_in(scope, key))
+    }
+
+    /// The item that sets `key` in `scope` itself.
+    #[must_use]
+    pub fn set_in(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
+        self.first.get(&(scope.clone(), key)).map(|index| &self.items[*index])
     }
 
     /// The item whose value would hold in an item's scope if that were not there.

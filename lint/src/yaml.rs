@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use velo_schema::keys::Key;
-use velo_schema::{StrategyKind, strategy::Words};
+use velo_schema::strategy::Words;
+use velo_schema::value::{ValueError, placeholder};
+use velo_schema::{FailureStrategy, StrategyKind};
 
 use crate::ownership::{FOREIGN_CLAUSE, Names, Owner, owner};
 use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement, Text};
@@ -36,6 +38,8 @@ pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(body.len()).min(body.len());
                 reader.broken = Some(range.start + body.floor_char_boundary(at));
+                // The key that was being read tells whose file it is, too.
+                reader.value(RawValue::Unknown);
                 break;
             }
         }
@@ -264,12 +268,15 @@ const OF_EVERYBODY: &[Key] = &[
     Key::DlqTopic,
 ];
 
+/// Keys at the root that only other systems have.
+const OF_OTHERS: &[&str] = &["apiVersion", "kind", "spring", "bootstrap.servers", "broker_url"];
+
 /// Whether the entries of a document are settings of ours.
 fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     let names = Names::default();
     let mut batch_keys = false;
     let mut surely = false;
-    let mut strangers = false;
+    let (mut strangers, mut of_others) = (false, false);
     // The mappings that hold words of ours, and those that say which type of thing they describe.
     let (mut worded, mut typed) = (HashSet::new(), HashSet::new());
     for entry in entries {
@@ -279,7 +286,8 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
         let at_side = parent.is_empty() || is_side(parent);
         if (is_side(path) && entry.value != RawValue::Missing)
             || (at_side && FOREIGN_CLAUSE.contains(&last))
-            || path == "apiVersion"
+            || OF_OTHERS.contains(&path)
+            || path.starts_with("spring.")
         {
             return false;
         }
@@ -287,15 +295,16 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
             typed.insert(parent);
         }
         match owner(path, &entry.value, &names) {
-            Owner::Ours(scope, key) => {
+            Owner::Ours(_, key) => {
                 let bare = path.len() - key.name().len();
                 worded.extend([parent, path[..bare].trim_end_matches('.')]);
                 batch_keys |= key.name().starts_with("batch.");
                 surely |= match key {
-                    Key::FailureStrategy => scope == velo_schema::Scope::Job || batch_keys,
-                    Key::BatchStrategy => is_strategy(text, &entry.value),
+                    Key::FailureStrategy => is_near::<FailureStrategy>(text, &entry.value),
+                    Key::BatchStrategy => is_near::<StrategyKind>(text, &entry.value),
                     _ => false,
                 };
+                of_others |= !could_be_meant(text, key, &entry.value);
                 surely |= key.name().starts_with("batch.")
                     && key != Key::BatchStrategy
                     && !OF_EVERYBODY.contains(&key);
@@ -309,15 +318,27 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     }
     let is_typed = worded.iter().any(|mapping| typed.contains(mapping));
     let describes_others = typed.contains("source") || typed.contains("sink");
-    !is_typed && (surely || (batch_keys && !strangers && !describes_others))
+    !is_typed && (surely || (batch_keys && !strangers && !of_others && !describes_others))
 }
 
-/// Whether a value is a strategy of ours, or nearly one.
-fn is_strategy(text: &str, value: &RawValue) -> bool {
+/// Whether a value is one of our words, or nearly one.
+fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
     let RawValue::Text(value) = value else { return false };
     let word = text[value.span.clone()].to_ascii_lowercase();
-    StrategyKind::from_text(&word).is_some()
-        || StrategyKind::ALL.iter().any(|kind| strsim::osa_distance(&word, kind.word()) <= 2)
+    let is_near = |known: &W| strsim::osa_distance(&word, &known.word().to_ascii_lowercase()) <= 3;
+    W::from_text(&word).is_some() || W::ALL.iter().any(is_near)
+}
+
+/// Whether a value is one of its key, or a slip that somebody who meant the key makes: words that
+/// everybody uses hold all sorts of things elsewhere.
+fn could_be_meant(text: &str, key: Key, value: &RawValue) -> bool {
+    let RawValue::Text(value) = value else { return true };
+    let value = &text[value.span.clone()];
+    placeholder(value).is_some()
+        || !matches!(
+            key.def().parse(value),
+            Err(ValueError::NotAnInteger { .. } | ValueError::InvalidDuration | ValueError::NotABoolean)
+        )
 }
 
 #[cfg(test)]
@@ -387,6 +408,9 @@ mod tests {
             "sink: {type: jdbc, batch: {size: 10MB}}\n",
             "source: kafka\nbatch: {size: 10MB}\n",
             "batch: {strategy: round_robin, size: 10MB, colour: red}\n",
+            "model: bert\nbatch: {size: auto, parallel: 4}\n",
+            "kind: Pipeline\nbatch: {timeout: 5}\n",
+            "name: deploy\nfailure_strategy: rollback\nsteps: []\n",
             "max_retries: often\nretry_backoff: slowly\n# batch\n",
         ] {
             assert!(documents(text, 0..text.len()).is_empty(), "{text}");

@@ -75,6 +75,18 @@ impl Kind {
         }
     }
 
+    /// What a value counts or measures.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Integer { unit, .. } => unit,
+            Self::Duration { .. } => "duration",
+            Self::Boolean | Self::Strategy | Self::FailureStrategy | Self::OnExhausted | Self::Topic => {
+                "none"
+            }
+        }
+    }
+
     /// The type's name as the docs print it.
     #[must_use]
     pub fn name(self) -> &'static str {

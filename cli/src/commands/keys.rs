@@ -4,68 +4,77 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use velo_schema::format_duration;
-use velo_schema::keys::{KEYS, Key, KeyDef, Relevance, Scopes};
-use velo_schema::value::{Kind, MAX_DURATION};
+use serde_json::json;
+use velo_schema::keys::{KEYS, Key, KeyDef};
+use velo_schema::reference;
 
+use crate::args::DocsFormat;
 use crate::render::plan::table;
 
-pub(crate) fn run(key: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(key: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
+    let defs: Vec<&KeyDef> = match key {
+        None => KEYS.iter().collect(),
+        Some(name) => match Key::from_name(name) {
+            Some(key) => vec![key.def()],
+            None => bail!("there is no key '{name}'; velo keys lists them"),
+        },
+    };
     let mut out = anstream::stdout().lock();
-    let Some(name) = key else {
-        let mut table = table(&["key", "type", "default", "used by", "what it does"]);
-        for def in KEYS {
-            let default = def.default.unwrap_or("(computed)");
-            table.add_row([def.name, &kind(def.kind), default, &used_by(def), def.doc]);
+    match format {
+        DocsFormat::Markdown if key.is_none() => write!(out, "{}", reference::page())?,
+        DocsFormat::Markdown => {
+            for def in defs {
+                writeln!(out, "## {}\n\n{}", def.name, reference::hover(def))?;
+            }
         }
-        writeln!(out, "{table}")?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let Some(key) = Key::from_name(name) else {
-        bail!("there is no key '{name}'; velo keys lists them");
-    };
-    write!(out, "{}", explain(key.def()))?;
+        DocsFormat::Json => {
+            serde_json::to_writer_pretty(&mut out, &defs.into_iter().map(json).collect::<Vec<_>>())?;
+            writeln!(out)?;
+        }
+        DocsFormat::Text if key.is_some() => {
+            for def in defs {
+                write!(out, "{}", explain(def))?;
+            }
+        }
+        DocsFormat::Text => {
+            let mut table = table(&["key", "type", "default", "used by", "what it does"]);
+            for def in defs {
+                let (takes, used_by) = (reference::takes(def), reference::used_by(def));
+                table.add_row([def.name, &takes, reference::default(def), &used_by, def.doc]);
+            }
+            writeln!(out, "{table}")?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn explain(def: &KeyDef) -> String {
-    let scopes = match def.scopes {
-        Scopes::Every => "the job, source., sink., or a source or sink by name",
-        Scopes::JobOnly => "the job",
-    };
     let required = def.required_when.map_or(String::new(), |when| format!("required  when {}\n", when.doc()));
     format!(
-        "{}\n\n{}\n\ntype      {}\ndefault   {}\nexample   '{}' = '{}'\nused by   {}\nscopes    {scopes}\n{required}origin    {}\n",
+        "{}\n\n{}\n\ntype      {}\ndefault   {}\nexample   '{}' = '{}'\nused by   {}\nscopes    {}\n{required}origin    {}\n",
         def.name,
         def.doc,
-        kind(def.kind),
-        def.default.unwrap_or("(computed)"),
+        reference::takes(def),
+        reference::default(def),
         def.name,
         def.example,
-        used_by(def),
+        reference::used_by(def),
+        reference::scopes(def),
         def.origin.word(),
     )
 }
 
-fn kind(kind: Kind) -> String {
-    match kind {
-        Kind::Integer { min, max, unit } if max >= i64::MAX as u64 => format!("{unit}, at least {min}"),
-        Kind::Integer { min, max, unit } => format!("{unit}, {min} to {max}"),
-        Kind::Duration { min } => {
-            format!("duration, {} to {}", format_duration(min), format_duration(MAX_DURATION))
-        }
-        Kind::Topic => kind.name().to_owned(),
-        _ => kind.words().join(", "),
-    }
-}
-
-fn used_by(def: &KeyDef) -> String {
-    match def.relevance {
-        Relevance::Always => "every job".to_owned(),
-        Relevance::Strategies(strategies) => {
-            strategies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        }
-        Relevance::Retries => "RetryWithBackoff".to_owned(),
-        Relevance::DeadLetters => "SendToDLQ".to_owned(),
-    }
+fn json(def: &KeyDef) -> serde_json::Value {
+    json!({
+        "key": def.name,
+        "takes": reference::takes(def),
+        "unit": def.kind.unit(),
+        "default": def.default,
+        "example": def.example,
+        "used_by": reference::used_by(def),
+        "scopes": reference::scopes(def),
+        "required_when": def.required_when.map(velo_schema::keys::RequiredWhen::doc),
+        "doc": def.doc,
+        "origin": def.origin.word(),
+    })
 }

@@ -1,48 +1,177 @@
-//! `velo lint`: files in, findings out.
+//! `velo lint`: files in, findings out; or the files mended.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
-use velo_lint::{Lines, Severity, lint};
+use anyhow::{Context, Result};
+use velo_lint::{Document, Finding, Language, Level, Options, Severity};
 
-use crate::args::{LintArgs, LintFormat, SeverityArg};
-use crate::input::{files, read};
-use crate::render::{finding_json, finding_text, style};
+use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
+use crate::input::{Input, canonical, files, read};
+use crate::mend::{Mended, diff, mend, write};
+use crate::render::{finding_github, finding_json, finding_sarif, finding_text, style};
+use crate::settings::{self, Project};
+
+/// A text with what was found in it.
+pub(crate) struct Checked {
+    pub name: String,
+    pub text: String,
+    pub findings: Vec<Finding>,
+}
 
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
-    let mut out = anstream::stdout().lock();
+    let project = project(args)?;
+    let mut inputs = Vec::new();
     let mut unreadable = false;
-    let mut tally = Tally::default();
-    let mut json = Vec::new();
     for file in files(&args.paths) {
-        let input = match file.and_then(|path| read(&path, args.stdin_filename.as_deref())) {
-            Ok(input) => input,
+        match file.and_then(|path| Ok((read(&path, args.stdin_filename.as_deref())?, path))) {
+            Ok((input, path)) => inputs.push((input, path)),
             Err(error) => {
                 anstream::eprintln!("{} {error:#}", style::error("error:"));
                 unreadable = true;
-                continue;
-            }
-        };
-        tally.files += 1;
-        let lines = Lines::new(&input.text);
-        for finding in lint(&input.text, input.language) {
-            tally.add(finding.severity);
-            match args.format {
-                LintFormat::Text => writeln!(out, "{}\n", finding_text::text(&input, &lines, &finding))?,
-                LintFormat::Json => json.push(finding_json::json(&input.name, &lines, &finding)),
             }
         }
     }
-    match args.format {
+    let mends = args.fix || args.diff;
+    let (checked, mended) =
+        if mends { fixed(inputs, args, &project)? } else { (check(&inputs, &project.options), 0) };
+    // With the mended text on stdout, findings have to go elsewhere.
+    let to_stderr = args.diff || (args.fix && args.paths.iter().any(|path| path == Path::new("-")));
+    let mut out: Box<dyn Write> =
+        if to_stderr { Box::new(anstream::stderr().lock()) } else { Box::new(anstream::stdout().lock()) };
+    print(&mut out, args.format, &checked)?;
+    let tally = Tally::of(&checked);
+    if args.format == LintFormat::Text {
+        let fixed = if args.fix && mended > 0 { format!("; {mended} fixed") } else { String::new() };
+        anstream::eprintln!("{tally}{fixed}");
+    }
+    let fail_on = args.fail_on.map_or(project.fail_on.unwrap_or(Severity::Error), severity);
+    let failed = tally.worst.is_some_and(|worst| worst >= fail_on) || (args.diff && mended > 0);
+    Ok(ExitCode::from(if unreadable { crate::EXIT_USAGE } else { u8::from(failed) }))
+}
+
+/// What the project asks for, and what the command line asks for instead.
+fn project(args: &LintArgs) -> Result<Project> {
+    let first = args.paths.first().filter(|path| *path != Path::new("-")).or(args.stdin_filename.as_ref());
+    let file = first.cloned().unwrap_or_default();
+    let mut project = settings::load(args.config.as_deref(), &file)?;
+    let options = &mut project.options;
+    options.record_bytes = args.record_size.or(options.record_bytes);
+    options.target = args.target.map(TargetArg::target).or(options.target);
+    settings::set_levels(options, &args.allow, Level::Allow)?;
+    settings::set_levels(options, &args.warn, Level::Report(Severity::Warning))?;
+    settings::set_levels(options, &args.deny, Level::Report(Severity::Error))?;
+    Ok(project)
+}
+
+/// Checks every text. A configuration file that a statement names is checked as a part of that.
+fn check(inputs: &[(Input, PathBuf)], options: &Options) -> Vec<Checked> {
+    let documents: Vec<_> = inputs
+        .iter()
+        .map(|(input, _)| (input.language != Language::Yaml).then(|| input.document()))
+        .collect();
+    let parts =
+        documents.iter().flatten().flat_map(|document| (1..document.texts()).map(|n| document.name(n)));
+    let named: HashSet<_> = parts.map(canonical).collect();
+    let mut checked = Results::default();
+    for ((input, _), document) in inputs.iter().zip(documents) {
+        match document {
+            Some(document) => checked.add(&document, options),
+            None if named.contains(&canonical(&input.name)) => checked.reserve(&input.name),
+            None => checked.add(&input.document(), options),
+        }
+    }
+    checked.done()
+}
+
+/// What was found, by file, in the order in which the files are first met.
+#[derive(Default)]
+struct Results {
+    checked: Vec<Checked>,
+    numbers: HashMap<PathBuf, usize>,
+}
+
+impl Results {
+    fn reserve(&mut self, name: &str) {
+        self.of(name);
+    }
+
+    fn of(&mut self, name: &str) -> &mut Checked {
+        let next = self.checked.len();
+        let number = *self.numbers.entry(canonical(name)).or_insert(next);
+        if number == next {
+            let name = name.to_owned();
+            self.checked.push(Checked { name, text: String::new(), findings: Vec::new() });
+        }
+        &mut self.checked[number]
+    }
+
+    fn add(&mut self, document: &Document, options: &Options) {
+        for file in 0..document.texts() {
+            let checked = self.of(document.name(file));
+            document.text(file).clone_into(&mut checked.text);
+        }
+        for mut finding in document.check(options) {
+            let checked = self.of(document.name(finding.file));
+            finding.file = 0;
+            checked.findings.push(finding);
+        }
+    }
+
+    /// Several statements may name one file, and find the same in it.
+    fn done(mut self) -> Vec<Checked> {
+        for checked in &mut self.checked {
+            checked.findings.sort_by(Finding::in_order);
+            checked.findings.dedup();
+        }
+        self.checked
+    }
+}
+
+/// Mends the texts; what is left to find in them, and how many fixes there were.
+fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> Result<(Vec<Checked>, usize)> {
+    let mut count = 0;
+    let mut out = anstream::stdout().lock();
+    let mut left = Vec::new();
+    for (input, path) in inputs {
+        let is_stdin = path == Path::new("-");
+        let Mended { text, applied } = mend(&input, &project.options, args.unsafe_fixes);
+        count += applied;
+        if args.diff {
+            write!(out, "{}", diff(&input.name, &input.text, &text))?;
+            left.push((input, path));
+            continue;
+        }
+        if is_stdin {
+            write!(out, "{text}")?;
+        } else if text != input.text {
+            write(&path, &text).with_context(|| path.display().to_string())?;
+        }
+        left.push((Input { text, ..input }, path));
+    }
+    Ok((check(&left, &project.options), count))
+}
+
+fn print(out: &mut dyn Write, format: LintFormat, checked: &[Checked]) -> Result<()> {
+    match format {
+        LintFormat::Text => {
+            for file in checked {
+                finding_text::print(out, file)?;
+            }
+        }
         LintFormat::Json => {
-            serde_json::to_writer_pretty(&mut out, &json)?;
+            serde_json::to_writer_pretty(&mut *out, &finding_json::findings(checked))?;
             writeln!(out)?;
         }
-        LintFormat::Text => anstream::eprintln!("{tally}"),
+        LintFormat::Sarif => {
+            serde_json::to_writer_pretty(&mut *out, &finding_sarif::log(checked))?;
+            writeln!(out)?;
+        }
+        LintFormat::Github => finding_github::print(out, checked)?,
     }
-    let failed = tally.worst.is_some_and(|worst| worst >= severity(args.fail_on));
-    Ok(ExitCode::from(if unreadable { crate::EXIT_USAGE } else { u8::from(failed) }))
+    Ok(())
 }
 
 fn severity(arg: SeverityArg) -> Severity {
@@ -63,13 +192,17 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, severity: Severity) {
-        match severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-            Severity::Info => self.notes += 1,
+    fn of(checked: &[Checked]) -> Self {
+        let mut tally = Self { files: checked.len(), ..Self::default() };
+        for finding in checked.iter().flat_map(|file| &file.findings) {
+            match finding.severity {
+                Severity::Error => tally.errors += 1,
+                Severity::Warning => tally.warnings += 1,
+                Severity::Info => tally.notes += 1,
+            }
+            tally.worst = tally.worst.max(Some(finding.severity));
         }
-        self.worst = self.worst.max(Some(severity));
+        tally
     }
 }
 

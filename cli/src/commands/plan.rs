@@ -4,12 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use velo_lint::{Lines, Unit};
+use velo_lint::{Document, Lines, Options, Unit};
 use velo_schema::Plan;
 use velo_schema::keys::Key;
 
 use crate::args::{PlanArgs, PlanFormat};
-use crate::input::{Input, files, read};
+use crate::input::{files, read};
 use crate::render::plan::{PlanView, explain, plan_table, sides};
 use crate::statement::print_errors;
 
@@ -21,10 +21,11 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let mut views = Vec::new();
     for file in files(&args.files) {
         let input = read(&file?, None)?;
-        if print_errors(&input) {
+        let document = input.document();
+        if print_errors(&document) {
             return Ok(ExitCode::FAILURE);
         }
-        views.extend(plans(&input, args.record_size));
+        views.extend(plans(&document, args.record_size));
     }
     let mut out = anstream::stdout().lock();
     match (key, args.format) {
@@ -48,17 +49,17 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
 }
 
 /// The plans of all statements that have settings of ours, or a query and no settings at all.
-fn plans(input: &Input, record_bytes: Option<u64>) -> Vec<PlanView> {
-    let lines = Lines::new(&input.text);
-    let statements = velo_lint::statements(&input.text, input.language);
-    let view = |statement| {
-        let unit = Unit::new(&input.text, statement);
+fn plans(document: &Document, record_bytes: Option<u64>) -> Vec<PlanView> {
+    let lines = Lines::new(document.text(0));
+    let options = Options::default();
+    let view = |unit: Unit<'_>| {
+        let statement = unit.statement;
         let is_planned = unit.is_ours() || (statement.query.is_some() && unit.foreign.is_empty());
         is_planned.then(|| {
             let (source, job, sink) = sides(&unit);
             PlanView {
                 statement: statement.name.as_ref().map(|name| name.text.clone()),
-                file: input.name.clone(),
+                file: document.name(0).to_owned(),
                 line: lines.position(statement.span.start).line,
                 plan: Plan::of(&source.config(), record_bytes),
                 source,
@@ -67,5 +68,5 @@ fn plans(input: &Input, record_bytes: Option<u64>) -> Vec<PlanView> {
             }
         })
     };
-    statements.iter().filter_map(view).collect()
+    document.units(&options).filter_map(view).collect()
 }

@@ -4,32 +4,65 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use velo_lint::Severity;
-use velo_lint::rules::{RULES, Rule};
+use serde_json::json;
+use velo_lint::options::find_rule;
+use velo_lint::reference::{page, word};
+use velo_lint::rules::{RULES, Rule, find};
 
+use crate::args::DocsFormat;
 use crate::render::plan::table;
 
-pub(crate) fn run(rule: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(rule: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
+    let rules: Vec<&Rule> = match rule {
+        None => RULES.to_vec(),
+        Some(name) => match find_rule(name) {
+            Ok(id) => find(id).into_iter().collect(),
+            Err(unknown) => bail!("{unknown}; velo rules lists them"),
+        },
+    };
     let mut out = anstream::stdout().lock();
-    let Some(name) = rule else {
-        let mut table = table(&["rule", "severity", "finds"]);
-        for rule in RULES {
-            table.add_row([rule.id, severity(rule), rule.summary]);
+    match format {
+        DocsFormat::Markdown => write!(out, "{}", page(&rules))?,
+        DocsFormat::Json => {
+            serde_json::to_writer_pretty(&mut out, &rules.iter().map(|rule| json(rule)).collect::<Vec<_>>())?;
+            writeln!(out)?;
         }
-        writeln!(out, "{table}")?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let Some(rule) = RULES.iter().find(|rule| rule.id == name) else {
-        bail!("there is no rule '{name}'; velo rules lists them");
-    };
-    writeln!(out, "{} ({})\n\n{}\n\n{}", rule.id, severity(rule), rule.summary, rule.doc)?;
+        DocsFormat::Text if rule.is_some() => {
+            for rule in rules {
+                writeln!(out, "{}", explain(rule))?;
+            }
+        }
+        DocsFormat::Text => {
+            let mut table = table(&["rule", "severity", "finds"]);
+            for rule in rules {
+                table.add_row([rule.id, word(rule.severity), rule.summary]);
+            }
+            writeln!(out, "{table}")?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn severity(rule: &Rule) -> &'static str {
-    match rule.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Info => "info",
-    }
+fn explain(rule: &Rule) -> String {
+    format!(
+        "{} ({})\n\n{}\n\n{}\n\ninstead of\n  {}\nwrite\n  {}",
+        rule.id,
+        word(rule.severity),
+        rule.summary,
+        rule.why,
+        rule.example.trim_end().replace('\n', "\n  "),
+        rule.better.trim_end().replace('\n', "\n  ")
+    )
+}
+
+fn json(rule: &Rule) -> serde_json::Value {
+    json!({
+        "id": rule.id,
+        "severity": word(rule.severity),
+        "summary": rule.summary,
+        "why": rule.why,
+        "example": rule.example,
+        "better": rule.better,
+        "url": rule.url(),
+    })
 }

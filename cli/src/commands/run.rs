@@ -19,8 +19,9 @@ use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::sink::{Acks, Discard};
 use velo_engine::source::Source;
-use velo_lint::Unit;
-use velo_schema::{Plan, Strategy};
+use velo_lint::topics::topic;
+use velo_lint::{FileError, Options, Unit};
+use velo_schema::{Plan, Side, Strategy};
 
 use crate::args::RunArgs;
 use crate::input::read;
@@ -50,11 +51,17 @@ struct Job {
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let settings = settings(&args.broker)?;
     let input = read(&args.file, None)?;
-    if print_errors(&input) {
+    let document = input.document();
+    if print_errors(&document) {
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    let statement = select(&input, args.statement.as_deref())?;
-    let job = job(&Unit::new(&input.text, &statement), args)?;
+    let number = select(&document, args.statement.as_deref())?;
+    let options = Options::default();
+    let unit = document.units(&options).nth(number).context("the statement that was selected")?;
+    if let Some(lost) = unit.lost.iter().find(|lost| lost.error != FileError::NotLooked) {
+        bail!("{}: {}: {}", document.name(0), lost.path, lost.error);
+    }
+    let job = job(&unit, args)?;
     announce(&job, args);
 
     let control = Control::default();
@@ -76,15 +83,14 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
     let (source_settings, job_config, sink_config) = sides(unit);
     let source_config = source_settings.config();
     let mut topic_keys = Vec::new();
-    let mut topic = |name: &str, side: &str| {
-        let keys = [format!("{name}.topic.name"), format!("{name}.topic"), format!("{side}.topic")];
-        let found = unit.foreign.iter().find(|(key, _)| keys.iter().any(|wanted| wanted == key));
-        topic_keys.extend(keys);
-        found.and_then(|(_, value)| *value).unwrap_or(name).to_owned()
+    let mut topic_of = |name: &str, side| {
+        let topic = topic(unit, name, side);
+        topic_keys.extend(topic.keys);
+        topic.name.with_context(|| format!("statement '{name}': a topic is a placeholder, fill it in first"))
     };
-    let source_topic = topic(&source, "source");
-    let sink_topic = topic(&name, "sink");
-    let ignored = unit.foreign.iter().map(|(key, _)| (*key).to_owned());
+    let source_topic = topic_of(&source, Side::Source)?;
+    let sink_topic = topic_of(&name, Side::Sink)?;
+    let ignored = unit.foreign.iter().map(|foreign| foreign.key.to_owned());
     let ignored = ignored.filter(|key| !topic_keys.contains(key)).collect();
     let uses_dlq = [&source_config, &job_config, &sink_config].iter().any(|c| c.failure.uses_dlq());
     let dlq_topic = job_config.dlq_topic.clone().or_else(|| source_config.dlq_topic.clone());

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use velo_schema::json_schema::{Draft, root_schema, with_clause};
+use velo_schema::json_schema::{Draft, Shape, root_schema, settings_schema};
 
-use crate::args::{DraftArg, SchemaArgs, SchemaOf};
+use crate::args::{DraftArg, SchemaArgs, SchemaOf, ShapeArg};
 use crate::render::finding_json::JsonFinding;
 use crate::render::plan::JsonPlan;
 
@@ -15,8 +15,12 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
         DraftArg::Draft2020 => Draft::Draft2020_12,
         DraftArg::Draft7 => Draft::Draft7,
     };
+    let shape = match args.shape {
+        ShapeArg::With => Shape::With,
+        ShapeArg::Yaml => Shape::Yaml,
+    };
     let schema = match args.of {
-        None => with_clause(draft, args.lax),
+        None => settings_schema(shape, draft, args.lax),
         Some(SchemaOf::Lint) => root_schema::<Vec<JsonFinding>>(draft),
         Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
         Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use velo_lint::message::message;
-use velo_lint::{Finding, Lines, Position, Severity};
+use velo_lint::{Finding, Fix, Lines, Position, Severity};
+
+use crate::commands::Checked;
 
 /// A finding of `velo lint --format json`, which prints an array of them.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -17,7 +19,10 @@ pub(crate) struct JsonFinding {
     start: Position,
     /// Exclusive.
     end: Position,
+    /// What mends it, where there is one way.
     fix: Option<JsonFix>,
+    /// The ways to mend it, where there are several and only the author knows which is meant.
+    alternatives: Vec<JsonFix>,
 }
 
 /// A way to mend a finding.
@@ -38,8 +43,17 @@ struct JsonEdit {
     text: String,
 }
 
-pub(crate) fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFinding {
-    let fix = finding.fix.as_ref().map(|fix| JsonFix {
+/// Every finding, in the order of the files and of the places in them.
+pub(crate) fn findings(checked: &[Checked]) -> Vec<JsonFinding> {
+    let of_file = |file: &Checked| {
+        let lines = Lines::new(&file.text);
+        file.findings.iter().map(|finding| json(&file.name, &lines, finding)).collect::<Vec<_>>()
+    };
+    checked.iter().flat_map(of_file).collect()
+}
+
+fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFinding {
+    let json_fix = |fix: &Fix| JsonFix {
         safe: fix.safe,
         edits: fix
             .edits
@@ -50,7 +64,7 @@ pub(crate) fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFind
                 text: edit.text.clone(),
             })
             .collect(),
-    });
+    };
     JsonFinding {
         rule: finding.rule,
         severity: finding.severity,
@@ -58,6 +72,7 @@ pub(crate) fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFind
         file: file.to_owned(),
         start: lines.position(finding.span.start),
         end: lines.position(finding.span.end),
-        fix,
+        fix: finding.fix.as_ref().map(json_fix),
+        alternatives: finding.alternatives.iter().map(json_fix).collect(),
     }
 }

@@ -1,41 +1,92 @@
-//! Findings for people: the message, and the source with the place marked.
+//! Findings for people: the message, the source with the place marked, and what would mend it.
 
+use std::io::Write;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use velo_lint::message::message;
-use velo_lint::{Finding, Lines, Severity};
+use velo_lint::{Finding, Fix, Lines, Severity, rules};
 
-use crate::input::Input;
+use crate::commands::Checked;
 
-pub(crate) fn text(input: &Input, lines: &Lines<'_>, finding: &Finding) -> String {
+/// Prints all findings of a file.
+pub(crate) fn print(out: &mut dyn Write, file: &Checked) -> std::io::Result<()> {
+    let lines = Lines::new(&file.text);
+    for finding in &file.findings {
+        writeln!(out, "{}\n", text(&file.name, &file.text, &lines, finding))?;
+    }
+    Ok(())
+}
+
+/// One finding; `file` is the name and `source` the text that its span counts in.
+pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Finding) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Info => Level::INFO,
     };
-    let title = level.primary_title(message(&finding.detail)).id(finding.rule);
-    let Some(shown) = shown(&input.text, &finding.span) else {
+    let mut title = level.primary_title(message(&finding.detail)).id(finding.rule);
+    if let Some(rule) = rules::find(finding.rule) {
+        title = title.id_url(rule.url());
+    }
+    let help = help(source, finding);
+    let Some(shown) = shown(source, lines, &finding.span) else {
         let place = lines.position(finding.span.start);
-        let title = Renderer::styled().render(&[Group::with_title(title)]);
-        return format!("{title}\n --> {}:{}:{}", input.name, place.line, place.column);
+        let mut group = Group::with_title(title);
+        if let Some(help) = help {
+            group = group.element(Level::HELP.message(help));
+        }
+        let title = Renderer::styled().render(&[group]);
+        return format!("{title}\n --> {file}:{}:{}", place.line, place.column);
     };
     let within = |at: usize| at - shown.start;
     let span = within(finding.span.start)..within(finding.span.end);
-    let snippet = Snippet::source(&input.text[shown.clone()])
+    let snippet = Snippet::source(&source[shown.clone()])
         .line_start(lines.position(shown.start).line)
-        .path(&input.name)
+        .path(file)
         .annotation(AnnotationKind::Primary.span(span));
-    Renderer::styled().render(&[title.element(snippet)])
+    let mut group = title.element(snippet);
+    if let Some(help) = help {
+        group = group.element(Level::HELP.message(help));
+    }
+    Renderer::styled().render(&[group])
+}
+
+/// What would mend it, in words.
+fn help(source: &str, finding: &Finding) -> Option<String> {
+    let wording = |fix: &Fix| {
+        let edit = fix.edits.first()?;
+        let text = edit.text.trim();
+        Some(match (edit.span.is_empty(), text.is_empty()) {
+            (false, true) => format!("remove `{}`", one_line(&source[edit.span.clone()])),
+            (true, _) => format!("insert `{text}`"),
+            (false, false) => format!("write `{text}`"),
+        })
+    };
+    if !finding.alternatives.is_empty() {
+        let ways: Vec<_> = finding.alternatives.iter().filter_map(wording).collect();
+        return Some(ways.join(" or "));
+    }
+    let fix = finding.fix.as_ref()?;
+    let how = if fix.safe { "--fix" } else { "--fix --unsafe-fixes" };
+    wording(fix).map(|wording| format!("{wording} ({how})"))
+}
+
+fn one_line(text: &str) -> String {
+    const MOST: usize = 60;
+    let words: Vec<_> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    let cut = line.floor_char_boundary(MOST);
+    if cut < line.len() { format!("{}…", &line[..cut]) } else { line }
 }
 
 /// The lines that a span lies in; `None` where it begins too far into its line to be looked at.
-fn shown(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
+fn shown(text: &str, lines: &Lines<'_>, span: &Range<usize>) -> Option<Range<usize>> {
     const AROUND: usize = 200;
     const TOO_FAR: usize = 1000;
-    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[span.end..].find('\n').map_or(text.len(), |at| span.end + at);
+    let start = lines.line_start(span.start);
     // Cutting the front would shift the columns; only the tail is cut.
-    let end = text.floor_char_boundary(end.min(span.end + AROUND));
+    let most = text.floor_char_boundary(text.len().min(span.end + AROUND));
+    let end = text[span.end..most].find('\n').map_or(most, |at| span.end + at);
     (span.start - start <= TOO_FAR).then_some(start..end)
 }

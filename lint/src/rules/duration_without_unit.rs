@@ -2,6 +2,7 @@
 
 use velo_schema::value::ValueError;
 
+use super::target_reads_differently::reads_bare_number;
 use super::{Rule, Severity, value_findings};
 
 /// A duration that is a bare number.
@@ -13,6 +14,9 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.timeout' = '1000')",
     better: "WITH ('batch.timeout' = '1000ms')",
     check: |unit, out| {
-        value_findings(unit, &RULE, out, |_, error| matches!(error, ValueError::DurationWithoutUnit { .. }));
+        value_findings(unit, &RULE, out, |item, error| {
+            let is_bare = matches!(error, ValueError::DurationWithoutUnit { .. });
+            is_bare && !reads_bare_number(unit, item)
+        });
     },
 };

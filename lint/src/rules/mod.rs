@@ -33,6 +33,9 @@ pub mod retry_hold_time;
 pub mod retry_key_without_retries;
 pub mod size_above_target;
 pub mod size_with_unit;
+pub mod target_ignores;
+pub mod target_poll_interval;
+pub mod target_reads_differently;
 pub mod timeout_above_target;
 pub mod trailing_comma;
 pub mod unclosed_clause;
@@ -49,11 +52,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use velo_schema::keys::Key;
-use velo_schema::value::{Kind, Value, ValueError};
+use velo_schema::value::{Value, ValueError};
 use velo_schema::{Config, Scope};
 
 use crate::finding::{Detail, Finding, Fix};
-use crate::options::{Level, Levels};
+use crate::options::{Level, Levels, Target};
 use crate::scan::FaultKind;
 use crate::span::Span;
 use crate::unit::{Item, Mistake, Reading, Unit};
@@ -133,6 +136,9 @@ pub const RULES: &[&Rule] = &[
     &size_above_target::RULE,
     &producer_bytes::RULE,
     &off_the_matrix::RULE,
+    &target_ignores::RULE,
+    &target_reads_differently::RULE,
+    &target_poll_interval::RULE,
     &unused_suppression::RULE,
 ];
 
@@ -179,12 +185,13 @@ impl Findings {
         }
     }
 
-    /// The findings in order, each once: a file may be named by several statements.
+    /// The findings in order, one a rule and place: a file may be named by several statements.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Finding> {
         crate::steps::add(self.0.len());
         self.0.sort_by(Finding::in_order);
-        self.0.dedup();
+        let place = |finding: &Finding| (finding.file, finding.span.clone(), finding.rule);
+        self.0.dedup_by(|a, b| place(a) == place(b));
         self.0
     }
 }
@@ -216,24 +223,35 @@ fn value_findings(
     unit: &Unit<'_>,
     rule: &Rule,
     findings: &mut Findings,
-    is_mine: impl Fn(Kind, &ValueError) -> bool,
+    is_mine: impl Fn(&Item<'_>, &ValueError) -> bool,
 ) {
     for item in unit.items.iter().filter(|item| !item.in_placeholder) {
         if let Reading::Wrong(error) = &item.reading
-            && is_mine(item.key.def().kind, error)
+            && is_mine(item, error)
         {
-            add_wrong_value(rule, findings, item, error);
+            add_wrong_value(rule, findings, unit, item, error);
         }
     }
 }
 
 /// A finding at a value that is none, with what it most probably should be.
-fn add_wrong_value(rule: &Rule, findings: &mut Findings, item: &Item<'_>, error: &ValueError) {
+fn add_wrong_value(
+    rule: &Rule,
+    findings: &mut Findings,
+    unit: &Unit<'_>,
+    item: &Item<'_>,
+    error: &ValueError,
+) {
     let at = &item.value_span;
     let replace = |text: String| Fix::replace(false, at.range.clone(), text);
     let detail = Detail::Value { key: item.key, value: item.value.to_owned(), error: error.clone() };
     let (fix, alternatives) = match error {
         ValueError::UnknownWord { nearest: Some(near), .. } => (Some(replace((*near).to_owned())), vec![]),
+        // Coming from an engine that reads bare numbers, there is one reading.
+        ValueError::DurationWithoutUnit { number } if unit.options.target == Some(Target::Guide) => {
+            let unit = if item.key == Key::RetryBackoff { "ms" } else { "s" };
+            (Some(replace(format!("{number}{unit}"))), vec![])
+        }
         ValueError::DurationWithoutUnit { number } if !number.starts_with('-') => {
             (None, vec![replace(format!("{number}ms")), replace(format!("{number}s"))])
         }
@@ -317,7 +335,7 @@ fn fault_findings(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Document, File, FileError, Files, Language, Options, Target};
+    use crate::{Document, File, FileError, Files, Language, Options};
     use std::collections::HashSet;
 
     #[test]
@@ -332,9 +350,9 @@ mod tests {
 
     #[test]
     fn every_example_breaks_its_rule_and_the_better_text_does_not() {
-        let options =
-            Options { record_bytes: Some(2048), target: Some(Target::Velostream01), ..Options::default() };
         for rule in RULES {
+            let target = rule.id.starts_with("target-").then_some(Target::Velostream01);
+            let options = Options { record_bytes: Some(2048), target, ..Options::default() };
             let language = if rule.id == invalid_yaml::RULE.id { Language::Yaml } else { Language::Sql };
             let found = |text: &str, options: &Options| {
                 let found = Document::read("", text, language, &Nowhere).check(options);

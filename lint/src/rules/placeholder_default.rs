@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
     check: |unit, out| {
         for item in unit.items.iter().filter(|item| item.in_placeholder) {
             if let Reading::Wrong(error) = &item.reading {
-                add_wrong_value(&RULE, out, item, error);
+                add_wrong_value(&RULE, out, unit, item, error);
             }
         }
     },

@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     example: "WITH ('failure_strategy' = 'RetryWithBackof')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff')",
     check: |unit, out| {
-        value_findings(unit, &RULE, out, |kind, error| {
-            matches!(kind, Kind::FailureStrategy | Kind::OnExhausted)
+        value_findings(unit, &RULE, out, |item, error| {
+            matches!(item.key.def().kind, Kind::FailureStrategy | Kind::OnExhausted)
                 && matches!(error, ValueError::UnknownWord { .. })
         });
     },

@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.strategy' = 'fixed_sise')",
     better: "WITH ('batch.strategy' = 'fixed_size')",
     check: |unit, out| {
-        value_findings(unit, &RULE, out, |kind, error| {
-            kind == Kind::Strategy && matches!(error, ValueError::UnknownWord { .. })
+        value_findings(unit, &RULE, out, |item, error| {
+            item.key.def().kind == Kind::Strategy && matches!(error, ValueError::UnknownWord { .. })
         });
     },
 };
