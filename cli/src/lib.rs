@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the command line is where files, environment and clocks are")]
 
 mod args;
+pub mod check_program;
 mod commands;
 #[cfg(feature = "kafka")]
 mod demo;

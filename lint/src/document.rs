@@ -135,7 +135,7 @@ impl Document {
                     Ok(number) => {
                         let file = &self.files[number - 1];
                         let clauses = file.statements.iter().flat_map(|statement| &statement.clauses);
-                        let part = |clause| Part { file: *number, text: &file.text, clause };
+                        let part = |clause| Part::new(*number, &file.text, clause);
                         parts.extend(clauses.map(|clause| (reference.scope.clone(), part(clause))));
                     }
                     Err(error) => lost.push(LostFile {

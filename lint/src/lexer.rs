@@ -63,6 +63,8 @@ pub struct Lexer<'a> {
     at: usize,
     /// Whether a comment within a comment is one; given up once that leaves a comment without end.
     comments_nest: bool,
+    /// Whether a block of a template language may still find its end; given up once one does not.
+    templates_end: bool,
     /// How many more dollar quotes without end are searched for to the end of the text.
     dollar_searches: u8,
 }
@@ -76,6 +78,7 @@ impl<'a> Lexer<'a> {
             bytes: &text.as_bytes()[..range.end],
             at: range.start,
             comments_nest: true,
+            templates_end: true,
             dollar_searches: DOLLAR_SEARCHES,
         }
     }
@@ -104,8 +107,15 @@ impl<'a> Lexer<'a> {
                 [b'-', b'-', ..] => self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
                 [b'/', b'*', ..] => self.at += self.comment_length(),
                 // Blocks of a template language; what they hold is not SQL.
-                [b'{', b'%', tail @ ..] if memmem::find(tail, b"%}").is_some() => {
-                    self.at += memmem::find(tail, b"%}").map_or(2, |end| end + 4);
+                [b'{', b'%', tail @ ..] if self.templates_end => {
+                    self.templates_end = memmem::find(tail, b"%}").is_some_and(|end| {
+                        self.at += end + 4;
+                        true
+                    });
+                    if !self.templates_end {
+                        crate::steps::add(tail.len());
+                        return;
+                    }
                 }
                 _ => match blank_length(rest) {
                     0 => return,
@@ -149,6 +159,7 @@ impl<'a> Lexer<'a> {
             }
             from = if is_doubled { end + 1 } else { end };
         }
+        crate::steps::add(self.bytes.len() - start);
         let end = self.unclosed_end(start);
         Token { kind: TokenKind::Quoted { closed: false }, span: start..end }
     }
@@ -167,6 +178,7 @@ impl<'a> Lexer<'a> {
         let tag_end = 1 + rest[1..].iter().position(|b| !is_word(*b) || *b == b'$')?;
         let tag = rest[tag_end..].starts_with(b"$").then(|| &rest[..=tag_end])?;
         let Some(found) = memmem::find(&rest[tag.len()..], tag) else {
+            crate::steps::add(rest.len());
             self.dollar_searches -= 1;
             return None;
         };
@@ -195,7 +207,9 @@ impl Iterator for Lexer<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
+        let from = self.at;
         self.skip_blanks_and_comments();
+        crate::steps::add(self.at - from + 1);
         let first = *self.bytes.get(self.at)?;
         let dollar_quoted = if first == b'$' { self.dollar_quoted() } else { None };
         let token = match first {
@@ -212,6 +226,7 @@ impl Iterator for Lexer<'_> {
             _ => Token { kind: TokenKind::Symbol(first), span: self.at..self.at + 1 },
         };
         self.at = token.span.end;
+        crate::steps::add(token.span.len());
         Some(token)
     }
 }

@@ -190,10 +190,9 @@ fn value_message(key: &str, value: &str, error: &ValueError) -> String {
         ValueError::DurationWithoutUnit { number } if number.starts_with('-') => {
             format!("'{number}' is negative and has no unit; durations are a number and ms, s, m, h or d")
         }
-        ValueError::DurationWithoutUnit { number } => format!(
-            "'{number}' has no unit, and is read as milliseconds by some and as seconds by others; \
-             write '{number}ms' or '{number}s'"
-        ),
+        ValueError::DurationWithoutUnit { number } => {
+            format!("'{number}' has no unit, and is read as milliseconds by some and as seconds by others")
+        }
         ValueError::InvalidDuration => format!(
             "'{value}' is not a duration: a number and ms, s, m, h or d, up to {}, as in '500ms'",
             format_duration(MAX_DURATION)

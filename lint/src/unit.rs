@@ -42,6 +42,8 @@ pub struct Unit<'a> {
     by_scope: HashMap<Scope, Vec<usize>>,
     /// The names that are written to.
     sinks: HashSet<&'a str>,
+    /// What holds in each of [`Unit::scopes`].
+    configs: HashMap<Scope, Config>,
 }
 
 /// A clause and the text it stands in.
@@ -53,6 +55,18 @@ pub struct Part<'a> {
     pub text: &'a str,
     /// The clause.
     pub clause: &'a Clause,
+    /// Whether a template language decides which entries there are.
+    pub is_templated: bool,
+}
+
+impl<'a> Part<'a> {
+    /// A clause of the `file`th text.
+    #[must_use]
+    pub fn new(file: usize, text: &'a str, clause: &'a Clause) -> Self {
+        let body = &text.as_bytes()[clause.span.clone()];
+        crate::steps::add(body.len());
+        Self { file, text, clause, is_templated: memchr::memmem::find(body, b"{%").is_some() }
+    }
 }
 
 /// A syntax mistake and the file it stands in.
@@ -174,10 +188,11 @@ impl<'a> Unit<'a> {
             first: HashMap::new(),
             by_scope: HashMap::new(),
             sinks: sinks.map(|name| name.text.as_str()).collect(),
+            configs: HashMap::new(),
         };
         let names = Names::new(&statement.names);
         for clause in &statement.clauses {
-            unit.sort(&Scope::Job, Part { file: 0, text, clause }, &names);
+            unit.sort(&Scope::Job, Part::new(0, text, clause), &names);
         }
         for (scope, part) in files {
             unit.sort(scope, *part, &names);
@@ -189,12 +204,16 @@ impl<'a> Unit<'a> {
                 unit.by_scope.entry(item.scope.clone()).or_default().push(index);
             }
         }
+        if !unit.items.is_empty() {
+            let resolved = |scope: Scope| (scope.clone(), unit.resolve(&scope));
+            unit.configs = unit.scopes().into_iter().map(resolved).collect();
+        }
         unit
     }
 
     /// Sorts a clause whose unprefixed keys are of `within`.
     fn sort(&mut self, within: &Scope, part: Part<'a>, names: &Names) {
-        let Part { file, text, clause } = part;
+        let Part { file, text, clause, .. } = part;
         let number = self.clauses.len();
         self.clauses.push(part);
         crate::steps::add(clause.entries.len() + 1);
@@ -279,7 +298,12 @@ impl<'a> Unit<'a> {
     /// What holds in a scope. Entries that are wrong count as not set.
     #[must_use]
     pub fn config(&self, scope: &Scope) -> Config {
+        self.configs.get(scope).cloned().unwrap_or_else(|| self.resolve(scope))
+    }
+
+    fn resolve(&self, scope: &Scope) -> Config {
         let chain = self.chain(scope);
+        crate::steps::add(chain.iter().filter_map(|scope| self.by_scope.get(scope)).map(Vec::len).sum());
         let indices = chain.iter().filter_map(|scope| self.by_scope.get(scope)).flatten();
         let entries: Vec<_> = indices.filter_map(|index| self.items[*index].entry()).collect();
         let (side, name) = match scope {
@@ -312,6 +336,7 @@ impl<'a> Unit<'a> {
     /// The job, both sides, and every source and sink that has settings of its own.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
+        crate::steps::add(self.by_scope.len());
         let mut named: Vec<_> =
             self.by_scope.keys().filter(|scope| matches!(scope, Scope::Named(_))).cloned().collect();
         named.sort();
@@ -369,13 +394,6 @@ impl<'a> Unit<'a> {
     #[must_use]
     pub fn is_unreadable(&self, scope: &Scope, key: Key) -> bool {
         self.effective(scope, key).is_some_and(|item| !matches!(item.reading, Reading::Known(_)))
-    }
-
-    /// Whether a template language decides which entries of a clause there are.
-    #[must_use]
-    pub fn is_templated(&self, clause: usize) -> bool {
-        let part = self.clauses[clause];
-        part.text[part.clause.span.clone()].contains("{%")
     }
 }
 

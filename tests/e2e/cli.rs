@@ -56,7 +56,7 @@ fn a_missing_file_and_an_empty_directory_do_not_hide_the_others() {
     let output = velo_in(folder.path(), &["lint", "--format", "json", "missing.sql", "empty", "a.sql"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("missing.sql: No such file"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("empty: no .sql"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("empty: no SQL, YAML"), "{}", stderr(&output));
     assert!(findings(&output).iter().any(|finding| finding["rule"] == "wrong-type"));
 }
 

@@ -5,5 +5,7 @@ mod advise;
 mod broker;
 mod brokers;
 mod cli;
+mod generated;
+mod lint;
 mod run;
 mod topic;

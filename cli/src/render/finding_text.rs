@@ -64,8 +64,9 @@ fn help(source: &str, finding: &Finding) -> Option<String> {
         })
     };
     if !finding.alternatives.is_empty() {
-        let ways: Vec<_> = finding.alternatives.iter().filter_map(wording).collect();
-        return Some(ways.join(" or "));
+        let texts = finding.alternatives.iter().filter_map(|fix| fix.edits.first());
+        let ways: Vec<_> = texts.map(|edit| format!("`{}`", edit.text)).collect();
+        return Some(format!("write {}", ways.join(" or ")));
     }
     let fix = finding.fix.as_ref()?;
     let how = if fix.safe { "--fix" } else { "--fix --unsafe-fixes" };

@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         let mut seen = HashMap::new();
-        for item in unit.items.iter().filter(|item| !unit.is_templated(item.clause)) {
+        for item in unit.items.iter().filter(|item| !unit.clauses[item.clause].is_templated) {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {
                 let (key, first) = (item.qualified(), first.raw.key.span.clone());

@@ -1,6 +1,7 @@
 //! What holds for any text: no panic, spans on character boundaries, one pass.
 
 use proptest::prelude::*;
+use velo_lint::fix::apply_all;
 use velo_lint::lexer::{Lexer, TokenKind};
 use velo_lint::{Language, Lines, lint, statements};
 
@@ -42,30 +43,109 @@ fn pieces() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Pieces that configuration files are made of.
+fn yaml_pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "batch:",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "strategy: ",
+        "size: ",
+        "timeout: ",
+        "failure_strategy: ",
+        "source:",
+        "sink: ",
+        "fixed_size",
+        "FixedSize",
+        "FailBatch",
+        "500",
+        "1000",
+        "'",
+        "\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "- ",
+        "# velo: allow(inert-key)",
+        "|",
+        "---\n",
+        "\t",
+        "ö",
+        "\u{feff}",
+        ": ",
+        "${A:x}",
+        "\r\n",
+        "batch.sise: 5",
+        "window: 5s",
+        "!t ",
+        "? ",
+    ]);
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+const LANGUAGES: [Language; 3] = [Language::Sql, Language::Yaml, Language::Markdown];
+
+/// That every span of every finding lies in the text, on character boundaries.
+fn spans_lie_in(text: &str, language: Language) -> Result<(), TestCaseError> {
+    let lines = Lines::new(text);
+    for finding in lint(text, language) {
+        let fixes = finding.fix.iter().chain(&finding.alternatives);
+        let edits = fixes.flat_map(|fix| &fix.edits).map(|edit| &edit.span);
+        for span in edits.chain([&finding.span]) {
+            prop_assert!(text.get(span.clone()).is_some(), "{span:?} in {text:?}");
+            prop_assert!(lines.position(span.end).column > 0);
+        }
+    }
+    Ok(())
+}
+
+/// That what is mended stays as it is, and has nothing left of what was mended.
+fn mending_is_final(text: &str, language: Language) -> Result<(), TestCaseError> {
+    for with_unsafe in [false, true] {
+        let check = |text: &str| lint(text, language);
+        let fixed = apply_all(text, with_unsafe, check);
+        let again = apply_all(&fixed.text, with_unsafe, check);
+        prop_assert_eq!(&again.text, &fixed.text, "mended again from {:?}", text);
+        let left = check(&fixed.text)
+            .into_iter()
+            .filter_map(|finding| finding.fix)
+            .filter(|fix| fix.safe || with_unsafe);
+        prop_assert_eq!(left.count(), 0, "left to mend in {:?}, from {:?}", fixed.text, text);
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn lint_never_panics_and_its_spans_lie_in_the_text(text in pieces()) {
-        for language in [Language::Sql, Language::Markdown] {
-            let lines = Lines::new(&text);
-            for finding in lint(&text, language) {
-                let edits = finding.fix.iter().flat_map(|fix| &fix.edits).map(|edit| &edit.span);
-                for span in edits.chain([&finding.span]) {
-                    prop_assert!(text.get(span.clone()).is_some(), "{span:?} in {text:?}");
-                    prop_assert!(lines.position(span.end).column > 0);
-                }
+    fn lint_never_panics_and_its_spans_lie_in_the_text(sql in pieces(), yaml in yaml_pieces()) {
+        let markdown = format!("# x\n```sql\n{sql}\n```\n> ```yaml\n> {yaml}\n");
+        for text in [&sql, &yaml, &markdown] {
+            for language in LANGUAGES {
+                spans_lie_in(text, language)?;
             }
         }
     }
 
     #[test]
-    fn lint_never_panics_on_any_text(text in ".{0,200}") {
-        for language in [Language::Sql, Language::Markdown] {
-            for finding in lint(&text, language) {
-                prop_assert!(text.get(finding.span).is_some());
-            }
+    fn lint_never_panics_on_any_text(text in ".{0,200}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for language in LANGUAGES {
+            spans_lie_in(&text, language)?;
+            spans_lie_in(&String::from_utf8_lossy(&bytes), language)?;
         }
+    }
+
+    #[test]
+    fn mending_is_final_in_any_text(sql in pieces(), yaml in yaml_pieces()) {
+        mending_is_final(&sql, Language::Sql)?;
+        mending_is_final(&yaml, Language::Yaml)?;
     }
 
     #[test]
@@ -76,6 +156,106 @@ proptest! {
             prop_assert!(text.get(token.span.clone()).is_some());
             end = token.span.end;
         }
+    }
+}
+
+#[test]
+fn mending_is_final_in_every_fixture() {
+    for fixture in super::fixtures::all() {
+        mending_is_final(&fixture.text, fixture.language)
+            .unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+    }
+}
+
+/// Texts whose parts could each be looked at once too often.
+fn growing(times: usize) -> Vec<(&'static str, Language, String)> {
+    let repeat = |text: &str| text.repeat(times);
+    let numbered = |text: &str| (0..times).map(|n| text.replace('#', &n.to_string())).collect::<String>();
+    vec![
+        (
+            "statements",
+            Language::Sql,
+            repeat("CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '0');\n"),
+        ),
+        (
+            "clauses of one statement",
+            Language::Sql,
+            format!("SELECT * FROM t {};", repeat("JOIN u WITH ('batch.size' = '5') ")),
+        ),
+        ("entries", Language::Sql, format!("WITH ({} 'batch.size' = '5');", numbered("'batch.x#' = '5', "))),
+        (
+            "foreign entries",
+            Language::Sql,
+            format!("WITH ({} 'batch.size' = '5');", numbered("'other.x#' = '5', ")),
+        ),
+        (
+            "equal entries",
+            Language::Sql,
+            format!("WITH ({} 'batch.enable' = 'no');", repeat("'batch.size' = '5', ")),
+        ),
+        (
+            "named sources",
+            Language::Sql,
+            format!(
+                "CREATE STREAM s AS SELECT * FROM {} z WITH ({} 'batch.size' = '5');",
+                numbered("t#, "),
+                numbered("'t#.batch.size' = '#0', ")
+            ),
+        ),
+        ("missing commas", Language::Sql, format!("WITH ({});", numbered("'batch.x#' = '5' "))),
+        ("open quotes", Language::Sql, repeat("WITH ('batch.size' = 'x)\n")),
+        ("quotes", Language::Sql, repeat("'")),
+        ("open brackets", Language::Sql, repeat("WITH ('batch.size' = (")),
+        ("brackets", Language::Sql, repeat("(")),
+        ("open comments", Language::Sql, repeat("/* ")),
+        ("dollars", Language::Sql, numbered("$a#$ ")),
+        ("template blocks", Language::Sql, repeat("{% ")),
+        ("words", Language::Sql, repeat("WITH ")),
+        ("silenced", Language::Sql, repeat("-- velo: allow(out-of-range) x\nWITH ('batch.size' = '0');\n")),
+        (
+            "waiting comments",
+            Language::Sql,
+            repeat("-- velo: allow(out-of-range) x\n") + "WITH ('batch.size' = '0');\n",
+        ),
+        (
+            "blocks",
+            Language::Markdown,
+            repeat("```sql\nWITH ('batch.size' = '0');\n```\n> ```yaml\n> batch: {size: 0}\n\n"),
+        ),
+        ("documents", Language::Yaml, repeat("---\nbatch: {strategy: fixed_size, size: 0}\n")),
+        (
+            "yaml entries",
+            Language::Yaml,
+            format!("failure_strategy: FailBatch\n{}", numbered("x#: {batch: 5}\n")),
+        ),
+        (
+            "aliases",
+            Language::Yaml,
+            format!("a: &a {{strategy: fixed_size}}\nbatch: *a\n{}", numbered("x#: *a\n")),
+        ),
+        (
+            "silenced mappings",
+            Language::Yaml,
+            format!("batch:\n  strategy: fixed_size\n{}", repeat("# velo: allow-block(inert-key)\n")),
+        ),
+    ]
+}
+
+/// Ten times the text is at most twelve times the work, counted in steps.
+#[test]
+fn the_work_grows_with_the_text() {
+    let steps = |text: &str, language| {
+        let before = velo_lint::steps::taken();
+        let lines = Lines::new(text);
+        for finding in lint(text, language) {
+            assert!(lines.position(finding.span.start).line > 0);
+        }
+        velo_lint::steps::taken() - before
+    };
+    for ((name, language, small), (.., large)) in growing(200).into_iter().zip(growing(2000)) {
+        let (small_steps, large_steps) = (steps(&small, language), steps(&large, language));
+        assert!(small_steps > 100, "{name}: nothing is counted");
+        assert!(large_steps <= 12 * small_steps, "{name}: {small_steps} steps, then {large_steps}");
     }
 }
 

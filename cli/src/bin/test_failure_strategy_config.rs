@@ -1,0 +1,6 @@
+//! Checks that failure settings mean what the documentation says.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    velo_cli::check_program::main(velo_cli::check_program::FAILURE_STRATEGY_CONFIG)
+}

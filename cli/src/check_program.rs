@@ -1,0 +1,147 @@
+//! The two check programs: every block of a fixture is linted, resolved and planned, and what comes
+//! out is compared with what the line before the block says.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use velo_lint::message::message;
+use velo_lint::{Document, Language, Options, Severity, Unit};
+use velo_schema::{Failure, FailureStrategy, Plan, format_duration};
+
+use crate::input::{Disk, read};
+use crate::render::plan::{sides, table};
+
+/// A check program: its own blocks, and what it says of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// The blocks that it checks where no file is named.
+    blocks: &'static str,
+    describe: fn(&Unit<'_>) -> String,
+}
+
+/// Strategy, poll size, tier and longest wait.
+pub const BATCH_WITH_CLAUSE: Program =
+    Program { blocks: include_str!("../../fixtures/checks/batch_with_clause.md"), describe: batches };
+
+/// The failure strategy of each side.
+pub const FAILURE_STRATEGY_CONFIG: Program =
+    Program { blocks: include_str!("../../fixtures/checks/failure_strategy_config.md"), describe: failures };
+
+/// Check that batch and failure settings mean what is expected of them.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "\
+Each fenced block stands behind a line that says what must come out: <!-- expect: … -->.
+
+Exit codes: 0 all blocks are as expected, 1 one is not, 2 the file could not be read."
+)]
+struct Args {
+    /// A Markdown file with blocks and expectations [default: those that are built in]
+    file: Option<PathBuf>,
+}
+
+/// Runs a check program.
+#[must_use]
+pub fn main(program: Program) -> ExitCode {
+    crate::finish(run(program, &Args::parse()))
+}
+
+fn run(program: Program, args: &Args) -> Result<ExitCode> {
+    let (name, text) = match &args.file {
+        None => ("(built in)".to_owned(), program.blocks.to_owned()),
+        Some(path) => {
+            let input = read(path, None)?;
+            (input.name, input.text)
+        }
+    };
+    let checks = checks(program, &name, &text)?;
+    let mut table = table(&["line", "statement", "means", "result"]);
+    for check in &checks {
+        let result = if check.is_ok() { "ok".to_owned() } else { format!("expected {}", check.expected) };
+        table.add_row([check.line.to_string(), check.statement.clone(), check.found.clone(), result]);
+    }
+    let failed = checks.iter().filter(|check| !check.is_ok()).count();
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{table}\n{} checked, {failed} not as expected", checks.len())?;
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+struct Check {
+    line: usize,
+    statement: String,
+    expected: String,
+    found: String,
+}
+
+impl Check {
+    fn is_ok(&self) -> bool {
+        self.expected == self.found
+    }
+}
+
+/// One check for each fenced block.
+fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
+    let document = Document::read(name, text, Language::Markdown, &Disk);
+    let options = Options::default();
+    let mistakes = document.check(&options);
+    let mut units: Vec<_> = document.units(&options).collect();
+    let mut checks = Vec::new();
+    for (_, block) in Language::Markdown.blocks(text) {
+        let line = text[..block.start].lines().count();
+        let expected = text[..block.start].lines().rev().nth(1).and_then(|line| {
+            line.trim().strip_prefix("<!-- expect: ")?.strip_suffix(" -->").map(str::to_owned)
+        });
+        let expected = expected
+            .with_context(|| format!("{name}:{line}: no line <!-- expect: … --> before this block"))?;
+        let inside = units.iter().position(|unit| block.contains(&unit.statement.span.start));
+        let unit = inside.map(|index| units.remove(index));
+        let statement = unit.as_ref().and_then(|unit| unit.statement.name.as_ref());
+        let statement = statement.map_or_else(|| "(file)".to_owned(), |name| name.text.clone());
+        let wrong = mistakes.iter().find(|finding| {
+            finding.severity > Severity::Info && finding.file == 0 && block.contains(&finding.span.start)
+        });
+        let found = match (wrong, unit) {
+            (Some(finding), _) => format!("{}: {}", finding.rule, message(&finding.detail)),
+            (None, Some(unit)) => (program.describe)(&unit),
+            (None, None) => "no settings".to_owned(),
+        };
+        checks.push(Check { line, statement, expected, found });
+    }
+    if checks.is_empty() {
+        bail!("{name}: no fenced sql or yaml block");
+    }
+    Ok(checks)
+}
+
+fn batches(unit: &Unit<'_>) -> String {
+    let (source, _, _) = sides(unit);
+    let plan = Plan::of(&source.config(), None);
+    let strategy = plan.strategy.map_or_else(|| "none".to_owned(), |strategy| strategy.to_string());
+    let wait = format_duration(plan.max_wait);
+    format!("{strategy}, poll {}, {}, wait {wait}", plan.max_poll_records, plan.tier)
+}
+
+/// The job's failure strategy, and those of the sides that have another.
+fn failures(unit: &Unit<'_>) -> String {
+    let (source, job, sink) = sides(unit);
+    let [source, job, sink] = [source.config(), job, sink].map(|config| failure(&config.failure));
+    let mut found = job.clone();
+    for (name, side) in [("source", source), ("sink", sink)] {
+        if side != job {
+            found += &format!("; {name} {side}");
+        }
+    }
+    found
+}
+
+fn failure(failure: &Failure) -> String {
+    if failure.strategy != FailureStrategy::RetryWithBackoff {
+        return failure.strategy.to_string();
+    }
+    let (from, to) = (format_duration(failure.backoff), format_duration(failure.backoff_max));
+    format!("{} {}x {from}-{to} {}", failure.strategy, failure.max_retries, failure.on_exhausted)
+}
