@@ -124,6 +124,11 @@ impl Fixture {
         assert!(self.says_nothing == expects_nothing, "{}: has no verdict, or two", self.name);
     }
 
+    /// Whether it has neither errors nor warnings.
+    pub fn says_nothing(&self) -> bool {
+        self.expected.is_empty()
+    }
+
     /// The errors and warnings, and the notes.
     fn found(&self) -> (Vec<Place>, Vec<Place>) {
         let document = Document::read(&self.name, &self.text, self.language, &Beside);

@@ -4,3 +4,4 @@
 mod fixtures;
 mod guide;
 mod properties;
+mod recall;
