@@ -1,6 +1,6 @@
 //! Markdown text in; the ranges of its fenced `sql` and `yaml` blocks out.
 //!
-//! Knows as much of CommonMark as decides what is a fenced block: quotes, list items, indented code.
+//! Knows as much of `CommonMark` as decides what is a fenced block: quotes, list items, indented code.
 
 use std::borrow::Cow;
 use std::ops::Range;

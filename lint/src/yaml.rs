@@ -355,7 +355,7 @@ mod tests {
         found.map(|entry| (entry.name(text).to_owned(), shown(&entry))).collect()
     }
 
-    fn pairs<'a>(of: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    fn pairs(of: &[(String, String)]) -> Vec<(&str, &str)> {
         of.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
     }
 

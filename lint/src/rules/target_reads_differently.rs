@@ -45,8 +45,8 @@ struct Differs {
     fix: Option<(bool, String)>,
 }
 
-fn differs(item: &Item<'_>, reading: &str, fix: Option<(bool, String)>) -> Option<Differs> {
-    Some(Differs { value: item.value.to_owned(), reading: reading.to_owned(), at_key: false, fix })
+fn differs(item: &Item<'_>, reading: &str, fix: Option<(bool, String)>) -> Differs {
+    Differs { value: item.value.to_owned(), reading: reading.to_owned(), at_key: false, fix }
 }
 
 /// Whether the engine reads a duration with its own parser, and not as bare milliseconds.
@@ -65,11 +65,11 @@ fn read_by_velostream(item: &Item<'_>) -> Option<Differs> {
     let parsed = match &item.reading {
         Reading::Known(parsed) => parsed,
         Reading::Wrong(ValueError::DurationWithoutUnit { number }) if is_batch_duration(item) => {
-            return differs(item, &format!("{number} seconds"), Some((true, format!("{number}s"))));
+            return Some(differs(item, &format!("{number} seconds"), Some((true, format!("{number}s")))));
         }
         _ => return None,
     };
-    match &parsed.value {
+    let found = match &parsed.value {
         Value::Strategy(StrategyKind::MegaBatch) => differs(item, DROPPED, None),
         Value::FailureStrategy(strategy)
             if item.scope == Scope::Job && item.value != strategy.to_string() =>
@@ -87,8 +87,9 @@ fn read_by_velostream(item: &Item<'_>) -> Option<Differs> {
         Value::Boolean(value) if matches!(item.value.to_ascii_lowercase().as_str(), "on" | "off") => {
             differs(item, DROPPED, Some((true, value.to_string())))
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(found)
 }
 
 /// Whether a duration is whole digits and a short unit with nothing between them.

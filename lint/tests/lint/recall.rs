@@ -42,13 +42,13 @@ impl<'a> Sower<'a> {
 
     /// Puts an entry behind that of `item`; found at its key, or at its value.
     fn entry(&mut self, rule: &'static str, item: &Item<'a>, key: &str, value: &str, at_value: bool) {
-        let Some(end) = self.outer_end(item) else { return };
+        let Some(end) = Self::outer_end(item) else { return };
         let entry = format!(", '{key}' = '{value}'");
         let place = end + if at_value { entry.len() - value.len() - 1 } else { 3 };
         self.edit(rule, end..end, &entry, place);
     }
 
-    fn outer_end(&self, item: &Item<'a>) -> Option<usize> {
+    fn outer_end(item: &Item<'_>) -> Option<usize> {
         match &item.raw.value {
             RawValue::Text(value) if value.quoted => Some(value.outer().end),
             _ => None,
@@ -68,7 +68,7 @@ impl<'a> Sower<'a> {
         match item.key.def().kind {
             Kind::Strategy => self.value("unknown-strategy", item, "turbo", 0),
             Kind::FailureStrategy | Kind::OnExhausted => {
-                self.value("unknown-failure-strategy", item, "FailBatsh", 0)
+                self.value("unknown-failure-strategy", item, "FailBatsh", 0);
             }
             Kind::Boolean => self.value("not-a-boolean", item, "perhaps", 0),
             Kind::Duration { .. } => {
@@ -98,12 +98,12 @@ impl<'a> Sower<'a> {
 
     /// Mistakes in the syntax around an entry of SQL.
     fn syntax(&mut self, item: &Item<'a>) {
-        let (key, Some(value_end)) = (item.raw.key.outer(), self.outer_end(item)) else { return };
+        let (key, Some(value_end)) = (item.raw.key.outer(), Self::outer_end(item)) else { return };
         let RawValue::Text(value) = &item.raw.value else { return };
         let rest = &self.text[value_end..];
-        if rest.starts_with(')') {
+        if let Some(behind) = rest.strip_prefix(')') {
             self.edit("trailing-comma", value_end..value_end, ",", value_end);
-            if rest[1..].trim_start().is_empty() || rest.starts_with(");") {
+            if behind.trim_start().is_empty() || rest.starts_with(");") {
                 self.edit("unclosed-clause", value_end..value_end + 1, "", value_end);
             }
         }
@@ -158,7 +158,7 @@ impl<'a> Sower<'a> {
         if !config.enabled {
             return;
         }
-        if item.key == Key::BatchStrategy && self.outer_end(item).is_some() {
+        if item.key == Key::BatchStrategy && Self::outer_end(item).is_some() {
             for def in velo_schema::keys::KEYS {
                 let Relevance::Strategies(by) = def.relevance else { continue };
                 let is_new = !unit.items.iter().any(|other| other.key == def.key)
@@ -187,7 +187,7 @@ impl<'a> Sower<'a> {
         let asks = |other: &&Item<'_>| !other.key.def().applies_to(StrategyKind::FixedSize);
         let asking = unit.effective_items().find(asks).map(|other| other.key_span.range.start);
         if let (Key::BatchStrategy, true, Some(asking), Some(end)) =
-            (item.key, alone, asking, self.outer_end(item))
+            (item.key, alone, asking, Self::outer_end(item))
         {
             let (start, other) = (item.raw.key.outer().start, "'some.other' = 'key'");
             let place = if asking > start { asking + other.len() - (end - start) } else { asking };
@@ -299,9 +299,9 @@ fn a_mistake_in_any_statement_is_found_once_at_its_place() {
                     .collect();
                 if found != [seed.place] {
                     let line = seed.text[..seed.place.min(seed.text.len())].matches('\n').count() + 1;
-                    let shown = seed.text.lines().nth(line - 1).unwrap_or_default().to_owned();
+                    let source = seed.text.lines().nth(line - 1).unwrap_or_default().to_owned();
                     missed.push(format!(
-                        "{}:{line}: {} at {}, found at {found:?}: {shown}",
+                        "{}:{line}: {} at {}, found at {found:?}: {source}",
                         fixture.name, seed.rule, seed.place
                     ));
                 }
