@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use velo_engine::columns::{Batch, BatchBuilder, LaneId};
 use velo_engine::core::Tick;
+use velo_engine::core::batcher::Room;
 use velo_engine::kafka::{KafkaError, Start, TopicReader};
 use velo_engine::sink::LaneName;
 use velo_engine::source::replay::{Recorded, Recording};
@@ -116,7 +117,7 @@ impl<S: Source> Watch<S> {
         }
         let mut builder = BatchBuilder::default();
         for (lane, _) in &self.lanes {
-            self.source.fill(now, *lane, Tier::Buffered, PER_CALL, &mut builder)?;
+            self.source.fill(now, *lane, Tier::Buffered, Room::of_records(PER_CALL), &mut builder)?;
         }
         if builder.is_empty() {
             return Ok(false);

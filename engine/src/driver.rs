@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use velo_schema::{Config, Plan, Tier};
+use velo_schema::{Config, Plan};
 
 use crate::columns::{Batch, BatchBuilder, BatchId, LaneId};
-use crate::core::batcher::{SealRule, UnsupportedStrategy};
+use crate::core::batcher::{Room, SealRule};
 use crate::core::failure::{ByStage, Policy, RowError, Stage, UnsupportedFailure};
 use crate::core::{Action, Core, CoreConfig, Event, Fate, JobError, Ledger, Tick};
 use crate::processor::{Output, Processor, ValueFormat};
@@ -58,9 +58,6 @@ impl JobConfig {
 /// A configuration that this version of the engine does not execute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    /// Its batch strategy.
-    #[error(transparent)]
-    Strategy(#[from] UnsupportedStrategy),
     /// Its failure strategy.
     #[error(transparent)]
     Failure(#[from] UnsupportedFailure),
@@ -145,13 +142,15 @@ impl<S: Source> Engine<S> {
         config: JobConfig,
         control: Control,
     ) -> Result<Self, Unsupported> {
-        let (source_rule, sink_rule) = (SealRule::of(&config.source)?, SealRule::of(&config.sink)?);
-        if SealRule::of(&config.job)? != sink_rule {
+        let (source_rule, sink_rule) = (SealRule::of(&config.source), SealRule::of(&config.sink));
+        if SealRule::of(&config.job) != sink_rule {
             return Err(Unsupported::SinkBatches);
         }
         // Twice the batch is taken ahead; small batches may have many on their way to the sink.
         let max_unsettled_records = (4 * source_rule.max_records).max(10_000);
+        let plan = Plan::of(&config.source, None);
         let core = CoreConfig {
+            tier: plan.tier,
             failure: ByStage {
                 decode: Policy::of(&config.source.failure)?,
                 process: Policy::of(&config.job.failure)?,
@@ -164,7 +163,6 @@ impl<S: Source> Engine<S> {
             max_unsettled_bytes: config.max_unsettled_bytes,
             seal: source_rule,
         };
-        let plan = Plan::of(&config.source, None);
         Ok(Self { source, sink, acks, processors, config, core, plan, control })
     }
 
@@ -175,7 +173,6 @@ impl<S: Source> Engine<S> {
         let mut driver = Driver {
             source: self.source,
             core: Core::new(self.core),
-            tier: self.plan.tier,
             control: self.control,
             acks: self.acks,
             pool,
@@ -202,7 +199,6 @@ impl<S: Source> Engine<S> {
 struct Driver<S> {
     source: S,
     core: Core,
-    tier: Tier,
     control: Control,
     acks: Acks,
     pool: Pool,
@@ -292,7 +288,7 @@ impl<S: Source> Driver<S> {
     fn sleep(&self, next_observation: Tick) {
         let now = self.now();
         // What is due at the source is of no use while nothing more may be taken.
-        let next_due = self.source.next_due().filter(|_| self.core.room() > 0);
+        let next_due = self.source.next_due().filter(|_| self.core.room().records > 0);
         let deadline = self.core.deadline().into_iter().chain(next_due).min();
         let until = deadline.unwrap_or(next_observation).min(next_observation);
         self.control.waker.wait(until.since(now));
@@ -353,7 +349,7 @@ impl<S: Source> Driver<S> {
             let mut drained = true;
             for _ in 0..self.lanes.len() {
                 let room = self.core.room();
-                if room == 0 {
+                if room.records == 0 {
                     return took_any;
                 }
                 self.next_lane = (self.next_lane + 1) % self.lanes.len();
@@ -374,10 +370,10 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn fill_from(&mut self, lane: LaneId, room: u64) -> (u64, bool) {
+    fn fill_from(&mut self, lane: LaneId, room: Room) -> (u64, bool) {
         let now = self.now();
         let (rows, bytes) = (self.builder.len(), self.builder.bytes());
-        let filled = match self.source.fill(now, lane, self.tier, room, &mut self.builder) {
+        let filled = match self.source.fill(now, lane, self.core.tier(), room, &mut self.builder) {
             Ok(filled) => filled,
             Err(error) => {
                 self.abort(JobError::Source(error.0));
@@ -395,6 +391,9 @@ impl<S: Source> Driver<S> {
             let event = Event::Rows(lane, self.builder.offsets_from(rows), bytes);
             self.core.step(now, event, &mut self.actions);
             self.perform();
+        }
+        if filled.exceeds {
+            self.step(Event::Exceeds);
         }
         (taken, filled.drained)
     }

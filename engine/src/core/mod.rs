@@ -5,6 +5,7 @@
 //! kept by the [`lane`] tracker, and what follows a failure is decided in [`failure`].
 
 pub mod batcher;
+pub mod controller;
 pub mod failure;
 pub mod lane;
 
@@ -15,8 +16,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use velo_schema::Tier;
+
 use crate::columns::{BatchId, LaneId, Run};
-use batcher::{Batcher, SealReason, SealRule};
+use batcher::{Batcher, Room, SealReason, SealRule};
 use failure::{ByStage, Decision, RowError, Stage};
 use lane::Tracker;
 
@@ -46,6 +49,8 @@ impl std::ops::Add<Duration> for Tick {
 pub struct CoreConfig {
     /// When a batch is full.
     pub seal: SealRule,
+    /// The tier to begin with.
+    pub tier: Tier,
     /// What follows a failure, by stage.
     pub failure: ByStage<failure::Policy>,
     /// How many batches are processed at a time.
@@ -96,6 +101,8 @@ pub enum Event<'a> {
     AssignmentComplete,
     /// Records of a lane were appended to the open batch: their offsets and payload bytes.
     Rows(LaneId, &'a [i64], u64),
+    /// The next record of a lane does not fit into the open batch.
+    Exceeds,
     /// Nothing more is queued.
     Idle,
     /// No more records will come from a lane.
@@ -206,6 +213,8 @@ struct InFlight {
     rows: u32,
     bytes: u64,
     state: BatchState,
+    /// Whether it held as many records as it might.
+    full: bool,
     /// Rows that are not settled.
     open_rows: u32,
 }
@@ -216,6 +225,7 @@ enum BatchState {
     Waiting,
     Running {
         attempt: u32,
+        since: Tick,
     },
     Holding {
         attempt: u32,
@@ -250,6 +260,7 @@ pub struct Core {
     unsettled_records: u64,
     /// Nothing is queued at the source.
     idle: bool,
+    tier: Tier,
     assignment_complete: bool,
     phase: Phase,
     commit_in_flight: Option<Vec<(LaneId, i64)>>,
@@ -261,8 +272,10 @@ impl Core {
     /// A machine without lanes.
     #[must_use]
     pub fn new(config: CoreConfig) -> Self {
+        let batcher = Batcher::new(config.seal.clone());
+        let config_tier = batcher.tier(config.tier);
         Self {
-            batcher: Batcher::new(config.seal.clone()),
+            batcher,
             next_commit: Tick::default() + config.commit_interval,
             config,
             open_runs: Vec::new(),
@@ -274,6 +287,7 @@ impl Core {
             unsettled_bytes: 0,
             unsettled_records: 0,
             idle: false,
+            tier: config_tier,
             assignment_complete: false,
             phase: Phase::Running,
             commit_in_flight: None,
@@ -295,6 +309,7 @@ impl Core {
             }
             Event::AssignmentComplete => self.assignment_complete = true,
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
+            Event::Exceeds => self.batcher.exceed(),
             Event::Idle => self.idle = true,
             Event::Ended(lane) => {
                 // A lane that is being drained has to be released, ended or not.
@@ -324,13 +339,19 @@ impl Core {
         self.commit_due(now, actions);
     }
 
-    /// How many records the open batch takes now; 0 is back-pressure.
+    /// What the open batch takes now; no records are back-pressure.
     #[must_use]
-    pub fn room(&self) -> u64 {
+    pub fn room(&self) -> Room {
         let full = self.unprocessed.len() > self.config.workers
             || self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records;
-        if full || self.phase != Phase::Running { 0 } else { self.batcher.room() }
+        if full || self.phase != Phase::Running { Room::default() } else { self.batcher.room() }
+    }
+
+    /// The tier in which records are taken now.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// Whether records may be taken from a lane: it is active and no batch of it is held back.
@@ -404,7 +425,7 @@ impl Core {
         self.open_bytes += bytes;
         self.unsettled_records += count;
         self.ledger.delivered += count;
-        self.batcher.add(now, count);
+        self.batcher.add(now, count, bytes);
         self.idle = false;
     }
 
@@ -427,7 +448,8 @@ impl Core {
         let open_rows = live.map(|run| run.rows.end - run.rows.start).sum();
         // A batch with nothing but fenced rows is processed for nobody.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
-        self.batches.insert(id, InFlight { runs, rows, bytes, state, open_rows });
+        self.batches
+            .insert(id, InFlight { runs, rows, bytes, state, full: reason == SealReason::Count, open_rows });
         actions.push(Action::Seal(id, reason));
         if open_rows == 0 {
             self.drop_settled(id, actions);
@@ -469,7 +491,7 @@ impl Core {
             let blocked = batch.runs.iter().any(|(run, _)| busy.contains(&run.lane));
             if let Some(attempt) = attempt.filter(|_| free > 0 && !blocked) {
                 free -= 1;
-                batch.state = BatchState::Running { attempt };
+                batch.state = BatchState::Running { attempt, since: now };
                 actions.push(Action::Run(*id, attempt));
             }
             busy.extend(batch.runs.iter().map(|(run, _)| run.lane));
@@ -478,13 +500,16 @@ impl Core {
 
     fn finished(&mut self, now: Tick, id: BatchId, verdict: &Verdict, actions: &mut Vec<Action>) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
-        let BatchState::Running { attempt } = batch.state else { return };
+        let BatchState::Running { attempt, since } = batch.state else { return };
         if let Some(message) = &verdict.system {
             let delay = self.config.failure.process.backoff(attempt);
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
             actions.push(Action::Hold(id, delay, message.clone()));
             return;
         }
+        // What it took steers the size of the next one; a failed attempt says nothing about that.
+        self.batcher.observe(u64::from(batch.rows), now.since(since), batch.full);
+        self.tier = self.batcher.tier(self.tier);
         let live = |row: u32, lanes: &HashMap<LaneId, Lane>, batch: &InFlight| {
             batch.runs.iter().any(|(run, _)| run.rows.contains(&row) && lanes.contains_key(&run.lane))
         };

@@ -13,7 +13,8 @@ fn policy(strategy: FailureStrategy) -> failure::Policy {
 fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfig {
     let policy = policy(strategy);
     CoreConfig {
-        seal: SealRule { max_records, wait: Duration::from_millis(10), eager },
+        seal: SealRule { eager, ..SealRule::of_records(max_records, Duration::from_millis(10)) },
+        tier: Tier::Buffered,
         failure: ByStage { decode: policy.clone(), process: policy.clone(), write: policy },
         workers: 2,
         commit_interval: Duration::from_millis(5),
@@ -205,12 +206,12 @@ fn no_more_is_taken_than_may_be_unsettled() {
     let mut world = World::new(config(60, false, FailureStrategy::LogAndContinue), 1);
     let offsets: Vec<_> = (0..60).collect();
     world.deliver(0, &offsets);
-    assert!(world.core.room() > 0);
+    assert!(world.core.room().records > 0);
     let offsets: Vec<_> = (60..120).collect();
     world.deliver(0, &offsets);
-    assert_eq!(world.core.room(), 0);
+    assert_eq!(world.core.room().records, 0);
     world.work(|_, _| false);
-    assert_eq!(world.core.room(), 60);
+    assert_eq!(world.core.room().records, 60);
 }
 
 proptest! {
@@ -236,7 +237,7 @@ proptest! {
         for (lane, count, pause_ms, work) in arrivals {
             world.now = world.now + Duration::from_millis(pause_ms);
             world.step(Event::Tick);
-            let room = world.core.room().min(count);
+            let room = world.core.room().records.min(count);
             let first = next[lane as usize];
             // A gap behind every delivery, as compaction leaves them.
             next[lane as usize] += i64::try_from(room).unwrap() + 1;

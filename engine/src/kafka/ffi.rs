@@ -132,6 +132,8 @@ pub(super) fn commit_async<C: ConsumerContext>(
 #[derive(Default)]
 pub(super) struct Messages {
     slots: Vec<*mut sys::rd_kafka_message_t>,
+    /// The slots before this one have been destroyed.
+    next: usize,
     filled: usize,
 }
 
@@ -151,23 +153,37 @@ impl Messages {
         self.filled = fill(&mut self.slots);
     }
 
-    /// How many there are.
+    /// How many are left.
     pub fn len(&self) -> usize {
-        self.filled
+        self.filled - self.next
     }
 
-    /// The messages, in order.
+    /// Those that are left, in order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
-        // SAFETY: the first `filled` slots hold messages that live as long as `self` is borrowed.
-        self.slots[..self.filled].iter().map(|message| Message { raw: unsafe { &**message } })
+        // SAFETY: the slots from `next` to `filled` hold messages that live as long as `self` is borrowed.
+        self.slots[self.next..self.filled].iter().map(|message| Message { raw: unsafe { &**message } })
+    }
+
+    /// The first of those that are left.
+    pub fn first(&self) -> Option<Message<'_>> {
+        self.iter().next()
+    }
+
+    /// Destroys the first of those that are left.
+    pub fn drop_first(&mut self) {
+        if let Some(message) = self.slots[..self.filled].get(self.next) {
+            self.next += 1;
+            // SAFETY: it was handed over to us and is destroyed once: `next` is behind it by now.
+            unsafe { sys::rd_kafka_message_destroy(*message) };
+        }
     }
 
     /// Destroys the messages.
     pub fn clear(&mut self) {
-        for message in &self.slots[..std::mem::take(&mut self.filled)] {
-            // SAFETY: each was handed over to us and is destroyed once: `filled` is 0 by now.
-            unsafe { sys::rd_kafka_message_destroy(*message) };
+        while self.len() > 0 {
+            self.drop_first();
         }
+        (self.next, self.filled) = (0, 0);
     }
 }
 
@@ -201,6 +217,11 @@ impl<'a> Message<'a> {
     /// The value; for an error its description.
     pub fn value(&self) -> Option<&'a [u8]> {
         bytes(self.raw.payload, self.raw.len, PhantomData)
+    }
+
+    /// Bytes of key and value.
+    pub fn payload_bytes(self) -> u64 {
+        (self.raw.key_len + self.raw.len) as u64
     }
 
     pub fn timestamp_ms(&self) -> Option<i64> {

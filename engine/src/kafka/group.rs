@@ -15,6 +15,7 @@ use super::ffi::commit_async;
 use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId};
+use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
 use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
@@ -228,10 +229,10 @@ impl Source for GroupSource {
         _: Tick,
         lane: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        self.lanes.fill(lane, tier, records, batch)
+        self.lanes.fill(lane, tier, room, batch)
     }
 
     fn committer(&mut self) -> Option<&mut dyn Commit> {

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::ffi::{Message, Messages, PartitionQueue};
 use crate::columns::{BatchBuilder, LaneId, Record};
 use crate::core::Tick;
+use crate::core::batcher::Room;
 use crate::sink::LaneName;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
@@ -38,6 +39,10 @@ pub(super) struct Lane {
     pub id: LaneId,
     pub name: LaneName,
     queue: PartitionQueue,
+    /// What was taken from the queue and did not fit into the batch.
+    rest: Messages,
+    /// Bytes of a record, about.
+    mean_bytes: u64,
     /// Where the run ends, if it does.
     end: Option<i64>,
     ended: bool,
@@ -47,7 +52,6 @@ pub(super) struct Lane {
 pub(super) struct Lanes {
     open: Vec<Lane>,
     next_id: u32,
-    messages: Messages,
     ended: Vec<LaneId>,
     /// Nanoseconds from the engine's start to the epoch; what arrival times are counted with.
     start_epoch_ns: Option<i64>,
@@ -55,13 +59,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub fn new() -> Self {
-        Self {
-            open: Vec::new(),
-            next_id: 0,
-            messages: Messages::default(),
-            ended: Vec::new(),
-            start_epoch_ns: None,
-        }
+        Self { open: Vec::new(), next_id: 0, ended: Vec::new(), start_epoch_ns: None }
     }
 
     /// Fixes the engine's clock against the wall clock, the first time it is called.
@@ -90,7 +88,8 @@ impl Lanes {
         let ended = end.is_some_and(|end| position >= end);
         events.push(SourceEvent::Assigned(id, name.clone(), position));
         self.ended.extend(ended.then_some(id));
-        self.open.push(Lane { id, name: name.clone(), queue, end, ended });
+        let rest = Messages::default();
+        self.open.push(Lane { id, name: name.clone(), queue, rest, mean_bytes: 1, end, ended });
         Ok(name)
     }
 
@@ -120,55 +119,103 @@ impl Lanes {
         self.open.clear();
     }
 
-    /// Appends up to `records` records that are in the lane's queue already.
+    /// Appends the records that are in the lane's queue already, as far as there is room.
     pub fn fill(
         &mut self,
         id: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        let Self { open, messages, ended, start_epoch_ns, .. } = self;
+        let Self { open, ended, start_epoch_ns, .. } = self;
         let Some(lane) = open.iter_mut().find(|lane| lane.id == id) else {
             return Ok(Filled { drained: true, ..Filled::default() });
         };
-        let epoch = start_epoch_ns.unwrap_or(0);
-        let mut filled = Filled::default();
-        let before = u64::from(batch.len());
-        while !lane.ended && u64::from(batch.len()) - before < records {
-            let room = records - (u64::from(batch.len()) - before);
-            match tier {
-                Tier::Standard => lane.queue.pop(messages),
-                Tier::Buffered | Tier::Auto => {
-                    lane.queue.pop_batch(usize::try_from(room).unwrap_or(usize::MAX), messages);
-                }
-            }
-            if messages.len() == 0 {
-                filled.empty_calls += 1;
-                filled.drained = true;
-                break;
-            }
-            let rows = batch.len();
-            for message in messages.iter() {
-                lane.take(message, epoch, batch)?;
-            }
-            messages.clear();
-            // A call may bring nothing but the news that the partition's end is reached.
-            let brought_records = batch.len() > rows;
-            filled.calls += u64::from(brought_records);
-            filled.empty_calls += u64::from(!brought_records);
-            // One batch call empties what was there; asking again at once finds little.
-            if tier != Tier::Standard {
-                break;
-            }
-        }
+        let filled = lane.fill(tier, room, start_epoch_ns.unwrap_or(0), batch)?;
         ended.extend(lane.ended.then_some(id));
-        filled.drained |= lane.ended;
         Ok(filled)
     }
 }
 
 impl Lane {
+    fn fill(
+        &mut self,
+        tier: Tier,
+        room: Room,
+        epoch: i64,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        let mut filled = Filled::default();
+        let (rows, bytes) = (batch.len(), batch.bytes());
+        while !self.ended && !filled.exceeds {
+            let taken = u64::from(batch.len() - rows);
+            if taken >= room.records {
+                break;
+            }
+            let asked = self.rest.len() == 0;
+            if asked {
+                self.ask(tier, room, taken, batch.bytes() - bytes);
+                if self.rest.len() == 0 {
+                    filled.empty_calls += 1;
+                    filled.drained = true;
+                    break;
+                }
+            }
+            let before = batch.len();
+            filled.exceeds = self.take_fitting(room, (rows, bytes), epoch, batch)?;
+            // A call may bring nothing but the news that the partition's end is reached.
+            let brought_records = batch.len() > before;
+            filled.calls += u64::from(asked && brought_records);
+            filled.empty_calls += u64::from(asked && !brought_records);
+            // One batch call empties what was there; asking again at once finds little.
+            if tier != Tier::Standard && asked {
+                break;
+            }
+        }
+        filled.drained |= self.ended;
+        Ok(filled)
+    }
+
+    /// Takes messages from the queue: one, or as many as are there and most probably fit.
+    fn ask(&mut self, tier: Tier, room: Room, taken: u64, taken_bytes: u64) {
+        match tier {
+            Tier::Standard => self.queue.pop(&mut self.rest),
+            Tier::Buffered | Tier::Auto => {
+                let by_bytes =
+                    room.bytes.map(|bytes| bytes.saturating_sub(taken_bytes) / self.mean_bytes + 1);
+                let most = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
+                self.queue.pop_batch(usize::try_from(most).unwrap_or(usize::MAX), &mut self.rest);
+            }
+        }
+    }
+
+    /// Appends what was taken from the queue as far as it fits; whether something does not.
+    fn take_fitting(
+        &mut self,
+        room: Room,
+        (rows, bytes): (u32, u64),
+        epoch: i64,
+        batch: &mut BatchBuilder,
+    ) -> Result<bool, SourceError> {
+        let mut rest = std::mem::take(&mut self.rest);
+        let mut exceeds = false;
+        while let Some(message) = rest.first() {
+            let (taken, taken_bytes) = (u64::from(batch.len() - rows), batch.bytes() - bytes);
+            if message.error().is_none() {
+                let size = message.payload_bytes();
+                exceeds = !room.fits(taken, taken_bytes, size);
+                if exceeds {
+                    break;
+                }
+                self.mean_bytes = (self.mean_bytes * 15 + size).div_ceil(16).max(1);
+            }
+            self.take(message, epoch, batch)?;
+            rest.drop_first();
+        }
+        self.rest = rest;
+        Ok(exceeds)
+    }
+
     fn take(
         &mut self,
         message: Message<'_>,

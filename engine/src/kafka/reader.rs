@@ -18,6 +18,7 @@ use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId};
 use crate::core::Tick;
+use crate::core::batcher::Room;
 use crate::sink::LaneName;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
@@ -266,7 +267,7 @@ impl Source for ReadSource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         self.since.get_or_insert(now);
@@ -275,7 +276,7 @@ impl Source for ReadSource {
             return Ok(Filled { drained: true, ..Filled::default() });
         }
         let before = batch.bytes();
-        let filled = self.lanes.fill(lane, tier, records, batch)?;
+        let filled = self.lanes.fill(lane, tier, room, batch)?;
         self.bytes += batch.bytes() - before;
         Ok(filled)
     }

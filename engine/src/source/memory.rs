@@ -5,6 +5,7 @@ use velo_schema::Tier;
 use super::{Filled, Source, SourceError, SourceEvent};
 use crate::columns::{BatchBuilder, LaneId, Record};
 use crate::core::Tick;
+use crate::core::batcher::Room;
 use crate::sink::LaneName;
 
 /// Values in memory, in order; keys and timestamps are null.
@@ -42,26 +43,31 @@ impl Source for MemorySource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        let wanted = usize::try_from(records).unwrap_or(usize::MAX);
-        let end = self.next.saturating_add(wanted).min(self.values.len());
-        let taken = (end - self.next) as u64;
-        for index in self.next..end {
+        let (mut taken, mut bytes) = (0, 0);
+        let mut exceeds = false;
+        while let Some(value) = self.values.get(self.next).filter(|_| taken < room.records) {
+            let size = value.len() as u64;
+            exceeds = !room.fits(taken, bytes, size);
+            if exceeds {
+                break;
+            }
             batch.push(
                 lane,
                 Record {
-                    offset: i64::try_from(index).unwrap_or(i64::MAX),
+                    offset: i64::try_from(self.next).unwrap_or(i64::MAX),
                     arrival_ns: i64::try_from(now.0).unwrap_or(i64::MAX),
-                    value: Some(&self.values[index]),
+                    value: Some(value),
                     ..Record::default()
                 },
             );
+            (taken, bytes) = (taken + 1, bytes + size);
+            self.next += 1;
         }
-        self.next = end;
-        let drained = end == self.values.len();
+        let drained = self.next == self.values.len();
         let calls = if tier == Tier::Standard { taken } else { u64::from(taken > 0) };
-        Ok(Filled { calls, empty_calls: u64::from(taken == 0), drained })
+        Ok(Filled { calls, empty_calls: u64::from(taken == 0), drained, exceeds })
     }
 }

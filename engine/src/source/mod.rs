@@ -6,6 +6,7 @@ pub mod replay;
 use velo_schema::Tier;
 
 use crate::columns::{BatchBuilder, LaneId};
+use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
 use crate::sink::LaneName;
 
@@ -35,6 +36,8 @@ pub struct Filled {
     pub empty_calls: u64,
     /// Whether nothing more is queued for the lane.
     pub drained: bool,
+    /// Whether the lane's next record does not fit.
+    pub exceeds: bool,
 }
 
 /// A source that cannot go on.
@@ -50,7 +53,7 @@ pub trait Source {
     /// Where the source cannot go on.
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
 
-    /// Appends up to `records` records of `lane` that are here already. Returns at once.
+    /// Appends the records of `lane` that are here already, as far as there is room. Returns at once.
     ///
     /// # Errors
     /// Where the lane cannot go on.
@@ -59,7 +62,7 @@ pub trait Source {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError>;
 

@@ -8,6 +8,7 @@ use velo_schema::Tier;
 use super::{Filled, Source, SourceError, SourceEvent};
 use crate::columns::{BatchBuilder, LaneId, Record};
 use crate::core::Tick;
+use crate::core::batcher::Room;
 use crate::sink::LaneName;
 
 /// A record of a recording.
@@ -21,6 +22,12 @@ pub struct Recorded {
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub value: Option<Vec<u8>>,
+}
+
+impl Recorded {
+    fn payload_bytes(&self) -> u64 {
+        [&self.key, &self.value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
+    }
 }
 
 /// Records in the order in which they came.
@@ -96,13 +103,14 @@ impl Source for ReplaySource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        records: u64,
+        room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let start = self.start.unwrap_or(now);
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         let mut drained = self.ended;
-        while taken < records && !drained {
+        let mut exceeds = false;
+        while taken < room.records && !drained {
             let arrival = self.due().map(|due| match self.pace {
                 Pace::Recorded => start + due,
                 Pace::Saturated => now,
@@ -112,6 +120,12 @@ impl Source for ReplaySource {
                 break;
             };
             let record = &self.recording[self.next % self.recording.len()];
+            let size = record.payload_bytes();
+            exceeds = !room.fits(taken, bytes, size);
+            if exceeds {
+                break;
+            }
+            bytes += size;
             batch.push(
                 lane,
                 Record {
@@ -127,7 +141,7 @@ impl Source for ReplaySource {
             taken += 1;
         }
         let calls = if tier == Tier::Standard { taken } else { u64::from(taken > 0) };
-        Ok(Filled { calls, empty_calls: u64::from(taken == 0), drained })
+        Ok(Filled { calls, empty_calls: u64::from(taken == 0), drained, exceeds })
     }
 
     fn next_due(&self) -> Option<Tick> {
