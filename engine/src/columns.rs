@@ -280,6 +280,36 @@ impl Batch {
         self.columns.runs.partition_point(|run| run.rows.end <= row)
     }
 
+    /// These rows, in ascending order, as a batch of their own that shares the payload.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[must_use]
+    pub fn pick(&self, rows: &[u32]) -> Self {
+        debug_assert!(rows.is_sorted());
+        let mut columns = Columns::default();
+        for (index, &row) in (0_u32..).zip(rows) {
+            let (lane, at) = (self.lane(row), row as usize);
+            match columns.runs.last_mut() {
+                Some(run) if run.lane == lane => run.rows.end = index + 1,
+                _ => columns.runs.push(Run { lane, rows: index..index + 1 }),
+            }
+            columns.keys.push(self.columns.keys[at]);
+            columns.values.push(self.columns.values[at]);
+            columns.nulls.push(self.columns.nulls[at]);
+            columns.offsets.push(self.columns.offsets[at]);
+            columns.timestamps_ms.push(self.columns.timestamps_ms[at]);
+            columns.arrivals_ns.push(self.columns.arrivals_ns[at]);
+            let headers = self.headers(row);
+            if !headers.is_empty() {
+                columns.headers.push((index, headers.to_vec()));
+            }
+            let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
+            columns.bytes += length(self.key(row)) + length(self.value(row));
+        }
+        Self { columns, buffers: self.buffers.clone() }
+    }
+
     /// The lane that the row came from.
     ///
     /// # Panics
@@ -349,5 +379,25 @@ mod tests {
         let batch = builder.seal();
         assert!(batch.headers(0).is_empty());
         assert_eq!(batch.headers(1), headers);
+    }
+
+    #[test]
+    fn picked_rows_are_those_rows_and_share_their_payload() {
+        let long = vec![7_u8; 40];
+        let mut builder = BatchBuilder::default();
+        for (offset, lane) in [(0, 1), (1, 2), (2, 2), (3, 1), (4, 1)] {
+            let headers = (offset == 3).then(|| vec![("h".to_owned(), None)]);
+            builder.push(LaneId(lane), Record { headers, ..record(offset, Some(&long)) });
+        }
+        let batch = builder.seal();
+        let picked = batch.pick(&[0, 2, 3]);
+        let row =
+            |row: u32| (picked.offset(row), picked.lane(row).0, picked.value(row), picked.headers(row).len());
+        assert_eq!(
+            [row(0), row(1), row(2)],
+            [(0, 1, Some(&*long), 0), (2, 2, Some(&*long), 0), (3, 1, Some(&*long), 1)]
+        );
+        assert_eq!((picked.len(), picked.bytes(), picked.runs().len()), (3, 3 * 41, 3));
+        assert!(Arc::ptr_eq(&picked.buffers[0], &batch.buffers[0]));
     }
 }

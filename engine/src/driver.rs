@@ -11,7 +11,7 @@ use velo_schema::{Config, Plan};
 
 use crate::columns::{Batch, BatchBuilder, BatchId, LaneId};
 use crate::core::batcher::{Room, SealRule};
-use crate::core::failure::{ByStage, Policy, RowError, Stage, UnsupportedFailure};
+use crate::core::failure::{ByStage, Policy, RowError, Stage};
 use crate::core::{Action, Core, CoreConfig, Event, Fate, JobError, Ledger, Tick};
 use crate::processor::{Output, Processor, ValueFormat};
 use crate::report::{Dequeue, Meter, Report, TierReport, outcome};
@@ -58,9 +58,6 @@ impl JobConfig {
 /// A configuration that this version of the engine does not execute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    /// Its failure strategy.
-    #[error(transparent)]
-    Failure(#[from] UnsupportedFailure),
     /// The sink groups in another way than the source.
     #[error("the engine does not regroup what is written yet: sink.batch.* must be the job's")]
     SinkBatches,
@@ -152,11 +149,12 @@ impl<S: Source> Engine<S> {
         let core = CoreConfig {
             tier: plan.tier,
             failure: ByStage {
-                decode: Policy::of(&config.source.failure)?,
-                process: Policy::of(&config.job.failure)?,
-                write: Policy::of(&config.sink.failure)?,
+                decode: Policy::of(&config.source.failure),
+                process: Policy::of(&config.job.failure),
+                write: Policy::of(&config.sink.failure),
             },
             workers: processors.len(),
+            seed: u64::from(std::process::id()),
             commit_interval: Duration::from_secs(1),
             drain_timeout: config.drain_timeout,
             max_unsettled_records,

@@ -54,6 +54,15 @@ impl Output {
         self.records.push((row, OutputRecord::New { key, value }));
     }
 
+    /// Takes over what was put out for a batch of these rows of ours.
+    pub(crate) fn append(&mut self, picked: Self, rows: &[u32]) {
+        if picked.forwards_all {
+            self.records.extend(rows.iter().map(|row| (*row, OutputRecord::Forward)));
+        }
+        let ours = picked.records.into_iter().map(|(row, record)| (rows[row as usize], record));
+        self.records.extend(ours);
+    }
+
     /// The records of the rows in `rows`, in the order in which they were put out; rows that are
     /// passed on with all others come first.
     pub fn of_rows(&self, rows: &[Range<u32>]) -> impl Iterator<Item = (u32, &OutputRecord)> {
@@ -79,6 +88,8 @@ impl Output {
 pub enum Failure {
     /// These rows failed; all others are done and their output stands.
     Rows(Vec<RowError>),
+    /// A record is bad and nobody knows which, so nothing is done: the batch is halved until it is found.
+    Unnamed(String),
     /// Nothing was processed, and no record is to blame: the batch is held and tried again.
     System(String),
 }
@@ -88,7 +99,8 @@ pub trait Processor: Send {
     /// Processes a batch on a worker. What it puts into `out` is written only for rows that succeed.
     ///
     /// # Errors
-    /// [`Failure::Rows`] where records are to blame, [`Failure::System`] where none is.
+    /// [`Failure::Rows`] where records are to blame, [`Failure::Unnamed`] where one of them is,
+    /// [`Failure::System`] where none is.
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
 }
 

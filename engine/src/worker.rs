@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::columns::{Batch, BatchId};
 use crate::core::Verdict;
-use crate::core::failure::RowError;
+use crate::core::failure::{RowError, Stage};
 use crate::processor::{Attempt, Failure, Output, Processor, ValueFormat};
 use crate::sink::{Ack, Acks, LaneName, Outgoing, Sent, Sink, Ticket, add_ack};
 use crate::waker::Waker;
@@ -160,21 +160,120 @@ impl Worker {
     }
 
     fn process(&mut self, batch: &Batch, attempt: u32) -> (Verdict, Output) {
-        let mut output = Output::default();
-        let mut rows = self.format.check(batch);
-        let result = self.processor.process(batch, &mut output, Attempt { number: attempt });
-        match result {
-            Ok(()) => {}
-            Err(Failure::System(message)) => {
-                return (Verdict { rows: Vec::new(), system: Some(message) }, Output::default());
-            }
+        let bad = self.format.check(batch);
+        match bisect(&mut *self.processor, batch, bad, Attempt { number: attempt }) {
+            Ok((rows, output)) => (Verdict { rows, system: None }, output),
+            Err(message) => (Verdict { rows: Vec::new(), system: Some(message) }, Output::default()),
+        }
+    }
+}
+
+/// Processes the rows of a batch that are not bad already, in ever smaller parts where a processor
+/// cannot say which record failed it: k bad ones among n cost O(k·log(n/k) + k) calls.
+///
+/// Returns every bad row, in order, and the output of the others; or what failed the system.
+fn bisect(
+    processor: &mut dyn Processor,
+    batch: &Batch,
+    mut bad: Vec<RowError>,
+    attempt: Attempt,
+) -> Result<(Vec<RowError>, Output), String> {
+    let mut output = Output::default();
+    let whole: Vec<u32> = (0..batch.len()).collect();
+    let mut good = whole.clone();
+    good.retain(|row| bad.binary_search_by_key(row, |error| error.row).is_err());
+    // A stack of parts, the first on top, so that outputs come in the order of the rows.
+    let mut parts = vec![good];
+    while let Some(rows) = parts.pop() {
+        if rows.is_empty() {
+            continue;
+        }
+        let is_whole = rows.len() == whole.len();
+        let picked = (!is_whole).then(|| batch.pick(&rows));
+        let mut part_output = Output::default();
+        match processor.process(picked.as_ref().unwrap_or(batch), &mut part_output, attempt) {
+            Ok(()) if is_whole => output = part_output,
+            Ok(()) => output.append(part_output, &rows),
+            Err(Failure::System(message)) => return Err(message),
             Err(Failure::Rows(errors)) => {
-                rows.extend(errors);
-                // A row that could not even be decoded is to blame for that, whatever else it did.
-                rows.sort_by_key(|error| (error.row, error.stage));
-                rows.dedup_by_key(|error| error.row);
+                let of_batch = |error: RowError| RowError { row: rows[error.row as usize], ..error };
+                bad.extend(errors.into_iter().map(of_batch));
+                if is_whole { output = part_output } else { output.append(part_output, &rows) }
+            }
+            Err(Failure::Unnamed(message)) if rows.len() == 1 => {
+                bad.push(RowError { row: rows[0], stage: Stage::Process, message, retriable: true });
+            }
+            Err(Failure::Unnamed(_)) => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                parts.extend([second.to_vec(), first.to_vec()]);
             }
         }
-        (Verdict { rows, system: None }, output)
+    }
+    bad.sort_by_key(|error| (error.row, error.stage));
+    bad.dedup_by_key(|error| error.row);
+    Ok((bad, output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, LaneId, Record};
+    use proptest::prelude::*;
+
+    /// Fails without a name where a batch holds a record of a negative timestamp; counts its calls.
+    struct Picky {
+        calls: u32,
+    }
+
+    impl Processor for Picky {
+        fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+            self.calls += 1;
+            if (0..batch.len()).any(|row| batch.value(row) == Some(b"bad")) {
+                return Err(Failure::Unnamed("one of them".to_owned()));
+            }
+            out.forward_all();
+            Ok(())
+        }
+    }
+
+    fn batch(bad: &[bool]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        for (offset, bad) in (0..).zip(bad) {
+            let value: &[u8] = if *bad { b"bad" } else { b"fine" };
+            builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
+        }
+        builder.seal()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn halving_finds_exactly_the_bad_records_in_few_calls(bad in prop::collection::vec(prop::bool::weighted(0.05), 1..300)) {
+            let batch = batch(&bad);
+            let mut picky = Picky { calls: 0 };
+            let (errors, output) = bisect(&mut picky, &batch, Vec::new(), Attempt { number: 0 }).unwrap();
+            let rows = |is_bad: bool| (0_u32..).zip(&bad).filter(move |(_, bad)| **bad == is_bad).map(|(row, _)| row).collect::<Vec<_>>();
+            prop_assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), rows(true));
+            let put_out: Vec<_> = output.of_rows(std::slice::from_ref(&(0..batch.len()))).map(|(row, _)| row).collect();
+            prop_assert_eq!(put_out, rows(false));
+            let (n, k) = (f64::from(batch.len()), errors.len() as f64);
+            let bound = if k == 0.0 { 1.0 } else { 2.0 * k * ((n / k).log2().ceil() + 1.0) + 1.0 };
+            prop_assert!(f64::from(picky.calls) <= bound, "{} calls for {} of {}", picky.calls, k, n);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_bad_already_are_not_processed() {
+        let batch = batch(&[true, false, true]);
+        let known = [0, 2].map(|row| RowError {
+            row,
+            stage: Stage::Decode,
+            message: String::new(),
+            retriable: false,
+        });
+        let mut picky = Picky { calls: 0 };
+        let (errors, output) = bisect(&mut picky, &batch, known.to_vec(), Attempt { number: 0 }).unwrap();
+        assert_eq!((errors.len(), output.counts(3), picky.calls), (2, vec![0, 1, 0], 1));
     }
 }

@@ -51,16 +51,11 @@ pub enum Decision {
     DeadLetter,
     /// Fail the job.
     Fail,
+    /// Process the batch again, later.
+    Retry,
 }
 
-/// A failure strategy that this version of the engine does not execute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the engine does not execute failure_strategy '{0}' yet; it executes LogAndContinue, SendToDLQ and FailBatch"
-)]
-pub struct UnsupportedFailure(pub FailureStrategy);
-
-/// A stage's policy, of strategies that are executed.
+/// A stage's policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     failure: Failure,
@@ -68,42 +63,56 @@ pub struct Policy {
 
 impl Policy {
     /// The policy of a configuration.
-    ///
-    /// # Errors
-    /// Where its strategy is not executed.
-    pub fn of(failure: &Failure) -> Result<Self, UnsupportedFailure> {
-        match failure.strategy {
-            FailureStrategy::RetryWithBackoff => Err(UnsupportedFailure(failure.strategy)),
-            _ => Ok(Self { failure: failure.clone() }),
-        }
+    #[must_use]
+    pub fn of(failure: &Failure) -> Self {
+        Self { failure: failure.clone() }
     }
 
-    /// What happens to a record that failed.
+    /// What happens to a record that failed, after `retries` retries of its batch.
     #[must_use]
-    pub fn decide(&self) -> Decision {
+    pub fn decide(&self, error: &RowError, retries: u32) -> Decision {
         match self.failure.strategy {
             FailureStrategy::LogAndContinue => Decision::Skip,
             FailureStrategy::SendToDLQ => Decision::DeadLetter,
-            FailureStrategy::FailBatch | FailureStrategy::RetryWithBackoff => Decision::Fail,
+            FailureStrategy::FailBatch => Decision::Fail,
+            FailureStrategy::RetryWithBackoff => {
+                let again = error.retriable && u64::from(retries) < self.failure.max_retries;
+                if again { Decision::Retry } else { self.exhausted() }
+            }
+        }
+    }
+
+    /// What follows the last retry, and whatever no retry could mend.
+    fn exhausted(&self) -> Decision {
+        match self.failure.on_exhausted {
+            OnExhausted::FailBatch => Decision::Fail,
+            OnExhausted::SendToDLQ => Decision::DeadLetter,
+            OnExhausted::LogAndContinue => Decision::Skip,
         }
     }
 
     /// What happens to a record that a topic refused for good. One that the dead letter queue
     /// refused cannot go there again.
     #[must_use]
-    pub fn decide_refused(&self, stage: Stage) -> Decision {
-        match (stage, self.failure.on_exhausted) {
+    pub fn decide_refused(&self, error: &RowError) -> Decision {
+        match (error.stage, self.failure.on_exhausted) {
             (Stage::DeadLetter, OnExhausted::LogAndContinue) => Decision::Skip,
             (Stage::DeadLetter, _) => Decision::Fail,
-            _ => self.decide(),
+            _ => self.decide(&RowError { retriable: false, ..error.clone() }, 0),
         }
     }
 
-    /// How long to wait before attempt `attempt + 2`: the base, doubled each time, up to the maximum.
+    /// The delay before retry `retry`, from 0: shortened by up to a quarter, differently for each
+    /// `seed`, so that jobs which failed together do not all come back together.
     #[must_use]
-    pub fn backoff(&self, attempt: u32) -> Duration {
-        let doubled = self.failure.backoff.checked_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX));
-        doubled.unwrap_or(Duration::MAX).min(self.failure.backoff_max)
+    pub fn backoff(&self, retry: u32, seed: u64) -> Duration {
+        let delay = self.failure.delay(u64::from(retry));
+        // SplitMix64's finaliser: every bit of the seed changes about half of the result's.
+        let mut mixed = seed.wrapping_add(u64::from(retry)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let share = (mixed >> 32) as f64 / f64::from(u32::MAX);
+        delay.mul_f64(1.0 - 0.25 * share)
     }
 }
 
@@ -138,26 +147,53 @@ mod tests {
     fn policy(change: impl Fn(&mut Failure)) -> Policy {
         let mut failure = Config::default().failure;
         change(&mut failure);
-        Policy::of(&failure).unwrap()
+        Policy::of(&failure)
+    }
+
+    fn error(stage: Stage, retriable: bool) -> RowError {
+        RowError { row: 0, stage, message: String::new(), retriable }
     }
 
     #[test]
-    fn the_delay_doubles_up_to_its_maximum() {
+    fn the_delay_doubles_up_to_its_maximum_and_is_shortened_by_a_quarter_at_most() {
         let policy = policy(|_| {});
-        let delays: Vec<_> = [0, 1, 2, 6, 40].map(|attempt| policy.backoff(attempt).as_secs()).into();
-        assert_eq!(delays, [1, 2, 4, 60, 60]);
+        for (retry, longest) in [(0, 1.0), (1, 2.0), (2, 4.0), (6, 60.0), (40, 60.0)] {
+            let delays: Vec<_> = (0..50).map(|seed| policy.backoff(retry, seed).as_secs_f64()).collect();
+            assert!(delays.iter().all(|delay| (0.75 * longest..=longest).contains(delay)), "{delays:?}");
+            assert!(delays.iter().any(|delay| (delay - delays[0]).abs() > 0.01 * longest), "{delays:?}");
+            assert_eq!(policy.backoff(retry, 7), policy.backoff(retry, 7));
+        }
+    }
+
+    #[test]
+    fn retries_end_and_what_cannot_be_mended_is_not_retried() {
+        for (then, expected) in [
+            (OnExhausted::FailBatch, Decision::Fail),
+            (OnExhausted::SendToDLQ, Decision::DeadLetter),
+            (OnExhausted::LogAndContinue, Decision::Skip),
+        ] {
+            let policy = policy(|failure| {
+                failure.strategy = FailureStrategy::RetryWithBackoff;
+                failure.max_retries = 2;
+                failure.on_exhausted = then;
+            });
+            let decided: Vec<_> = (0..4).map(|n| policy.decide(&error(Stage::Process, true), n)).collect();
+            assert_eq!(decided, [Decision::Retry, Decision::Retry, expected, expected]);
+            assert_eq!(policy.decide(&error(Stage::Decode, false), 0), expected);
+            assert_eq!(policy.decide_refused(&error(Stage::Write, true)), expected);
+        }
     }
 
     #[test]
     fn what_the_dead_letter_queue_refuses_fails_unless_told_otherwise() {
         let dlq = policy(|failure| failure.strategy = FailureStrategy::SendToDLQ);
-        assert_eq!(dlq.decide(), Decision::DeadLetter);
-        assert_eq!(dlq.decide_refused(Stage::Write), Decision::DeadLetter);
-        assert_eq!(dlq.decide_refused(Stage::DeadLetter), Decision::Fail);
+        assert_eq!(dlq.decide(&error(Stage::Process, true), 0), Decision::DeadLetter);
+        assert_eq!(dlq.decide_refused(&error(Stage::Write, false)), Decision::DeadLetter);
+        assert_eq!(dlq.decide_refused(&error(Stage::DeadLetter, false)), Decision::Fail);
         let lenient = policy(|failure| {
             failure.strategy = FailureStrategy::SendToDLQ;
             failure.on_exhausted = OnExhausted::LogAndContinue;
         });
-        assert_eq!(lenient.decide_refused(Stage::DeadLetter), Decision::Skip);
+        assert_eq!(lenient.decide_refused(&error(Stage::DeadLetter, false)), Decision::Skip);
     }
 }

@@ -55,6 +55,8 @@ pub struct CoreConfig {
     pub failure: ByStage<failure::Policy>,
     /// How many batches are processed at a time.
     pub workers: usize,
+    /// What jobs differ in that would otherwise retry at the same moment.
+    pub seed: u64,
     /// How often settled offsets are committed.
     pub commit_interval: Duration,
     /// How long a revoked lane may take to settle what is in flight.
@@ -153,8 +155,11 @@ pub enum Action {
 #[non_exhaustive]
 pub enum JobError {
     /// `FailBatch`: a record failed and its strategy says that nothing may be left out.
-    #[error("a record failed in {} and the failure strategy is FailBatch: {}", .0.stage, .0.message)]
+    #[error("a record failed in {} and nothing may be left out: {}", .0.stage, .0.message)]
     Batch(RowError),
+    /// `RetryWithBackoff`: a record still failed after the last retry.
+    #[error("a record still failed in {} after {} of retrying: {}", .0.stage, times(*.1), .0.message)]
+    Exhausted(RowError, u32),
     /// The dead letter queue refused a record for good.
     #[error("the dead letter queue refused a record: {0}")]
     DeadLetterRefused(String),
@@ -164,6 +169,10 @@ pub enum JobError {
     /// The sink or the dead letter queue takes nothing any more, whatever the record.
     #[error("{0}")]
     Sink(String),
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "one time".to_owned() } else { format!("{n} times") }
 }
 
 /// Where every delivered record ended. The states add up to `delivered`.
@@ -215,6 +224,8 @@ struct InFlight {
     state: BatchState,
     /// Whether it held as many records as it might.
     full: bool,
+    /// How often it was tried again on account of its records.
+    retries: u32,
     /// Rows that are not settled.
     open_rows: u32,
 }
@@ -448,8 +459,10 @@ impl Core {
         let open_rows = live.map(|run| run.rows.end - run.rows.start).sum();
         // A batch with nothing but fenced rows is processed for nobody.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
-        self.batches
-            .insert(id, InFlight { runs, rows, bytes, state, full: reason == SealReason::Count, open_rows });
+        self.batches.insert(
+            id,
+            InFlight { runs, rows, bytes, state, full: reason == SealReason::Count, retries: 0, open_rows },
+        );
         actions.push(Action::Seal(id, reason));
         if open_rows == 0 {
             self.drop_settled(id, actions);
@@ -502,7 +515,7 @@ impl Core {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         let BatchState::Running { attempt, since } = batch.state else { return };
         if let Some(message) = &verdict.system {
-            let delay = self.config.failure.process.backoff(attempt);
+            let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
             actions.push(Action::Hold(id, delay, message.clone()));
             return;
@@ -515,9 +528,24 @@ impl Core {
         };
         let errors: Vec<_> =
             verdict.rows.iter().filter(|error| live(error.row, &self.lanes, batch)).cloned().collect();
-        let decide = |error: &RowError| self.config.failure.of(error.stage).decide();
+        let retries = batch.retries;
+        let decide = |error: &RowError| self.config.failure.of(error.stage).decide(error, retries);
         if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Fail) {
-            return self.fail(Some(id), JobError::Batch(error.clone()), actions);
+            let error = match retries {
+                0 => JobError::Batch(error.clone()),
+                retries => JobError::Exhausted(error.clone(), retries),
+            };
+            return self.fail(Some(id), error, actions);
+        }
+        // The whole batch is tried again: what succeeded is not written before what failed, or a
+        // key's records would change places.
+        if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Retry) {
+            let policy = self.config.failure.of(error.stage);
+            let delay = policy.backoff(retries, self.config.seed ^ u64::from(id.0));
+            batch.retries += 1;
+            batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
+            actions.push(Action::Hold(id, delay, error.message.clone()));
+            return;
         }
         batch.state = BatchState::Processed;
         self.unprocessed.retain(|other| *other != id);
@@ -555,13 +583,14 @@ impl Core {
             return;
         }
         let error = RowError { row, stage, message: message.to_owned(), retriable: false };
-        match self.config.failure.of(stage).decide_refused(stage) {
+        match self.config.failure.of(stage).decide_refused(&error) {
             Decision::Skip => self.skip(id, vec![error], actions),
             Decision::DeadLetter => actions.push(Action::DeadLetter(id, vec![error])),
             Decision::Fail if stage == Stage::DeadLetter => {
                 self.fail(Some(id), JobError::DeadLetterRefused(message.to_owned()), actions);
             }
-            Decision::Fail => self.fail(Some(id), JobError::Batch(error), actions),
+            // What is refused for good is not tried again.
+            Decision::Fail | Decision::Retry => self.fail(Some(id), JobError::Batch(error), actions),
         }
     }
 
