@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use velo_schema::{Config, Plan};
+use velo_schema::{Config, Plan, Strategy};
 
 use crate::columns::{Batch, BatchBuilder, BatchId, LaneId};
 use crate::core::batcher::{Room, SealRule};
@@ -189,9 +189,20 @@ impl<S: Source> Engine<S> {
             warm_up_ns: i64::try_from(self.config.warm_up.as_nanos()).unwrap_or(i64::MAX),
             next_lane: 0,
         };
+        for notice in not_done(&self.config.source) {
+            driver.notice(notice.to_owned());
+        }
         driver.run(observe);
         driver.report(&self.plan)
     }
+}
+
+/// What a configuration asks for and is not done; the result is the same, the speed is not.
+fn not_done(config: &Config) -> Vec<&'static str> {
+    let Strategy::MegaBatch { parallel, reuse_buffer, .. } = config.strategy else { return Vec::new() };
+    let parallel = parallel.then_some("batch.parallel: a batch is processed by one worker");
+    let reuse = reuse_buffer.then_some("batch.reuse_buffer: buffers are allocated for each batch");
+    parallel.into_iter().chain(reuse).collect()
 }
 
 struct Driver<S> {

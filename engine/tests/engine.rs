@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use velo_engine::columns::Batch;
-use velo_engine::core::failure::RowError;
+use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::driver::{Control, Engine, JobConfig};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
@@ -172,5 +172,223 @@ fn no_batch_and_no_call_is_above_the_poll_size() {
         assert!(report.dequeue.records_per_call <= size as f64);
         assert_eq!(serde_json::to_value(report.tier.actual).expect("json"), tier);
         assert_eq!(report.tier.actual, report.tier.requested);
+    }
+}
+
+/// Every batch strategy, each with sizes that a few hundred records fill several times.
+fn strategies() -> Vec<Vec<(Key, &'static str)>> {
+    let strategy = |word| (Key::BatchStrategy, word);
+    vec![
+        vec![strategy("fixed_size"), (Key::BatchSize, "7")],
+        vec![strategy("time_window"), (Key::BatchWindow, "2ms"), (Key::BatchMaxSize, "50")],
+        vec![strategy("memory_based"), (Key::BatchMemorySize, "200")],
+        vec![strategy("adaptive_size"), (Key::BatchMinSize, "2"), (Key::BatchAdaptiveMaxSize, "40")],
+        vec![strategy("low_latency"), (Key::BatchLowLatencyMaxSize, "3")],
+        vec![strategy("mega_batch"), (Key::BatchMegaBatchSize, "10000"), (Key::BatchTimeout, "5ms")],
+    ]
+}
+
+/// What happens to records that stay bad: their number and what the job comes to.
+const FAILURES: [(&[(Key, &str)], Fate); 7] = [
+    (&[], Fate::Skipped),
+    (&[(Key::FailureStrategy, "LogAndContinue")], Fate::Skipped),
+    (&[(Key::FailureStrategy, "SendToDLQ")], Fate::Dlq),
+    (&[(Key::FailureStrategy, "FailBatch")], Fate::Failed),
+    (&[(Key::FailureStrategy, "RetryWithBackoff")], Fate::Failed),
+    (&[(Key::FailureStrategy, "RetryWithBackoff"), (Key::OnExhausted, "SendToDLQ")], Fate::Dlq),
+    (&[(Key::FailureStrategy, "RetryWithBackoff"), (Key::OnExhausted, "LogAndContinue")], Fate::Skipped),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Skipped,
+    Dlq,
+    Failed,
+}
+
+/// How bad records show themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// They cannot be decoded.
+    Decode,
+    /// The processor names them.
+    Named,
+    /// The processor fails and names none.
+    Unnamed,
+    /// The sink refuses them.
+    Refused,
+}
+
+const BAD: &[u8] = b"[\"bad\"]";
+
+/// Fails bad records in its way.
+struct Strict(Shows);
+
+impl Processor for Strict {
+    fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+        let bad: Vec<_> = (0..batch.len()).filter(|row| batch.value(*row) == Some(BAD)).collect();
+        Forward.process(batch, out, attempt)?;
+        let error = |row| RowError { row, stage: Stage::Process, message: "bad".into(), retriable: true };
+        match self.0 {
+            _ if bad.is_empty() => Ok(()),
+            Shows::Named => Err(Failure::Rows(bad.into_iter().map(error).collect())),
+            Shows::Unnamed => Err(Failure::Unnamed("one of them".into())),
+            Shows::Decode | Shows::Refused => Ok(()),
+        }
+    }
+}
+
+/// Keeps what it gets, and refuses bad records if it is to.
+struct StrictSink {
+    acks: Acks,
+    kept: MemorySink,
+    refuses: bool,
+}
+
+impl Sink for StrictSink {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
+        if self.refuses && outgoing.batch.value(outgoing.ticket.row) == Some(BAD) {
+            self.acks.push(Ack::of(outgoing.ticket, Err(SendError::Record("bad".into()))));
+            return Sent::Pending;
+        }
+        self.kept.write(outgoing)
+    }
+
+    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent {
+        self.kept.dead_letter(ticket, batch, origin, error)
+    }
+}
+
+/// One job: `bad` offsets among `count` records.
+fn run_with(
+    settings: &[(Key, &str)],
+    shows: Shows,
+    count: usize,
+    bad: &[usize],
+) -> (Report, Vec<i64>, Vec<i64>) {
+    let mut input = values(count);
+    for index in bad {
+        input[*index] = BAD.to_vec();
+    }
+    let quick = [(Key::RetryBackoff, "1ms"), (Key::RetryBackoffMax, "1ms"), (Key::MaxRetries, "2")];
+    let format = if shows == Shows::Decode { ValueFormat::Json } else { ValueFormat::Bytes };
+    let job = JobConfig { format, ..JobConfig::uniform(config(&[settings, &quick].concat())) };
+    let mut written = None;
+    let report = run(job, input, Box::new(Strict(shows)), |acks| {
+        let kept = MemorySink::default();
+        written = Some(kept.written());
+        Arc::new(StrictSink { acks, kept, refuses: shows == Shows::Refused })
+    });
+    let written = written.expect("a sink");
+    let written = written.lock().expect("no panic");
+    let offsets = |records: &[velo_engine::sink::Kept]| records.iter().map(|kept| kept.1).collect::<Vec<_>>();
+    (report, offsets(&written.records), offsets(&written.dead_letters))
+}
+
+#[test]
+fn every_strategy_with_every_failure_strategy_accounts_for_every_record() {
+    const COUNT: usize = 120;
+    let poison: [&[usize]; 5] = [&[], &[0], &[60], &[COUNT - 1], &[3, 4, 60]];
+    let all: Vec<usize> = (0..COUNT).collect();
+    for strategy in strategies() {
+        for (failure, fate) in FAILURES {
+            for shows in [Shows::Decode, Shows::Named, Shows::Unnamed, Shows::Refused] {
+                for bad in poison.into_iter().chain([all.as_slice()]) {
+                    let settings = [strategy.as_slice(), failure].concat();
+                    let (report, written, dead) = run_with(&settings, shows, COUNT, bad);
+                    let what = format!("{settings:?} {shows:?} {bad:?}: {report:?}");
+                    let ledger = report.ledger;
+                    assert!(ledger.is_balanced(), "{what}");
+                    let good = (COUNT - bad.len()) as u64;
+                    let count = bad.len() as u64;
+                    if fate == Fate::Failed && !bad.is_empty() {
+                        assert_eq!(report.outcome, Outcome::Failed, "{what}");
+                        assert_eq!((ledger.skipped, ledger.dlq), (0, 0), "{what}");
+                        assert!(ledger.failed >= 1 && dead.is_empty(), "{what}");
+                        // Nothing of a batch that fails before it is written is written.
+                        let first = i64::try_from(bad[0]).expect("small");
+                        assert!(
+                            shows == Shows::Refused || written.iter().all(|offset| *offset < first),
+                            "{what}"
+                        );
+                        continue;
+                    }
+                    assert_eq!(report.outcome, Outcome::Drained, "{what}");
+                    let expected = if fate == Fate::Dlq { (0, count) } else { (count, 0) };
+                    assert_eq!(
+                        (ledger.skipped, ledger.dlq, ledger.ok),
+                        (expected.0, expected.1, good),
+                        "{what}"
+                    );
+                    assert!(written.is_sorted() && written.len() as u64 == good, "{what}");
+                    let bad: Vec<_> = bad.iter().map(|index| i64::try_from(*index).expect("small")).collect();
+                    assert_eq!(dead, if fate == Fate::Dlq { bad } else { Vec::new() }, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_recovers_is_retried_and_written_in_its_place() {
+    struct SecondTime;
+    impl Processor for SecondTime {
+        fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+            let retriable =
+                |row| RowError { row, stage: Stage::Process, message: "later".into(), retriable: true };
+            Forward.process(batch, out, attempt)?;
+            if attempt.number == 0 { Err(Failure::Rows(vec![retriable(0)])) } else { Ok(()) }
+        }
+    }
+    let settings =
+        [(Key::BatchSize, "5"), (Key::FailureStrategy, "RetryWithBackoff"), (Key::RetryBackoff, "1ms")];
+    let mut written = None;
+    let report = run(JobConfig::uniform(config(&settings)), values(20), Box::new(SecondTime), |_| {
+        let sink = MemorySink::default();
+        written = Some(sink.written());
+        Arc::new(sink)
+    });
+    assert_eq!((report.ledger.ok, report.outcome), (20, Outcome::Drained));
+    let written = written.expect("a sink");
+    let offsets: Vec<_> = written.lock().expect("no panic").records.iter().map(|kept| kept.1).collect();
+    assert_eq!(offsets, (0..20).collect::<Vec<_>>());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever the configuration, no batch and no call is above the plan's poll size, and the tier is the plan's.
+    #[test]
+    fn plan_and_engine_agree(
+        strategy in proptest::sample::select(vec!["fixed_size", "time_window", "memory_based", "adaptive_size", "low_latency", "mega_batch"]),
+        size in 1_u64..400,
+        range in (1_u64..50, 50_u64..300),
+        bytes in 1_u64..5000,
+        cap in proptest::sample::select(vec![1_u64, 30, 100, 101, 100_000]),
+        enabled in proptest::bool::weighted(0.9),
+    ) {
+        let texts = [size, range.0, range.1, bytes, cap].map(|n| n.to_string());
+        let config = config(&[
+            (Key::BatchEnable, if enabled { "true" } else { "false" }),
+            (Key::BatchStrategy, strategy),
+            (Key::BatchSize, &texts[0]),
+            (Key::BatchLowLatencyMaxSize, &texts[0]),
+            (Key::BatchMinSize, &texts[1]),
+            (Key::BatchAdaptiveMaxSize, &texts[2]),
+            (Key::BatchMemorySize, &texts[3]),
+            (Key::BatchMaxSize, &texts[4]),
+            (Key::BatchTimeout, "1ms"),
+            (Key::BatchWindow, "1ms"),
+        ]);
+        let plan = velo_schema::Plan::of(&config, None);
+        let report = run(JobConfig::uniform(config), values(1000), Box::new(Forward), |_| Arc::new(Discard));
+        proptest::prop_assert_eq!(report.ledger.ok, 1000);
+        let most = plan.max_poll_records.max;
+        // Sizes are kept to two digits.
+        proptest::prop_assert!(report.batches.size_max <= most + most / 64, "{:?} above {}", report.batches, most);
+        proptest::prop_assert!(report.dequeue.records_per_call <= most as f64);
+        proptest::prop_assert_eq!((report.tier.requested, report.max_poll_records), (plan.tier, plan.max_poll_records));
+        let seen = report.tier.actual;
+        proptest::prop_assert!(plan.tier != velo_schema::Tier::Standard || seen == velo_schema::Tier::Standard);
     }
 }

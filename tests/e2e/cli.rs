@@ -120,8 +120,6 @@ fn what_run_cannot_do_yet_it_says_instead_of_doing_something_else() {
     let broker = crate::broker::embedded();
     broker.create("b", 1);
     for (settings, message) in [
-        ("'batch.strategy' = 'mega_batch'", "does not execute batch.strategy 'mega_batch'"),
-        ("'failure_strategy' = 'RetryWithBackoff'", "does not execute failure_strategy 'RetryWithBackoff'"),
         ("'batch.size' = '5', 'sink.batch.size' = '10'", "does not regroup what is written"),
         ("'batch.size' = '0'", "out of range"),
     ] {
