@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use velo_lint::{Level, Lines, Options, Severity, Target};
+use velo_lint::{Level, Levels, Lines, Options, Severity, Target};
 
 /// The file's name.
 const NAME: &str = "velo.toml";
@@ -60,7 +60,9 @@ fn parse(text: &str) -> Result<Project, Problem> {
         message: error.message().trim().replace('\n', ", "),
     })?;
     let mut project = Project::default();
-    for (key, value) in table.get_ref() {
+    let mut settings: Vec<_> = table.get_ref().iter().collect();
+    settings.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in settings {
         match key.get_ref().as_ref() {
             "target" => {
                 let words: Vec<_> = Target::ALL.iter().map(|target| target.word()).collect();
@@ -80,7 +82,10 @@ fn parse(text: &str) -> Result<Project, Problem> {
             }
             "rules" => {
                 let table = value.get_ref().as_table().ok_or_else(|| wrong(value, "a table of rules"))?;
-                for (rule, level) in table {
+                let mut levels: Vec<_> = table.iter().collect();
+                // What all rules are set to goes before what one is.
+                levels.sort_by_key(|(rule, _)| (rule.get_ref() != Levels::ALL, rule.span().start));
+                for (rule, level) in levels {
                     let words: Vec<_> = Level::WORDS.iter().map(|(word, _)| *word).collect();
                     let level = word(level, &words, Level::from_word)?;
                     let set = project.options.levels.set(rule.get_ref(), level);
