@@ -251,3 +251,48 @@ fn the_first_interrupt_settles_and_commits_what_is_in_flight() {
     assert_eq!(ledger["delivered"], committed);
     assert!(committed < i64::try_from(load.number).expect("small"));
 }
+
+/// The other strategies, and what follows the last retry; the first two have tests of their own.
+const OTHERS: [(&str, &str); 5] = [
+    (
+        "'batch.strategy' = 'time_window', 'batch.window' = '50ms', 'failure_strategy' = 'SendToDLQ'",
+        "buffered",
+    ),
+    (
+        "'batch.strategy' = 'memory_based', 'batch.memory_size' = '20000', 'failure_strategy' = 'SendToDLQ'",
+        "buffered",
+    ),
+    (
+        "'batch.strategy' = 'adaptive_size', 'batch.min_size' = '10', 'batch.adaptive_max_size' = '2000', \
+         'failure_strategy' = 'SendToDLQ'",
+        "buffered",
+    ),
+    (
+        "'batch.strategy' = 'mega_batch', 'batch.mega_batch_size' = '10000', 'batch.timeout' = '200ms', \
+         'failure_strategy' = 'SendToDLQ'",
+        "buffered",
+    ),
+    (
+        "'batch.strategy' = 'fixed_size', 'batch.size' = '100', 'failure_strategy' = 'RetryWithBackoff', \
+         'max_retries' = '1', 'retry_backoff' = '10ms', 'on_exhausted' = 'SendToDLQ'",
+        "standard",
+    ),
+];
+
+#[test]
+fn the_embedded_broker_loses_nothing_under_any_strategy() {
+    let _busy = busy();
+    let load = Load { number: 5000, partitions: 3, bytes: 200, poison_every: 100 };
+    for (settings, tier) in OTHERS {
+        moves_everything(&embedded(), load, settings, tier);
+    }
+}
+
+#[test]
+fn real_kafka_loses_nothing_under_any_strategy() {
+    let _busy = busy();
+    let load = Load { number: 50_000, partitions: 3, bytes: 200, poison_every: 500 };
+    for (settings, tier) in OTHERS {
+        moves_everything(&real(), load, settings, tier);
+    }
+}
