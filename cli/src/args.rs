@@ -96,6 +96,11 @@ The statement's names are its topics, unless a key says otherwise: 'orders.topic
 Examples:
   velo run job.sql --bootstrap-servers localhost:9092 --value-format json
   velo run job.sql --bootstrap-servers localhost:9092 --dry-run --until-end --report -
+  velo run job.sql --bootstrap-servers localhost:9092 --exec 'python3 enrich.py'
+
+A program of --exec reads {\"velo_exec\":1}, then for each batch its records, a line each, and a blank
+line; it answers {\"ok\":true}, {\"errors\":[{\"record\":3,\"message\":\"…\",\"retriable\":false}]} or
+{\"error\":\"…\"}, and may add \"records\" to write instead of the input.
 
 Rights it needs: Read and Describe on the source, Read on the group, Write and Describe on sink and
 dead letter queue (Create where they are missing), IdempotentWrite on the cluster before Kafka 3.0.
@@ -209,6 +214,8 @@ pub(crate) enum SchemaOf {
     Plan,
     Run,
     Advise,
+    /// The lines that run --exec exchanges with a program
+    Exec,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -345,6 +352,13 @@ mod kafka {
         /// exists: 2ms+0.1ms/record
         #[arg(long, value_parser = cost, value_name = "COST")]
         pub cost: Option<Synthetic>,
+        /// Have a program process the batches: it gets them as JSON lines on stdin and answers each
+        /// with one line (velo schema --of exec)
+        #[arg(long, value_name = "COMMAND", conflicts_with = "cost")]
+        pub exec: Option<String>,
+        /// How long the program may take for a batch
+        #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+        pub exec_timeout: Duration,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,8 +3,11 @@
 //! Keys and values are 16-byte views in the layout of Arrow's binary view arrays: a length, then the
 //! bytes themselves up to 12, else a prefix of 4 bytes, a buffer's index and an offset into it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+
+use crate::sink::LaneName;
 
 /// One assignment of one partition: the unit of order and of commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -198,7 +201,7 @@ impl BatchBuilder {
         let capacity = self.buffer.len();
         let mut buffers = std::mem::take(&mut self.full);
         buffers.push(Arc::new(std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity))));
-        Batch { columns, buffers }
+        Batch { columns, buffers, names: None }
     }
 }
 
@@ -207,9 +210,23 @@ impl BatchBuilder {
 pub struct Batch {
     columns: Columns,
     buffers: Vec<Arc<Vec<u8>>>,
+    /// Where its lanes come from, where that is known.
+    names: Option<Arc<HashMap<LaneId, LaneName>>>,
 }
 
 impl Batch {
+    /// The batch with the names of its lanes.
+    #[must_use]
+    pub fn with_names(self, names: Arc<HashMap<LaneId, LaneName>>) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    /// The topic and partition that a row came from, where they are known.
+    #[must_use]
+    pub fn origin(&self, row: u32) -> Option<&LaneName> {
+        self.names.as_ref()?.get(&self.lane(row))
+    }
+
     /// How many rows.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -307,7 +324,7 @@ impl Batch {
             let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
             columns.bytes += length(self.key(row)) + length(self.value(row));
         }
-        Self { columns, buffers: self.buffers.clone() }
+        Self { columns, buffers: self.buffers.clone(), names: self.names.clone() }
     }
 
     /// The lane that the row came from.

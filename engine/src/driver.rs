@@ -177,7 +177,7 @@ impl<S: Source> Engine<S> {
             start: Instant::now(),
             builder: BatchBuilder::default(),
             lanes: Vec::new(),
-            names: HashMap::new(),
+            names: Arc::default(),
             batches: HashMap::new(),
             actions: Vec::new(),
             news: Vec::new(),
@@ -214,7 +214,7 @@ struct Driver<S> {
     start: Instant,
     builder: BatchBuilder,
     lanes: Vec<LaneId>,
-    names: HashMap<LaneId, LaneName>,
+    names: Arc<HashMap<LaneId, LaneName>>,
     batches: HashMap<BatchId, InFlight>,
     actions: Vec<Action>,
     /// Notices that the observer has not seen.
@@ -318,7 +318,7 @@ impl<S: Source> Driver<S> {
         match event {
             SourceEvent::Assigned(lane, name, position) => {
                 self.lanes.push(lane);
-                self.names.insert(lane, name);
+                Arc::make_mut(&mut self.names).insert(lane, name);
                 self.step(Event::Assigned(lane, position));
             }
             SourceEvent::AssignmentComplete => self.step(Event::AssignmentComplete),
@@ -502,7 +502,7 @@ impl<S: Source> Driver<S> {
     fn act(&mut self, action: Action) {
         match action {
             Action::Seal(id, reason) => {
-                let batch = Arc::new(self.builder.seal());
+                let batch = Arc::new(self.builder.seal().with_names(Arc::clone(&self.names)));
                 self.meter.sealed(reason, batch.len());
                 let origins = batch.runs().iter().map(|run| self.names[&run.lane].clone()).collect();
                 let in_flight = InFlight { batch, origins, output: Arc::default(), pending: Vec::new() };

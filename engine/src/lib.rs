@@ -27,6 +27,7 @@
 pub mod columns;
 pub mod core;
 pub mod driver;
+pub mod exec;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod processor;

@@ -17,7 +17,7 @@ use crate::ownership::{FOREIGN_CLAUSE, Names, Owner, owner};
 use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement, Text};
 
 /// More entries than any configuration has; what aliases of aliases could grow to has an end here.
-const MOST_ENTRIES: usize = 100_000;
+const MOST_ENTRIES: usize = 10_000;
 
 /// The documents of `range` that hold settings of ours, each as a statement with one clause.
 #[must_use]

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use velo_engine::driver::{Control, Engine, JobConfig, Progress};
+use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
     ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, ensure_topic,
 };
@@ -133,9 +134,14 @@ fn announce(job: &Job, args: &RunArgs) {
 }
 
 fn processor(args: &RunArgs) -> Box<dyn Processor> {
-    match args.cost {
-        Some(synthetic) => Box::new(synthetic),
-        None => Box::new(Forward),
+    match (&args.exec, args.cost) {
+        (Some(command), _) => Box::new(ExecProcessor::new(Exec {
+            command: command.clone(),
+            timeout: args.exec_timeout,
+            environment: Vec::new(),
+        })),
+        (None, Some(synthetic)) => Box::new(synthetic),
+        (None, None) => Box::new(Forward),
     }
 }
 
