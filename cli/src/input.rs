@@ -38,7 +38,8 @@ pub(crate) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
         let mut walk = ignore::WalkBuilder::new(path);
         for entry in walk.sort_by_file_path(Ord::cmp).build() {
             match entry {
-                Ok(entry) if language(entry.path()).is_some() && !entry.path().is_dir() => {
+                // Neither a directory nor a pipe, which would be waited for.
+                Ok(entry) if language(entry.path()).is_some() && entry.path().is_file() => {
                     if seen.insert(entry.path().to_owned()) {
                         files.push(Ok(entry.into_path()));
                     }

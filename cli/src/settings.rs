@@ -121,8 +121,12 @@ fn wrong(value: &Value<'_>, expected: &str) -> Problem {
     Problem { at: value.span().start, message: format!("expected {expected}") }
 }
 
-/// Sets the level of rules that the command line names; those for all rules go first.
-pub(crate) fn set_levels(options: &mut Options, rules: &[String], level: Level) -> Result<()> {
+/// Sets the level of rules that the command line names.
+pub(crate) fn set_levels<'a>(
+    options: &mut Options,
+    rules: impl IntoIterator<Item = &'a String>,
+    level: Level,
+) -> Result<()> {
     for rule in rules {
         if let Err(error) = options.levels.set(rule, level) {
             bail!("{error}");

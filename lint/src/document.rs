@@ -86,7 +86,7 @@ impl Document {
         let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
         let language = Language::of_extension(extension).unwrap_or(Language::Yaml);
         let statements = match language {
-            Language::Yaml => crate::statements(&file.text, language),
+            Language::Yaml => crate::yaml::declared(&file.text),
             Language::Sql | Language::Markdown => {
                 return Err(FileError::Unreadable(format!("{} is no YAML or JSON", file.name)));
             }

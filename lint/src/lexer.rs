@@ -106,6 +106,14 @@ impl<'a> Lexer<'a> {
             match rest {
                 [b'-', b'-', ..] => self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
                 [b'/', b'*', ..] => self.at += self.comment_length(),
+                // Comments of a template language, which may hold half a quote.
+                [b'{', b'#', tail @ ..] if self.templates_end => {
+                    let Some(end) = memmem::find(tail, b"#}") else {
+                        self.templates_end = false;
+                        return;
+                    };
+                    self.at += end + 4;
+                }
                 // Blocks of a template language; what they hold is not SQL.
                 [b'{', b'%', tail @ ..] if self.templates_end => {
                     self.templates_end = memmem::find(tail, b"%}").is_some_and(|end| {
@@ -201,6 +209,42 @@ fn blank_length(rest: &[u8]) -> usize {
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
+}
+
+/// The comments of `range` that run to the end of their line, in order.
+#[must_use]
+pub fn line_comments(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut lexer = Lexer::new(text, range);
+    loop {
+        let before = lexer.at;
+        let token = lexer.next();
+        let gap = before..token.as_ref().map_or(lexer.at, |token| token.span.start);
+        comments_of_gap(text, gap, &mut found);
+        if token.is_none() {
+            return found;
+        }
+    }
+}
+
+/// The line comments in a gap between tokens, which is blanks and comments only.
+fn comments_of_gap(text: &str, gap: Range<usize>, found: &mut Vec<Range<usize>>) {
+    let mut lexer = Lexer::new(text, gap);
+    while lexer.at < lexer.bytes.len() {
+        let rest = &lexer.bytes[lexer.at..];
+        let length = match rest {
+            [b'-', b'-', ..] => {
+                let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+                found.push(lexer.at..lexer.at + length);
+                length
+            }
+            [b'/', b'*', ..] => lexer.comment_length(),
+            [b'{', b'%', tail @ ..] => memmem::find(tail, b"%}").map_or(rest.len(), |end| end + 4),
+            [b'{', b'#', tail @ ..] => memmem::find(tail, b"#}").map_or(rest.len(), |end| end + 4),
+            _ => 1,
+        };
+        lexer.at += length;
+    }
 }
 
 impl Iterator for Lexer<'_> {

@@ -94,7 +94,7 @@ pub fn statements(text: &str, language: Language) -> Vec<Statement> {
         Language::Sql | Language::Yaml => Cow::Borrowed(text),
     };
     let read = |(language, range)| match language {
-        Language::Sql => scan::statements(text, range),
+        Language::Sql => scan::statements(&clean, range),
         Language::Yaml | Language::Markdown => yaml::documents(&clean, range),
     };
     blocks.into_iter().flat_map(read).collect()

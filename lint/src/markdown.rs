@@ -62,6 +62,36 @@ pub fn without_quotes<'a>(text: &'a str, blocks: &[(Language, Range<usize>)]) ->
     Cow::Owned(clean)
 }
 
+/// The comments outside of all fenced blocks that begin a line and end in it.
+#[must_use]
+pub fn comments(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut open: Option<Fence> = None;
+    let mut lists = Lists::default();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let quote = Quote::of(line);
+        if let Some(fence) = open.take_if(|fence| quote.depth < fence.depth || fence.closed_by(quote.rest)) {
+            if quote.depth >= fence.depth {
+                continue;
+            }
+        } else if open.is_some() {
+            continue;
+        }
+        let Some(content) = lists.content(&quote) else { continue };
+        open = Fence::opened_by(content, quote.depth, at);
+        if content.starts_with("<!--")
+            && let Some(end) = content.find("-->")
+        {
+            let begin = start + line.len() - content.len();
+            found.push(begin..begin + end + "-->".len());
+        }
+    }
+    found
+}
+
 /// A line behind its quote marks.
 struct Quote<'a> {
     depth: usize,

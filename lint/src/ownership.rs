@@ -13,7 +13,7 @@ use crate::scan::{Clause, Form, Name, RawValue};
 
 /// Keys that mark a clause as another system's, whatever else it holds.
 pub(crate) const FOREIGN_CLAUSE: &[&str] =
-    &["connector", "connector.class", "connector.type", "kafka_topic", "value_format"];
+    &["connector", "connector.class", "connector.type", "kafka_topic", "provider", "type", "value_format"];
 
 /// Names of other systems that are near to ours.
 const KNOWN_FOREIGN: &[&str] = &[

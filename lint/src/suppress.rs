@@ -12,9 +12,11 @@ use memchr::memmem;
 
 use crate::Language;
 use crate::finding::Finding;
+use crate::lexer::line_comments;
 use crate::markdown;
 use crate::options::Options;
 use crate::rules::unused_suppression;
+use crate::yaml;
 
 /// Every comment of a text that silences rules.
 #[derive(Debug, Default)]
@@ -44,13 +46,24 @@ impl Suppressions {
         if memmem::find(text.as_bytes(), MARK.as_bytes()).is_none() {
             return Self::default();
         }
-        let blocks = if language == Language::Markdown { markdown::blocks(text) } else { Vec::new() };
-        let mut reader = Reader { text, statements, blocks: &blocks, ..Reader::default() };
+        let blocks = language.blocks(text);
+        let own = if language == Language::Markdown { markdown::comments(text) } else { Vec::new() };
+        let mut comments: Vec<_> = own.into_iter().map(|comment| (comment, Language::Markdown)).collect();
+        for (language, range) in &blocks {
+            let found = match language {
+                Language::Sql => line_comments(text, range.clone()),
+                Language::Yaml | Language::Markdown => yaml::comments(text, range.clone()),
+            };
+            comments.extend(found.into_iter().map(|comment| (comment, *language)));
+        }
+        comments.sort_by_key(|(comment, _)| comment.start);
+        let fences: &[_] = if language == Language::Markdown { &blocks } else { &[] };
+        let mut reader = Reader { text, statements, blocks: fences, ..Reader::default() };
+        let mut comments = comments.into_iter().peekable();
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            let block = blocks.partition_point(|(_, block)| block.end <= at);
-            let inside = blocks.get(block).filter(|(_, block)| block.contains(&at));
-            reader.line(at, line, inside.map_or(language, |(language, _)| *language));
+            let comment = comments.next_if(|(comment, _)| comment.start < at + line.len());
+            reader.line(at, line, comment);
             at += line.len();
         }
         crate::steps::add(text.len());
@@ -107,12 +120,7 @@ enum Reach {
 }
 
 impl Reader<'_> {
-    fn line(&mut self, at: usize, line: &str, language: Language) {
-        let opener = match language {
-            Language::Sql => "--",
-            Language::Yaml => "#",
-            Language::Markdown => "<!--",
-        };
+    fn line(&mut self, at: usize, line: &str, comment: Option<(Range<usize>, Language)>) {
         let end = at + line.len();
         let content = line.trim_start();
         let indent = line.len() - content.len();
@@ -125,7 +133,8 @@ impl Reader<'_> {
                 goes_on
             });
         }
-        let is_text = !content.is_empty() && !content.starts_with(opener);
+        let text_end = comment.as_ref().map_or(end, |(comment, _)| comment.start.max(at));
+        let is_text = !self.text[at..text_end].trim().is_empty();
         if is_text {
             for (index, reach) in self.waiting.drain(..) {
                 self.found[index].reach = at..end;
@@ -135,30 +144,47 @@ impl Reader<'_> {
                 }
             }
         }
-        let Some(comment) = comment(line, opener) else { return };
-        for (word, rules) in calls(line, comment.body.clone()) {
+        let Some((comment, language)) = comment else { return };
+        let body = self.text[comment.clone()].trim_start_matches(['-', '#', '<', '!', ' ', '\t']);
+        let Some(body) = body.strip_prefix(MARK) else { return };
+        let body = comment.end - body.len()..comment.end;
+        // Alone on its line, the line goes with it.
+        let stands_alone =
+            self.text[at..comment.start].trim().is_empty() && self.text[comment.end..end].trim().is_empty();
+        let removal = if stands_alone { at..end } else { comment.clone() };
+        let calls = calls(self.text, body.clone());
+        if calls.is_empty() {
+            self.found.push(Suppression {
+                rule: self.text[body.clone()].trim().to_owned(),
+                span: body,
+                removal: None,
+                reach: end..end,
+                used: false,
+            });
+        }
+        for (word, rules) in calls {
             let alone = rules.len() == 1;
             for rule in rules {
-                let whole = if is_text { at + comment.start..at + comment.end } else { at..end };
                 let index = self.found.len();
                 let reach = match word {
                     "allow" if is_text => at..end,
                     "allow-file" => 0..self.text.len(),
-                    "allow-block" if language != Language::Yaml => self.block(at, language),
-                    "allow" => {
-                        self.waiting.push((index, Reach::Line));
-                        end..end
-                    }
+                    "allow-block" if language != Language::Yaml => self.block(comment.end, language),
                     "allow-block" => {
                         self.waiting.push((index, Reach::Mapping));
                         end..end
                     }
-                    _ => continue,
+                    // Another word silences nothing, and is reported as that.
+                    "allow" => {
+                        self.waiting.push((index, Reach::Line));
+                        end..end
+                    }
+                    _ => end..end,
                 };
                 self.found.push(Suppression {
-                    rule: line[rule.clone()].to_owned(),
-                    span: at + rule.start..at + rule.end,
-                    removal: alone.then_some(whole),
+                    rule: self.text[rule.clone()].to_owned(),
+                    span: rule,
+                    removal: alone.then(|| removal.clone()),
                     reach,
                     used: false,
                 });
@@ -179,32 +205,7 @@ impl Reader<'_> {
     }
 }
 
-/// A comment of ours within its line.
-struct Comment {
-    start: usize,
-    end: usize,
-    /// What stands behind the mark.
-    body: Range<usize>,
-}
-
-fn comment(line: &str, opener: &str) -> Option<Comment> {
-    let mut from = 0;
-    while let Some(found) = line[from..].find(opener) {
-        let start = from + found;
-        let text = line[start + opener.len()..].trim_start();
-        if let Some(body) = text.strip_prefix(MARK) {
-            let end = match opener {
-                "<!--" => line.find("-->").map_or(line.trim_end().len(), |end| end + 3),
-                _ => line.trim_end().len(),
-            };
-            return Some(Comment { start, end, body: line.len() - body.len()..end });
-        }
-        from = start + opener.len();
-    }
-    None
-}
-
-/// Every `word(rule, rule)` in a comment's body, with the places of the rules in the line.
+/// Every `word(rule, rule)` in a comment's body, with the places of the rules in the text.
 fn calls(line: &str, body: Range<usize>) -> Vec<(&str, Vec<Range<usize>>)> {
     let mut calls = Vec::new();
     let mut at = body.start;
@@ -244,6 +245,19 @@ mod tests {
         let text = "x -- velo: allow(a, b) because\n  -- velo: allow(c)\n\n -- more\ny\nz\n";
         let own = "x -- velo: allow(a, b) because";
         assert_eq!(reaches(text, Language::Sql), [of("a", own), of("b", own), of("c", "y")]);
+    }
+
+    #[test]
+    fn only_comments_silence() {
+        for (text, language) in [
+            ("SELECT '-- velo: allow(a) b' /* -- velo: allow(a) */;", Language::Sql),
+            ("x: '# velo: allow(a) b'\ny: a#velo: allow(a)\nz: |\n  # velo: allow-file(a)\n", Language::Yaml),
+            ("{\"x\": \"# velo: allow(a) b\"}", Language::Yaml),
+            ("`<!-- velo: allow(a) -->`\n```html\n<!-- velo: allow(a) -->\n```\n", Language::Markdown),
+        ] {
+            assert_eq!(reaches(text, language), [], "{text}");
+        }
+        assert_eq!(reaches("-- velo: alow a\nx", Language::Sql), [of("alow a", "")], "it is reported");
     }
 
     #[test]

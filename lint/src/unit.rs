@@ -44,6 +44,10 @@ pub struct Unit<'a> {
     sinks: HashSet<&'a str>,
     /// What holds in each of [`Unit::scopes`].
     configs: HashMap<Scope, Config>,
+    /// The keys of all items, with their scopes.
+    qualified: HashSet<String>,
+    /// The keys that stand in a scope more than once.
+    repeated: HashSet<(Scope, Key)>,
 }
 
 /// A clause and the text it stands in.
@@ -150,8 +154,11 @@ pub struct Stranger<'a> {
 }
 
 impl Stranger<'_> {
-    /// Writes the key as `near`, if the mappings around it stay as they are.
-    pub(crate) fn respelled(&self, near: &str) -> Option<Fix> {
+    /// Writes the key as `near`, if the mappings around it stay as they are and nothing is called so.
+    pub(crate) fn respelled(&self, near: &str, unit: &Unit<'_>) -> Option<Fix> {
+        if unit.qualified.contains(near) {
+            return None;
+        }
         let last = near.strip_prefix(&self.key[..self.nested])?;
         Some(Fix::replace(false, self.span.range.clone(), last))
     }
@@ -189,6 +196,8 @@ impl<'a> Unit<'a> {
             by_scope: HashMap::new(),
             sinks: sinks.map(|name| name.text.as_str()).collect(),
             configs: HashMap::new(),
+            qualified: HashSet::new(),
+            repeated: HashSet::new(),
         };
         let names = Names::new(&statement.names);
         for clause in &statement.clauses {
@@ -199,9 +208,15 @@ impl<'a> Unit<'a> {
         }
         unit.add_empty_clauses();
         for (index, item) in unit.items.iter().enumerate() {
-            if let Entry::Vacant(vacant) = unit.first.entry((item.scope.clone(), item.key)) {
-                vacant.insert(index);
-                unit.by_scope.entry(item.scope.clone()).or_default().push(index);
+            match unit.first.entry((item.scope.clone(), item.key)) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(index);
+                    unit.by_scope.entry(item.scope.clone()).or_default().push(index);
+                    unit.qualified.insert(item.qualified());
+                }
+                Entry::Occupied(occupied) => {
+                    unit.repeated.insert(occupied.key().clone());
+                }
             }
         }
         if !unit.items.is_empty() {
@@ -347,6 +362,12 @@ impl<'a> Unit<'a> {
     #[must_use]
     pub fn effective(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
         self.chain(scope).iter().find_map(|scope| self.set_in(scope, key))
+    }
+
+    /// Whether an item's key stands in its scope more than once.
+    #[must_use]
+    pub fn is_repeated(&self, item: &Item<'_>) -> bool {
+        self.repeated.contains(&(item.scope.clone(), item.key))
     }
 
     /// The item that sets `key` in `scope` itself.

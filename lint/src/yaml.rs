@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
-use velo_schema::keys::Key;
+use velo_schema::keys::{KEYS, Key};
 use velo_schema::strategy::Words;
-use velo_schema::value::{ValueError, placeholder};
+use velo_schema::value::placeholder;
 use velo_schema::{FailureStrategy, StrategyKind};
 
 use crate::ownership::{FOREIGN_CLAUSE, Names, Owner, owner};
@@ -19,18 +19,27 @@ use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement,
 /// More entries than any configuration has; what aliases of aliases could grow to has an end here.
 const MOST_ENTRIES: usize = 10_000;
 
+/// More parts than any key of ours has, a name before it included.
+const DEEPEST: usize = 4;
+
 /// The documents of `range` that hold settings of ours, each as a statement with one clause.
 #[must_use]
 pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
-    let body = &text[range.clone()];
     // Nothing of ours can stand where neither of these words does.
-    if memchr::memmem::find(body.as_bytes(), b"batch").is_none()
-        && memchr::memmem::find(body.as_bytes(), b"failure_strategy").is_none()
-    {
-        return Vec::new();
-    }
+    let has = |word: &str| memchr::memmem::find(text[range.clone()].as_bytes(), word.as_bytes()).is_some();
+    if has("batch") || has("failure_strategy") { read(text, range, false) } else { Vec::new() }
+}
+
+/// The documents of a file that a statement of ours names: every word of ours in it counts.
+#[must_use]
+pub fn declared(text: &str) -> Vec<Statement> {
+    read(text, 0..text.len(), true)
+}
+
+fn read(text: &str, range: Range<usize>, is_declared: bool) -> Vec<Statement> {
+    let body = &text[range.clone()];
     crate::steps::add(body.len());
-    let mut reader = Reader { text, base: range.start, ..Reader::default() };
+    let mut reader = Reader { text, base: range.start, is_declared, ..Reader::default() };
     let options = granit_parser::options! { emit_unresolved_aliases: true, emit_comments: false };
     for event in Parser::new_from_str_with_options(body, options) {
         match event {
@@ -50,6 +59,24 @@ pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
         reader.found.retain(|statement| statement.clauses.iter().all(|clause| clause.faults.is_empty()));
     }
     reader.found
+}
+
+/// The comments of `range`, in order.
+#[must_use]
+pub fn comments(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for event in Parser::new_from_str(&text[range.clone()]) {
+        match event {
+            Ok((Event::Comment(..), span)) => {
+                let bytes = span.byte_range().unwrap_or_default();
+                found.push(range.start + bytes.start..range.start + bytes.end);
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    found.sort_by_key(|comment| comment.start);
+    found
 }
 
 /// A collection that is being read.
@@ -78,6 +105,7 @@ enum Anchored {
 struct Reader<'a> {
     text: &'a str,
     base: usize,
+    is_declared: bool,
     start: Option<usize>,
     frames: Vec<Frame>,
     entries: Vec<RawEntry>,
@@ -129,10 +157,11 @@ impl Reader<'_> {
         range: Range<usize>,
         is_plain: bool,
     ) {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
         let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
         let inner = if quoted && range.len() >= 2 { range.start + 1..range.end - 1 } else { range };
         // What is written differently from what it means (escapes, folded lines) keeps no bytes.
-        let is_literal = self.text.get(inner.clone()) == Some(value);
+        let is_literal = !is_block && self.text.get(inner.clone()) == Some(value);
         if let Some(Frame::Mapping { key: key @ None, name, .. }) = self.frames.last_mut() {
             *key = Some(Text { span: inner, quoted });
             value.clone_into(name);
@@ -153,7 +182,8 @@ impl Reader<'_> {
     fn value(&mut self, value: RawValue) {
         let Some(Frame::Mapping { path, key, name, .. }) = self.frames.last_mut() else { return };
         let path = format!("{path}{name}");
-        if let Some(key) = key.take().filter(|_| self.entries.len() < MOST_ENTRIES) {
+        let is_named = !path.contains(NO_NAME);
+        if let Some(key) = key.take().filter(|_| is_named && self.entries.len() < MOST_ENTRIES) {
             self.entries.push(RawEntry { key, path: Some(path), value });
         }
     }
@@ -177,6 +207,7 @@ impl Reader<'_> {
                 }
             }
             Some(Frame::Value { start }) => {
+                let end = start + self.text[start..end].trim_end().len();
                 self.value(RawValue::Text(Text { span: start..end, quoted: false }));
                 return;
             }
@@ -209,8 +240,14 @@ impl Reader<'_> {
             }
             Some(Anchored::Mapping(entries, length)) => {
                 let room = MOST_ENTRIES.saturating_sub(self.entries.len() + self.merged.len());
+                let depth = into.matches('.').count();
+                let is_shallow = |entry: &&RawEntry| {
+                    let below = entry.path.as_ref().map_or(0, |path| path[*length..].matches('.').count());
+                    depth + below < DEEPEST
+                };
                 let copies: Vec<_> = self.entries[entries.clone()]
                     .iter()
+                    .filter(is_shallow)
                     .take(room)
                     .map(|entry| RawEntry {
                         path: entry.path.as_ref().map(|path| format!("{into}{}", &path[*length..])),
@@ -243,7 +280,13 @@ impl Reader<'_> {
         let written: HashSet<_> = entries.iter().map(|entry| entry.path.clone()).collect();
         entries.extend(merged.into_iter().filter(|entry| !written.contains(&entry.path)));
         let start = self.start.take().unwrap_or(self.base);
-        if entries.is_empty() || !is_ours(self.text, &entries) {
+        let is_broken = self.broken.is_some();
+        let is_ours = if self.is_declared {
+            is_broken || entries.iter().any(|entry| is_word_of_ours(self.text, entry))
+        } else {
+            !entries.is_empty() && is_ours(self.text, &entries)
+        };
+        if !is_ours {
             return;
         }
         let fault = |at| Fault { kind: FaultKind::InvalidYaml, span: at..at, entry: None };
@@ -252,6 +295,12 @@ impl Reader<'_> {
         let clause = Clause { form: Form::Yaml, span: span.clone(), entries, faults };
         self.found.push(Statement { span, clauses: vec![clause], ..Statement::default() });
     }
+}
+
+/// Whether an entry is ours, or nearly, by its name alone.
+fn is_word_of_ours(text: &str, entry: &RawEntry) -> bool {
+    let owner = owner(entry.name(text), &entry.value, &Names::default());
+    matches!(owner, Owner::Ours(..) | Owner::Unknown(Some(_)) | Owner::WrongScope(..))
 }
 
 /// Words that are ours and that many others use as well.
@@ -276,16 +325,19 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     let names = Names::default();
     let mut batch_keys = false;
     let mut surely = false;
-    let (mut strangers, mut of_others) = (false, false);
+    let (mut strangers, mut of_others, mut company) = (false, false, false);
     // The mappings that hold words of ours, and those that say which type of thing they describe.
     let (mut worded, mut typed) = (HashSet::new(), HashSet::new());
     for entry in entries {
         let path = entry.name(text);
         let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));
         let is_side = |path: &str| matches!(path, "source" | "sink");
+        // A file of nothing but our words is ours, whatever their values; beside others they may be theirs.
+        let first = path.split('.').next().unwrap_or_default();
+        company |= !is_side(first) && !KEYS.iter().any(|def| def.name.split('.').next() == Some(first));
         let at_side = parent.is_empty() || is_side(parent);
         if (is_side(path) && entry.value != RawValue::Missing)
-            || (at_side && FOREIGN_CLAUSE.contains(&last))
+            || (at_side && last != "type" && FOREIGN_CLAUSE.contains(&last))
             || OF_OTHERS.contains(&path)
             || path.starts_with("spring.")
         {
@@ -318,7 +370,8 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     }
     let is_typed = worded.iter().any(|mapping| typed.contains(mapping));
     let describes_others = typed.contains("source") || typed.contains("sink");
-    !is_typed && (surely || (batch_keys && !strangers && !of_others && !describes_others))
+    let could_be_others = strangers || describes_others || (of_others && company);
+    !is_typed && (surely || (batch_keys && !could_be_others))
 }
 
 /// Whether a value is one of our words, or nearly one.
@@ -329,16 +382,12 @@ fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
     W::from_text(&word).is_some() || W::ALL.iter().any(is_near)
 }
 
-/// Whether a value is one of its key, or a slip that somebody who meant the key makes: words that
-/// everybody uses hold all sorts of things elsewhere.
+/// Whether a value is one of its key, or not known: words that everybody uses hold all sorts of things
+/// elsewhere.
 fn could_be_meant(text: &str, key: Key, value: &RawValue) -> bool {
     let RawValue::Text(value) = value else { return true };
     let value = &text[value.span.clone()];
-    placeholder(value).is_some()
-        || !matches!(
-            key.def().parse(value),
-            Err(ValueError::NotAnInteger { .. } | ValueError::InvalidDuration | ValueError::NotABoolean)
-        )
+    placeholder(value).is_some() || key.def().parse(value).is_ok()
 }
 
 #[cfg(test)]
@@ -410,6 +459,8 @@ mod tests {
             "batch: {strategy: round_robin, size: 10MB, colour: red}\n",
             "model: bert\nbatch: {size: auto, parallel: 4}\n",
             "kind: Pipeline\nbatch: {timeout: 5}\n",
+            "batch: {size: 64, timeout: 30}\nserver: {port: 80}\n",
+            "model: x\nbatch: {size: 32, strategy: random}\n",
             "name: deploy\nfailure_strategy: rollback\nsteps: []\n",
             "max_retries: often\nretry_backoff: slowly\n# batch\n",
         ] {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use velo_lint::{Document, Finding, Language, Level, Options, Severity};
+use velo_lint::{Document, Finding, Language, Level, Levels, Options, Severity};
 
 use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
 use crate::input::{Input, canonical, files, read};
@@ -60,9 +60,18 @@ fn project(args: &LintArgs) -> Result<Project> {
     let options = &mut project.options;
     options.record_bytes = args.record_size.or(options.record_bytes);
     options.target = args.target.map(TargetArg::target).or(options.target);
-    settings::set_levels(options, &args.allow, Level::Allow)?;
-    settings::set_levels(options, &args.warn, Level::Report(Severity::Warning))?;
-    settings::set_levels(options, &args.deny, Level::Report(Severity::Error))?;
+    // What all rules are set to goes before what one is.
+    for is_all in [true, false] {
+        let lists = [
+            (&args.allow, Level::Allow),
+            (&args.warn, Level::Report(Severity::Warning)),
+            (&args.deny, Level::Report(Severity::Error)),
+        ];
+        for (rules, level) in lists {
+            let rules = rules.iter().filter(|rule| (*rule == Levels::ALL) == is_all);
+            settings::set_levels(options, rules, level)?;
+        }
+    }
     Ok(project)
 }
 
@@ -133,7 +142,8 @@ impl Results {
 /// Mends the texts; what is left to find in them, and how many fixes there were.
 fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> Result<(Vec<Checked>, usize)> {
     let mut count = 0;
-    let mut out = anstream::stdout().lock();
+    // The text is somebody's own: every byte of it goes out as it is.
+    let mut out = std::io::stdout().lock();
     let mut left = Vec::new();
     for (input, path) in inputs {
         let is_stdin = path == Path::new("-");

@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
         for stranger in &unit.strangers {
             if let Owner::NearMiss(near) = &stranger.owner {
                 let (key, near) = (stranger.key.to_owned(), near.clone());
-                let fix = stranger.respelled(&near);
+                let fix = stranger.respelled(&near, unit);
                 out.add_fixable(&RULE, stranger.span.clone(), Detail::NearMiss { key, near }, fix);
             }
         }

@@ -23,7 +23,9 @@ pub const RULE: Rule = Rule {
             };
             // An anchor that both scopes use is written once.
             let is_shared = item.key_span == wider.key_span;
-            let is_certain = !item.in_placeholder && !wider.in_placeholder && !is_shared;
+            // Of two values, nobody knows which is meant.
+            let is_certain =
+                !unit.is_repeated(item) && !item.in_placeholder && !wider.in_placeholder && !is_shared;
             if own.value == inherited.value && is_certain {
                 let detail = Detail::RedundantKey { key: item.qualified(), from: wider.scope.clone() };
                 out.add_fixable(&RULE, item.key_span.clone(), detail, removal(unit, item));

@@ -3,6 +3,7 @@
 use super::{Rule, Severity, fault_findings};
 use crate::finding::{Detail, Fix};
 use crate::scan::FaultKind;
+use crate::unit::Mistake;
 
 /// A clause whose closing bracket is missing.
 pub const RULE: Rule = Rule {
@@ -13,8 +14,19 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.size' = '500';",
     better: "WITH ('batch.size' = '500');",
     check: |unit, out| {
+        // With a quote missing, too, the clause may end anywhere; so may one that goes on behind a `;`.
+        let is_alone =
+            !unit.faults.iter().any(|Mistake { fault, .. }| fault.kind == FaultKind::UnterminatedString);
+        let ends_here = |at: usize| {
+            let behind = unit.text[at..].trim_start();
+            let next = behind.strip_prefix(';').map_or(behind, str::trim_start);
+            let before = unit.text[..at].trim_end();
+            !before.ends_with(',')
+                && !next.starts_with(['\'', '"'])
+                && (behind.is_empty() || behind.starts_with(';'))
+        };
         fault_findings(unit, &RULE, out, FaultKind::Unclosed, &Detail::UnclosedClause, |span| {
-            Some(Fix::replace(false, span, ")"))
+            (is_alone && ends_here(span.end)).then(|| Fix::replace(false, span, ")"))
         });
     },
 };

@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
             match &stranger.owner {
                 Owner::Unknown(nearest) => {
                     let (key, nearest) = (stranger.key.to_owned(), nearest.clone());
-                    let fix = nearest.as_deref().and_then(|near| stranger.respelled(near));
+                    let fix = nearest.as_deref().and_then(|near| stranger.respelled(near, unit));
                     out.add_fixable(&RULE, stranger.span.clone(), Detail::UnknownKey { key, nearest }, fix);
                 }
                 Owner::WrongScope(scope, key) => {

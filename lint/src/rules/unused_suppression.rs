@@ -19,7 +19,9 @@ pub const RULE: Rule = Rule {
 /// The finding at a comment that silences nothing; none if its rule is switched off.
 pub(crate) fn finding(file: usize, unused: &Suppression, options: &Options) -> Option<Finding> {
     let unknown = find_rule(&unused.rule).err();
-    let is_off = options.levels.of(&unused.rule, Severity::Error) == Level::Allow;
+    let is_off = options.levels.of(&unused.rule, Severity::Error) == Level::Allow
+        || (options.target.is_none() && unused.rule.starts_with("target-"))
+        || (options.record_bytes.is_none() && unused.rule == super::memory_below_record::RULE.id);
     if is_off && unknown.is_none() {
         return None;
     }

@@ -224,8 +224,12 @@ impl Reader<'_> {
         let Some(key) = ahead.key() else { return false };
         let holds_equals = key.quoted && self.text[key.span.clone()].contains('=');
         let mut rest = ahead.lexer.clone();
-        let equals = rest.next().is_some_and(|token| token.is(b'='));
-        holds_equals || (equals && !rest.next().is_some_and(|token| token.is(b'=')))
+        let next = rest.next();
+        let equals = next.as_ref().is_some_and(|token| token.is(b'='));
+        // Two texts without anything between them, of which the first reads like a key.
+        let reads_like_key = key.quoted && self.text[key.span.clone()].contains(['.', '_']);
+        let lacks_equals = reads_like_key && next.as_ref().is_some_and(Token::is_quoted);
+        holds_equals || lacks_equals || (equals && !rest.next().is_some_and(|token| token.is(b'=')))
     }
 
     fn entry(&mut self) {
@@ -402,7 +406,7 @@ impl Reader<'_> {
         }
         let span = start..self.end;
         let is_plain =
-            self.text[span.clone()].bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-+".contains(&b));
+            self.text[span.clone()].bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-+ ".contains(&b));
         if is_plain { RawValue::Text(Text { span, quoted: false }) } else { RawValue::Unknown }
     }
 

@@ -49,6 +49,7 @@ pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
         current: Statement::default(),
         depth: 0,
         query_open: false,
+        copies_end: true,
         found: Vec::new(),
     };
     scanner.run();
@@ -62,6 +63,8 @@ struct Scanner<'a> {
     depth: usize,
     /// `AS` has been read and no clause has ended the query.
     query_open: bool,
+    /// Whether copied data may still find its end; given up once some does not.
+    copies_end: bool,
     found: Vec<Statement>,
 }
 
@@ -194,10 +197,11 @@ impl Scanner<'_> {
     fn skip_copied_data(&mut self, end: &Token) {
         let statement = self.text.get(self.current.span.clone()).unwrap_or_default();
         let copies = statement.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy"));
-        if copies && statement.to_ascii_lowercase().contains("stdin") {
+        if copies && self.copies_end && statement.to_ascii_lowercase().contains("stdin") {
             let rest = &self.text.as_bytes()[end.span.end..];
-            if let Some(found) = memmem::find(rest, b"\n\\.") {
-                self.lexer.seek(end.span.end + found + 3);
+            match memmem::find(rest, b"\n\\.") {
+                Some(found) => self.lexer.seek(end.span.end + found + 3),
+                None => self.copies_end = false,
             }
         }
     }
