@@ -72,7 +72,7 @@ Examples:
 
 Silence a rule where it is wrong, with the reason:
   -- velo: allow(off-the-matrix) measured on 2024-05-02        this line, or the next one
-  -- velo: allow-block(inert-key) ...                          the next statement
+  -- velo: allow-block(inert-key) ...                          the next statement with a clause
   -- velo: allow-file(unquoted) ...                            the whole file
 In YAML the comment begins with #, in Markdown it is <!-- velo: allow(...) -->.
 

@@ -16,7 +16,7 @@ pub(crate) fn run(key: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
         None => KEYS.iter().collect(),
         Some(name) => match Key::from_name(name) {
             Some(key) => vec![key.def()],
-            None => bail!("there is no key '{name}'; velo keys lists them"),
+            None => bail!("there is no key '{name}'; {}", hint(name)),
         },
     };
     let mut out = anstream::stdout().lock();
@@ -46,6 +46,18 @@ pub(crate) fn run(key: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key that was most probably meant.
+fn hint(name: &str) -> String {
+    let folded = name.to_ascii_lowercase();
+    let bare = folded.strip_prefix("source.").or_else(|| folded.strip_prefix("sink.")).unwrap_or(&folded);
+    let nearest = KEYS.iter().map(|def| (strsim::osa_distance(bare, def.name), def.name)).min();
+    match nearest.filter(|(edits, _)| *edits <= 3) {
+        Some((0, key)) => format!("without its scope it is '{key}'"),
+        Some((_, key)) => format!("did you mean '{key}'?"),
+        None => "velo keys lists them".to_owned(),
+    }
 }
 
 fn explain(def: &KeyDef) -> String {

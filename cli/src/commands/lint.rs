@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use velo_lint::{Document, Finding, Language, Level, Levels, Options, Severity};
 
 use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
@@ -22,6 +22,9 @@ pub(crate) struct Checked {
 }
 
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
+    if args.unsafe_fixes && !(args.fix || args.diff) {
+        bail!("--unsafe-fixes goes with --fix or --diff");
+    }
     let project = project(args)?;
     let mut inputs = Vec::new();
     let mut unreadable = false;

@@ -20,9 +20,6 @@ pub const RULE: Rule = Rule {
     example: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders')",
     better: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders.dlq')",
     check: |unit, out| {
-        if !unit.items.iter().any(|item| item.key == Key::DlqTopic) {
-            return;
-        }
         let topics = topics(unit);
         per_scope(
             unit,

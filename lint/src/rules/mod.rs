@@ -252,7 +252,7 @@ fn add_wrong_value(
             let unit = if item.key == Key::RetryBackoff { "ms" } else { "s" };
             (Some(replace(format!("{number}{unit}"))), vec![])
         }
-        ValueError::DurationWithoutUnit { number } if !number.starts_with('-') => {
+        ValueError::DurationWithoutUnit { number } => {
             (None, vec![replace(format!("{number}ms")), replace(format!("{number}s"))])
         }
         ValueError::SizeWithUnit { decimal, binary } if decimal == binary => {
