@@ -307,7 +307,7 @@ pub const KEYS: &[KeyDef] = &[
             Key::BatchMinSize,
             records(1, MAX_RECORDS),
             "10",
-            "Smallest batch size that the controller may choose; at most batch.adaptive_max_size.",
+            "Smallest batch size that the controller may choose; at most batch.adaptive_max_size, which lint checks.",
         )
     },
     KeyDef {
@@ -317,7 +317,7 @@ pub const KEYS: &[KeyDef] = &[
             Key::BatchAdaptiveMaxSize,
             records(1, MAX_RECORDS),
             "1000",
-            "Largest batch size that the controller may choose; at least batch.min_size.",
+            "Largest batch size that the controller may choose; at least batch.min_size, which lint checks.",
         )
     },
     KeyDef {
