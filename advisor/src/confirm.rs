@@ -1,12 +1,10 @@
 //! The recommendation on the live topic: the real engine over the read-only source.
 #![allow(clippy::disallowed_methods, reason = "confirming lasts for a time")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use velo_engine::driver::{Control, Engine, JobConfig};
 use velo_engine::kafka::{Start, TopicReader};
-use velo_engine::sink::{Acks, Discard};
+use velo_engine::{Builder, Control};
 
 use crate::advice::Confirmation;
 use crate::candidate::Candidate;
@@ -18,9 +16,6 @@ use crate::trial::Work;
 ///
 /// # Errors
 /// Where the topic cannot be read.
-///
-/// # Panics
-/// Never: candidates are configurations that the engine executes.
 pub fn confirm(
     reader: TopicReader,
     topic: &str,
@@ -35,14 +30,10 @@ pub fn confirm(
         ranges.push((partition.partition, reader.offset(topic, partition, Start::Latest)?, None));
     }
     let source = reader.read(topic, ranges).with_max_rate(Some(max_bytes_per_s));
-    let acks = Acks::new(control.waker());
-    let sink = Arc::new(Discard);
-    let config = JobConfig::uniform(candidate.config());
     let stop = control.clone();
-    let engine = Engine::new(source, sink, acks, vec![processor(work)], config, control)
-        .expect("candidates are executed");
+    let builder = Builder::controlled(candidate.config(), control).boxed_processor(processor(work));
     let started = std::time::Instant::now();
-    let report = engine.run(&mut |_| {
+    let report = builder.run(source, &mut |_| {
         if started.elapsed() >= length {
             stop.drain();
         }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use velo_engine::driver::{Control, Engine, JobConfig, Unsupported};
 use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::Report;
-use velo_engine::sink::{Acks, Discard};
 use velo_engine::source::replay::{Pace, Recording, ReplaySource};
+use velo_engine::{Engine, JobConfig};
 
 use crate::candidate::Candidate;
 use crate::profile::Profile;
@@ -61,19 +60,13 @@ pub fn round(number: u32, best: &[Candidate], budget: Duration, seed: u64) -> Ro
 }
 
 /// Tries a candidate once.
-///
-/// # Errors
-/// Where the engine does not execute it.
-pub fn try_candidate(
-    workload: &Workload,
-    candidate: Candidate,
-    lengths: Lengths,
-) -> Result<Trial, Unsupported> {
-    let saturated = replay(workload, candidate, lengths.saturated, Pace::Saturated)?;
+#[must_use]
+pub fn try_candidate(workload: &Workload, candidate: Candidate, lengths: Lengths) -> Trial {
+    let saturated = replay(workload, candidate, lengths.saturated, Pace::Saturated);
     let capacity = saturated.records_per_s;
     let keeps_up = capacity >= workload.profile.records_per_s;
-    let replay = keeps_up.then(|| replay(workload, candidate, lengths.replay, Pace::Recorded)).transpose()?;
-    Ok(Trial {
+    let replay = keeps_up.then(|| replay(workload, candidate, lengths.replay, Pace::Recorded));
+    Trial {
         candidate,
         capacity_records_per_s: capacity,
         replay: replay.map(|report| Replay {
@@ -82,23 +75,14 @@ pub fn try_candidate(
             p99_ms: report.latency_ms.p99,
             batches: report.batches.count,
         }),
-    })
+    }
 }
 
-fn replay(
-    workload: &Workload,
-    candidate: Candidate,
-    length: Duration,
-    pace: Pace,
-) -> Result<Report, Unsupported> {
-    let control = Control::default();
-    let acks = Acks::new(control.waker());
+fn replay(workload: &Workload, candidate: Candidate, length: Duration, pace: Pace) -> Report {
     let source = ReplaySource::new(Arc::clone(&workload.recording), workload.period, length, pace);
     let mut config = JobConfig::uniform(candidate.config());
     config.warm_up = length / 5;
-    let sink = Arc::new(Discard);
-    let engine = Engine::new(source, sink, acks, vec![processor(workload.work)], config, control)?;
-    Ok(engine.run(&mut |_| {}))
+    Engine::builder(config).boxed_processor(processor(workload.work)).run(source, &mut |_| {})
 }
 
 /// A processor that takes as long as the work does.

@@ -3,11 +3,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use velo_engine::columns::{Batch, BatchBuilder, LaneId};
+use velo_engine::columns::{Batch, BatchBuilder, LaneId, LaneName, Names};
 use velo_engine::core::Tick;
 use velo_engine::core::batcher::Room;
 use velo_engine::kafka::{KafkaError, Start, TopicReader};
-use velo_engine::sink::LaneName;
 use velo_engine::source::replay::{Recorded, Recording};
 use velo_engine::source::{Source, SourceError, SourceEvent};
 use velo_engine::waker::Waker;
@@ -122,7 +121,7 @@ impl<S: Source> Watch<S> {
         if builder.is_empty() {
             return Ok(false);
         }
-        self.keep(&builder.seal());
+        self.keep(&builder.seal(Names::default()));
         Ok(true)
     }
 

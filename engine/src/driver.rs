@@ -4,217 +4,78 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use velo_schema::{Config, Plan, Strategy};
+use velo_schema::Plan;
 
-use crate::columns::{Batch, BatchBuilder, BatchId, LaneId};
-use crate::core::batcher::{Room, SealRule};
-use crate::core::failure::{ByStage, Policy, RowError, Stage};
-use crate::core::{Action, Core, CoreConfig, Event, Fate, JobError, Ledger, Tick};
-use crate::processor::{Output, Processor, ValueFormat};
+use crate::columns::{Batch, BatchBuilder, BatchId, LaneId, Names};
+use crate::config::JobConfig;
+use crate::control::{Control, Wish};
+use crate::core::batcher::Room;
+use crate::core::failure::{RowError, Stage};
+use crate::core::{Action, Core, Event, Fate, JobError, Tick};
+use crate::engine::Progress;
+use crate::processor::{Output, Processor};
 use crate::report::{Dequeue, Meter, Report, TierReport, outcome};
-use crate::sink::{Ack, Acks, LaneName, SendError, Sink};
+use crate::sink::{Ack, Acks, SendError, Sink};
 use crate::source::{Source, SourceEvent};
-use crate::waker::Waker;
-use crate::worker::{Job, Pool, Work};
-
-/// A job's settings for each of its parts, and the engine's own.
-#[derive(Debug, Clone)]
-pub struct JobConfig {
-    /// The source's scope: the shape of the poll, and what follows a failure to decode.
-    pub source: Config,
-    /// The job's scope: what follows a failure to process.
-    pub job: Config,
-    /// The sink's scope: what follows a failure to write.
-    pub sink: Config,
-    /// How values are encoded.
-    pub format: ValueFormat,
-    /// How long a revoked partition, or a job that is stopped, may take to settle what is in flight.
-    pub drain_timeout: Duration,
-    /// Most payload bytes in flight.
-    pub max_unsettled_bytes: u64,
-    /// Records that arrive earlier than this are left out of the latencies.
-    pub warm_up: Duration,
-}
-
-impl JobConfig {
-    /// One configuration for all parts.
-    #[must_use]
-    pub fn uniform(config: Config) -> Self {
-        Self {
-            source: config.clone(),
-            job: config.clone(),
-            sink: config,
-            format: ValueFormat::Bytes,
-            drain_timeout: Duration::from_secs(30),
-            max_unsettled_bytes: 64 << 20,
-            warm_up: Duration::ZERO,
-        }
-    }
-}
-
-/// A configuration that this version of the engine does not execute.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unsupported {
-    /// The sink groups in another way than the source.
-    #[error("the engine does not regroup what is written yet: sink.batch.* must be the job's")]
-    SinkBatches,
-}
-
-/// What an observer sees about ten times a second, and at the end.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// Where the records are.
-    pub ledger: Ledger,
-    /// Since the first record.
-    pub elapsed: Duration,
-    /// What has happened since it looked last: each record that was left out, errors of the client.
-    pub notices: Vec<String>,
-}
-
-/// Tells a running engine to end. Clones speak to the same one.
-#[derive(Debug, Clone, Default)]
-pub struct Control {
-    wish: Arc<AtomicU8>,
-    waker: Waker,
-}
-
-const DRAIN: u8 = 1;
-const ABANDON: u8 = 2;
-
-impl Control {
-    /// Take nothing more, settle and commit what is in flight, then end.
-    pub fn drain(&self) {
-        self.wish.fetch_max(DRAIN, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    /// End now; what is in flight will be read again.
-    pub fn abandon(&self) {
-        self.wish.fetch_max(ABANDON, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    /// What wakes the engine; sources and sinks are built with it.
-    #[must_use]
-    pub fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-}
-
-/// A job that is ready to run.
-pub struct Engine<S> {
-    source: S,
-    sink: Arc<dyn Sink>,
-    acks: Acks,
-    processors: Vec<Box<dyn Processor>>,
-    config: JobConfig,
-    core: CoreConfig,
-    plan: Plan,
-    control: Control,
-}
+use crate::worker::{Job, Parcel, Pool, Processing, What};
 
 /// Everything that is known of a batch in flight.
 struct InFlight {
     batch: Arc<Batch>,
-    origins: Arc<[LaneName]>,
     output: Arc<Output>,
-    /// Records of each row that are not acknowledged.
-    pending: Vec<u32>,
+    pending: Pending,
 }
 
-impl<S: Source> Engine<S> {
-    /// A job over a source and a sink, which leaves its acknowledgements in `acks`. Each processor
-    /// has a worker of its own.
-    ///
-    /// # Errors
-    /// Where the configuration is one that this version does not execute.
-    pub fn new(
-        source: S,
-        sink: Arc<dyn Sink>,
-        acks: Acks,
-        processors: Vec<Box<dyn Processor>>,
-        config: JobConfig,
-        control: Control,
-    ) -> Result<Self, Unsupported> {
-        let (source_rule, sink_rule) = (SealRule::of(&config.source), SealRule::of(&config.sink));
-        if SealRule::of(&config.job) != sink_rule {
-            return Err(Unsupported::SinkBatches);
-        }
-        // Twice the batch is taken ahead; small batches may have many on their way to the sink.
-        let max_unsettled_records = (4 * source_rule.max_records).max(10_000);
-        let plan = Plan::of(&config.source, None);
-        let core = CoreConfig {
-            tier: plan.tier,
-            failure: ByStage {
-                decode: Policy::of(&config.source.failure),
-                process: Policy::of(&config.job.failure),
-                write: Policy::of(&config.sink.failure),
-            },
-            workers: processors.len(),
-            seed: u64::from(std::process::id()),
-            commit_interval: Duration::from_secs(1),
-            drain_timeout: config.drain_timeout,
-            max_unsettled_records,
-            max_unsettled_bytes: config.max_unsettled_bytes,
-            seal: source_rule,
-        };
-        Ok(Self { source, sink, acks, processors, config, core, plan, control })
+/// Records of each row that are not acknowledged.
+enum Pending {
+    /// One of each row.
+    One,
+    /// So many.
+    Counts(Vec<u32>),
+}
+
+impl Pending {
+    fn of(output: &Output, rows: u32) -> Self {
+        if output.is_input() { Self::One } else { Self::Counts(output.counts(rows)) }
     }
 
-    /// Runs the job on this thread until it is done, and tells `observe` how it goes.
-    pub fn run(self, observe: &mut dyn FnMut(Progress)) -> Report {
-        let pool =
-            Pool::start(self.processors, self.config.format, &self.sink, &self.acks, &self.control.waker);
-        let mut driver = Driver {
-            source: self.source,
-            core: Core::new(self.core),
-            control: self.control,
-            acks: self.acks,
-            pool,
-            start: Instant::now(),
-            builder: BatchBuilder::default(),
-            lanes: Vec::new(),
-            names: Arc::default(),
-            batches: HashMap::new(),
-            actions: Vec::new(),
-            news: Vec::new(),
-            silent: Vec::new(),
-            meter: Meter::new(),
-            error: None,
-            stopping_since: None,
-            drain_timeout: self.config.drain_timeout,
-            warm_up_ns: i64::try_from(self.config.warm_up.as_nanos()).unwrap_or(i64::MAX),
-            next_lane: 0,
-        };
-        for notice in not_done(&self.config.source) {
-            driver.notice(notice.to_owned());
+    /// Whether nothing is put out on account of a row.
+    fn is_none(&self, row: u32) -> bool {
+        matches!(self, Self::Counts(counts) if counts[row as usize] == 0)
+    }
+
+    /// One record of a row has arrived; whether that was the last.
+    fn arrived(&mut self, row: u32) -> bool {
+        let Self::Counts(counts) = self else { return true };
+        let count = &mut counts[row as usize];
+        if *count == REFUSED {
+            return false;
         }
-        driver.run(observe);
-        driver.report(&self.plan)
+        *count -= 1;
+        *count == 0
+    }
+
+    /// One record of a row was refused; whether that is the first.
+    fn refused(&mut self, row: u32) -> bool {
+        let Self::Counts(counts) = self else { return true };
+        std::mem::replace(&mut counts[row as usize], REFUSED) != REFUSED
     }
 }
 
-/// What a configuration asks for and is not done; the result is the same, the speed is not.
-fn not_done(config: &Config) -> Vec<&'static str> {
-    let Strategy::MegaBatch { parallel, reuse_buffer, .. } = config.strategy else { return Vec::new() };
-    let parallel = parallel.then_some("batch.parallel: a batch is processed by one worker");
-    let reuse = reuse_buffer.then_some("batch.reuse_buffer: buffers are allocated for each batch");
-    parallel.into_iter().chain(reuse).collect()
-}
-
-struct Driver<S> {
+/// The poll thread's state.
+pub(crate) struct Driver<S> {
     source: S,
     core: Core,
     control: Control,
     acks: Acks,
     pool: Pool,
     start: Instant,
+    plan: Plan,
     builder: BatchBuilder,
     lanes: Vec<LaneId>,
-    names: Arc<HashMap<LaneId, LaneName>>,
+    names: Names,
     batches: HashMap<BatchId, InFlight>,
     actions: Vec<Action>,
     /// Notices that the observer has not seen.
@@ -235,11 +96,57 @@ const REFUSED: u32 = u32::MAX;
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<S: Source> Driver<S> {
+    /// A job that has not begun, and what is to be told of it already.
+    pub fn new(
+        source: S,
+        processors: Vec<Box<dyn Processor>>,
+        sink: &Arc<dyn Sink>,
+        acks: Acks,
+        config: &JobConfig,
+        control: Control,
+        notices: Vec<String>,
+    ) -> Self {
+        let core = config.core(processors.len(), u64::from(std::process::id()));
+        let processing = Processing { format: config.format, weighs: core.regroup.is_some() };
+        let mut driver = Self {
+            source,
+            pool: Pool::start(processors, processing, sink, &acks, &control.waker()),
+            core: Core::new(core),
+            control,
+            acks,
+            start: Instant::now(),
+            plan: config.plan(),
+            builder: config.builder(),
+            lanes: Vec::new(),
+            names: Names::default(),
+            batches: HashMap::new(),
+            actions: Vec::new(),
+            news: Vec::new(),
+            silent: Vec::new(),
+            meter: Meter::new(),
+            error: None,
+            stopping_since: None,
+            drain_timeout: config.drain_timeout,
+            warm_up_ns: i64::try_from(config.warm_up.as_nanos()).unwrap_or(i64::MAX),
+            next_lane: 0,
+        };
+        for notice in notices {
+            driver.notice(notice);
+        }
+        driver
+    }
+
+    /// Runs the job on this thread until it is done.
+    pub fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Report {
+        self.work(observe);
+        self.report()
+    }
+
     fn now(&self) -> Tick {
         Tick(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    fn run(&mut self, observe: &mut dyn FnMut(Progress)) {
+    fn work(&mut self, observe: &mut dyn FnMut(Progress)) {
         let mut events = Vec::new();
         let mut acks = Vec::new();
         let mut next_observation = Tick::default();
@@ -267,7 +174,7 @@ impl<S: Source> Driver<S> {
                 self.sleep(next_observation);
             }
         }
-        if self.control.wish.load(Ordering::Acquire) < ABANDON {
+        if self.control.wished() < Wish::Abandon {
             self.commit_finally();
         }
         observe(self.progress());
@@ -275,23 +182,29 @@ impl<S: Source> Driver<S> {
 
     fn progress(&mut self) -> Progress {
         let elapsed = self.meter.first.map_or(Duration::ZERO, |first| self.now().since(first));
-        Progress { ledger: self.core.ledger(), elapsed, notices: std::mem::take(&mut self.news) }
+        Progress {
+            ledger: self.core.ledger(),
+            elapsed,
+            batch_size: self.core.batch_size(),
+            tier: self.core.tier(),
+            notices: std::mem::take(&mut self.news),
+        }
     }
 
     /// What the control wishes.
     fn obey(&mut self, now: Tick) {
-        if self.control.wish.load(Ordering::Acquire) >= DRAIN && self.stopping_since.is_none() {
+        if self.control.wished() >= Wish::Drain && self.stopping_since.is_none() {
             self.stopping_since = Some(now);
             self.step(Event::Stop);
         }
         if !self.pool.is_alive() {
-            self.abort(JobError::Source("a processor panicked".to_owned()));
+            self.abort(JobError::Panicked);
         }
     }
 
     fn is_abandoned(&self, now: Tick) -> bool {
         let over = self.stopping_since.is_some_and(|since| now.since(since) >= self.drain_timeout);
-        over || self.control.wish.load(Ordering::Acquire) >= ABANDON
+        over || self.control.wished() == Wish::Abandon
     }
 
     fn sleep(&self, next_observation: Tick) {
@@ -300,7 +213,7 @@ impl<S: Source> Driver<S> {
         let next_due = self.source.next_due().filter(|_| self.core.room().records > 0);
         let deadline = self.core.deadline().into_iter().chain(next_due).min();
         let until = deadline.unwrap_or(next_observation).min(next_observation);
-        self.control.waker.wait(until.since(now));
+        self.control.waker().wait(until.since(now));
     }
 
     fn abort(&mut self, error: JobError) {
@@ -318,7 +231,7 @@ impl<S: Source> Driver<S> {
         match event {
             SourceEvent::Assigned(lane, name, position) => {
                 self.lanes.push(lane);
-                Arc::make_mut(&mut self.names).insert(lane, name);
+                self.names.insert(lane, name);
                 self.step(Event::Assigned(lane, position));
             }
             SourceEvent::AssignmentComplete => self.step(Event::AssignmentComplete),
@@ -358,7 +271,8 @@ impl<S: Source> Driver<S> {
             let mut drained = true;
             for _ in 0..self.lanes.len() {
                 let room = self.core.room();
-                if room.records == 0 {
+                // Without memory to fill there is no room either.
+                if room.records == 0 || !self.builder.is_ready() {
                     return took_any;
                 }
                 self.next_lane = (self.next_lane + 1) % self.lanes.len();
@@ -411,7 +325,7 @@ impl<S: Source> Driver<S> {
         let finished: Vec<_> = self.pool.finished().collect();
         for done in finished {
             if let Some(in_flight) = self.batches.get_mut(&done.id) {
-                in_flight.pending = done.output.counts(in_flight.batch.len());
+                in_flight.pending = Pending::of(&done.output, in_flight.batch.len());
                 in_flight.output = Arc::new(done.output);
             }
             self.step(Event::Finished(done.id, &done.verdict));
@@ -438,13 +352,9 @@ impl<S: Source> Driver<S> {
         let Some(in_flight) = self.batches.get_mut(&batch) else { return };
         let mut complete: Vec<Range<u32>> = Vec::new();
         for row in rows {
-            let pending = &mut in_flight.pending[row as usize];
-            if *pending == REFUSED {
-                continue;
-            }
-            *pending -= 1;
+            let is_complete = in_flight.pending.arrived(row);
             match complete.last_mut() {
-                _ if *pending > 0 => {}
+                _ if !is_complete => {}
                 Some(last) if last.end == row => last.end += 1,
                 _ => complete.push(row..row + 1),
             }
@@ -462,8 +372,7 @@ impl<S: Source> Driver<S> {
             }
             SendError::Record(reason) => {
                 // A row fails once, however many of its outputs are refused.
-                let pending = self.batches.get_mut(&batch).and_then(|b| b.pending.get_mut(row as usize));
-                let first = pending.is_none_or(|pending| std::mem::replace(pending, REFUSED) != REFUSED);
+                let first = self.batches.get_mut(&batch).is_none_or(|batch| batch.pending.refused(row));
                 if first || dead_letter {
                     let stage = if dead_letter { Stage::DeadLetter } else { Stage::Write };
                     self.step(Event::Refused(batch, row, stage, &reason));
@@ -502,16 +411,19 @@ impl<S: Source> Driver<S> {
     fn act(&mut self, action: Action) {
         match action {
             Action::Seal(id, reason) => {
-                let batch = Arc::new(self.builder.seal().with_names(Arc::clone(&self.names)));
-                self.meter.sealed(reason, batch.len());
-                let origins = batch.runs().iter().map(|run| self.names[&run.lane].clone()).collect();
-                let in_flight = InFlight { batch, origins, output: Arc::default(), pending: Vec::new() };
+                let batch = self.builder.seal(self.names.clone());
+                self.meter.batches.sealed(reason, u64::from(batch.len()));
+                let in_flight = InFlight { batch, output: Arc::default(), pending: Pending::One };
                 self.batches.insert(id, in_flight);
             }
-            Action::Run(id, attempt) => self.submit(id, |_| Work::Process { attempt }),
+            Action::Run(id, attempt) => {
+                if let Some(in_flight) = self.batches.get(&id) {
+                    self.pool.process(Job { id, batch: Arc::clone(&in_flight.batch), attempt });
+                }
+            }
+            Action::Group(reason, records) => self.meter.groups.sealed(reason, records),
             Action::Write(id, rows) => self.write(id, rows),
-            Action::DeadLetter(id, errors) => self
-                .submit(id, |in_flight| Work::DeadLetter { errors, origins: Arc::clone(&in_flight.origins) }),
+            Action::DeadLetter(id, errors) => self.post(id, |_| What::DeadLetters(errors)),
             Action::Skip(id, errors) => self.skip(id, &errors),
             Action::Hold(_, delay, message) => {
                 self.notice(format!("a batch was held and is tried again after {delay:?}: {message}"));
@@ -537,22 +449,18 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn submit(&self, id: BatchId, work: impl FnOnce(&InFlight) -> Work) {
+    fn post(&self, id: BatchId, what: impl FnOnce(&InFlight) -> What) {
         if let Some(in_flight) = self.batches.get(&id) {
-            let work = work(in_flight);
-            self.pool.submit(Job { id, batch: Arc::clone(&in_flight.batch), work });
+            let what = what(in_flight);
+            self.pool.write(Parcel { id, batch: Arc::clone(&in_flight.batch), what });
         }
     }
 
-    fn write(&mut self, id: BatchId, rows: Vec<Range<u32>>) {
-        self.submit(id, |in_flight| Work::Write {
-            rows: rows.clone(),
-            output: Arc::clone(&in_flight.output),
-            origins: Arc::clone(&in_flight.origins),
-        });
+    fn write(&mut self, id: BatchId, rows: Range<u32>) {
+        self.post(id, |in_flight| What::Outputs(Arc::clone(&in_flight.output), rows.clone()));
         // A row that puts nothing out is settled with that; no acknowledgement will come for it.
         if let Some(in_flight) = self.batches.get(&id) {
-            let silent = rows.into_iter().flatten().filter(|row| in_flight.pending[*row as usize] == 0);
+            let silent = rows.filter(|row| in_flight.pending.is_none(*row));
             self.silent.extend(silent.map(|row| (id, row)));
         }
     }
@@ -563,7 +471,8 @@ impl<S: Source> Driver<S> {
         let notices: Vec<_> = errors
             .iter()
             .map(|error| {
-                let LaneName { topic, partition } = &in_flight.origins[in_flight.batch.run_of(error.row)];
+                let origin = in_flight.batch.origin(error.row);
+                let (topic, partition) = origin.map_or(("", -1), |name| (&*name.topic, name.partition));
                 let offset = in_flight.batch.offset(error.row);
                 format!("skipped {topic}[{partition}]@{offset} ({}): {}", error.stage, error.message)
             })
@@ -583,7 +492,8 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn report(self, plan: &Plan) -> Report {
+    fn report(self) -> Report {
+        let plan = &self.plan;
         let ledger = self.core.ledger();
         let seconds = self.meter.seconds();
         let calls = self.meter.calls;
@@ -592,7 +502,8 @@ impl<S: Source> Driver<S> {
             outcome: outcome(self.error.as_ref(), &ledger),
             error: self.error.as_ref().map(ToString::to_string),
             ledger,
-            batches: self.meter.batches(),
+            batches: self.meter.batches.summary(),
+            sink_batches: self.core.regroups().then(|| self.meter.groups.summary()),
             dequeue: Dequeue {
                 calls,
                 empty_calls: self.meter.empty_calls,

@@ -384,14 +384,14 @@ fn shell(command: &str) -> Command {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Record};
+    use crate::columns::{BatchBuilder, LaneId, Names, Record};
 
-    fn batch(values: &[&[u8]]) -> Batch {
+    fn batch(values: &[&[u8]]) -> Arc<Batch> {
         let mut builder = BatchBuilder::default();
         for (offset, value) in (0..).zip(values) {
             builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
         }
-        builder.seal()
+        builder.seal(Names::default())
     }
 
     fn exec(command: &str) -> ExecProcessor {

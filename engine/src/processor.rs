@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::error::Category;
 
 use crate::columns::Batch;
+use crate::core::Weight;
 use crate::core::failure::{RowError, Stage};
 
 /// Which attempt at a batch this is.
@@ -30,10 +31,11 @@ pub enum OutputRecord {
     },
 }
 
-/// What a processor has put out, by input row.
+/// What a processor has put out, by input row. It is written in the order of the rows; the records of
+/// a row stay in the order in which they were put out.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Every row is passed on, once, in order.
+    /// Every row is passed on, once, before the records that it has besides.
     forwards_all: bool,
     records: Vec<(u32, OutputRecord)>,
 }
@@ -63,13 +65,32 @@ impl Output {
         self.records.extend(ours);
     }
 
-    /// The records of the rows in `rows`, in the order in which they were put out; rows that are
-    /// passed on with all others come first.
-    pub fn of_rows(&self, rows: &[Range<u32>]) -> impl Iterator<Item = (u32, &OutputRecord)> {
-        let forwarded = rows.iter().filter(|_| self.forwards_all).cloned().flatten();
-        let wanted = |row: &u32| rows.iter().any(|range| range.contains(row));
-        let own = self.records.iter().filter(move |(row, _)| wanted(row)).map(|(row, record)| (*row, record));
-        forwarded.map(|row| (row, &OutputRecord::Forward)).chain(own)
+    /// Puts the records into the order of their rows.
+    pub(crate) fn sort(&mut self) {
+        if !self.records.is_sorted_by_key(|(row, _)| *row) {
+            self.records.sort_by_key(|(row, _)| *row);
+        }
+    }
+
+    /// Whether every row is passed on as it is, and nothing else is put out.
+    #[must_use]
+    pub fn is_input(&self) -> bool {
+        self.forwards_all && self.records.is_empty()
+    }
+
+    /// The records of `rows`, which are in the order of the rows once it [is sorted](Self::sort).
+    pub(crate) fn of_rows(&self, rows: Range<u32>) -> impl Iterator<Item = (u32, &OutputRecord)> {
+        debug_assert!(self.records.is_sorted_by_key(|(row, _)| *row));
+        let before = |row: u32| self.records.partition_point(|(other, _)| *other < row);
+        let mut own = self.records[before(rows.start)..before(rows.end)].iter().peekable();
+        let mut forwarded = if self.forwards_all { rows } else { rows.end..rows.end };
+        std::iter::from_fn(move || {
+            let own_is_next = |(row, _): &&(u32, _)| forwarded.is_empty() || *row < forwarded.start;
+            match own.next_if(own_is_next) {
+                Some((row, record)) => Some((*row, record)),
+                None => forwarded.next().map(|row| (row, &OutputRecord::Forward)),
+            }
+        })
     }
 
     /// How many records each row of a batch of `rows` rows has.
@@ -80,6 +101,23 @@ impl Output {
             counts[*row as usize] += 1;
         }
         counts
+    }
+
+    /// How much each row of `batch` has put out, but for those that failed.
+    pub(crate) fn weights(&self, batch: &Batch, failed: &[RowError]) -> Vec<Weight> {
+        let mut weights: Vec<_> = (0..batch.len()).map(|row| Weight { row, records: 0, bytes: 0 }).collect();
+        for (row, record) in self.of_rows(0..batch.len()) {
+            let weight = &mut weights[row as usize];
+            weight.records += 1;
+            weight.bytes += match record {
+                OutputRecord::Forward => batch.row_bytes(row),
+                OutputRecord::New { key, value } => {
+                    [key, value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
+                }
+            };
+        }
+        weights.retain(|weight| failed.binary_search_by_key(&weight.row, |error| error.row).is_err());
+        weights
     }
 }
 
@@ -102,6 +140,12 @@ pub trait Processor: Send {
     /// [`Failure::Rows`] where records are to blame, [`Failure::Unnamed`] where one of them is,
     /// [`Failure::System`] where none is.
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
+
+    /// Another one that does the same on another thread, for `batch.parallel`: each then gets some of
+    /// the keys, always the same ones. `None` where the work cannot be shared.
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        None
+    }
 }
 
 /// Passes every record on: `SELECT *`.
@@ -112,6 +156,10 @@ impl Processor for Forward {
     fn process(&mut self, _: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
         out.forward_all();
         Ok(())
+    }
+
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        Some(Box::new(*self))
     }
 }
 
@@ -138,6 +186,10 @@ impl Processor for Synthetic {
         // A synthetic round trip waits, as a real one would: it leaves the core to others.
         std::thread::sleep(self.service_time(batch.len()));
         Forward.process(batch, out, attempt)
+    }
+
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        Some(Box::new(*self))
     }
 }
 
@@ -210,14 +262,15 @@ impl<'de> serde::Deserialize<'de> for JsonObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Record};
+    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use std::sync::Arc;
 
-    fn batch(values: &[&[u8]]) -> Batch {
+    fn batch(values: &[&[u8]]) -> Arc<Batch> {
         let mut builder = BatchBuilder::default();
         for (offset, value) in (0..).zip(values) {
             builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
         }
-        builder.seal()
+        builder.seal(Names::default())
     }
 
     #[test]
@@ -235,7 +288,7 @@ mod tests {
     fn a_tombstone_is_no_json_and_no_mistake() {
         let mut builder = BatchBuilder::default();
         builder.push(LaneId(0), Record::default());
-        assert!(ValueFormat::Json.check(&builder.seal()).is_empty());
+        assert!(ValueFormat::Json.check(&builder.seal(Names::default())).is_empty());
     }
 
     #[test]
@@ -249,7 +302,26 @@ mod tests {
         all.forward_all();
         all.push(1, None, None);
         assert_eq!(all.counts(3), [1, 2, 1]);
-        assert_eq!(all.of_rows(&[0..1, 1..2]).map(|(row, _)| row).collect::<Vec<_>>(), [0, 1, 1]);
-        assert_eq!(output.of_rows(&[0..1, 2..3]).count(), 3);
+        let rows = |output: &Output, rows| output.of_rows(rows).map(|(row, _)| row).collect::<Vec<_>>();
+        assert_eq!((rows(&all, 0..2), rows(&all, 2..3)), (vec![0, 1, 1], vec![2]));
+        assert_eq!((rows(&output, 0..3), rows(&output, 1..2)), (vec![0, 2, 2], vec![]));
+        output.push(1, None, None);
+        output.sort();
+        assert_eq!(rows(&output, 0..3), [0, 1, 2, 2]);
+        let values: Vec<_> = output.of_rows(2..3).map(|(_, record)| record.clone()).collect();
+        let new = |value: &[u8]| OutputRecord::New { key: None, value: Some(value.to_vec()) };
+        assert_eq!(values, [new(b"x"), new(b"y")]);
+    }
+
+    #[test]
+    fn what_a_row_puts_out_weighs_its_records_and_their_bytes() {
+        let mut output = Output::default();
+        output.forward(0);
+        output.push(1, Some(b"k".to_vec()), Some(b"xy".to_vec()));
+        output.push(1, None, None);
+        let failed = RowError { row: 2, stage: Stage::Process, message: String::new(), retriable: false };
+        let weights = output.weights(&batch(&[b"abcd", b"", b"", b""]), &[failed]);
+        let weight = |row, records, bytes| Weight { row, records, bytes };
+        assert_eq!(weights, [weight(0, 1, 4), weight(1, 2, 3), weight(3, 0, 0)]);
     }
 }

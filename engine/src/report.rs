@@ -36,6 +36,8 @@ pub struct Report {
     pub ledger: Ledger,
     /// The batches.
     pub batches: Batches,
+    /// What was written together, where the sink's settings regroup it.
+    pub sink_batches: Option<Batches>,
     /// The calls to the client.
     pub dequeue: Dequeue,
     /// From a record's arrival to its being settled as ok.
@@ -108,8 +110,8 @@ pub struct TierReport {
 #[derive(Debug)]
 pub(crate) struct Meter {
     latency_us: Histogram<u64>,
-    sizes: Histogram<u64>,
-    by_reason: BTreeMap<SealReason, u64>,
+    pub batches: BatchMeter,
+    pub groups: BatchMeter,
     pub calls: u64,
     pub empty_calls: u64,
     pub largest_call: u64,
@@ -119,6 +121,36 @@ pub(crate) struct Meter {
     pub notices: Vec<String>,
 }
 
+/// Sizes of batches and why they were sealed.
+#[derive(Debug)]
+pub(crate) struct BatchMeter {
+    sizes: Histogram<u64>,
+    by_reason: BTreeMap<SealReason, u64>,
+}
+
+impl Default for BatchMeter {
+    fn default() -> Self {
+        let sizes = Histogram::new_with_max(u64::from(u32::MAX), DIGITS).expect("a valid histogram");
+        Self { sizes, by_reason: BTreeMap::new() }
+    }
+}
+
+impl BatchMeter {
+    pub fn sealed(&mut self, reason: SealReason, records: u64) {
+        *self.by_reason.entry(reason).or_default() += 1;
+        self.sizes.saturating_record(records);
+    }
+
+    pub fn summary(&self) -> Batches {
+        Batches {
+            count: self.sizes.len(),
+            by_reason: self.by_reason.clone(),
+            size_p50: self.sizes.value_at_quantile(0.5),
+            size_max: self.sizes.max(),
+        }
+    }
+}
+
 /// Two significant digits are a per cent, which is finer than any two runs agree.
 const DIGITS: u8 = 2;
 /// A day; longer latencies count as this.
@@ -126,11 +158,10 @@ const MAX_LATENCY_US: u64 = 86_400_000_000;
 
 impl Meter {
     pub fn new() -> Self {
-        let up_to = |max| Histogram::new_with_max(max, DIGITS).expect("a valid histogram");
         Self {
-            latency_us: up_to(MAX_LATENCY_US),
-            sizes: up_to(u64::from(u32::MAX)),
-            by_reason: BTreeMap::new(),
+            latency_us: Histogram::new_with_max(MAX_LATENCY_US, DIGITS).expect("a valid histogram"),
+            batches: BatchMeter::default(),
+            groups: BatchMeter::default(),
             calls: 0,
             empty_calls: 0,
             largest_call: 0,
@@ -139,11 +170,6 @@ impl Meter {
             last: crate::core::Tick::default(),
             notices: Vec::new(),
         }
-    }
-
-    pub fn sealed(&mut self, reason: SealReason, records: u32) {
-        *self.by_reason.entry(reason).or_default() += 1;
-        self.sizes.saturating_record(u64::from(records));
     }
 
     pub fn latency(&mut self, latency: Duration) {
@@ -156,15 +182,6 @@ impl Meter {
             p50: ms(self.latency_us.value_at_quantile(0.5)),
             p99: ms(self.latency_us.value_at_quantile(0.99)),
             max: ms(self.latency_us.max()),
-        }
-    }
-
-    pub fn batches(&self) -> Batches {
-        Batches {
-            count: self.sizes.len(),
-            by_reason: self.by_reason.clone(),
-            size_p50: self.sizes.value_at_quantile(0.5),
-            size_max: self.sizes.max(),
         }
     }
 

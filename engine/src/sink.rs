@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::columns::{Batch, BatchId, LaneId};
+use crate::columns::{Batch, BatchId, LaneId, LaneName};
 use crate::core::failure::RowError;
 use crate::processor::OutputRecord;
 use crate::waker::Waker;
@@ -110,15 +110,6 @@ impl Acks {
     pub fn take(&self, into: &mut Vec<Ack>) {
         std::mem::swap(&mut *self.arrived.lock().unwrap_or_else(PoisonError::into_inner), into);
     }
-}
-
-/// Where a lane's records come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneName {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: i32,
 }
 
 /// A record to write, and the row that it is on account of.

@@ -1,4 +1,7 @@
-//! The threads that process and write: jobs in, verdicts out.
+//! The threads that process and write: jobs in, verdicts and acknowledgements out.
+//!
+//! Processors have a thread each. What they put out is written by one thread, in the order in which it
+//! is told to, or a key's records would change places.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,24 +10,19 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::columns::{Batch, BatchId};
+use crate::bisect::bisect;
+use crate::columns::{Batch, BatchId, LaneName};
 use crate::core::Verdict;
-use crate::core::failure::{RowError, Stage};
-use crate::processor::{Attempt, Failure, Output, Processor, ValueFormat};
-use crate::sink::{Ack, Acks, LaneName, Outgoing, Sent, Sink, Ticket, add_ack};
+use crate::core::failure::RowError;
+use crate::processor::{Attempt, Output, Processor, ValueFormat};
+use crate::sink::{Ack, Acks, Outgoing, Sent, Sink, Ticket, add_ack};
 use crate::waker::Waker;
 
-/// Something for a worker to do with a batch.
+/// A batch to process.
 pub(crate) struct Job {
     pub id: BatchId,
     pub batch: Arc<Batch>,
-    pub work: Work,
-}
-
-pub(crate) enum Work {
-    Process { attempt: u32 },
-    Write { rows: Vec<Range<u32>>, output: Arc<Output>, origins: Arc<[LaneName]> },
-    DeadLetter { errors: Vec<RowError>, origins: Arc<[LaneName]> },
+    pub attempt: u32,
 }
 
 /// A batch that was processed.
@@ -34,43 +32,80 @@ pub(crate) struct Done {
     pub output: Output,
 }
 
-/// The workers and the channels to and from them. Dropping it ends them, whatever is still to do.
+/// Records to write on account of a batch.
+pub(crate) struct Parcel {
+    pub id: BatchId,
+    pub batch: Arc<Batch>,
+    pub what: What,
+}
+
+pub(crate) enum What {
+    Outputs(Arc<Output>, Range<u32>),
+    DeadLetters(Vec<RowError>),
+}
+
+/// What processors need besides their batches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processing {
+    pub format: ValueFormat,
+    /// Whether it matters how much each row puts out.
+    pub weighs: bool,
+}
+
+/// The threads and the channels to and from them. Dropping it ends them, whatever is still to do.
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
     closing: Arc<AtomicBool>,
     jobs: Option<Sender<Job>>,
+    parcels: Option<Sender<Parcel>>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
-    /// One worker for each processor.
+    /// A thread for each processor, and one for the sink.
     pub fn start(
         processors: Vec<Box<dyn Processor>>,
-        format: ValueFormat,
+        processing: Processing,
         sink: &Arc<dyn Sink>,
         acks: &Acks,
         waker: &Waker,
     ) -> Self {
         let (jobs, job_queue) = crossbeam_channel::unbounded();
+        let (parcels, parcel_queue) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
         let closing = Arc::<AtomicBool>::default();
         let worker = |processor| {
             let (jobs, done) = (Receiver::clone(&job_queue), Sender::clone(&done_queue));
-            let (sink, closing) = (Arc::clone(sink), Arc::clone(&closing));
-            let (acks, waker) = (acks.clone(), waker.clone());
-            let worker = Worker { processor, format, sink, acks, waker, closing };
+            let worker =
+                Worker { processor, processing, closing: Arc::clone(&closing), waker: waker.clone() };
             thread::spawn(move || worker.run(&jobs, &done))
         };
-        let threads = processors.into_iter().map(worker).collect();
-        Self { sink: Arc::clone(sink), closing, jobs: Some(jobs), done, threads }
+        let mut threads: Vec<_> = processors.into_iter().map(worker).collect();
+        let (sink, closing) = (Arc::clone(sink), Arc::clone(&closing));
+        let writer = Writer {
+            sink: Arc::clone(&sink),
+            acks: acks.clone(),
+            waker: waker.clone(),
+            closing: Arc::clone(&closing),
+        };
+        threads.push(thread::spawn(move || writer.run(&parcel_queue)));
+        Self { sink, closing, jobs: Some(jobs), parcels: Some(parcels), done, threads }
     }
 
-    /// Gives a job to the next free worker. The core bounds how many there are.
-    pub fn submit(&self, job: Job) {
+    /// Gives a batch to the next free processor. The core bounds how many there are.
+    pub fn process(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
             // It fails only once all workers have panicked; `is_alive` tells the driver.
             let _ = jobs.send(job);
+        }
+    }
+
+    /// Has records written, after all that were to be written before.
+    pub fn write(&self, parcel: Parcel) {
+        if let Some(parcels) = &self.parcels {
+            // It fails only once the writer has panicked; `is_alive` tells the driver.
+            let _ = parcels.send(parcel);
         }
     }
 
@@ -79,7 +114,7 @@ impl Pool {
         self.done.try_iter()
     }
 
-    /// Whether no worker has panicked.
+    /// Whether no thread has panicked.
     pub fn is_alive(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
@@ -92,23 +127,15 @@ impl Drop for Pool {
         self.closing.store(true, Ordering::Release);
         self.sink.close();
         self.jobs = None;
+        self.parcels = None;
         for thread in self.threads.drain(..) {
-            // A worker's panic has been reported by the driver already.
+            // A panic has been reported by the driver already.
             let _ = thread.join();
         }
     }
 }
 
-struct Worker {
-    processor: Box<dyn Processor>,
-    format: ValueFormat,
-    sink: Arc<dyn Sink>,
-    acks: Acks,
-    waker: Waker,
-    closing: Arc<AtomicBool>,
-}
-
-/// Wakes the poll thread even when the worker panics.
+/// Wakes the poll thread even when the thread panics.
 struct WakeOnDrop(Waker);
 
 impl Drop for WakeOnDrop {
@@ -117,163 +144,88 @@ impl Drop for WakeOnDrop {
     }
 }
 
+struct Worker {
+    processor: Box<dyn Processor>,
+    processing: Processing,
+    waker: Waker,
+    closing: Arc<AtomicBool>,
+}
+
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>) {
         let _wake = WakeOnDrop(self.waker.clone());
-        for Job { id, batch, work } in jobs {
+        for Job { id, batch, attempt } in jobs {
             if self.closing.load(Ordering::Acquire) {
                 return;
             }
-            match work {
-                Work::Process { attempt } => {
-                    let (verdict, output) = self.process(&batch, attempt);
-                    if done.send(Done { id, verdict, output }).is_err() {
-                        return;
-                    }
-                    self.waker.wake();
-                }
-                Work::Write { rows, output, origins } => {
-                    let mut arrived = Vec::new();
-                    for (row, record) in output.of_rows(&rows) {
-                        let ticket = Ticket { batch: id, row, dead_letter: false };
-                        let origin = &origins[batch.run_of(row)];
-                        let sent = self.sink.write(Outgoing { ticket, batch: &batch, record, origin });
-                        if sent == Sent::Arrived {
-                            add_ack(&mut arrived, Ack::of(ticket, Ok(())));
-                        }
-                    }
-                    self.acks.extend(arrived);
-                }
-                Work::DeadLetter { errors, origins } => {
-                    let mut arrived = Vec::new();
-                    for error in &errors {
-                        let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
-                        let origin = &origins[batch.run_of(error.row)];
-                        if self.sink.dead_letter(ticket, &batch, origin, error) == Sent::Arrived {
-                            add_ack(&mut arrived, Ack::of(ticket, Ok(())));
-                        }
-                    }
-                    self.acks.extend(arrived);
-                }
+            let (verdict, output) = self.process(&batch, attempt);
+            // Whoever is woken may want to fill the batch's memory again.
+            drop(batch);
+            if done.send(Done { id, verdict, output }).is_err() {
+                return;
             }
+            self.waker.wake();
         }
     }
 
     fn process(&mut self, batch: &Batch, attempt: u32) -> (Verdict, Output) {
-        let bad = self.format.check(batch);
+        let bad = self.processing.format.check(batch);
         match bisect(&mut *self.processor, batch, bad, Attempt { number: attempt }) {
-            Ok((rows, output)) => (Verdict { rows, system: None }, output),
-            Err(message) => (Verdict { rows: Vec::new(), system: Some(message) }, Output::default()),
+            Ok((rows, output)) => {
+                let weights = if self.processing.weighs { output.weights(batch, &rows) } else { Vec::new() };
+                (Verdict { rows, system: None, weights }, output)
+            }
+            Err(message) => (Verdict { system: Some(message), ..Verdict::default() }, Output::default()),
         }
     }
 }
 
-/// Processes the rows of a batch that are not bad already, in ever smaller parts where a processor
-/// cannot say which record failed it: k bad ones among n cost O(k·log(n/k) + k) calls.
-///
-/// Returns every bad row, in order, and the output of the others; or what failed the system.
-fn bisect(
-    processor: &mut dyn Processor,
-    batch: &Batch,
-    mut bad: Vec<RowError>,
-    attempt: Attempt,
-) -> Result<(Vec<RowError>, Output), String> {
-    let mut output = Output::default();
-    let whole: Vec<u32> = (0..batch.len()).collect();
-    let mut good = whole.clone();
-    good.retain(|row| bad.binary_search_by_key(row, |error| error.row).is_err());
-    // A stack of parts, the first on top, so that outputs come in the order of the rows.
-    let mut parts = vec![good];
-    while let Some(rows) = parts.pop() {
-        if rows.is_empty() {
-            continue;
-        }
-        let is_whole = rows.len() == whole.len();
-        let picked = (!is_whole).then(|| batch.pick(&rows));
-        let mut part_output = Output::default();
-        match processor.process(picked.as_ref().unwrap_or(batch), &mut part_output, attempt) {
-            Ok(()) if is_whole => output = part_output,
-            Ok(()) => output.append(part_output, &rows),
-            Err(Failure::System(message)) => return Err(message),
-            Err(Failure::Rows(errors)) => {
-                let of_batch = |error: RowError| RowError { row: rows[error.row as usize], ..error };
-                bad.extend(errors.into_iter().map(of_batch));
-                if is_whole { output = part_output } else { output.append(part_output, &rows) }
-            }
-            Err(Failure::Unnamed(message)) if rows.len() == 1 => {
-                bad.push(RowError { row: rows[0], stage: Stage::Process, message, retriable: true });
-            }
-            Err(Failure::Unnamed(_)) => {
-                let (first, second) = rows.split_at(rows.len() / 2);
-                parts.extend([second.to_vec(), first.to_vec()]);
-            }
-        }
-    }
-    bad.sort_by_key(|error| (error.row, error.stage));
-    bad.dedup_by_key(|error| error.row);
-    Ok((bad, output))
+struct Writer {
+    sink: Arc<dyn Sink>,
+    acks: Acks,
+    waker: Waker,
+    closing: Arc<AtomicBool>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Record};
-    use proptest::prelude::*;
-
-    /// Fails without a name where a batch holds a record of a negative timestamp; counts its calls.
-    struct Picky {
-        calls: u32,
-    }
-
-    impl Processor for Picky {
-        fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
-            self.calls += 1;
-            if (0..batch.len()).any(|row| batch.value(row) == Some(b"bad")) {
-                return Err(Failure::Unnamed("one of them".to_owned()));
+impl Writer {
+    fn run(self, parcels: &Receiver<Parcel>) {
+        let _wake = WakeOnDrop(self.waker.clone());
+        for parcel in parcels {
+            if self.closing.load(Ordering::Acquire) {
+                return;
             }
-            out.forward_all();
-            Ok(())
+            let arrived = self.write(parcel);
+            self.acks.extend(arrived);
         }
     }
 
-    fn batch(bad: &[bool]) -> Batch {
-        let mut builder = BatchBuilder::default();
-        for (offset, bad) in (0..).zip(bad) {
-            let value: &[u8] = if *bad { b"bad" } else { b"fine" };
-            builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
+    /// Returns the acknowledgements of what has arrived already.
+    fn write(&self, Parcel { id, batch, what }: Parcel) -> Vec<Ack> {
+        let mut arrived = Vec::new();
+        let mut sent = |ticket: Ticket, sent: Sent| {
+            if sent == Sent::Arrived {
+                add_ack(&mut arrived, Ack::of(ticket, Ok(())));
+            }
+        };
+        match what {
+            What::Outputs(output, rows) => {
+                for (row, record) in output.of_rows(rows) {
+                    let ticket = Ticket { batch: id, row, dead_letter: false };
+                    let outgoing = Outgoing { ticket, batch: &batch, record, origin: origin(&batch, row) };
+                    sent(ticket, self.sink.write(outgoing));
+                }
+            }
+            What::DeadLetters(errors) => {
+                for error in &errors {
+                    let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
+                    sent(ticket, self.sink.dead_letter(ticket, &batch, origin(&batch, error.row), error));
+                }
+            }
         }
-        builder.seal()
+        arrived
     }
+}
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn halving_finds_exactly_the_bad_records_in_few_calls(bad in prop::collection::vec(prop::bool::weighted(0.05), 1..300)) {
-            let batch = batch(&bad);
-            let mut picky = Picky { calls: 0 };
-            let (errors, output) = bisect(&mut picky, &batch, Vec::new(), Attempt { number: 0 }).unwrap();
-            let rows = |is_bad: bool| (0_u32..).zip(&bad).filter(move |(_, bad)| **bad == is_bad).map(|(row, _)| row).collect::<Vec<_>>();
-            prop_assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), rows(true));
-            let put_out: Vec<_> = output.of_rows(std::slice::from_ref(&(0..batch.len()))).map(|(row, _)| row).collect();
-            prop_assert_eq!(put_out, rows(false));
-            let (n, k) = (f64::from(batch.len()), errors.len() as f64);
-            let bound = if k == 0.0 { 1.0 } else { 2.0 * k * ((n / k).log2().ceil() + 1.0) + 1.0 };
-            prop_assert!(f64::from(picky.calls) <= bound, "{} calls for {} of {}", picky.calls, k, n);
-        }
-    }
-
-    #[test]
-    fn rows_that_are_bad_already_are_not_processed() {
-        let batch = batch(&[true, false, true]);
-        let known = [0, 2].map(|row| RowError {
-            row,
-            stage: Stage::Decode,
-            message: String::new(),
-            retriable: false,
-        });
-        let mut picky = Picky { calls: 0 };
-        let (errors, output) = bisect(&mut picky, &batch, known.to_vec(), Attempt { number: 0 }).unwrap();
-        assert_eq!((errors.len(), output.counts(3), picky.calls), (2, vec![0, 1, 0], 1));
-    }
+fn origin(batch: &Batch, row: u32) -> &LaneName {
+    batch.origin(row).expect("a lane has its name before its first record")
 }

@@ -12,8 +12,8 @@ use velo_advisor::confirm::confirm;
 use velo_advisor::runner::{ROUNDS, Workload, round, try_candidate};
 use velo_advisor::sample::{Limits, Sample, sample};
 use velo_advisor::trial::{Header, VERSION, write_header, write_trial};
-use velo_advisor::{Advice, Candidate, Evidence, Goal, Profile, Refusal, Trial, Wishes, Work, recommend};
-use velo_engine::driver::Control;
+use velo_advisor::{Advice, Candidate, Evidence, Goal, Profile, Refusal, Wishes, Work, recommend};
+use velo_engine::Control;
 use velo_engine::kafka::{ClientSettings, TopicReader};
 
 use crate::args::{AdviseArgs, DemoArg, GoalArg};
@@ -187,7 +187,7 @@ impl Session<'_> {
             for candidate in &round.candidates {
                 bar.set_message(format!("round {} of {ROUNDS}: {candidate}", number + 1));
                 bar.tick();
-                let trial: Trial = try_candidate(workload, *candidate, round.lengths)?;
+                let trial = try_candidate(workload, *candidate, round.lengths);
                 if let Some(file) = &mut file {
                     write_trial(file, &trial).with_context(what)?;
                 }

@@ -11,15 +11,15 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use velo_engine::driver::{Control, Engine, JobConfig, Progress};
+use velo_engine::core::Ledger;
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
     ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, ensure_topic,
 };
 use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::sink::{Acks, Discard};
 use velo_engine::source::Source;
+use velo_engine::{Builder, Control, JobConfig, Progress};
 use velo_lint::topics::topic;
 use velo_lint::{FileError, Options, Unit};
 use velo_schema::{Plan, Side, Strategy};
@@ -67,11 +67,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
     let control = Control::default();
     let signals = Signalled::listen(&control)?;
-    let acks = Acks::new(control.waker());
+    let builder = Builder::controlled(job.config.clone(), control).boxed_processor(processor(args));
     let report = if args.dry_run {
-        dry_run(&settings, &job, args, control, acks)?
+        dry_run(&settings, &job, args, builder)?
     } else {
-        full_run(&settings, &job, args, control, acks)?
+        full_run(&settings, &job, args, builder)?
     };
     finish(args, &report, &signals)
 }
@@ -145,14 +145,8 @@ fn processor(args: &RunArgs) -> Box<dyn Processor> {
     }
 }
 
-fn dry_run(
-    settings: &ClientSettings,
-    job: &Job,
-    args: &RunArgs,
-    control: Control,
-    acks: Acks,
-) -> Result<Report> {
-    let reader = TopicReader::connect(settings, DRY_RUN_PREFETCH_BYTES, control.waker())?;
+fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builder) -> Result<Report> {
+    let reader = TopicReader::connect(settings, DRY_RUN_PREFETCH_BYTES, builder.waker())?;
     let properties = reader.properties().clone();
     let mut ranges = Vec::new();
     for partition in reader.partitions(&job.source_topic)? {
@@ -160,19 +154,11 @@ fn dry_run(
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);
-    let sink = Arc::new(Discard);
-    let engine = Engine::new(source, sink, acks, vec![processor(args)], job.config.clone(), control)?;
-    Ok(Report { properties, ..watch(engine) })
+    Ok(Report { properties, ..watch(builder, source) })
 }
 
-fn full_run(
-    settings: &ClientSettings,
-    job: &Job,
-    args: &RunArgs,
-    control: Control,
-    acks: Acks,
-) -> Result<Report> {
-    let reader = TopicReader::connect(settings, 0, control.waker())?;
+fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builder) -> Result<Report> {
+    let reader = TopicReader::connect(settings, 0, builder.waker())?;
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
@@ -191,7 +177,7 @@ fn full_run(
         group_id: group_id.clone(),
         linger: linger(&job.config.sink.strategy),
     };
-    let sink = Arc::new(KafkaSink::connect(settings, options, acks.clone())?);
+    let sink = KafkaSink::connect(settings, options, builder.acks())?;
     let options = GroupOptions {
         group_id,
         topic: job.source_topic.clone(),
@@ -202,11 +188,10 @@ fn full_run(
     };
     // It was for questions; nobody polls it from here on.
     drop(reader);
-    let source = GroupSource::join(settings, options, control.waker())?;
+    let source = GroupSource::join(settings, options, builder.waker())?;
     let mut properties = sink.properties().clone();
     properties.extend(source.properties().clone());
-    let engine = Engine::new(source, sink, acks, vec![processor(args)], job.config.clone(), control)?;
-    Ok(Report { properties, ..watch(engine) })
+    Ok(Report { properties, ..watch(builder.sink(sink), source) })
 }
 
 /// A strategy that buys latency with throughput should not lose it again in the producer.
@@ -217,32 +202,46 @@ fn linger(strategy: &Strategy) -> Duration {
     }
 }
 
-/// Runs an engine behind a progress line, which is there only on a terminal.
-fn watch<S: Source>(engine: Engine<S>) -> Report {
+/// Runs a job behind a status line, which is there only on a terminal.
+fn watch(builder: Builder, source: impl Source) -> Report {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
     let mut last = (Duration::ZERO, 0);
-    let report = engine.run(&mut |progress: Progress| {
-        let Progress { ledger, elapsed, notices } = progress;
+    let report = builder.run(source, &mut |progress: Progress| {
         bar.suspend(|| {
-            for notice in notices {
+            for notice in &progress.notices {
                 anstream::eprintln!("note: {notice}");
             }
         });
-        let settled = ledger.ok + ledger.skipped + ledger.dlq;
-        let seconds = elapsed.saturating_sub(last.0).as_secs_f64();
-        let rate = if seconds > 0.0 { settled.saturating_sub(last.1) as f64 / seconds } else { 0.0 };
-        bar.set_message(format!(
-            "{settled} settled of {} taken, {rate:.0}/s, {} dead letters, {} skipped",
-            ledger.delivered, ledger.dlq, ledger.skipped
-        ));
+        bar.set_message(status(&progress, last));
         bar.tick();
-        last = (elapsed, settled);
+        let Ledger { ok, skipped, dlq, .. } = progress.ledger;
+        last = (progress.elapsed, ok + skipped + dlq);
     });
     bar.finish_and_clear();
     report
+}
+
+/// How a job goes: how many records are settled, and how many more than at the time of `last`.
+fn status(progress: &Progress, last: (Duration, u64)) -> String {
+    let Ledger { delivered, ok, skipped, dlq, .. } = progress.ledger;
+    let settled = ok + skipped + dlq;
+    let seconds = progress.elapsed.saturating_sub(last.0).as_secs_f64();
+    let rate = if seconds > 0.0 { settled.saturating_sub(last.1) as f64 / seconds } else { 0.0 };
+    let mut line = format!(
+        "{settled} settled, {} in flight, {rate:.0}/s, batches of {}, {} tier",
+        delivered - settled,
+        progress.batch_size,
+        progress.tier,
+    );
+    for (count, what) in [(skipped, "skipped"), (dlq, "dead letters")] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    line
 }
 
 /// SIGINT and SIGTERM: the first drains, the second ends at once.
@@ -289,9 +288,12 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCo
 /// The ledger, as a sum that adds up.
 fn summary(report: &Report) -> String {
     let ledger = &report.ledger;
+    let written = report.sink_batches.as_ref().map_or_else(String::new, |groups| {
+        format!("; written in {}, median {} records", groups.count, groups.size_p50)
+    });
     format!(
         "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {})\n\
-         {} batches, median {} records; {} dequeue calls, {:.1} records each; {} tier\n\
+         {} batches, median {} records{written}; {} dequeue calls, {:.1} records each; {} tier\n\
          {:.2} s, {:.0} records/s, latency p50 {:.1} ms, p99 {:.1} ms",
         ledger.delivered,
         ledger.ok,

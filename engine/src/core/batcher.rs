@@ -126,8 +126,9 @@ impl Batcher {
         Self { rule, controller, records: 0, bytes: 0, exceeded: false, first: None }
     }
 
-    /// How many records a batch holds now.
-    fn size(&self) -> u64 {
+    /// How many records a batch may hold now.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         let steered = self.controller.as_ref().map(Controller::size);
         steered.unwrap_or(self.rule.max_records)
     }
@@ -140,9 +141,9 @@ impl Batcher {
         Room { records, bytes, is_empty: self.records == 0 }
     }
 
-    /// Adds records, no more than there is room for, to the open batch.
+    /// Adds records to the open batch, no more than there is room for, unless it is empty.
     pub fn add(&mut self, now: Tick, records: u64, bytes: u64) {
-        debug_assert!(records <= self.room().records);
+        debug_assert!(self.is_empty() || records <= self.room().records);
         self.records += records;
         self.bytes += bytes;
         if records > 0 {

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap};
 use velo_schema::{Config, FailureStrategy};
 
 fn policy(strategy: FailureStrategy) -> failure::Policy {
@@ -14,6 +15,7 @@ fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfi
     let policy = policy(strategy);
     CoreConfig {
         seal: SealRule { eager, ..SealRule::of_records(max_records, Duration::from_millis(10)) },
+        regroup: None,
         tier: Tier::Buffered,
         failure: ByStage { decode: policy.clone(), process: policy.clone(), write: policy },
         workers: 2,
@@ -43,6 +45,13 @@ struct World {
     committed: HashMap<LaneId, i64>,
     settled: Vec<(LaneId, i64)>,
     reasons: Vec<(SealReason, usize)>,
+    /// Why groups were sealed, their records, and the most records of one row in them.
+    groups: Vec<(SealReason, u64, u64)>,
+}
+
+/// How many records a row puts out, where that matters.
+fn outputs(offset: i64) -> u64 {
+    u64::try_from(offset % 4).unwrap()
 }
 
 impl World {
@@ -56,6 +65,7 @@ impl World {
             committed: HashMap::new(),
             settled: Vec::new(),
             reasons: Vec::new(),
+            groups: Vec::new(),
         };
         for lane in 0..lanes {
             world.step(Event::Assigned(LaneId(lane), 0));
@@ -73,6 +83,13 @@ impl World {
                     self.sealed.insert(*id, std::mem::take(&mut self.open));
                 }
                 Action::Commit(offsets) => self.committed.extend(offsets.iter().copied()),
+                Action::Group(reason, records) => self.groups.push((*reason, *records, 0)),
+                Action::Write(id, rows) => {
+                    let most = rows.clone().map(|row| outputs(self.sealed[id][row as usize].1)).max();
+                    if let Some(group) = self.groups.last_mut() {
+                        group.2 = group.2.max(most.unwrap_or(0));
+                    }
+                }
                 _ => {}
             }
         }
@@ -91,14 +108,19 @@ impl World {
                     let rows = self.sealed[&id].iter().zip(0..);
                     let rows =
                         rows.filter(|((lane, offset), _)| bad(*lane, *offset)).map(|(_, row)| error(row));
-                    let verdict = Verdict { rows: rows.collect(), system: None };
+                    let rows: Vec<_> = rows.collect();
+                    let weights = self.sealed[&id].iter().zip(0..).map(|((_, offset), row)| {
+                        let records = outputs(*offset);
+                        Weight { row, records: u32::try_from(records).unwrap(), bytes: records }
+                    });
+                    let good = |weight: &Weight| rows.iter().all(|error| error.row != weight.row);
+                    let weights = weights.filter(good).collect();
+                    let verdict = Verdict { rows, weights, ..Verdict::default() };
                     self.step(Event::Finished(id, &verdict));
                 }
-                Action::Write(id, ranges) => {
-                    for rows in ranges {
-                        self.settled.extend(rows.clone().map(|row| self.sealed[&id][row as usize]));
-                        self.step(Event::Acked(id, rows, Fate::Ok));
-                    }
+                Action::Write(id, rows) => {
+                    self.settled.extend(rows.clone().map(|row| self.sealed[&id][row as usize]));
+                    self.step(Event::Acked(id, rows, Fate::Ok));
                 }
                 Action::DeadLetter(id, errors) => {
                     for error in errors {
@@ -229,10 +251,15 @@ proptest! {
         eager in any::<bool>(),
         modulus in 2_i64..9,
         dead_letters in any::<bool>(),
+        regroup in prop::option::of((1_u64..20, prop::option::of(1_u64..15))),
     ) {
         let strategy =
             if dead_letters { FailureStrategy::SendToDLQ } else { FailureStrategy::LogAndContinue };
-        let mut world = World::new(config(max_records, eager, strategy), 3);
+        let group_rule = regroup.map(|(most, max_bytes)| {
+            SealRule { max_bytes, ..SealRule::of_records(most, Duration::from_millis(7)) }
+        });
+        let config = CoreConfig { regroup: group_rule, ..config(max_records, eager, strategy) };
+        let mut world = World::new(config, 3);
         let bad = |_: LaneId, offset: i64| offset % modulus == 0;
         let mut next = [0_i64; 3];
         let mut delivered = Vec::new();
@@ -277,6 +304,14 @@ proptest! {
             prop_assert_eq!(*reason == SealReason::Count, *records as u64 == max_records);
             prop_assert!(eager || *reason != SealReason::Eager);
         }
+        // What is written is grouped within its bounds, but for a row that is larger by itself.
+        for (reason, records, most) in &world.groups {
+            let (max_records, max_bytes) = regroup.unwrap();
+            let bound = max_records.min(max_bytes.unwrap_or(u64::MAX));
+            prop_assert!(*records > 0 && (*records <= bound || records == most), "{:?}", world.groups);
+            prop_assert!(*reason != SealReason::Time || *records < max_records);
+        }
+        prop_assert!(regroup.is_some() || world.groups.is_empty());
         let ledger = world.core.ledger();
         let failed = delivered.iter().filter(|(lane, offset)| bad(*lane, *offset)).count() as u64;
         let expected = if dead_letters { (0, failed) } else { (failed, 0) };

@@ -12,10 +12,9 @@ use velo_schema::Tier;
 use super::KafkaError;
 use super::context::Context;
 use super::ffi::{Message, Messages, PartitionQueue};
-use crate::columns::{BatchBuilder, LaneId, Record};
+use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
 use crate::core::Tick;
 use crate::core::batcher::Room;
-use crate::sink::LaneName;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 

@@ -16,10 +16,9 @@ use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox};
 use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
-use crate::columns::{BatchBuilder, LaneId};
+use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::Tick;
 use crate::core::batcher::Room;
-use crate::sink::LaneName;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 

@@ -11,10 +11,10 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, Thre
 
 use super::settings::readable;
 use super::{ClientSettings, KafkaError};
-use crate::columns::{Batch, BatchId};
+use crate::columns::{Batch, BatchId, LaneName};
 use crate::core::failure::RowError;
 use crate::processor::OutputRecord;
-use crate::sink::{Ack, Acks, LaneName, Outgoing, SendError, Sent, Sink, Ticket};
+use crate::sink::{Ack, Acks, Outgoing, SendError, Sent, Sink, Ticket};
 
 /// A topic to write to and its number of partitions.
 struct Target {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ffi::{Messages, PartitionQueue};
 use super::lanes::offsets_of;
 use super::{KafkaError, TopicReader};
-use crate::sink::LaneName;
+use crate::columns::LaneName;
 use crate::waker::Waker;
 
 /// What a bare loop did.

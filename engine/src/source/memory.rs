@@ -3,24 +3,33 @@
 use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
-use crate::columns::{BatchBuilder, LaneId, Record};
+use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
 use crate::core::Tick;
 use crate::core::batcher::Room;
-use crate::sink::LaneName;
 
-/// Values in memory, in order; keys and timestamps are null.
+/// Keys and values in memory, in order; timestamps are null.
 #[derive(Debug)]
 pub struct MemorySource {
-    values: Vec<Vec<u8>>,
+    records: Vec<(Option<Vec<u8>>, Vec<u8>)>,
     next: usize,
     announced: bool,
 }
 
 impl MemorySource {
-    /// A source of these values.
+    /// A source of these values, without keys.
     #[must_use]
     pub fn new(values: Vec<Vec<u8>>) -> Self {
-        Self { values, next: 0, announced: false }
+        Self::of(values.into_iter().map(|value| (None, value)).collect())
+    }
+
+    /// A source of these keys and values.
+    #[must_use]
+    pub fn keyed(records: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        Self::of(records.into_iter().map(|(key, value)| (Some(key), value)).collect())
+    }
+
+    fn of(records: Vec<(Option<Vec<u8>>, Vec<u8>)>) -> Self {
+        Self { records, next: 0, announced: false }
     }
 }
 
@@ -32,7 +41,7 @@ impl Source for MemorySource {
             self.announced = true;
             let name = LaneName { topic: "memory".into(), partition: 0 };
             events.extend([SourceEvent::Assigned(LANE, name, 0), SourceEvent::AssignmentComplete]);
-        } else if self.next == self.values.len() {
+        } else if self.next == self.records.len() {
             events.push(SourceEvent::Ended(LANE));
         }
         Ok(())
@@ -48,25 +57,24 @@ impl Source for MemorySource {
     ) -> Result<Filled, SourceError> {
         let (mut taken, mut bytes) = (0, 0);
         let mut exceeds = false;
-        while let Some(value) = self.values.get(self.next).filter(|_| taken < room.records) {
-            let size = value.len() as u64;
+        while let Some((key, value)) = self.records.get(self.next).filter(|_| taken < room.records) {
+            let record = Record {
+                offset: i64::try_from(self.next).unwrap_or(i64::MAX),
+                arrival_ns: i64::try_from(now.0).unwrap_or(i64::MAX),
+                key: key.as_deref(),
+                value: Some(value),
+                ..Record::default()
+            };
+            let size = record.payload_bytes();
             exceeds = !room.fits(taken, bytes, size);
             if exceeds {
                 break;
             }
-            batch.push(
-                lane,
-                Record {
-                    offset: i64::try_from(self.next).unwrap_or(i64::MAX),
-                    arrival_ns: i64::try_from(now.0).unwrap_or(i64::MAX),
-                    value: Some(value),
-                    ..Record::default()
-                },
-            );
+            batch.push(lane, record);
             (taken, bytes) = (taken + 1, bytes + size);
             self.next += 1;
         }
-        let drained = self.next == self.values.len();
+        let drained = self.next == self.records.len();
         let calls = if tier == Tier::Standard { taken } else { u64::from(taken > 0) };
         Ok(Filled { calls, empty_calls: u64::from(taken == 0), drained, exceeds })
     }

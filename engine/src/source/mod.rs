@@ -5,10 +5,9 @@ pub mod replay;
 
 use velo_schema::Tier;
 
-use crate::columns::{BatchBuilder, LaneId};
+use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
-use crate::sink::LaneName;
 
 /// What a source tells the driver between records.
 #[derive(Debug, Clone, PartialEq, Eq)]

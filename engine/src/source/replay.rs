@@ -6,10 +6,9 @@ use std::time::Duration;
 use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
-use crate::columns::{BatchBuilder, LaneId, Record};
+use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
 use crate::core::Tick;
 use crate::core::batcher::Room;
-use crate::sink::LaneName;
 
 /// A record of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,11 +3,12 @@
 //! Keys and values are 16-byte views in the layout of Arrow's binary view arrays: a length, then the
 //! bytes themselves up to 12, else a prefix of 4 bytes, a buffer's index and an offset into it.
 
-use std::collections::HashMap;
+mod builder;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::sink::LaneName;
+pub use builder::BatchBuilder;
 
 /// One assignment of one partition: the unit of order and of commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,9 +18,36 @@ pub struct LaneId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub u32);
 
+/// Where a lane's records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneName {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// The names of all lanes so far. Clones are cheap; lanes are numbered from 0.
+#[derive(Debug, Clone, Default)]
+pub struct Names(Arc<Vec<Option<LaneName>>>);
+
+impl Names {
+    /// Gives a lane its name.
+    pub fn insert(&mut self, lane: LaneId, name: LaneName) {
+        let names = Arc::make_mut(&mut self.0);
+        let index = lane.0 as usize;
+        names.resize(names.len().max(index + 1), None);
+        names[index] = Some(name);
+    }
+
+    /// A lane's name, where it has one.
+    #[must_use]
+    pub fn get(&self, lane: LaneId) -> Option<&LaneName> {
+        self.0.get(lane.0 as usize)?.as_ref()
+    }
+}
+
 const INLINE: usize = 12;
-/// A new buffer is begun here, far below the 2 GiB that a view's offset reaches.
-const BUFFER_BYTES: usize = 16 << 20;
 
 /// A length and where its bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,7 +64,7 @@ impl View {
         u32::from_le_bytes(bytes) as usize
     }
 
-    fn bytes<'a>(&'a self, buffers: &'a [Arc<Vec<u8>>]) -> &'a [u8] {
+    fn bytes<'a>(&'a self, buffers: &'a [Vec<u8>]) -> &'a [u8] {
         let length = self.length as usize;
         if length <= INLINE {
             &self.rest[..length]
@@ -97,6 +125,33 @@ struct Columns {
     bytes: u64,
 }
 
+impl Columns {
+    fn with_capacity(rows: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(rows),
+            values: Vec::with_capacity(rows),
+            nulls: Vec::with_capacity(rows),
+            offsets: Vec::with_capacity(rows),
+            timestamps_ms: Vec::with_capacity(rows),
+            arrivals_ns: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
+    /// No rows, in the same memory.
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        self.nulls.clear();
+        self.offsets.clear();
+        self.timestamps_ms.clear();
+        self.arrivals_ns.clear();
+        self.headers.clear();
+        self.runs.clear();
+        self.bytes = 0;
+    }
+}
+
 /// Which of a row's parts are null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Nulls {
@@ -106,125 +161,25 @@ struct Nulls {
 
 const NO_TIMESTAMP: i64 = -1;
 
-/// A batch that is being filled.
-#[derive(Debug, Default)]
-pub struct BatchBuilder {
-    columns: Columns,
-    full: Vec<Arc<Vec<u8>>>,
-    buffer: Vec<u8>,
-}
-
-impl BatchBuilder {
-    /// Appends a record of `lane`, copying its payload.
-    ///
-    /// # Panics
-    /// Where a key or a value is longer than 4 GiB, which no broker takes.
-    pub fn push(&mut self, lane: LaneId, record: Record<'_>) {
-        let row = self.len();
-        let columns = &mut self.columns;
-        match columns.runs.last_mut() {
-            Some(run) if run.lane == lane => run.rows.end = row + 1,
-            _ => columns.runs.push(Run { lane, rows: row..row + 1 }),
-        }
-        columns.bytes += record.payload_bytes();
-        columns.nulls.push(Nulls { key: record.key.is_none(), value: record.value.is_none() });
-        columns.offsets.push(record.offset);
-        columns.timestamps_ms.push(record.timestamp_ms.unwrap_or(NO_TIMESTAMP));
-        columns.arrivals_ns.push(record.arrival_ns);
-        columns.headers.extend(record.headers.map(|headers| (row, headers)));
-        let key = self.view(record.key.unwrap_or_default());
-        let value = self.view(record.value.unwrap_or_default());
-        self.columns.keys.push(key);
-        self.columns.values.push(value);
-    }
-
-    fn view(&mut self, bytes: &[u8]) -> View {
-        let mut view = View {
-            length: u32::try_from(bytes.len()).expect("records are shorter than 4 GiB"),
-            rest: [0; INLINE],
-        };
-        if bytes.len() <= INLINE {
-            view.rest[..bytes.len()].copy_from_slice(bytes);
-            return view;
-        }
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES && !self.buffer.is_empty() {
-            self.full.push(Arc::new(std::mem::take(&mut self.buffer)));
-        }
-        let word = |n: usize| u32::try_from(n).expect("buffers are bounded").to_le_bytes();
-        view.rest[..4].copy_from_slice(&bytes[..4]);
-        view.rest[4..8].copy_from_slice(&word(self.full.len()));
-        view.rest[8..].copy_from_slice(&word(self.buffer.len()));
-        self.buffer.extend_from_slice(bytes);
-        view
-    }
-
-    /// Rows so far.
-    ///
-    /// # Panics
-    /// Never: a batch holds fewer rows than its largest configurable size.
-    #[must_use]
-    pub fn len(&self) -> u32 {
-        u32::try_from(self.columns.offsets.len()).expect("batch sizes are below 2^31")
-    }
-
-    /// Whether there are no rows yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.columns.offsets.is_empty()
-    }
-
-    /// Payload bytes so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.columns.bytes
-    }
-
-    /// The offsets of the rows from `row` on.
-    #[must_use]
-    pub fn offsets_from(&self, row: u32) -> &[i64] {
-        &self.columns.offsets[row as usize..]
-    }
-
-    /// Seals the batch and begins the next one, of about the same size.
-    pub fn seal(&mut self) -> Batch {
-        let rows = self.columns.offsets.len();
-        let next = Columns {
-            keys: Vec::with_capacity(rows),
-            values: Vec::with_capacity(rows),
-            nulls: Vec::with_capacity(rows),
-            offsets: Vec::with_capacity(rows),
-            timestamps_ms: Vec::with_capacity(rows),
-            arrivals_ns: Vec::with_capacity(rows),
-            ..Columns::default()
-        };
-        let columns = std::mem::replace(&mut self.columns, next);
-        let capacity = self.buffer.len();
-        let mut buffers = std::mem::take(&mut self.full);
-        buffers.push(Arc::new(std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity))));
-        Batch { columns, buffers, names: None }
-    }
-}
-
 /// A sealed batch: rows over shared buffers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     columns: Columns,
-    buffers: Vec<Arc<Vec<u8>>>,
-    /// Where its lanes come from, where that is known.
-    names: Option<Arc<HashMap<LaneId, LaneName>>>,
+    /// Shared with its parts; a batch that is not filled has none.
+    payload: Option<Arc<Vec<Vec<u8>>>>,
+    /// Where its lanes come from.
+    names: Names,
 }
 
 impl Batch {
-    /// The batch with the names of its lanes.
-    #[must_use]
-    pub fn with_names(self, names: Arc<HashMap<LaneId, LaneName>>) -> Self {
-        Self { names: Some(names), ..self }
+    fn payload(&self) -> &[Vec<u8>] {
+        self.payload.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// The topic and partition that a row came from, where they are known.
     #[must_use]
     pub fn origin(&self, row: u32) -> Option<&LaneName> {
-        self.names.as_ref()?.get(&self.lane(row))
+        self.names.get(self.lane(row))
     }
 
     /// How many rows.
@@ -255,14 +210,14 @@ impl Batch {
     #[must_use]
     pub fn key(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
-        (!self.columns.nulls[row].key).then(|| self.columns.keys[row].bytes(&self.buffers))
+        (!self.columns.nulls[row].key).then(|| self.columns.keys[row].bytes(self.payload()))
     }
 
     /// The row's value.
     #[must_use]
     pub fn value(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
-        (!self.columns.nulls[row].value).then(|| self.columns.values[row].bytes(&self.buffers))
+        (!self.columns.nulls[row].value).then(|| self.columns.values[row].bytes(self.payload()))
     }
 
     /// The row's offset in its partition.
@@ -303,8 +258,16 @@ impl Batch {
     /// Where there is no such row.
     #[must_use]
     pub fn pick(&self, rows: &[u32]) -> Self {
+        let mut picked = Self::default();
+        self.pick_into(rows, &mut picked);
+        picked
+    }
+
+    /// Like [`pick`](Self::pick), into the memory of another batch.
+    pub(crate) fn pick_into(&self, rows: &[u32], picked: &mut Self) {
         debug_assert!(rows.is_sorted());
-        let mut columns = Columns::default();
+        let columns = &mut picked.columns;
+        columns.clear();
         for (index, &row) in (0_u32..).zip(rows) {
             let (lane, at) = (self.lane(row), row as usize);
             match columns.runs.last_mut() {
@@ -321,10 +284,23 @@ impl Batch {
             if !headers.is_empty() {
                 columns.headers.push((index, headers.to_vec()));
             }
-            let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
-            columns.bytes += length(self.key(row)) + length(self.value(row));
+            columns.bytes += self.row_bytes(row);
         }
-        Self { columns, buffers: self.buffers.clone(), names: self.names.clone() }
+        picked.payload.clone_from(&self.payload);
+        picked.names = self.names.clone();
+    }
+
+    /// Lets go of the payload, so that its memory may be used again.
+    pub(crate) fn release(&mut self) {
+        self.payload = None;
+        self.columns.clear();
+    }
+
+    /// Bytes of a row's key and value.
+    #[must_use]
+    pub fn row_bytes(&self, row: u32) -> u64 {
+        let (key, value) = (self.columns.keys[row as usize], self.columns.values[row as usize]);
+        u64::from(key.length) + u64::from(value.length)
     }
 
     /// The lane that the row came from.
@@ -355,7 +331,7 @@ mod tests {
             builder.push(LaneId(0), record(offset, value));
         }
         assert_eq!(builder.bytes(), 5 + 12 + 13 + 40);
-        let batch = builder.seal();
+        let batch = builder.seal(Names::default());
         for (row, value) in (0..).zip(values) {
             assert_eq!(batch.value(row), value);
             assert_eq!(batch.key(row), Some(b"k".as_slice()));
@@ -370,21 +346,9 @@ mod tests {
         for (offset, lane) in [(0, 1), (1, 1), (0, 2), (2, 1)] {
             builder.push(LaneId(lane), record(offset, None));
         }
-        let batch = builder.seal();
+        let batch = builder.seal(Names::default());
         assert_eq!(batch.runs().len(), 3);
         assert_eq!((0..4).map(|row| batch.lane(row).0).collect::<Vec<_>>(), [1, 1, 2, 1]);
-    }
-
-    #[test]
-    fn payload_larger_than_a_buffer_spreads_over_several() {
-        let large = vec![1_u8; BUFFER_BYTES / 2 + 1];
-        let mut builder = BatchBuilder::default();
-        for offset in 0..3 {
-            builder.push(LaneId(0), record(offset, Some(&large)));
-        }
-        let batch = builder.seal();
-        assert_eq!(batch.buffers.len(), 3);
-        assert!((0..3).all(|row| batch.value(row) == Some(large.as_slice())));
     }
 
     #[test]
@@ -393,7 +357,7 @@ mod tests {
         builder.push(LaneId(0), record(0, None));
         let headers = vec![("h".to_owned(), None)];
         builder.push(LaneId(0), Record { headers: Some(headers.clone()), ..record(1, None) });
-        let batch = builder.seal();
+        let batch = builder.seal(Names::default());
         assert!(batch.headers(0).is_empty());
         assert_eq!(batch.headers(1), headers);
     }
@@ -406,7 +370,7 @@ mod tests {
             let headers = (offset == 3).then(|| vec![("h".to_owned(), None)]);
             builder.push(LaneId(lane), Record { headers, ..record(offset, Some(&long)) });
         }
-        let batch = builder.seal();
+        let batch = builder.seal(Names::default());
         let picked = batch.pick(&[0, 2, 3]);
         let row =
             |row: u32| (picked.offset(row), picked.lane(row).0, picked.value(row), picked.headers(row).len());
@@ -415,6 +379,7 @@ mod tests {
             [(0, 1, Some(&*long), 0), (2, 2, Some(&*long), 0), (3, 1, Some(&*long), 1)]
         );
         assert_eq!((picked.len(), picked.bytes(), picked.runs().len()), (3, 3 * 41, 3));
-        assert!(Arc::ptr_eq(&picked.buffers[0], &batch.buffers[0]));
+        let payload = |batch: &Batch| batch.payload().as_ptr();
+        assert_eq!(payload(&picked), payload(&batch));
     }
 }

@@ -1,15 +1,20 @@
 //! The whole engine over memory: sources and sinks that misbehave.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod allocations;
 
-use velo_engine::columns::Batch;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+
+use velo_engine::columns::{Batch, LaneName};
+use velo_engine::core::batcher::SealReason;
 use velo_engine::core::failure::{RowError, Stage};
-use velo_engine::driver::{Control, Engine, JobConfig};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::sink::{Ack, Acks, Discard, LaneName, MemorySink, Outgoing, SendError, Sent, Sink, Ticket};
+use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, SendError, Sent, Sink, Ticket};
 use velo_engine::source::memory::MemorySource;
+use velo_engine::{Engine, JobConfig};
 use velo_schema::keys::Key;
 use velo_schema::{Config, Entry, Scope, Settings, Side};
 
@@ -23,17 +28,15 @@ fn values(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|index| format!("{{\"index\":{index}}}").into_bytes()).collect()
 }
 
-fn run(
+fn run<S: Sink + 'static>(
     config: JobConfig,
     values: Vec<Vec<u8>>,
     processor: Box<dyn Processor>,
-    sink: impl FnOnce(Acks) -> Arc<dyn Sink>,
+    sink: impl FnOnce(Acks) -> S,
 ) -> Report {
-    let control = Control::default();
-    let acks = Acks::new(control.waker());
-    let sink = sink(acks.clone());
-    let engine = Engine::new(MemorySource::new(values), sink, acks, vec![processor], config, control);
-    engine.expect("a configuration that is executed").run(&mut |_| {})
+    let builder = Engine::builder(config).boxed_processor(processor);
+    let sink = sink(builder.acks());
+    builder.sink(sink).run(MemorySource::new(values), &mut |_| {})
 }
 
 /// Refuses every record whose row is divisible by seven, in one way or the other.
@@ -59,9 +62,8 @@ impl Sink for Refusing {
 fn a_record_that_the_sink_refuses_follows_the_failure_strategy() {
     for (strategy, dlq) in [("LogAndContinue", 0), ("SendToDLQ", 15)] {
         let config = JobConfig::uniform(config(&[(Key::BatchSize, "10"), (Key::FailureStrategy, strategy)]));
-        let report = run(config, values(100), Box::new(Forward), |acks| {
-            Arc::new(Refusing { acks, error: SendError::Record })
-        });
+        let report =
+            run(config, values(100), Box::new(Forward), |acks| Refusing { acks, error: SendError::Record });
         let ledger = report.ledger;
         assert_eq!((ledger.ok, ledger.dlq, ledger.skipped), (85, dlq, 15 - dlq));
         assert_eq!(report.outcome, Outcome::Drained);
@@ -72,9 +74,8 @@ fn a_record_that_the_sink_refuses_follows_the_failure_strategy() {
 #[test]
 fn a_sink_that_takes_nothing_any_more_ends_the_job_and_skips_no_record() {
     let config = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
-    let report = run(config, values(100), Box::new(Forward), |acks| {
-        Arc::new(Refusing { acks, error: SendError::Sink })
-    });
+    let report =
+        run(config, values(100), Box::new(Forward), |acks| Refusing { acks, error: SendError::Sink });
     assert_eq!((report.outcome, report.ledger.skipped), (Outcome::Failed, 0));
     assert!(report.ledger.is_balanced() && report.ledger.ok < 100, "{:?}", report.ledger);
 }
@@ -96,11 +97,10 @@ impl Processor for Uneven {
 #[test]
 fn a_row_settles_once_however_many_records_it_puts_out_and_however_many_are_refused() {
     let config = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
-    let report = run(config.clone(), values(100), Box::new(Uneven), |_| Arc::new(Discard));
+    let report = run(config.clone(), values(100), Box::new(Uneven), |_| Discard);
     assert_eq!(report.ledger.ok, 100);
-    let report = run(config, values(100), Box::new(Uneven), |acks| {
-        Arc::new(Refusing { acks, error: SendError::Record })
-    });
+    let report =
+        run(config, values(100), Box::new(Uneven), |acks| Refusing { acks, error: SendError::Record });
     // Of the even offsets, every seventh.
     assert_eq!((report.ledger.skipped, report.ledger.ok), (8, 92));
     assert!(report.ledger.is_balanced());
@@ -122,7 +122,7 @@ impl Processor for Flaky {
 fn a_failure_that_no_record_is_to_blame_for_is_tried_again_and_skips_none() {
     let settings = [(Key::BatchSize, "10"), (Key::RetryBackoff, "1ms"), (Key::RetryBackoffMax, "2ms")];
     let config = JobConfig::uniform(config(&settings));
-    let report = run(config, values(30), Box::new(Flaky(AtomicU32::new(0))), |_| Arc::new(Discard));
+    let report = run(config, values(30), Box::new(Flaky(AtomicU32::new(0))), |_| Discard);
     assert_eq!((report.ledger.ok, report.ledger.skipped, report.outcome), (30, 0, Outcome::Drained));
 }
 
@@ -137,7 +137,7 @@ fn what_is_not_json_goes_where_the_strategy_says_and_all_else_is_forwarded_in_or
     let report = run(job, input.clone(), Box::new(Forward), |_| {
         let sink = MemorySink::default();
         written = Some(sink.written());
-        Arc::new(sink)
+        sink
     });
     assert_eq!((report.ledger.ok, report.ledger.dlq), (48, 2));
     let kept = written.expect("a sink");
@@ -157,7 +157,7 @@ fn a_processor_that_panics_fails_the_job_instead_of_hanging_it() {
         }
     }
     let config = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
-    let report = run(config, values(100), Box::new(Panics), |_| Arc::new(Discard));
+    let report = run(config, values(100), Box::new(Panics), |_| Discard);
     assert_eq!(report.outcome, Outcome::Failed);
     assert!(report.error.expect("an error").contains("panicked"));
 }
@@ -167,7 +167,7 @@ fn no_batch_and_no_call_is_above_the_poll_size() {
     for (size, tier) in [(1, "standard"), (100, "standard"), (101, "buffered"), (700, "buffered")] {
         let size_text = size.to_string();
         let config = JobConfig::uniform(config(&[(Key::BatchSize, &size_text)]));
-        let report = run(config, values(2000), Box::new(Forward), |_| Arc::new(Discard));
+        let report = run(config, values(2000), Box::new(Forward), |_| Discard);
         assert!(report.batches.size_max <= size + size / 64, "{size}: {:?}", report.batches);
         assert!(report.dequeue.records_per_call <= size as f64);
         assert_eq!(serde_json::to_value(report.tier.actual).expect("json"), tier);
@@ -198,6 +198,9 @@ const FAILURES: [(&[(Key, &str)], Fate); 7] = [
     (&[(Key::FailureStrategy, "RetryWithBackoff"), (Key::OnExhausted, "SendToDLQ")], Fate::Dlq),
     (&[(Key::FailureStrategy, "RetryWithBackoff"), (Key::OnExhausted, "LogAndContinue")], Fate::Skipped),
 ];
+
+/// What is written together, where that is not as it was read.
+const REGROUP: [(Key, &str); 2] = [(Key::BatchStrategy, "fixed_size"), (Key::BatchSize, "11")];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -265,6 +268,7 @@ fn run_with(
     shows: Shows,
     count: usize,
     bad: &[usize],
+    regroup: &[(Key, &str)],
 ) -> (Report, Vec<i64>, Vec<i64>) {
     let mut input = values(count);
     for index in bad {
@@ -272,12 +276,14 @@ fn run_with(
     }
     let quick = [(Key::RetryBackoff, "1ms"), (Key::RetryBackoffMax, "1ms"), (Key::MaxRetries, "2")];
     let format = if shows == Shows::Decode { ValueFormat::Json } else { ValueFormat::Bytes };
-    let job = JobConfig { format, ..JobConfig::uniform(config(&[settings, &quick].concat())) };
+    let uniform = JobConfig::uniform(config(&[settings, &quick].concat()));
+    let sink = config(&[settings, &quick, regroup].concat());
+    let job = JobConfig { format, sink, ..uniform };
     let mut written = None;
     let report = run(job, input, Box::new(Strict(shows)), |acks| {
         let kept = MemorySink::default();
         written = Some(kept.written());
-        Arc::new(StrictSink { acks, kept, refuses: shows == Shows::Refused })
+        StrictSink { acks, kept, refuses: shows == Shows::Refused }
     });
     let written = written.expect("a sink");
     let written = written.lock().expect("no panic");
@@ -293,10 +299,13 @@ fn every_strategy_with_every_failure_strategy_accounts_for_every_record() {
     for strategy in strategies() {
         for (failure, fate) in FAILURES {
             for shows in [Shows::Decode, Shows::Named, Shows::Unnamed, Shows::Refused] {
-                for bad in poison.into_iter().chain([all.as_slice()]) {
+                for (number, bad) in poison.into_iter().chain([all.as_slice()]).enumerate() {
                     let settings = [strategy.as_slice(), failure].concat();
-                    let (report, written, dead) = run_with(&settings, shows, COUNT, bad);
+                    // Every other job writes in groups of another size than it reads.
+                    let groups: &[_] = if number % 2 == 0 { &[] } else { &REGROUP };
+                    let (report, written, dead) = run_with(&settings, shows, COUNT, bad, groups);
                     let what = format!("{settings:?} {shows:?} {bad:?}: {report:?}");
+                    assert_eq!(report.sink_batches.is_some(), !groups.is_empty(), "{what}");
                     let ledger = report.ledger;
                     assert!(ledger.is_balanced(), "{what}");
                     let good = (COUNT - bad.len()) as u64;
@@ -330,6 +339,127 @@ fn every_strategy_with_every_failure_strategy_accounts_for_every_record() {
 }
 
 #[test]
+fn what_is_written_is_grouped_as_the_sink_says() {
+    let sizes = |size| config(&[(Key::BatchSize, size), (Key::BatchTimeout, "1h")]);
+    let mut written = None;
+    let job = JobConfig { sink: sizes("50"), ..JobConfig::uniform(sizes("7")) };
+    let report = run(job, values(1010), Box::new(Forward), |_| {
+        let sink = MemorySink::default();
+        written = Some(sink.written());
+        sink
+    });
+    assert_eq!((report.ledger.ok, report.outcome), (1010, Outcome::Drained));
+    let groups = report.sink_batches.expect("it regroups");
+    let reasons = [(SealReason::Count, 20), (SealReason::Drain, 1)];
+    assert_eq!((groups.size_max, groups.by_reason), (50, reasons.into_iter().collect()));
+    assert_eq!(report.batches.count, 145);
+    let written = written.expect("a sink");
+    let offsets: Vec<_> = written.lock().expect("no panic").records.iter().map(|kept| kept.1).collect();
+    assert_eq!(offsets, (0..1010).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_mega_batch_is_processed_in_parallel_in_memory_that_is_used_again() {
+    for (parallel, reuse) in [("true", "true"), ("true", "false"), ("false", "true"), ("false", "false")] {
+        let config = config(&[
+            (Key::BatchStrategy, "mega_batch"),
+            (Key::BatchMegaBatchSize, "10000"),
+            (Key::BatchParallel, parallel),
+            (Key::BatchReuseBuffer, reuse),
+        ]);
+        let mut written = None;
+        let job = JobConfig { parallelism: 4, ..JobConfig::uniform(config) };
+        let report = run(job, values(105_000), Box::new(Forward), |_| {
+            let sink = MemorySink::default();
+            written = Some(sink.written());
+            sink
+        });
+        assert_eq!((report.ledger.ok, report.batches.count), (105_000, 11), "{parallel} {reuse}");
+        assert!(report.notices.is_empty(), "{:?}", report.notices);
+        let written = written.expect("a sink");
+        let kept = written.lock().expect("no panic");
+        let right = kept.records.iter().zip(values(105_000)).zip(0..);
+        assert!(right.into_iter().all(|((kept, value), offset)| kept.1 == offset && kept.2 == Some(value)));
+    }
+}
+
+/// Notes the threads that it works on; each of its forks notes them in the same place.
+struct OnThreads(Arc<Mutex<HashSet<ThreadId>>>);
+
+impl Processor for OnThreads {
+    fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+        self.0.lock().expect("no panic").insert(std::thread::current().id());
+        Forward.process(batch, out, attempt)
+    }
+
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+#[test]
+fn the_keys_of_a_mega_batch_are_shared_among_threads_if_it_says_so() {
+    for (parallel, expected) in [("true", 4), ("false", 1)] {
+        let config = config(&[(Key::BatchStrategy, "mega_batch"), (Key::BatchParallel, parallel)]);
+        let job = JobConfig { parallelism: 4, ..JobConfig::uniform(config) };
+        let records = (0..1000).map(|n: u32| (n.to_be_bytes().to_vec(), b"{}".to_vec())).collect();
+        let threads = Arc::<Mutex<HashSet<_>>>::default();
+        let builder = Engine::builder(job).processor(OnThreads(Arc::clone(&threads)));
+        assert_eq!(builder.run(MemorySource::keyed(records), &mut |_| {}).ledger.ok, 1000);
+        assert_eq!(threads.lock().expect("no panic").len(), expected);
+    }
+}
+
+#[test]
+fn a_processor_that_cannot_be_forked_says_so_under_parallel() {
+    let config = config(&[(Key::BatchStrategy, "mega_batch")]);
+    let job = JobConfig { parallelism: 2, ..JobConfig::uniform(config) };
+    let report = run(job, values(10), Box::new(Uneven), |_| Discard);
+    assert_eq!(report.notices, ["batch.parallel: the processor works on one thread only"]);
+}
+
+#[test]
+fn a_handle_shows_how_far_a_job_is_and_ends_it() {
+    /// Waits until it is told to go on.
+    struct Gate(std::sync::mpsc::Receiver<()>);
+    impl Processor for Gate {
+        fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+            self.0.recv().map_err(|error| Failure::System(error.to_string()))?;
+            Forward.process(batch, out, attempt)
+        }
+    }
+    let start = |gate| {
+        let sizes = config(&[(Key::BatchSize, "10")]);
+        Engine::builder(sizes).processor(Gate(gate)).start(MemorySource::new(values(1000)))
+    };
+    let (go, gate) = std::sync::mpsc::channel();
+    let engine = start(gate);
+    go.send(()).expect("it listens");
+    while engine.progress().ledger.ok < 10 {
+        std::thread::yield_now();
+    }
+    assert!(!engine.is_finished());
+    for _ in 0..100 {
+        go.send(()).expect("it listens");
+    }
+    let report = engine.drain();
+    assert_eq!((report.outcome, report.ledger.uncommitted), (Outcome::Drained, 0));
+    assert!(report.ledger.ok >= 10 && report.ledger.is_balanced());
+
+    let (go, gate) = std::sync::mpsc::channel();
+    let engine = start(gate);
+    while engine.progress().ledger.delivered == 0 {
+        std::thread::yield_now();
+    }
+    // Nothing is in its way any more, but it is to end at once.
+    let stopped = std::thread::spawn(move || engine.stop());
+    drop(go);
+    let report = stopped.join().expect("no panic");
+    assert_eq!((report.outcome, report.ledger.ok), (Outcome::Interrupted, 0));
+    assert!(report.ledger.uncommitted > 0 && report.ledger.is_balanced());
+}
+
+#[test]
 fn a_record_that_recovers_is_retried_and_written_in_its_place() {
     struct SecondTime;
     impl Processor for SecondTime {
@@ -346,7 +476,7 @@ fn a_record_that_recovers_is_retried_and_written_in_its_place() {
     let report = run(JobConfig::uniform(config(&settings)), values(20), Box::new(SecondTime), |_| {
         let sink = MemorySink::default();
         written = Some(sink.written());
-        Arc::new(sink)
+        sink
     });
     assert_eq!((report.ledger.ok, report.outcome), (20, Outcome::Drained));
     let written = written.expect("a sink");
@@ -381,7 +511,7 @@ proptest::proptest! {
             (Key::BatchWindow, "1ms"),
         ]);
         let plan = velo_schema::Plan::of(&config, None);
-        let report = run(JobConfig::uniform(config), values(1000), Box::new(Forward), |_| Arc::new(Discard));
+        let report = run(JobConfig::uniform(config), values(1000), Box::new(Forward), |_| Discard);
         proptest::prop_assert_eq!(report.ledger.ok, 1000);
         let most = plan.max_poll_records.max;
         // Sizes are kept to two digits.

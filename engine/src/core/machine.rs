@@ -1,0 +1,676 @@
+//! The machine that puts the parts together: lanes, the open batch, batches in flight, commits.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use velo_schema::Tier;
+
+use super::batcher::{Batcher, Room, SealReason};
+use super::failure::{Decision, RowError, Stage};
+use super::lane::Tracker;
+use super::regroup::{Part, Regroup};
+use super::window::Window;
+use super::{Action, CoreConfig, Event, Fate, JobError, Ledger, Revoke, Tick, Verdict};
+use crate::columns::{BatchId, LaneId, Run};
+
+#[derive(Debug)]
+struct Lane {
+    tracker: Tracker,
+    committed: i64,
+    state: LaneState,
+}
+
+impl Lane {
+    /// Whether more may be committed than is known to be.
+    fn is_committable(&self) -> bool {
+        self.tracker.watermark() > self.committed
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LaneState {
+    Active,
+    Ended,
+    Draining { until: Tick },
+}
+
+#[derive(Debug)]
+struct InFlight {
+    runs: Vec<(Run, u64)>,
+    rows: u32,
+    bytes: u64,
+    state: BatchState,
+    /// Whether it held as many records as it might.
+    full: bool,
+    /// How often it was tried again on account of its records.
+    retries: u32,
+    /// Rows that are not settled.
+    open_rows: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchState {
+    /// Sealed, and not yet given to a worker.
+    Waiting,
+    Running {
+        attempt: u32,
+        since: Tick,
+    },
+    Holding {
+        attempt: u32,
+        until: Tick,
+    },
+    /// Processed; its rows are on their way.
+    Processed,
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Nothing more is taken.
+    Stopping,
+    Failed,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    batcher: Batcher,
+    /// Rows of the open batch and the sequence number of each run's first.
+    open_runs: Vec<(Run, u64)>,
+    open_bytes: u64,
+    lanes: HashMap<LaneId, Lane>,
+    batches: Window<InFlight>,
+    /// The batches that are not processed, in the order of sealing: never more than a few.
+    unprocessed: VecDeque<BatchId>,
+    /// Groups what is written, where that is not as it was processed.
+    regroup: Option<Regroup>,
+    /// Lists of runs to use again.
+    spare_runs: Vec<Vec<(Run, u64)>>,
+    unsettled_bytes: u64,
+    unsettled_records: u64,
+    /// Nothing is queued at the source.
+    idle: bool,
+    tier: Tier,
+    assignment_complete: bool,
+    phase: Phase,
+    commit_in_flight: Option<Vec<(LaneId, i64)>>,
+    next_commit: Tick,
+    ledger: Ledger,
+}
+
+impl Core {
+    /// A machine without lanes.
+    #[must_use]
+    pub fn new(config: CoreConfig) -> Self {
+        let batcher = Batcher::new(config.seal.clone());
+        let config_tier = batcher.tier(config.tier);
+        Self {
+            batcher,
+            next_commit: Tick::default() + config.commit_interval,
+            regroup: config.regroup.clone().map(Regroup::new),
+            config,
+            open_runs: Vec::new(),
+            open_bytes: 0,
+            lanes: HashMap::new(),
+            batches: Window::default(),
+            unprocessed: VecDeque::new(),
+            spare_runs: Vec::new(),
+            unsettled_bytes: 0,
+            unsettled_records: 0,
+            idle: false,
+            tier: config_tier,
+            assignment_complete: false,
+            phase: Phase::Running,
+            commit_in_flight: None,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Takes an event in, puts what is to be done into `actions`.
+    pub fn step(&mut self, now: Tick, event: Event<'_>, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Failed {
+            return;
+        }
+        match event {
+            Event::Assigned(lane, position) => {
+                let tracker = Tracker::new(position);
+                // The start itself is committed, too: whoever comes next begins there, and not at
+                // what is then the newest record.
+                self.lanes.insert(lane, Lane { tracker, committed: -1, state: LaneState::Active });
+            }
+            Event::AssignmentComplete => self.assignment_complete = true,
+            Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
+            Event::Exceeds => self.batcher.exceed(),
+            Event::Idle => self.idle = true,
+            Event::Ended(lane) => {
+                // A lane that is being drained has to be released, ended or not.
+                if let Some(lane) = self.lanes.get_mut(&lane)
+                    && lane.state == LaneState::Active
+                {
+                    lane.state = LaneState::Ended;
+                }
+            }
+            Event::Tick => {}
+            Event::Finished(batch, verdict) => self.finished(now, batch, verdict, actions),
+            Event::Acked(batch, rows, fate) => self.settle(now, batch, rows, fate.into(), actions),
+            Event::Refused(batch, row, stage, message) => {
+                self.refused(now, batch, row, stage, message, actions);
+            }
+            Event::CommitEnded(ok) => self.commit_ended(ok),
+            Event::Revoked(lane, Revoke::Drain) => {
+                let until = now + self.config.drain_timeout;
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.state = LaneState::Draining { until };
+                }
+            }
+            Event::Revoked(lane, Revoke::Lost) => self.fence(now, lane, actions),
+            Event::Stop => self.phase = Phase::Stopping,
+        }
+        self.seal_due(now, actions);
+        self.run_ready(now, actions);
+        self.write_groups(now, actions);
+        self.release_drained(now, actions);
+        self.commit_due(now, actions);
+    }
+
+    /// What the open batch takes now; no records are back-pressure.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        let full = self.unprocessed.len() > self.config.workers || self.is_saturated();
+        if full || self.phase != Phase::Running { Room::default() } else { self.batcher.room() }
+    }
+
+    /// Whether as much is in flight as may be.
+    fn is_saturated(&self) -> bool {
+        self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
+            || self.unsettled_records >= self.config.max_unsettled_records
+    }
+
+    /// Records that a batch may hold now.
+    #[must_use]
+    pub fn batch_size(&self) -> u64 {
+        self.batcher.size()
+    }
+
+    /// Whether what is written is grouped by a rule of its own.
+    #[must_use]
+    pub fn regroups(&self) -> bool {
+        self.regroup.is_some()
+    }
+
+    /// The tier in which records are taken now.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Whether records may be taken from a lane: it is active and no batch of it is held back.
+    #[must_use]
+    pub fn takes_from(&self, lane: LaneId) -> bool {
+        let active = self.lanes.get(&lane).is_some_and(|lane| lane.state == LaneState::Active);
+        let held = |batch: &InFlight| {
+            matches!(batch.state, BatchState::Holding { .. })
+                && batch.runs.iter().any(|(run, _)| run.lane == lane)
+        };
+        active && !self.unprocessed().any(held)
+    }
+
+    /// When [`Event::Tick`] is due at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        let holding = self.unprocessed().filter_map(|batch| match batch.state {
+            // Without a free worker its time alone changes nothing.
+            BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
+            _ => None,
+        });
+        let draining = self.lanes.values().filter_map(|lane| match lane.state {
+            LaneState::Draining { until } => Some(until),
+            _ => None,
+        });
+        let may_commit = self.commit_in_flight.is_none() && self.lanes.values().any(Lane::is_committable);
+        let commit = may_commit.then_some(self.next_commit);
+        let group = self.regroup.as_ref().and_then(Regroup::deadline);
+        holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
+    }
+
+    /// Whether everything that was to come has come and is settled, or the job has failed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let exhausted =
+            self.assignment_complete && self.lanes.values().all(|lane| lane.state == LaneState::Ended);
+        let ending = self.phase == Phase::Stopping || exhausted;
+        self.phase == Phase::Failed || (ending && self.batches.is_empty() && self.batcher.is_empty())
+    }
+
+    /// The offsets that may be committed and are not known to be.
+    #[must_use]
+    pub fn committable(&self) -> Vec<(LaneId, i64)> {
+        let mut offsets: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.is_committable())
+            .map(|(id, lane)| (*id, lane.tracker.watermark()))
+            .collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    /// Where every delivered record is now; whatever is not settled counts as uncommitted.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let mut ledger = self.ledger;
+        ledger.gaps += self.lanes.values().map(|lane| lane.tracker.gaps()).sum::<u64>();
+        ledger.uncommitted += self.lanes.values().map(|lane| lane.tracker.unsettled()).sum::<u64>();
+        // The rows of the batch that failed are unsettled too, and are counted as failed.
+        ledger.uncommitted -= ledger.failed;
+        ledger
+    }
+
+    fn rows(&mut self, now: Tick, lane: LaneId, offsets: &[i64], bytes: u64) {
+        let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
+        let sequence = tracker.deliver(offsets);
+        let count = offsets.len() as u64;
+        let start = self.open_runs.last().map_or(0, |(run, _)| run.rows.end);
+        let end = start + u32::try_from(count).expect("a batch has fewer than 2^31 rows");
+        self.open_runs.push((Run { lane, rows: start..end }, sequence));
+        self.open_bytes += bytes;
+        self.unsettled_records += count;
+        self.ledger.delivered += count;
+        self.batcher.add(now, count, bytes);
+        self.idle = false;
+    }
+
+    fn seal_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let waiting = self.unprocessed().any(|batch| batch.state == BatchState::Waiting);
+        let worker_free = !waiting && self.running() < self.config.workers;
+        let due =
+            self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due()).or_else(|| {
+                (self.open_bytes >= self.config.max_unsettled_bytes).then_some(SealReason::Memory)
+            });
+        let Some(reason) = due else { return };
+        self.batcher.reset();
+        let next_runs = self.spare_runs.pop().unwrap_or_default();
+        let runs = std::mem::replace(&mut self.open_runs, next_runs);
+        let rows = runs.last().map_or(0, |(run, _)| run.rows.end);
+        let bytes = std::mem::take(&mut self.open_bytes);
+        self.unsettled_bytes += bytes;
+        let live = runs.iter().map(|(run, _)| run).filter(|run| self.lanes.contains_key(&run.lane));
+        let open_rows = live.map(|run| run.rows.end - run.rows.start).sum();
+        // A batch with nothing but fenced rows is processed for nobody.
+        let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
+        let full = reason == SealReason::Count;
+        let id = self.batches.push(InFlight { runs, rows, bytes, state, full, retries: 0, open_rows });
+        actions.push(Action::Seal(id, reason));
+        if open_rows == 0 {
+            self.drop_settled(id, actions);
+        } else {
+            self.unprocessed.push_back(id);
+        }
+    }
+
+    /// The open batch waits for nothing any more.
+    fn drain_due(&self) -> Option<SealReason> {
+        let nothing_comes = self.nothing_comes()
+            || self.open_runs.iter().any(|(run, _)| {
+                let state = self.lanes.get(&run.lane).map(|lane| lane.state);
+                matches!(state, Some(LaneState::Draining { .. }))
+            });
+        (!self.batcher.is_empty() && nothing_comes).then_some(SealReason::Drain)
+    }
+
+    /// Whether no more records are to be taken from any lane.
+    fn nothing_comes(&self) -> bool {
+        self.phase == Phase::Stopping || self.lanes.values().all(|lane| lane.state == LaneState::Ended)
+    }
+
+    fn unprocessed(&self) -> impl Iterator<Item = &InFlight> {
+        self.unprocessed.iter().filter_map(|id| self.batches.get(*id))
+    }
+
+    fn running(&self) -> usize {
+        self.unprocessed().filter(|batch| matches!(batch.state, BatchState::Running { .. })).count()
+    }
+
+    /// Runs every batch whose lanes have no earlier batch that is not processed.
+    fn run_ready(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let mut free = self.config.workers.saturating_sub(self.running());
+        for (index, id) in self.unprocessed.iter().enumerate() {
+            let attempt = match self.batches.get(*id).map(|batch| batch.state) {
+                Some(BatchState::Waiting) => 0,
+                Some(BatchState::Holding { attempt, until }) if now >= until => attempt,
+                _ => continue,
+            };
+            let mut earlier = self.unprocessed.range(..index);
+            if free == 0 || earlier.any(|earlier| self.share_a_lane(*earlier, *id)) {
+                continue;
+            }
+            free -= 1;
+            if let Some(batch) = self.batches.get_mut(*id) {
+                batch.state = BatchState::Running { attempt, since: now };
+                actions.push(Action::Run(*id, attempt));
+            }
+        }
+    }
+
+    fn share_a_lane(&self, one: BatchId, other: BatchId) -> bool {
+        let (Some(one), Some(other)) = (self.batches.get(one), self.batches.get(other)) else { return false };
+        one.runs.iter().any(|(run, _)| other.runs.iter().any(|(theirs, _)| theirs.lane == run.lane))
+    }
+
+    /// Begins to write the groups that are full, or that wait for nothing any more.
+    fn write_groups(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let Some(regroup) = &self.regroup else { return };
+        if !regroup.is_empty() {
+            let nothing_is_processed = self.unprocessed.is_empty();
+            let idle = self.idle && nothing_is_processed && self.batcher.is_empty();
+            let due = regroup.due(now, idle).or_else(|| {
+                let draining = |lane: &Lane| matches!(lane.state, LaneState::Draining { .. });
+                let drained = nothing_is_processed && self.batcher.is_empty() && self.nothing_comes();
+                if drained || self.lanes.values().any(draining) {
+                    Some(SealReason::Drain)
+                } else {
+                    (nothing_is_processed && self.is_saturated()).then_some(SealReason::Memory)
+                }
+            });
+            if let (Some(reason), Some(regroup)) = (due, &mut self.regroup) {
+                regroup.seal(reason);
+            }
+        }
+        let Some(regroup) = &mut self.regroup else { return };
+        let (batches, lanes) = (&self.batches, &self.lanes);
+        while let Some(group) = regroup.next(now, |part| open_rows_of(batches, lanes, part)) {
+            actions.push(Action::Group(group.reason, group.records));
+            for (id, rows) in group.parts {
+                if let Some(batch) = batches.get(id) {
+                    for_each_live(batch, lanes, &rows, |rows| actions.push(Action::Write(id, rows)));
+                }
+            }
+            // One without live rows is written with that.
+            regroup.recount(now, |part| open_rows_of(batches, lanes, part));
+        }
+    }
+
+    fn finished(&mut self, now: Tick, id: BatchId, verdict: &Verdict, actions: &mut Vec<Action>) {
+        let Some(batch) = self.batches.get_mut(id) else { return };
+        let BatchState::Running { attempt, since } = batch.state else { return };
+        if let Some(message) = &verdict.system {
+            let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
+            batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
+            actions.push(Action::Hold(id, delay, message.clone()));
+            return;
+        }
+        // What it took steers the size of the next one; a failed attempt says nothing about that.
+        self.batcher.observe(u64::from(batch.rows), now.since(since), batch.full);
+        self.tier = self.batcher.tier(self.tier);
+        let errors: Vec<_> =
+            verdict.rows.iter().filter(|error| is_live(batch, &self.lanes, error.row)).cloned().collect();
+        let retries = batch.retries;
+        let decide = |error: &RowError| self.config.failure.of(error.stage).decide(error, retries);
+        if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Fail) {
+            let error = match retries {
+                0 => JobError::Batch(error.clone()),
+                retries => JobError::Exhausted(error.clone(), retries),
+            };
+            return self.fail(Some(id), error, actions);
+        }
+        // The whole batch is tried again: what succeeded is not written before what failed, or a
+        // key's records would change places.
+        if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Retry) {
+            let policy = self.config.failure.of(error.stage);
+            let delay = policy.backoff(retries, self.config.seed ^ u64::from(id.0));
+            batch.retries += 1;
+            batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
+            actions.push(Action::Hold(id, delay, error.message.clone()));
+            return;
+        }
+        batch.state = BatchState::Processed;
+        self.unprocessed.retain(|other| *other != id);
+        let (dead, skipped): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|error| decide(error) == Decision::DeadLetter);
+        self.write(now, id, verdict, actions);
+        if !dead.is_empty() {
+            actions.push(Action::DeadLetter(id, dead));
+        }
+        self.skip(now, id, skipped, actions);
+        self.drop_settled(id, actions);
+    }
+
+    /// Writes the outputs of the rows that did not fail, or adds them to the open group.
+    fn write(&mut self, now: Tick, id: BatchId, verdict: &Verdict, actions: &mut Vec<Action>) {
+        let Some(batch) = self.batches.get(id) else { return };
+        let lanes = &self.lanes;
+        let Some(regroup) = &mut self.regroup else {
+            let mut start = 0;
+            let failed = verdict.rows.iter().map(|error| error.row).chain([batch.rows]);
+            for row in failed {
+                for_each_live(batch, lanes, &(start..row), |rows| actions.push(Action::Write(id, rows)));
+                start = row + 1;
+            }
+            return;
+        };
+        for weight in verdict.weights.iter().filter(|weight| is_live(batch, lanes, weight.row)) {
+            if weight.records == 0 {
+                actions.push(Action::Write(id, weight.row..weight.row + 1));
+            } else {
+                regroup.add(now, id, *weight);
+            }
+        }
+    }
+
+    fn skip(&mut self, now: Tick, id: BatchId, errors: Vec<RowError>, actions: &mut Vec<Action>) {
+        if errors.is_empty() {
+            return;
+        }
+        let rows: Vec<_> = errors.iter().map(|error| error.row).collect();
+        actions.push(Action::Skip(id, errors));
+        for row in rows {
+            self.settle(now, id, row..row + 1, State::Skipped, actions);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Tick,
+        id: BatchId,
+        row: u32,
+        stage: Stage,
+        message: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        // Whose lane is gone is somebody else's record now.
+        if !self.batches.get(id).is_some_and(|batch| is_live(batch, &self.lanes, row)) {
+            return;
+        }
+        let error = RowError { row, stage, message: message.to_owned(), retriable: false };
+        match self.config.failure.of(stage).decide_refused(&error) {
+            Decision::Skip => self.skip(now, id, vec![error], actions),
+            Decision::DeadLetter => actions.push(Action::DeadLetter(id, vec![error])),
+            Decision::Fail if stage == Stage::DeadLetter => {
+                self.fail(Some(id), JobError::DeadLetterRefused(message.to_owned()), actions);
+            }
+            // What is refused for good is not tried again.
+            Decision::Fail | Decision::Retry => self.fail(Some(id), JobError::Batch(error), actions),
+        }
+    }
+
+    /// Ends the job; the rows of `batch` that are not settled count as failed.
+    fn fail(&mut self, batch: Option<BatchId>, error: JobError, actions: &mut Vec<Action>) {
+        self.phase = Phase::Failed;
+        let batch = batch.and_then(|id| self.batches.get(id));
+        let live: u64 = batch.map_or(0, |batch| u64::from(batch.open_rows));
+        self.ledger.failed = live;
+        actions.push(Action::Fail(error));
+    }
+
+    /// Ends the job for a reason outside of any batch.
+    pub fn abort(&mut self, error: JobError, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Failed {
+            self.fail(None, error, actions);
+        }
+    }
+
+    fn settle(&mut self, now: Tick, id: BatchId, rows: Range<u32>, state: State, actions: &mut Vec<Action>) {
+        if let Some(regroup) = &mut self.regroup {
+            regroup.settled(now, id, &rows);
+        }
+        let Some(batch) = self.batches.get_mut(id) else { return };
+        for (run, sequence) in &batch.runs {
+            let start = rows.start.max(run.rows.start);
+            let end = rows.end.min(run.rows.end);
+            let Some(lane) = self.lanes.get_mut(&run.lane).filter(|_| start < end) else { continue };
+            let first = sequence + u64::from(start - run.rows.start);
+            lane.tracker.settle(first..first + u64::from(end - start));
+            batch.open_rows -= end - start;
+            let count = u64::from(end - start);
+            self.unsettled_records -= count;
+            match state {
+                State::Ok => self.ledger.ok += count,
+                State::Dlq => self.ledger.dlq += count,
+                State::Skipped => self.ledger.skipped += count,
+            }
+        }
+        self.drop_settled(id, actions);
+    }
+
+    fn drop_settled(&mut self, id: BatchId, actions: &mut Vec<Action>) {
+        let is_settled = |batch: &InFlight| batch.open_rows == 0 && batch.state == BatchState::Processed;
+        if self.batches.get(id).is_some_and(is_settled)
+            && let Some(mut batch) = self.batches.remove(id)
+        {
+            self.unsettled_bytes -= batch.bytes;
+            batch.runs.clear();
+            self.spare_runs.push(batch.runs);
+            actions.push(Action::Drop(id));
+        }
+    }
+
+    /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
+    fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        self.ledger.gaps += lane.tracker.gaps();
+        self.ledger.uncommitted += lane.tracker.unsettled();
+        self.unsettled_records -= lane.tracker.unsettled();
+        self.recount_open_rows(id);
+        if let Some(regroup) = &mut self.regroup {
+            let (batches, lanes) = (&self.batches, &self.lanes);
+            regroup.recount(now, |part| open_rows_of(batches, lanes, part));
+        }
+        let emptied: Vec<_> =
+            self.batches.iter().filter(|(_, batch)| batch.open_rows == 0).map(|(id, _)| id).collect();
+        for batch in emptied {
+            self.drop_settled(batch, actions);
+        }
+    }
+
+    /// Takes a fenced lane's unsettled rows out of the batches that hold them.
+    fn recount_open_rows(&mut self, fenced: LaneId) {
+        let lanes = &self.lanes;
+        for batch in self.batches.iter_mut() {
+            if batch.runs.iter().any(|(run, _)| run.lane == fenced) {
+                let live = batch.runs.iter().filter_map(|(run, sequence)| {
+                    let length = u64::from(run.rows.end - run.rows.start);
+                    let tracker = &lanes.get(&run.lane)?.tracker;
+                    Some(tracker.unsettled_in(*sequence..*sequence + length))
+                });
+                batch.open_rows = live.sum();
+            }
+        }
+    }
+
+    fn release_drained(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let done: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| match lane.state {
+                LaneState::Draining { until } => lane.tracker.unsettled() == 0 || now >= until,
+                LaneState::Active | LaneState::Ended => false,
+            })
+            .map(|(id, lane)| (*id, lane.tracker.watermark()))
+            .collect();
+        for (id, watermark) in done {
+            self.fence(now, id, actions);
+            actions.push(Action::Release(id, watermark));
+        }
+    }
+
+    fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if self.commit_in_flight.is_some() || now < self.next_commit {
+            return;
+        }
+        let offsets = self.committable();
+        if !offsets.is_empty() {
+            self.next_commit = now + self.config.commit_interval;
+            self.commit_in_flight = Some(offsets.clone());
+            actions.push(Action::Commit(offsets));
+        }
+    }
+
+    fn commit_ended(&mut self, ok: bool) {
+        let offsets = self.commit_in_flight.take().unwrap_or_default();
+        for (id, offset) in offsets.into_iter().filter(|_| ok) {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.committed = lane.committed.max(offset);
+            }
+        }
+    }
+}
+
+/// Where a settled record goes in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Dlq,
+    Skipped,
+}
+
+impl From<Fate> for State {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Ok => Self::Ok,
+            Fate::Dlq => Self::Dlq,
+        }
+    }
+}
+
+/// Whether a row's lane is still ours.
+fn is_live(batch: &InFlight, lanes: &HashMap<LaneId, Lane>, row: u32) -> bool {
+    let run = batch.runs.partition_point(|(run, _)| run.rows.end <= row);
+    batch.runs.get(run).is_some_and(|(run, _)| lanes.contains_key(&run.lane))
+}
+
+/// Calls `each` with those of `rows` whose lanes are still ours, in as few ranges as possible.
+fn for_each_live(
+    batch: &InFlight,
+    lanes: &HashMap<LaneId, Lane>,
+    rows: &Range<u32>,
+    mut each: impl FnMut(Range<u32>),
+) {
+    let mut open: Option<Range<u32>> = None;
+    let first = batch.runs.partition_point(|(run, _)| run.rows.end <= rows.start);
+    for (run, _) in batch.runs[first..].iter().take_while(|(run, _)| run.rows.start < rows.end) {
+        if !lanes.contains_key(&run.lane) {
+            continue;
+        }
+        let common = run.rows.start.max(rows.start)..run.rows.end.min(rows.end);
+        match &mut open {
+            Some(range) if range.end == common.start => range.end = common.end,
+            _ => open.replace(common).into_iter().for_each(&mut each),
+        }
+    }
+    open.into_iter().filter(|range| !range.is_empty()).for_each(each);
+}
+
+/// How many rows of a part are ours and not settled.
+fn open_rows_of(batches: &Window<InFlight>, lanes: &HashMap<LaneId, Lane>, (id, rows): &Part) -> u64 {
+    let Some(batch) = batches.get(*id) else { return 0 };
+    let open = batch.runs.iter().filter_map(|(run, sequence)| {
+        let common = run.rows.start.max(rows.start)..run.rows.end.min(rows.end);
+        let tracker = &lanes.get(&run.lane).filter(|_| !common.is_empty())?.tracker;
+        let first = sequence + u64::from(common.start - run.rows.start);
+        Some(u64::from(tracker.unsettled_in(first..first + u64::from(common.end - common.start))))
+    });
+    open.sum()
+}

@@ -1,0 +1,248 @@
+//! The way in: a builder that puts a job together, and the handle of one that runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use velo_schema::Tier;
+
+use crate::config::JobConfig;
+use crate::control::Control;
+use crate::core::Ledger;
+use crate::driver::Driver;
+use crate::parallel::Parallel;
+use crate::processor::{Forward, Processor};
+use crate::report::Report;
+use crate::sink::{Acks, Discard, Sink};
+use crate::source::Source;
+use crate::waker::Waker;
+
+/// Puts a job together. Without a sink it writes nothing, without a processor it forwards.
+///
+/// ```
+/// use velo_engine::processor::{Attempt, Failure, Output, Processor};
+/// use velo_engine::columns::Batch;
+/// use velo_engine::sink::MemorySink;
+/// use velo_engine::source::memory::MemorySource;
+/// use velo_engine::Engine;
+///
+/// struct Lengths;
+///
+/// impl Processor for Lengths {
+///     fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+///         for row in 0..batch.len() {
+///             let length = batch.value(row).map_or(0, <[u8]>::len);
+///             out.push(row, None, Some(length.to_string().into_bytes()));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let sink = MemorySink::default();
+/// let written = sink.written();
+/// let source = MemorySource::new(vec![b"a".to_vec(), b"four".to_vec()]);
+/// let engine = Engine::builder(velo_schema::Config::default()).processor(Lengths).sink(sink).start(source);
+/// let report = engine.report();
+/// assert_eq!(report.ledger.ok, 2);
+/// assert_eq!(written.lock().unwrap().records[1].2.as_deref(), Some(b"4".as_slice()));
+/// ```
+pub struct Builder {
+    config: JobConfig,
+    control: Control,
+    acks: Acks,
+    sink: Arc<dyn Sink>,
+    processor: Box<dyn Processor>,
+    workers: usize,
+}
+
+impl Builder {
+    /// A job of this configuration; of one [`Config`](velo_schema::Config) for all parts, say.
+    #[must_use]
+    pub fn new(config: impl Into<JobConfig>) -> Self {
+        Self::controlled(config, Control::default())
+    }
+
+    /// A job that this control ends.
+    #[must_use]
+    pub fn controlled(config: impl Into<JobConfig>, control: Control) -> Self {
+        let acks = Acks::new(control.waker());
+        let (sink, processor) = (Arc::new(Discard), Box::new(Forward));
+        Self { config: config.into(), control, acks, sink, processor, workers: 1 }
+    }
+
+    /// What ends the job.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// What wakes the job: for its source.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.control.waker()
+    }
+
+    /// Where acknowledgements are left: for its sink.
+    #[must_use]
+    pub fn acks(&self) -> Acks {
+        self.acks.clone()
+    }
+
+    /// Writes to this sink.
+    #[must_use]
+    pub fn sink(self, sink: impl Sink + 'static) -> Self {
+        Self { sink: Arc::new(sink), ..self }
+    }
+
+    /// Processes with this.
+    #[must_use]
+    pub fn processor(self, processor: impl Processor + 'static) -> Self {
+        self.boxed_processor(Box::new(processor))
+    }
+
+    /// Processes with this.
+    #[must_use]
+    pub fn boxed_processor(self, processor: Box<dyn Processor>) -> Self {
+        Self { processor, ..self }
+    }
+
+    /// Processes up to this many batches at a time, of different partitions each, where the processor
+    /// can be forked.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers: workers.max(1), ..self }
+    }
+
+    /// Runs the job on this thread until it is done, and tells `observe` about ten times a second how
+    /// it goes.
+    pub fn run(self, source: impl Source, observe: &mut dyn FnMut(Progress)) -> Report {
+        let Self { config, control, acks, sink, processor, workers } = self;
+        let mut notices = Vec::new();
+        let forks: Vec<_> = (1..workers).map_while(|_| processor.fork()).collect();
+        if forks.len() + 1 < workers {
+            notices.push("the processor cannot be forked: one batch is processed at a time".to_owned());
+        }
+        let threads = config.threads_of_a_batch();
+        let mut shared = |processor: Box<dyn Processor>| -> Box<dyn Processor> {
+            if threads == 1 {
+                return processor;
+            }
+            match Parallel::of(processor, threads) {
+                Ok(parallel) => Box::new(parallel),
+                Err(alone) => {
+                    notices.push("batch.parallel: the processor works on one thread only".to_owned());
+                    alone
+                }
+            }
+        };
+        let processors: Vec<_> = std::iter::once(processor).chain(forks).map(&mut shared).collect();
+        Driver::new(source, processors, &sink, acks, &config, control, notices).run(observe)
+    }
+
+    /// Runs the job on a thread of its own.
+    #[must_use]
+    pub fn start(self, source: impl Source + Send + 'static) -> Engine {
+        let (control, progress) = (self.control(), Arc::<Mutex<Progress>>::default());
+        let shown = Arc::clone(&progress);
+        let thread = thread::spawn(move || {
+            self.run(source, &mut |now| {
+                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut notices = std::mem::take(&mut shown.notices);
+                notices.extend(now.notices);
+                *shown = Progress { notices, ..now };
+            })
+        });
+        Engine { control, progress, thread: Some(thread) }
+    }
+}
+
+/// What an observer sees about ten times a second, and at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Where the records are.
+    pub ledger: Ledger,
+    /// Since the first record.
+    pub elapsed: Duration,
+    /// Records that a batch may hold now.
+    pub batch_size: u64,
+    /// The tier in which records are taken now.
+    pub tier: Tier,
+    /// What has happened since it looked last: each record that was left out, errors of the client.
+    pub notices: Vec<String>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::default(),
+            elapsed: Duration::ZERO,
+            batch_size: 0,
+            tier: Tier::Auto,
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// A job that runs on a thread of its own. Dropping it ends the job as [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub struct Engine {
+    control: Control,
+    progress: Arc<Mutex<Progress>>,
+    thread: Option<JoinHandle<Report>>,
+}
+
+impl Engine {
+    /// Begins to put a job together.
+    #[must_use]
+    pub fn builder(config: impl Into<JobConfig>) -> Builder {
+        Builder::new(config)
+    }
+
+    /// How far the job is, a tenth of a second ago or less, and the notices since it was asked last.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let mut shown = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let notices = std::mem::take(&mut shown.notices);
+        Progress { notices, ..shown.clone() }
+    }
+
+    /// Whether the job has ended by itself.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Takes nothing more, settles and commits what is in flight, and returns the report.
+    #[must_use]
+    pub fn drain(self) -> Report {
+        self.control.drain();
+        self.report()
+    }
+
+    /// Ends the job now, and returns the report; what is in flight will be read again.
+    #[must_use]
+    pub fn stop(self) -> Report {
+        self.control.abandon();
+        self.report()
+    }
+
+    /// Waits until the job ends, and returns the report.
+    ///
+    /// # Panics
+    /// Where the source has panicked.
+    #[must_use]
+    pub fn report(mut self) -> Report {
+        let thread = self.thread.take().expect("the thread is there until the handle is gone");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.control.abandon();
+            // A panic of a job that nobody waits for is nobody's.
+            let _ = thread.join();
+        }
+    }
+}

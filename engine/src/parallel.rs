@@ -1,0 +1,304 @@
+//! `batch.parallel`: a batch is processed on several threads, the records of a key always on the same
+//! one and in order; records without a key stay in their partition's order.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::bisect::bisect;
+use crate::columns::Batch;
+use crate::core::failure::RowError;
+use crate::processor::{Attempt, Failure, Output, Processor};
+
+/// A processor and its forks, each with some of the keys.
+pub(crate) struct Parallel {
+    own: Box<dyn Processor>,
+    own_part: Box<Part>,
+    helpers: Vec<Helper>,
+}
+
+/// The rows of a batch that one processor gets, and what became of them. Goes back and forth between
+/// the threads, so that its memory is used again.
+#[derive(Default)]
+struct Part {
+    rows: Vec<u32>,
+    picked: Batch,
+    attempt: u32,
+    bad: Vec<RowError>,
+    output: Output,
+    system: Option<String>,
+}
+
+struct Helper {
+    parts: Option<Sender<Box<Part>>>,
+    done: Receiver<Box<Part>>,
+    /// The part, while it is not under way.
+    idle: Option<Box<Part>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Parallel {
+    /// Up to `most` processors that do the work of `own`; `own` itself where it cannot be shared.
+    pub fn of(own: Box<dyn Processor>, most: usize) -> Result<Self, Box<dyn Processor>> {
+        let forks: Vec<_> = (1..most).map_while(|_| own.fork()).collect();
+        if forks.is_empty() {
+            return Err(own);
+        }
+        let helpers = forks.into_iter().map(Helper::start).collect();
+        Ok(Self { own, own_part: Box::default(), helpers })
+    }
+
+    /// The parts that are here.
+    fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        let helpers = self.helpers.iter_mut().filter_map(|helper| helper.idle.as_deref_mut());
+        std::iter::once(&mut *self.own_part).chain(helpers)
+    }
+
+    /// Gives every row to a part: the same key to the same one, always.
+    fn share(&mut self, batch: &Batch, attempt: Attempt) {
+        for part in self.parts() {
+            part.rows.clear();
+            part.attempt = attempt.number;
+        }
+        let count = self.helpers.len() as u64 + 1;
+        for row in 0..batch.len() {
+            let mut hasher = DefaultHasher::new();
+            match (batch.key(row), batch.origin(row)) {
+                (Some(key), _) => key.hash(&mut hasher),
+                (None, Some(origin)) => (&origin.topic, origin.partition).hash(&mut hasher),
+                (None, None) => batch.lane(row).hash(&mut hasher),
+            }
+            let part = usize::try_from(hasher.finish() % count).unwrap_or(0);
+            let helper = part.checked_sub(1).and_then(|helper| self.helpers[helper].idle.as_deref_mut());
+            helper.unwrap_or(&mut self.own_part).rows.push(row);
+        }
+    }
+}
+
+impl Part {
+    fn process(&mut self, processor: &mut dyn Processor) {
+        let attempt = Attempt { number: self.attempt };
+        match bisect(processor, &self.picked, Vec::new(), attempt) {
+            Ok((bad, output)) => (self.bad, self.output) = (bad, output),
+            Err(message) => self.system = Some(message),
+        }
+        self.picked.release();
+    }
+}
+
+impl Helper {
+    fn start(mut processor: Box<dyn Processor>) -> Self {
+        let (parts, to_do) = crossbeam_channel::bounded::<Box<Part>>(1);
+        let (finished, done) = crossbeam_channel::bounded(1);
+        let thread = thread::spawn(move || {
+            for mut part in to_do {
+                part.process(&mut *processor);
+                if finished.send(part).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { parts: Some(parts), done, idle: Some(Box::default()), thread: Some(thread) }
+    }
+
+    /// Hands the part over; what comes back is awaited by [`finish`](Self::finish).
+    fn begin(&mut self, batch: &Batch) {
+        let Some(mut part) = self.idle.take_if(|part| !part.rows.is_empty()) else { return };
+        batch.pick_into(&part.rows, &mut part.picked);
+        // It fails only if the thread has panicked, and then `finish` does, too.
+        let _ = self.parts.as_ref().map(|parts| parts.send(part));
+    }
+
+    /// Waits for the part; the error is the panic of whoever had it.
+    fn finish(&mut self) -> thread::Result<()> {
+        if self.idle.is_none() {
+            match self.done.recv() {
+                Ok(part) => self.idle = Some(part),
+                // Its thread ends before it is told to by a panic only.
+                Err(_) => self.thread.take().map_or(Ok(()), JoinHandle::join)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.parts = None;
+        if let Some(thread) = self.thread.take() {
+            // Whoever waited for it knows of its panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Processor for Parallel {
+    fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
+        self.share(batch, attempt);
+        for helper in &mut self.helpers {
+            helper.begin(batch);
+        }
+        if !self.own_part.rows.is_empty() {
+            batch.pick_into(&self.own_part.rows, &mut self.own_part.picked);
+            self.own_part.process(&mut *self.own);
+        }
+        for helper in &mut self.helpers {
+            if let Err(panic) = helper.finish() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        let (mut bad, mut system) = (Vec::new(), None);
+        let is_input = self.parts().all(|part| part.rows.is_empty() || part.output.is_input());
+        if is_input {
+            out.forward_all();
+        }
+        for Part { rows, bad: of_part, output, system: of_system, .. } in self.parts() {
+            let of_batch = |error: RowError| RowError { row: rows[error.row as usize], ..error };
+            bad.extend(of_part.drain(..).map(of_batch));
+            let output = std::mem::take(output);
+            if !is_input {
+                out.append(output, rows);
+            }
+            system = system.or(of_system.take());
+        }
+        if let Some(message) = system {
+            return Err(Failure::System(message));
+        }
+        out.sort();
+        bad.sort_by_key(|error| error.row);
+        if bad.is_empty() { Ok(()) } else { Err(Failure::Rows(bad)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, LaneId, LaneName, Names, Record};
+    use crate::core::failure::Stage;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+
+    /// A fork, a key and an offset.
+    type Seen = (usize, Option<Vec<u8>>, i64);
+
+    /// Remembers which of its forks saw which rows, fails rows whose offset is divisible by five, and
+    /// names them or not.
+    struct Watching {
+        fork: usize,
+        seen: Arc<Mutex<Vec<Seen>>>,
+        forks: Arc<Mutex<usize>>,
+        names: bool,
+    }
+
+    impl Processor for Watching {
+        fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+            let rows = 0..batch.len();
+            let bad: Vec<_> = rows.clone().filter(|row| batch.offset(*row) % 5 == 0).collect();
+            if self.names || bad.is_empty() {
+                let mut seen = self.seen.lock().unwrap();
+                let row = |row| (self.fork, batch.key(row).map(<[u8]>::to_vec), batch.offset(row));
+                seen.extend(rows.clone().map(row));
+            }
+            rows.for_each(|row| out.push(row, None, Some(batch.offset(row).to_be_bytes().to_vec())));
+            let error =
+                |row| RowError { row, stage: Stage::Process, message: "five".into(), retriable: false };
+            match bad.len() {
+                0 => Ok(()),
+                _ if self.names => Err(Failure::Rows(bad.into_iter().map(error).collect())),
+                _ => Err(Failure::Unnamed("one of them".into())),
+            }
+        }
+
+        fn fork(&self) -> Option<Box<dyn Processor>> {
+            let mut forks = self.forks.lock().unwrap();
+            *forks += 1;
+            let (seen, forks_of) = (Arc::clone(&self.seen), Arc::clone(&self.forks));
+            Some(Box::new(Self { fork: *forks, seen, forks: forks_of, names: self.names }))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Batch after batch, each key's records are seen by one processor, in order; so are those of
+        /// a partition without keys; and what comes out is in the order of the rows.
+        #[test]
+        fn each_key_stays_with_one_processor_and_in_order(
+            batches in prop::collection::vec(prop::collection::vec((0_u32..3, prop::option::of(0_u8..6)), 1..40), 1..5),
+            names in any::<bool>(),
+        ) {
+            let seen = Arc::<Mutex<Vec<_>>>::default();
+            let watching = Watching { fork: 0, seen: Arc::clone(&seen), forks: Arc::default(), names };
+            let mut parallel = Parallel::of(Box::new(watching), 3).ok().expect("it forks");
+            let mut builder = BatchBuilder::default();
+            let mut lane_names = Names::default();
+            for lane in 0..3 {
+                lane_names.insert(LaneId(lane), LaneName { topic: "t".into(), partition: i32::try_from(lane).unwrap() });
+            }
+            let mut offset = 0;
+            let mut lanes = HashMap::new();
+            for rows in batches {
+                let first = offset;
+                for (lane, key) in &rows {
+                    let key = key.map(|key| [key]);
+                    builder.push(LaneId(*lane), Record { offset, key: key.as_ref().map(<[u8; 1]>::as_slice), ..Record::default() });
+                    lanes.insert(offset, *lane);
+                    offset += 1;
+                }
+                let mut output = Output::default();
+                let batch = builder.seal(lane_names.clone());
+                let result = parallel.process(&batch, &mut output, Attempt { number: 0 });
+                let expected: Vec<_> = (first..offset).filter(|offset| offset % 5 == 0).collect();
+                let bad: Vec<_> = match result {
+                    Ok(()) => Vec::new(),
+                    Err(Failure::Rows(bad)) => bad.iter().map(|error| batch.offset(error.row)).collect(),
+                    Err(other) => panic!("{other:?}"),
+                };
+                prop_assert_eq!(&bad, &expected);
+                let rows: Vec<_> = output.of_rows(0..batch.len()).map(|(row, _)| row).collect();
+                let all = (0..batch.len()).filter(|row| names || !bad.contains(&batch.offset(*row)));
+                prop_assert_eq!(rows, all.collect::<Vec<_>>());
+            }
+            let mut of_key = HashMap::<_, Vec<(usize, i64)>>::new();
+            for (fork, key, offset) in seen.lock().unwrap().iter() {
+                let lane = key.is_none().then(|| lanes[offset]);
+                of_key.entry((lane, key.clone())).or_default().push((*fork, *offset));
+            }
+            for (key, seen) in of_key {
+                prop_assert!(seen.iter().all(|(fork, _)| *fork == seen[0].0), "{:?}: {:?}", key, seen);
+                prop_assert!(seen.is_sorted_by_key(|(_, offset)| *offset), "{:?}: {:?}", key, seen);
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_system_is_everybodys_and_a_processor_without_forks_stays_alone() {
+        struct Down;
+        impl Processor for Down {
+            fn process(&mut self, batch: &Batch, _: &mut Output, _: Attempt) -> Result<(), Failure> {
+                let fails = (0..batch.len()).any(|row| batch.key(row) == Some(b"3"));
+                if fails { Err(Failure::System("down".into())) } else { Ok(()) }
+            }
+            fn fork(&self) -> Option<Box<dyn Processor>> {
+                Some(Box::new(Self))
+            }
+        }
+        let mut parallel = Parallel::of(Box::new(Down), 4).ok().expect("it forks");
+        let mut builder = BatchBuilder::default();
+        for key in 0..10_u8 {
+            let key = [b'0' + key];
+            builder.push(LaneId(0), Record { offset: 0, key: Some(&key), ..Record::default() });
+        }
+        let batch = builder.seal(Names::default());
+        let result = parallel.process(&batch, &mut Output::default(), Attempt { number: 0 });
+        assert_eq!(result, Err(Failure::System("down".into())));
+        let alone = crate::exec::ExecProcessor::new(crate::exec::Exec {
+            command: String::new(),
+            timeout: std::time::Duration::ZERO,
+            environment: Vec::new(),
+        });
+        assert!(Parallel::of(Box::new(alone), 1).is_err(), "there is one thread");
+    }
+}
