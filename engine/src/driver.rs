@@ -16,7 +16,7 @@ use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick};
 use crate::engine::Progress;
 use crate::processor::{Output, Processor};
-use crate::report::{Dequeue, Meter, Report, TierReport, outcome};
+use crate::report::{Meter, Report};
 use crate::sink::{Ack, Acks, SendError, Sink};
 use crate::source::{Source, SourceEvent};
 use crate::worker::{Job, Parcel, Pool, Processing, What};
@@ -303,14 +303,11 @@ impl<S: Source> Driver<S> {
                 return (0, true);
             }
         };
-        self.meter.calls += filled.calls;
         self.meter.empty_calls += filled.empty_calls;
         let taken = u64::from(self.builder.len() - rows);
         if taken > 0 {
-            self.meter.largest_call = self.meter.largest_call.max(taken.div_ceil(filled.calls.max(1)));
-            self.meter.first.get_or_insert(now);
             let bytes = self.builder.bytes() - bytes;
-            self.meter.bytes += bytes;
+            self.meter.took(now, filled.calls, taken, bytes);
             let event = Event::Rows(lane, self.builder.offsets_from(rows), bytes);
             self.core.step(now, event, &mut self.actions);
             self.perform();
@@ -493,32 +490,6 @@ impl<S: Source> Driver<S> {
     }
 
     fn report(self) -> Report {
-        let plan = &self.plan;
-        let ledger = self.core.ledger();
-        let seconds = self.meter.seconds();
-        let calls = self.meter.calls;
-        Report {
-            version: 1,
-            outcome: outcome(self.error.as_ref(), &ledger),
-            error: self.error.as_ref().map(ToString::to_string),
-            ledger,
-            batches: self.meter.batches.summary(),
-            sink_batches: self.core.regroups().then(|| self.meter.groups.summary()),
-            dequeue: Dequeue {
-                calls,
-                empty_calls: self.meter.empty_calls,
-                records_per_call: if calls == 0 { 0.0 } else { ledger.delivered as f64 / calls as f64 },
-            },
-            latency_ms: self.meter.latencies(),
-            seconds,
-            records_per_s: if seconds > 0.0 { ledger.ok as f64 / seconds } else { 0.0 },
-            bytes: self.meter.bytes,
-            tier: TierReport { requested: plan.tier, actual: self.meter.actual_tier() },
-            strategy: plan.strategy,
-            max_poll_records: plan.max_poll_records,
-            properties: std::collections::BTreeMap::new(),
-            notices: self.meter.notices,
-            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        self.meter.report(&self.core, &self.plan, self.error.as_ref())
     }
 }

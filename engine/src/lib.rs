@@ -28,6 +28,7 @@ pub mod exec;
 pub mod kafka;
 pub mod processor;
 pub mod report;
+pub mod simulate;
 pub mod sink;
 pub mod source;
 pub mod waker;

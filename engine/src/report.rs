@@ -6,10 +6,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use velo_schema::{Span, StrategyKind, Tier};
+use velo_schema::{Plan, Span, StrategyKind, Tier};
 
 use crate::core::batcher::SealReason;
-use crate::core::{JobError, Ledger};
+use crate::core::{Core, JobError, Ledger, Tick};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,12 +112,12 @@ pub(crate) struct Meter {
     latency_us: Histogram<u64>,
     pub batches: BatchMeter,
     pub groups: BatchMeter,
-    pub calls: u64,
+    calls: u64,
     pub empty_calls: u64,
-    pub largest_call: u64,
-    pub bytes: u64,
-    pub first: Option<crate::core::Tick>,
-    pub last: crate::core::Tick,
+    largest_call: u64,
+    bytes: u64,
+    pub first: Option<Tick>,
+    pub last: Tick,
     pub notices: Vec<String>,
 }
 
@@ -167,16 +167,24 @@ impl Meter {
             largest_call: 0,
             bytes: 0,
             first: None,
-            last: crate::core::Tick::default(),
+            last: Tick::default(),
             notices: Vec::new(),
         }
+    }
+
+    /// Calls that returned this many records between them.
+    pub fn took(&mut self, now: Tick, calls: u64, records: u64, bytes: u64) {
+        self.calls += calls;
+        self.largest_call = self.largest_call.max(records.div_ceil(calls.max(1)));
+        self.first.get_or_insert(now);
+        self.bytes += bytes;
     }
 
     pub fn latency(&mut self, latency: Duration) {
         self.latency_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub fn latencies(&self) -> Latency {
+    fn latencies(&self) -> Latency {
         let ms = |us: u64| us as f64 / 1e3;
         Latency {
             p50: ms(self.latency_us.value_at_quantile(0.5)),
@@ -185,17 +193,39 @@ impl Meter {
         }
     }
 
-    pub fn actual_tier(&self) -> Tier {
+    fn actual_tier(&self) -> Tier {
         if self.largest_call > 1 { Tier::Buffered } else { Tier::Standard }
     }
 
-    pub fn seconds(&self) -> f64 {
-        self.first.map_or(0.0, |first| self.last.since(first).as_secs_f64())
+    /// What has become of everything.
+    pub fn report(self, core: &Core, plan: &Plan, error: Option<&JobError>) -> Report {
+        let ledger = core.ledger();
+        let seconds = self.first.map_or(0.0, |first| self.last.since(first).as_secs_f64());
+        let per_call = if self.calls == 0 { 0.0 } else { ledger.delivered as f64 / self.calls as f64 };
+        Report {
+            version: 1,
+            outcome: outcome(error, &ledger),
+            error: error.map(ToString::to_string),
+            ledger,
+            batches: self.batches.summary(),
+            sink_batches: core.regroups().then(|| self.groups.summary()),
+            dequeue: Dequeue { calls: self.calls, empty_calls: self.empty_calls, records_per_call: per_call },
+            latency_ms: self.latencies(),
+            seconds,
+            records_per_s: if seconds > 0.0 { ledger.ok as f64 / seconds } else { 0.0 },
+            bytes: self.bytes,
+            tier: TierReport { requested: plan.tier, actual: self.actual_tier() },
+            strategy: plan.strategy,
+            max_poll_records: plan.max_poll_records,
+            properties: BTreeMap::new(),
+            notices: self.notices,
+            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 }
 
 /// How an outcome and an error follow from how a run ended.
-pub(crate) fn outcome(error: Option<&JobError>, ledger: &Ledger) -> Outcome {
+fn outcome(error: Option<&JobError>, ledger: &Ledger) -> Outcome {
     match error {
         Some(_) => Outcome::Failed,
         None if ledger.uncommitted > 0 => Outcome::Interrupted,

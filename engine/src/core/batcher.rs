@@ -101,7 +101,9 @@ impl Room {
     #[must_use]
     pub fn fits(self, taken: u64, taken_bytes: u64, bytes: u64) -> bool {
         let is_first = self.is_empty && taken == 0;
-        let within = self.bytes.is_none_or(|room| taken_bytes.saturating_add(bytes) <= room);
+        // A batch that is full takes nothing more, not even a record without bytes.
+        let within = |room| taken_bytes < room && taken_bytes.saturating_add(bytes) <= room;
+        let within = self.bytes.is_none_or(within);
         taken < self.records && (is_first || within)
     }
 }

@@ -9,9 +9,10 @@ use super::batcher::{Batcher, Room, SealReason};
 use super::failure::{Decision, RowError, Stage};
 use super::lane::Tracker;
 use super::regroup::{Part, Regroup};
+use super::runs::{Runs, Stretch};
 use super::window::Window;
 use super::{Action, CoreConfig, Event, Fate, JobError, Ledger, Revoke, Tick, Verdict};
-use crate::columns::{BatchId, LaneId, Run};
+use crate::columns::{BatchId, LaneId};
 
 #[derive(Debug)]
 struct Lane {
@@ -25,6 +26,10 @@ impl Lane {
     fn is_committable(&self) -> bool {
         self.tracker.watermark() > self.committed
     }
+
+    fn is_draining(&self) -> bool {
+        matches!(self.state, LaneState::Draining { .. })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +41,7 @@ enum LaneState {
 
 #[derive(Debug)]
 struct InFlight {
-    runs: Vec<(Run, u64)>,
+    runs: Runs,
     rows: u32,
     bytes: u64,
     state: BatchState,
@@ -78,8 +83,7 @@ enum Phase {
 pub struct Core {
     config: CoreConfig,
     batcher: Batcher,
-    /// Rows of the open batch and the sequence number of each run's first.
-    open_runs: Vec<(Run, u64)>,
+    open_runs: Runs,
     open_bytes: u64,
     lanes: HashMap<LaneId, Lane>,
     batches: Window<InFlight>,
@@ -88,7 +92,7 @@ pub struct Core {
     /// Groups what is written, where that is not as it was processed.
     regroup: Option<Regroup>,
     /// Lists of runs to use again.
-    spare_runs: Vec<Vec<(Run, u64)>>,
+    spare_runs: Vec<Runs>,
     unsettled_bytes: u64,
     unsettled_records: u64,
     /// Nothing is queued at the source.
@@ -112,7 +116,7 @@ impl Core {
             next_commit: Tick::default() + config.commit_interval,
             regroup: config.regroup.clone().map(Regroup::new),
             config,
-            open_runs: Vec::new(),
+            open_runs: Runs::default(),
             open_bytes: 0,
             lanes: HashMap::new(),
             batches: Window::default(),
@@ -211,10 +215,8 @@ impl Core {
     #[must_use]
     pub fn takes_from(&self, lane: LaneId) -> bool {
         let active = self.lanes.get(&lane).is_some_and(|lane| lane.state == LaneState::Active);
-        let held = |batch: &InFlight| {
-            matches!(batch.state, BatchState::Holding { .. })
-                && batch.runs.iter().any(|(run, _)| run.lane == lane)
-        };
+        let held =
+            |batch: &InFlight| matches!(batch.state, BatchState::Holding { .. }) && batch.runs.has(lane);
         active && !self.unprocessed().any(held)
     }
 
@@ -273,9 +275,7 @@ impl Core {
         let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
         let sequence = tracker.deliver(offsets);
         let count = offsets.len() as u64;
-        let start = self.open_runs.last().map_or(0, |(run, _)| run.rows.end);
-        let end = start + u32::try_from(count).expect("a batch has fewer than 2^31 rows");
-        self.open_runs.push((Run { lane, rows: start..end }, sequence));
+        self.open_runs.push(lane, count, sequence);
         self.open_bytes += bytes;
         self.unsettled_records += count;
         self.ledger.delivered += count;
@@ -294,11 +294,11 @@ impl Core {
         self.batcher.reset();
         let next_runs = self.spare_runs.pop().unwrap_or_default();
         let runs = std::mem::replace(&mut self.open_runs, next_runs);
-        let rows = runs.last().map_or(0, |(run, _)| run.rows.end);
+        let rows = runs.len();
         let bytes = std::mem::take(&mut self.open_bytes);
         self.unsettled_bytes += bytes;
-        let live = runs.iter().map(|(run, _)| run).filter(|run| self.lanes.contains_key(&run.lane));
-        let open_rows = live.map(|run| run.rows.end - run.rows.start).sum();
+        let live = runs.stretches(&(0..rows)).filter(|stretch| self.lanes.contains_key(&stretch.lane));
+        let open_rows = live.map(|stretch| stretch.rows.end - stretch.rows.start).sum();
         // A batch with nothing but fenced rows is processed for nobody.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
         let full = reason == SealReason::Count;
@@ -313,11 +313,8 @@ impl Core {
 
     /// The open batch waits for nothing any more.
     fn drain_due(&self) -> Option<SealReason> {
-        let nothing_comes = self.nothing_comes()
-            || self.open_runs.iter().any(|(run, _)| {
-                let state = self.lanes.get(&run.lane).map(|lane| lane.state);
-                matches!(state, Some(LaneState::Draining { .. }))
-            });
+        let mut draining = self.lanes.iter().filter(|(_, lane)| lane.is_draining());
+        let nothing_comes = self.nothing_comes() || draining.any(|(id, _)| self.open_runs.has(*id));
         (!self.batcher.is_empty() && nothing_comes).then_some(SealReason::Drain)
     }
 
@@ -357,7 +354,7 @@ impl Core {
 
     fn share_a_lane(&self, one: BatchId, other: BatchId) -> bool {
         let (Some(one), Some(other)) = (self.batches.get(one), self.batches.get(other)) else { return false };
-        one.runs.iter().any(|(run, _)| other.runs.iter().any(|(theirs, _)| theirs.lane == run.lane))
+        one.runs.shares_a_lane_with(&other.runs)
     }
 
     /// Begins to write the groups that are full, or that wait for nothing any more.
@@ -367,9 +364,8 @@ impl Core {
             let nothing_is_processed = self.unprocessed.is_empty();
             let idle = self.idle && nothing_is_processed && self.batcher.is_empty();
             let due = regroup.due(now, idle).or_else(|| {
-                let draining = |lane: &Lane| matches!(lane.state, LaneState::Draining { .. });
                 let drained = nothing_is_processed && self.batcher.is_empty() && self.nothing_comes();
-                if drained || self.lanes.values().any(draining) {
+                if drained || self.lanes.values().any(Lane::is_draining) {
                     Some(SealReason::Drain)
                 } else {
                     (nothing_is_processed && self.is_saturated()).then_some(SealReason::Memory)
@@ -517,14 +513,11 @@ impl Core {
             regroup.settled(now, id, &rows);
         }
         let Some(batch) = self.batches.get_mut(id) else { return };
-        for (run, sequence) in &batch.runs {
-            let start = rows.start.max(run.rows.start);
-            let end = rows.end.min(run.rows.end);
-            let Some(lane) = self.lanes.get_mut(&run.lane).filter(|_| start < end) else { continue };
-            let first = sequence + u64::from(start - run.rows.start);
-            lane.tracker.settle(first..first + u64::from(end - start));
-            batch.open_rows -= end - start;
-            let count = u64::from(end - start);
+        for Stretch { lane, sequence, .. } in batch.runs.stretches(&rows) {
+            let Some(lane) = self.lanes.get_mut(&lane) else { continue };
+            let count = sequence.end - sequence.start;
+            lane.tracker.settle(sequence);
+            batch.open_rows -= u32::try_from(count).expect("a batch has fewer than 2^31 rows");
             self.unsettled_records -= count;
             match state {
                 State::Ok => self.ledger.ok += count,
@@ -569,11 +562,9 @@ impl Core {
     fn recount_open_rows(&mut self, fenced: LaneId) {
         let lanes = &self.lanes;
         for batch in self.batches.iter_mut() {
-            if batch.runs.iter().any(|(run, _)| run.lane == fenced) {
-                let live = batch.runs.iter().filter_map(|(run, sequence)| {
-                    let length = u64::from(run.rows.end - run.rows.start);
-                    let tracker = &lanes.get(&run.lane)?.tracker;
-                    Some(tracker.unsettled_in(*sequence..*sequence + length))
+            if batch.runs.has(fenced) {
+                let live = batch.runs.stretches(&(0..batch.rows)).filter_map(|stretch| {
+                    Some(lanes.get(&stretch.lane)?.tracker.unsettled_in(stretch.sequence))
                 });
                 batch.open_rows = live.sum();
             }
@@ -637,8 +628,7 @@ impl From<Fate> for State {
 
 /// Whether a row's lane is still ours.
 fn is_live(batch: &InFlight, lanes: &HashMap<LaneId, Lane>, row: u32) -> bool {
-    let run = batch.runs.partition_point(|(run, _)| run.rows.end <= row);
-    batch.runs.get(run).is_some_and(|(run, _)| lanes.contains_key(&run.lane))
+    batch.runs.lane_of(row).is_some_and(|lane| lanes.contains_key(&lane))
 }
 
 /// Calls `each` with those of `rows` whose lanes are still ours, in as few ranges as possible.
@@ -649,15 +639,11 @@ fn for_each_live(
     mut each: impl FnMut(Range<u32>),
 ) {
     let mut open: Option<Range<u32>> = None;
-    let first = batch.runs.partition_point(|(run, _)| run.rows.end <= rows.start);
-    for (run, _) in batch.runs[first..].iter().take_while(|(run, _)| run.rows.start < rows.end) {
-        if !lanes.contains_key(&run.lane) {
-            continue;
-        }
-        let common = run.rows.start.max(rows.start)..run.rows.end.min(rows.end);
+    let live = batch.runs.stretches(rows).filter(|stretch| lanes.contains_key(&stretch.lane));
+    for Stretch { rows, .. } in live {
         match &mut open {
-            Some(range) if range.end == common.start => range.end = common.end,
-            _ => open.replace(common).into_iter().for_each(&mut each),
+            Some(range) if range.end == rows.start => range.end = rows.end,
+            _ => open.replace(rows).into_iter().for_each(&mut each),
         }
     }
     open.into_iter().filter(|range| !range.is_empty()).for_each(each);
@@ -666,11 +652,8 @@ fn for_each_live(
 /// How many rows of a part are ours and not settled.
 fn open_rows_of(batches: &Window<InFlight>, lanes: &HashMap<LaneId, Lane>, (id, rows): &Part) -> u64 {
     let Some(batch) = batches.get(*id) else { return 0 };
-    let open = batch.runs.iter().filter_map(|(run, sequence)| {
-        let common = run.rows.start.max(rows.start)..run.rows.end.min(rows.end);
-        let tracker = &lanes.get(&run.lane).filter(|_| !common.is_empty())?.tracker;
-        let first = sequence + u64::from(common.start - run.rows.start);
-        Some(u64::from(tracker.unsettled_in(first..first + u64::from(common.end - common.start))))
+    let open = batch.runs.stretches(rows).filter_map(|Stretch { lane, sequence, .. }| {
+        Some(u64::from(lanes.get(&lane)?.tracker.unsettled_in(sequence)))
     });
     open.sum()
 }

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod lane;
 mod machine;
 mod regroup;
+mod runs;
 mod window;
 
 use std::ops::Range;

@@ -1,0 +1,109 @@
+//! Whose the rows of a batch are: runs of rows by lane, each with the sequence number of its first.
+
+use std::ops::Range;
+
+use crate::columns::LaneId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    lane: LaneId,
+    rows: Range<u32>,
+    /// The number of the first row among its lane's deliveries.
+    sequence: u64,
+}
+
+/// The rows of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    runs: Vec<Run>,
+    /// Every lane, once.
+    lanes: Vec<LaneId>,
+}
+
+/// Rows of one lane, and their numbers among its deliveries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub lane: LaneId,
+    pub rows: Range<u32>,
+    pub sequence: Range<u64>,
+}
+
+impl Runs {
+    /// Adds rows of a lane, of which the first has this number.
+    pub fn push(&mut self, lane: LaneId, count: u64, sequence: u64) {
+        let start = self.len();
+        let end = start + u32::try_from(count).expect("a batch has fewer than 2^31 rows");
+        match self.runs.last_mut() {
+            // Deliveries of a lane are numbered without gaps.
+            Some(last) if last.lane == lane => last.rows.end = end,
+            _ => self.runs.push(Run { lane, rows: start..end, sequence }),
+        }
+        if !self.lanes.contains(&lane) {
+            self.lanes.push(lane);
+        }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> u32 {
+        self.runs.last().map_or(0, |run| run.rows.end)
+    }
+
+    pub fn has(&self, lane: LaneId) -> bool {
+        self.lanes.contains(&lane)
+    }
+
+    /// Whether any lane has rows in both.
+    pub fn shares_a_lane_with(&self, other: &Self) -> bool {
+        self.lanes.iter().any(|lane| other.has(*lane))
+    }
+
+    pub fn lane_of(&self, row: u32) -> Option<LaneId> {
+        let index = self.runs.partition_point(|run| run.rows.end <= row);
+        Some(self.runs.get(index)?.lane)
+    }
+
+    /// The parts of these rows by lane.
+    pub fn stretches(&self, rows: &Range<u32>) -> impl Iterator<Item = Stretch> + use<'_> {
+        let Range { start, end } = *rows;
+        let first = self.runs.partition_point(|run| run.rows.end <= start);
+        let inside = self.runs[first..].iter().take_while(move |run| run.rows.start < end);
+        inside.map(move |run| {
+            let rows = run.rows.start.max(start)..run.rows.end.min(end);
+            let number = |row: u32| run.sequence + u64::from(row - run.rows.start);
+            Stretch { lane: run.lane, sequence: number(rows.start)..number(rows.end), rows }
+        })
+    }
+
+    /// No rows, in the same memory.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.lanes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_again_by_lane_and_number() {
+        let mut runs = Runs::default();
+        for (lane, count, sequence) in [(1, 2, 10), (1, 3, 12), (2, 1, 0), (1, 4, 15)] {
+            runs.push(LaneId(lane), count, sequence);
+        }
+        assert_eq!((runs.len(), runs.runs.len(), runs.lanes.len()), (10, 3, 2));
+        assert_eq!(
+            [4, 5, 6, 10].map(|row| runs.lane_of(row).map(|lane| lane.0)),
+            [Some(1), Some(2), Some(1), None]
+        );
+        let stretch = |lane, rows, sequence| Stretch { lane: LaneId(lane), rows, sequence };
+        let expected = [stretch(1, 3..5, 13..15), stretch(2, 5..6, 0..1), stretch(1, 6..7, 15..16)];
+        assert!(runs.stretches(&(3..7)).eq(expected));
+        assert_eq!(runs.stretches(&(5..5)).count(), 0);
+        let mut other = Runs::default();
+        other.push(LaneId(3), 1, 0);
+        assert!(!runs.shares_a_lane_with(&other));
+        other.push(LaneId(2), 1, 0);
+        assert!(runs.shares_a_lane_with(&other) && other.has(LaneId(3)));
+    }
+}

@@ -1,0 +1,295 @@
+//! The engine in virtual time: arrivals and service times in, what would have happened out.
+//!
+//! The [`Core`] that decides is the one that runs jobs; only the clock, the records and the work are
+//! made up. A day of arrivals takes as long as its batches take to decide on.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use velo_schema::Tier;
+
+use crate::columns::{BatchId, LaneId};
+use crate::config::JobConfig;
+use crate::core::batcher::SealReason;
+use crate::core::failure::RowError;
+use crate::core::{Action, Core, Event, Fate, JobError, Tick, Verdict, Weight};
+use crate::report::{Meter, Report};
+
+/// A record that comes to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// When, from the start.
+    pub at: Duration,
+    /// Bytes of its key and value.
+    pub bytes: u64,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// What an attempt at a batch comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// How long it takes.
+    pub took: Duration,
+    /// The rows that fail.
+    pub bad: Vec<RowError>,
+    /// What fails without being any record's fault.
+    pub system: Option<String>,
+}
+
+impl From<Duration> for Served {
+    fn from(took: Duration) -> Self {
+        Self { took, ..Self::default() }
+    }
+}
+
+/// A batch that was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// When.
+    pub at: Duration,
+    /// When its first record was taken.
+    pub first: Duration,
+    /// Its records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why.
+    pub reason: SealReason,
+}
+
+/// What would have happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulation {
+    /// The report of the run.
+    pub report: Report,
+    /// Every batch, in order.
+    pub sealed: Vec<Sealed>,
+}
+
+/// Runs a job over arrivals, in the order of their times, until all are settled or the job has failed.
+/// `serve` says what becomes of a batch's records at an attempt, counted from 0; what succeeds is
+/// written at once, and so are dead letters.
+///
+/// ```
+/// use std::time::Duration;
+/// use velo_engine::simulate::{Arrival, simulate};
+///
+/// // A thousand records a second for a minute, in batches of 100 that take 20 ms.
+/// let arrivals = (0..60_000).map(|n: u32| Arrival { at: Duration::from_millis(n.into()), bytes: 100, offset: n.into() });
+/// let run = simulate(&velo_schema::Config::default().into(), arrivals, |_, _| Duration::from_millis(20).into());
+/// assert_eq!(run.report.batches.count, 600);
+/// assert!((run.report.latency_ms.max - 119.0).abs() < 2.0);
+/// ```
+pub fn simulate(
+    config: &JobConfig,
+    arrivals: impl IntoIterator<Item = Arrival>,
+    serve: impl FnMut(&[Arrival], u32) -> Served,
+) -> Simulation {
+    let mut world = World {
+        core: Core::new(config.core(1, 0)),
+        now: Tick::default(),
+        arrivals: arrivals.into_iter().peekable(),
+        serve,
+        open: Vec::new(),
+        first: Tick::default(),
+        batches: HashMap::new(),
+        finishing: BinaryHeap::new(),
+        actions: VecDeque::new(),
+        sealed: Vec::new(),
+        meter: Meter::new(),
+        error: None,
+    };
+    world.run();
+    let World { core, meter, sealed, error, .. } = world;
+    Simulation { report: meter.report(&core, &config.plan(), error.as_ref()), sealed }
+}
+
+const LANE: LaneId = LaneId(0);
+
+struct World<A: Iterator, S> {
+    core: Core,
+    now: Tick,
+    arrivals: std::iter::Peekable<A>,
+    serve: S,
+    /// The open batch, and when its first record was taken.
+    open: Vec<Arrival>,
+    first: Tick,
+    batches: HashMap<BatchId, Vec<Arrival>>,
+    /// Batches that are being processed, by the time at which they will have been.
+    finishing: BinaryHeap<Reverse<(Tick, BatchId, Outcome)>>,
+    actions: VecDeque<Action>,
+    sealed: Vec<Sealed>,
+    meter: Meter,
+    error: Option<JobError>,
+}
+
+/// A verdict, which has no order of its own.
+struct Outcome(Verdict);
+
+impl PartialEq for Outcome {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Outcome {}
+
+impl PartialOrd for Outcome {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Outcome {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+fn since_start(tick: Tick) -> Duration {
+    tick.since(Tick::default())
+}
+
+impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, S> {
+    fn run(&mut self) {
+        self.step(Event::Assigned(LANE, 0));
+        self.step(Event::AssignmentComplete);
+        while !self.core.is_done() {
+            // Whatever happens in this instant comes before the news that nothing does.
+            if self.finish() || self.take() > 0 {
+                continue;
+            }
+            match self.arrivals.peek() {
+                Some(arrival) if Tick::default() + arrival.at <= self.now => {}
+                Some(_) => self.step(Event::Idle),
+                None => {
+                    self.step(Event::Idle);
+                    self.step(Event::Ended(LANE));
+                }
+            }
+            self.step(Event::Tick);
+            let Some(next) = self.next() else { break };
+            self.now = next.max(self.now);
+        }
+    }
+
+    /// Ends the processing of a batch that is due; whether there was one.
+    fn finish(&mut self) -> bool {
+        if self.finishing.peek().is_none_or(|Reverse((at, ..))| *at > self.now) {
+            return false;
+        }
+        if let Some(Reverse((_, id, Outcome(verdict)))) = self.finishing.pop() {
+            self.step(Event::Finished(id, &verdict));
+        }
+        true
+    }
+
+    /// When something happens next.
+    fn next(&mut self) -> Option<Tick> {
+        let finish = self.finishing.peek().map(|Reverse((at, ..))| *at);
+        let has_room = self.core.room().records > 0 && self.core.takes_from(LANE);
+        let arrival = self.arrivals.peek().filter(|_| has_room).map(|arrival| Tick::default() + arrival.at);
+        [finish, arrival, self.core.deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes what has arrived, as far as there is room; returns how much that was.
+    fn take(&mut self) -> u64 {
+        let room = self.core.room();
+        if room.records == 0 || !self.core.takes_from(LANE) {
+            return 0;
+        }
+        let before = self.open.len();
+        let (mut taken, mut bytes) = (0, 0);
+        let mut exceeds = false;
+        while let Some(arrival) = self.arrivals.peek().filter(|_| taken < room.records) {
+            if Tick::default() + arrival.at > self.now {
+                break;
+            }
+            exceeds = !room.fits(taken, bytes, arrival.bytes);
+            if exceeds {
+                break;
+            }
+            (taken, bytes) = (taken + 1, bytes + arrival.bytes);
+            self.open.extend(self.arrivals.next());
+        }
+        if taken > 0 {
+            if before == 0 {
+                self.first = self.now;
+            }
+            let calls = if self.core.tier() == Tier::Standard { taken } else { 1 };
+            self.meter.took(self.now, calls, taken, bytes);
+            let offsets: Vec<_> = self.open[before..].iter().map(|arrival| arrival.offset).collect();
+            self.step(Event::Rows(LANE, &offsets, bytes));
+        }
+        if exceeds {
+            self.step(Event::Exceeds);
+        }
+        taken
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let mut actions = Vec::new();
+        self.core.step(self.now, event, &mut actions);
+        self.actions.extend(actions.drain(..));
+        while let Some(action) = self.actions.pop_front() {
+            let mut event_of = |event| self.core.step(self.now, event, &mut actions);
+            match action {
+                Action::Seal(id, reason) => {
+                    let rows = std::mem::take(&mut self.open);
+                    let records = rows.len() as u64;
+                    self.meter.batches.sealed(reason, records);
+                    let bytes = rows.iter().map(|arrival| arrival.bytes).sum();
+                    let (at, first) = (since_start(self.now), since_start(self.first));
+                    self.sealed.push(Sealed { at, first, records, bytes, reason });
+                    self.batches.insert(id, rows);
+                }
+                Action::Run(id, attempt) => {
+                    let rows = &self.batches[&id];
+                    let Served { took, bad, system } = (self.serve)(rows, attempt);
+                    let weights = if self.core.regroups() { weights(rows, &bad) } else { Vec::new() };
+                    let verdict = Verdict { rows: bad, system, weights };
+                    self.finishing.push(Reverse((self.now + took, id, Outcome(verdict))));
+                }
+                Action::Group(reason, records) => self.meter.groups.sealed(reason, records),
+                Action::Write(id, rows) => {
+                    for arrival in &self.batches[&id][span(&rows)] {
+                        self.meter.latency(since_start(self.now).saturating_sub(arrival.at));
+                    }
+                    self.meter.last = self.now;
+                    event_of(Event::Acked(id, rows, Fate::Ok));
+                }
+                Action::DeadLetter(id, errors) => {
+                    self.meter.last = self.now;
+                    for RowError { row, .. } in errors {
+                        event_of(Event::Acked(id, row..row + 1, Fate::Dlq));
+                    }
+                }
+                Action::Skip(..) => self.meter.last = self.now,
+                Action::Commit(_) => event_of(Event::CommitEnded(true)),
+                Action::Drop(id) => {
+                    self.batches.remove(&id);
+                }
+                Action::Fail(error) => self.error = Some(error),
+                Action::Hold(..) | Action::Release(..) => {}
+            }
+            self.actions.extend(actions.drain(..));
+        }
+    }
+}
+
+fn span(rows: &Range<u32>) -> Range<usize> {
+    rows.start as usize..rows.end as usize
+}
+
+/// What rows weigh that are written as they came.
+fn weights(rows: &[Arrival], bad: &[RowError]) -> Vec<Weight> {
+    let weight = |(row, arrival): (u32, &Arrival)| Weight { row, records: 1, bytes: arrival.bytes };
+    let good = |weight: &Weight| bad.iter().all(|error| error.row != weight.row);
+    (0..).zip(rows).map(weight).filter(good).collect()
+}
+
+#[cfg(test)]
+mod tests;
