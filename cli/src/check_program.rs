@@ -1,5 +1,5 @@
-//! The two check programs: every block of a fixture is linted, resolved and planned, and what comes
-//! out is compared with what the line before the block says.
+//! The two check programs: every block of a fixture is linted, resolved, planned and executed, and what
+//! comes out is compared with what the line before the block says.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use velo_engine::JobConfig;
 use velo_lint::message::message;
 use velo_lint::{Document, Language, Options, Severity, Unit};
-use velo_schema::{Failure, FailureStrategy, Plan, format_duration};
+use velo_schema::{Failure, FailureStrategy, format_duration};
 
+use crate::check_runs;
 use crate::input::{Disk, read};
 use crate::render::plan::{sides, table};
 
@@ -118,24 +120,31 @@ fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
 }
 
 fn batches(unit: &Unit<'_>) -> String {
-    let (source, _, _) = sides(unit);
-    let plan = Plan::of(&source.config(), None);
+    let config = job(unit);
+    let plan = config.plan();
     let strategy = plan.strategy.map_or_else(|| "none".to_owned(), |strategy| strategy.to_string());
     let wait = format_duration(plan.max_wait);
-    format!("{strategy}, poll {}, {}, wait {wait}", plan.max_poll_records, plan.tier)
+    let done = check_runs::batches(&config);
+    format!("{strategy}, poll {}, {}, wait {wait}: {done}", plan.max_poll_records, plan.tier)
 }
 
-/// The job's failure strategy, and those of the sides that have another.
+/// The job's failure strategy, those of the sides that have another, and what records that fail
+/// come to.
 fn failures(unit: &Unit<'_>) -> String {
-    let (source, job, sink) = sides(unit);
-    let [source, job, sink] = [source.config(), job, sink].map(|config| failure(&config.failure));
+    let config = job(unit);
+    let [source, job, sink] = [&config.source, &config.job, &config.sink].map(|side| failure(&side.failure));
     let mut found = job.clone();
     for (name, side) in [("source", source), ("sink", sink)] {
         if side != job {
             found += &format!("; {name} {side}");
         }
     }
-    found
+    format!("{found}: {}", check_runs::failures(&config))
+}
+
+fn job(unit: &Unit<'_>) -> JobConfig {
+    let (source, job, sink) = sides(unit);
+    JobConfig { source: source.config(), sink, ..JobConfig::uniform(job) }
 }
 
 fn failure(failure: &Failure) -> String {

@@ -6,6 +6,7 @@
 
 mod args;
 pub mod check_program;
+mod check_runs;
 mod commands;
 #[cfg(feature = "kafka")]
 mod demo;

@@ -13,7 +13,7 @@ use velo_schema::Tier;
 use crate::columns::{BatchId, LaneId};
 use crate::config::JobConfig;
 use crate::core::batcher::SealReason;
-use crate::core::failure::RowError;
+use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick, Verdict, Weight};
 use crate::report::{Meter, Report};
 
@@ -37,6 +37,8 @@ pub struct Served {
     pub bad: Vec<RowError>,
     /// What fails without being any record's fault.
     pub system: Option<String>,
+    /// The rows that the sink will refuse for good.
+    pub refused: Vec<u32>,
 }
 
 impl From<Duration> for Served {
@@ -65,6 +67,8 @@ pub struct Sealed {
 pub struct Simulation {
     /// The report of the run.
     pub report: Report,
+    /// Why the job failed, where it did.
+    pub error: Option<JobError>,
     /// Every batch, in order.
     pub sealed: Vec<Sealed>,
 }
@@ -104,7 +108,7 @@ pub fn simulate(
     };
     world.run();
     let World { core, meter, sealed, error, .. } = world;
-    Simulation { report: meter.report(&core, &config.plan(), error.as_ref()), sealed }
+    Simulation { report: meter.report(&core, &config.plan(), error.as_ref()), error, sealed }
 }
 
 const LANE: LaneId = LaneId(0);
@@ -117,13 +121,19 @@ struct World<A: Iterator, S> {
     /// The open batch, and when its first record was taken.
     open: Vec<Arrival>,
     first: Tick,
-    batches: HashMap<BatchId, Vec<Arrival>>,
+    batches: HashMap<BatchId, InFlight>,
     /// Batches that are being processed, by the time at which they will have been.
     finishing: BinaryHeap<Reverse<(Tick, BatchId, Outcome)>>,
     actions: VecDeque<Action>,
     sealed: Vec<Sealed>,
     meter: Meter,
     error: Option<JobError>,
+}
+
+struct InFlight {
+    rows: Vec<Arrival>,
+    /// Rows that the sink refuses.
+    refused: Vec<u32>,
 }
 
 /// A verdict, which has no order of its own.
@@ -244,22 +254,33 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                     let bytes = rows.iter().map(|arrival| arrival.bytes).sum();
                     let (at, first) = (since_start(self.now), since_start(self.first));
                     self.sealed.push(Sealed { at, first, records, bytes, reason });
-                    self.batches.insert(id, rows);
+                    self.batches.insert(id, InFlight { rows, refused: Vec::new() });
                 }
                 Action::Run(id, attempt) => {
-                    let rows = &self.batches[&id];
-                    let Served { took, bad, system } = (self.serve)(rows, attempt);
+                    let Some(InFlight { rows, refused }) = self.batches.get_mut(&id) else { continue };
+                    let Served { took, bad, system, refused: at_sink } = (self.serve)(rows, attempt);
+                    *refused = at_sink;
                     let weights = if self.core.regroups() { weights(rows, &bad) } else { Vec::new() };
                     let verdict = Verdict { rows: bad, system, weights };
                     self.finishing.push(Reverse((self.now + took, id, Outcome(verdict))));
                 }
                 Action::Group(reason, records) => self.meter.groups.sealed(reason, records),
                 Action::Write(id, rows) => {
-                    for arrival in &self.batches[&id][span(&rows)] {
-                        self.meter.latency(since_start(self.now).saturating_sub(arrival.at));
-                    }
+                    let Some(batch) = self.batches.get(&id) else { continue };
                     self.meter.last = self.now;
-                    event_of(Event::Acked(id, rows, Fate::Ok));
+                    let mut start = rows.start;
+                    let refused = batch.refused.iter().copied().filter(|row| rows.contains(row));
+                    for end in refused.map(Some).chain([None]) {
+                        let written = start..end.unwrap_or(rows.end);
+                        for arrival in &batch.rows[span(&written)] {
+                            self.meter.latency(since_start(self.now).saturating_sub(arrival.at));
+                        }
+                        event_of(Event::Acked(id, written, Fate::Ok));
+                        if let Some(row) = end {
+                            event_of(Event::Refused(id, row, Stage::Write, "the sink refuses it"));
+                            start = row + 1;
+                        }
+                    }
                 }
                 Action::DeadLetter(id, errors) => {
                     self.meter.last = self.now;

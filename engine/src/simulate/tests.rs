@@ -1,7 +1,6 @@
 //! Virtual time against a model of sealing that is a fold over the list of arrivals.
 
 use super::*;
-use crate::core::failure::Stage;
 use proptest::prelude::*;
 use velo_schema::keys::Key;
 use velo_schema::{Config, Entry, Scope, Settings, Side};
