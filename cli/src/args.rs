@@ -56,6 +56,10 @@ pub(crate) enum Command {
     #[cfg(feature = "kafka")]
     #[command(after_help = ADVISE_HELP)]
     Advise(AdviseArgs),
+    /// Look into a dead letter queue, or send its records back
+    #[cfg(feature = "kafka")]
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -108,6 +112,33 @@ With --dry-run Read and Describe on the source are enough.
 
 Exit codes: 0 drained (skipped and dead letters included), 1 the job failed or was cut off, 2 it could
 not start, 130 ended by a second Ctrl-C. The first Ctrl-C settles and commits what is in flight.";
+
+#[cfg(feature = "kafka")]
+const DLQ_SHOW_HELP: &str = "\
+It only reads: it joins no group and commits nothing. Read and Describe on the topic are enough. Keys and
+values are not shown, only where the records came from and what was wrong with them.
+
+Examples:
+  velo dlq show orders.dlq --bootstrap-servers localhost:9092
+  velo dlq show orders.dlq --bootstrap-servers localhost:9092 --stage decode --format json
+
+Exit codes: 0 fine, however many letters there are, 2 the topic could not be read.";
+
+#[cfg(feature = "kafka")]
+const DLQ_REPLAY_HELP: &str = "\
+Each record is written as it was, with the header velo.replay.of that says which one it is
+(topic[partition]@offset). What the target has already is not written again, so a replay that was cut
+off can be repeated; the whole target is read for that. The dead letter queue itself is not changed.
+Two replays to the same topic at the same time do not see each other.
+
+Examples:
+  velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --dry-run
+  velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --stage process
+  velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --to-sink orders_clean
+
+Rights it needs: Read and Describe on the queue and the target, Write on the target.
+
+Exit codes: 0 everything that was selected is in the target now, 2 something is not.";
 
 #[cfg(feature = "kafka")]
 const ADVISE_HELP: &str = "\
@@ -214,6 +245,8 @@ pub(crate) enum SchemaOf {
     Plan,
     Run,
     Advise,
+    /// What dlq show prints
+    Dlq,
     /// The lines that run --exec exchanges with a program
     Exec,
 }
@@ -279,12 +312,12 @@ mod kafka {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use clap::{Args, ValueEnum};
+    use clap::{Args, Subcommand, ValueEnum};
     use velo_engine::kafka::Start;
     use velo_engine::processor::{Synthetic, ValueFormat};
     use velo_schema::value::{Kind, Value, parse};
 
-    use super::bytes;
+    use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, bytes};
 
     /// Where the brokers are.
     #[derive(Debug, Args)]
@@ -359,6 +392,61 @@ mod kafka {
         /// How long the program may take for a batch
         #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
         pub exec_timeout: Duration,
+    }
+
+    #[derive(Debug, Subcommand)]
+    pub(crate) enum DlqCommand {
+        /// Say what is in a dead letter queue: counts by error, and which records they were
+        #[command(after_help = DLQ_SHOW_HELP)]
+        Show(DlqShowArgs),
+        /// Send the records of a dead letter queue back to where they came from, or on to the sink
+        #[command(after_help = DLQ_REPLAY_HELP)]
+        Replay(DlqReplayArgs),
+    }
+
+    /// Which dead letters.
+    #[derive(Debug, Args)]
+    pub(crate) struct DlqArgs {
+        /// The dead letter queue
+        pub topic: String,
+        #[command(flatten)]
+        pub broker: BrokerArgs,
+        /// Only records that failed here: decode, process, write
+        #[arg(long, value_name = "STAGE")]
+        pub stage: Option<String>,
+        /// Only records whose error contains this
+        #[arg(long, value_name = "TEXT")]
+        pub error: Option<String>,
+    }
+
+    #[derive(Debug, Args)]
+    pub(crate) struct DlqShowArgs {
+        #[command(flatten)]
+        pub letters: DlqArgs,
+        /// How many records to list, the newest of each partition first; 0 for none
+        #[arg(long, value_name = "RECORDS", default_value = "20")]
+        pub limit: usize,
+        /// How to print them
+        #[arg(long, value_enum, default_value = "text")]
+        pub format: TextOrJson,
+    }
+
+    #[derive(Debug, Args)]
+    pub(crate) struct DlqReplayArgs {
+        #[command(flatten)]
+        pub letters: DlqArgs,
+        /// Write to this topic instead of the ones that the records came from
+        #[arg(long, value_name = "TOPIC")]
+        pub to_sink: Option<String>,
+        /// Say what would be written, and write nothing
+        #[arg(long)]
+        pub dry_run: bool,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum TextOrJson {
+        Text,
+        Json,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kafka")]
 mod advise;
+#[cfg(feature = "kafka")]
+mod dlq;
 mod keys;
 mod lint;
 mod plan;
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory;
 
+#[cfg(feature = "kafka")]
+use crate::args::DlqCommand;
 use crate::args::{Cli, Command};
 
 pub(crate) use lint::Checked;
@@ -31,6 +35,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         #[cfg(feature = "kafka")]
         Command::Advise(args) => advise::run(&args),
+        #[cfg(feature = "kafka")]
+        Command::Dlq(DlqCommand::Show(args)) => dlq::show(&args),
+        #[cfg(feature = "kafka")]
+        Command::Dlq(DlqCommand::Replay(args)) => dlq::replay(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "velo", &mut script);

@@ -6,5 +6,6 @@ pub(crate) mod finding_github;
 pub(crate) mod finding_json;
 pub(crate) mod finding_sarif;
 pub(crate) mod finding_text;
+pub(crate) mod letters;
 pub(crate) mod plan;
 pub(crate) mod style;

@@ -420,7 +420,9 @@ impl<S: Source> Driver<S> {
             }
             Action::Group(reason, records) => self.meter.groups.sealed(reason, records),
             Action::Write(id, rows) => self.write(id, rows),
-            Action::DeadLetter(id, errors) => self.post(id, |_| What::DeadLetters(errors)),
+            Action::DeadLetter(id, errors, attempts) => {
+                self.post(id, |_| What::DeadLetters(errors, attempts));
+            }
             Action::Skip(id, errors) => self.skip(id, &errors),
             Action::Hold(_, delay, message) => {
                 self.notice(format!("a batch was held and is tried again after {delay:?}: {message}"));

@@ -14,7 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "a child process has pipes and a time-out")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -173,6 +173,11 @@ impl Processor for ExecProcessor {
             }
         }
     }
+
+    /// Another process of the same program.
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        Some(Box::new(Self::new(self.exec.clone())))
+    }
 }
 
 /// Puts out what an answer says.
@@ -307,30 +312,43 @@ impl Program {
 
     /// Why its output is at its end: it has ended, or it only closed it.
     fn ending(&mut self) -> String {
-        // A program that has closed its output is on its way out, if it goes at all.
-        const PATIENCE: Duration = Duration::from_secs(1);
-        const STEP: Duration = Duration::from_millis(5);
-        self.batches = None;
-        let mut waited = Duration::ZERO;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return format!("the program ended without an answer: {status}"),
-                Ok(None) if waited < PATIENCE => thread::sleep(STEP),
-                Ok(None) => return "the program closed its output without an answer".to_owned(),
-                Err(error) => return format!("the program closed its output: {error}"),
-            }
-            waited += STEP;
+        // One that is on its way out keeps its own exit code, however late the signal comes.
+        match self.end() {
+            Ok(status) if status.code().is_some() => format!("the program ended without an answer: {status}"),
+            Ok(_) => "the program closed its output without an answer, or was killed".to_owned(),
+            Err(error) => format!("the program closed its output: {error}"),
         }
+    }
+
+    /// Ends the program and whatever it has started, and waits until it is gone.
+    fn end(&mut self) -> std::io::Result<ExitStatus> {
+        self.batches = None;
+        kill(&mut self.child);
+        self.child.wait()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Closing its stdin asks it to end; one that does not is ended.
-        self.batches = None;
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // What there is to say of it has been said.
+        let _ = self.end();
     }
+}
+
+/// Kills a program with its own children: it leads a process group.
+#[cfg(unix)]
+fn kill(child: &mut Child) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // It fails only where all of them are gone.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+}
+
+#[cfg(not(unix))]
+fn kill(child: &mut Child) {
+    // It fails only where it is gone.
+    let _ = child.kill();
 }
 
 /// Writes the greeting and each batch; a program that has gone ends it.
@@ -369,8 +387,11 @@ fn lines_of(batch: &Batch) -> Vec<u8> {
 
 #[cfg(unix)]
 fn shell(command: &str) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    // A group of its own: it is killed as a whole, and Ctrl-C on the terminal is not for it.
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("exec {command}"));
+    shell.arg("-c").arg(command).process_group(0);
     shell
 }
 
@@ -487,6 +508,17 @@ mod tests {
         let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[b"{}"]));
         let Err(Failure::System(message)) = result else { panic!("{result:?}") };
         assert!(message.contains("no answer to a batch of 1 records within 50ms"), "{message}");
+    }
+
+    #[test]
+    fn a_program_is_ended_with_whatever_it_has_started() {
+        let command = "sleep 1000 & wait".to_owned();
+        let exec = Exec { command, timeout: Duration::ZERO, environment: Vec::new() };
+        let mut program = Program::start(&exec).unwrap();
+        let lines = program.lines.clone();
+        program.end().unwrap();
+        // Its output ends only once the child that has inherited it is gone, too.
+        assert_eq!(lines.recv_timeout(Duration::from_mins(1)), Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                         }
                     }
                 }
-                Action::DeadLetter(id, errors) => {
+                Action::DeadLetter(id, errors, _) => {
                     self.meter.last = self.now;
                     for RowError { row, .. } in errors {
                         event_of(Event::Acked(id, row..row + 1, Fate::Dlq));

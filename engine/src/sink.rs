@@ -125,12 +125,27 @@ pub struct Outgoing<'a> {
     pub origin: &'a LaneName,
 }
 
+/// A row to send to the dead letter queue, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Rejected<'a> {
+    /// Its ticket.
+    pub ticket: Ticket,
+    /// The batch of the row.
+    pub batch: &'a Batch,
+    /// Where the row came from.
+    pub origin: &'a LaneName,
+    /// What was wrong with it.
+    pub error: &'a RowError,
+    /// How often its batch was tried.
+    pub attempts: u32,
+}
+
 /// Where records are written. Shared by all workers; a call may block for back-pressure.
 pub trait Sink: Send + Sync {
     /// Sends one record.
     fn write(&self, outgoing: Outgoing<'_>) -> Sent;
     /// Sends a row, as it came, to the dead letter queue.
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent;
+    fn dead_letter(&self, rejected: Rejected<'_>) -> Sent;
     /// The job has ended: what is not sent by now will be read again. Calls that block return.
     fn close(&self) {}
 }
@@ -144,7 +159,7 @@ impl Sink for Discard {
         Sent::Arrived
     }
 
-    fn dead_letter(&self, _: Ticket, _: &Batch, _: &LaneName, _: &RowError) -> Sent {
+    fn dead_letter(&self, _: Rejected<'_>) -> Sent {
         Sent::Arrived
     }
 }
@@ -187,7 +202,7 @@ impl Sink for MemorySink {
         Sent::Arrived
     }
 
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, _: &LaneName, _: &RowError) -> Sent {
+    fn dead_letter(&self, Rejected { ticket, batch, .. }: Rejected<'_>) -> Sent {
         let value = batch.value(ticket.row).map(<[u8]>::to_vec);
         let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).dead_letters.push(kept);

@@ -15,7 +15,7 @@ use crate::columns::{Batch, BatchId, LaneName};
 use crate::core::Verdict;
 use crate::core::failure::RowError;
 use crate::processor::{Attempt, Output, Processor, ValueFormat};
-use crate::sink::{Ack, Acks, Outgoing, Sent, Sink, Ticket, add_ack};
+use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, add_ack};
 use crate::waker::Waker;
 
 /// A batch to process.
@@ -41,7 +41,8 @@ pub(crate) struct Parcel {
 
 pub(crate) enum What {
     Outputs(Arc<Output>, Range<u32>),
-    DeadLetters(Vec<RowError>),
+    /// These rows, after so many attempts.
+    DeadLetters(Vec<RowError>, u32),
 }
 
 /// What processors need besides their batches.
@@ -215,10 +216,12 @@ impl Writer {
                     sent(ticket, self.sink.write(outgoing));
                 }
             }
-            What::DeadLetters(errors) => {
+            What::DeadLetters(errors, attempts) => {
                 for error in &errors {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
-                    sent(ticket, self.sink.dead_letter(ticket, &batch, origin(&batch, error.row), error));
+                    let origin = origin(&batch, error.row);
+                    let rejected = Rejected { ticket, batch: &batch, origin, error, attempts };
+                    sent(ticket, self.sink.dead_letter(rejected));
                 }
             }
         }

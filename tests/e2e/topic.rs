@@ -64,7 +64,7 @@ impl Load {
                 key: Some(key.as_bytes()),
                 value: Some(value.as_bytes()),
                 timestamp_ms: Some(first_timestamp_ms() + i64::try_from(index).expect("small")),
-                header: Some(("index", header.as_bytes())),
+                headers: &[("index", Some(header.as_bytes()))],
             };
             producer.send(topic, record).expect("sent");
         }

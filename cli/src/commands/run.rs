@@ -14,7 +14,8 @@ use signal_hook::iterator::Signals;
 use velo_engine::core::Ledger;
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, ensure_topic,
+    ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
+    ensure_topic, max_message_bytes,
 };
 use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
@@ -162,17 +163,30 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
-    let ensure = |topic: &String| -> Result<(String, usize)> {
+    let ensure = |topic: &String| -> Result<TargetTopic> {
         let ensured = ensure_topic(settings, &reader, topic, source_partitions)?;
-        if let velo_engine::kafka::Ensured::Created(partitions) = ensured {
+        if let Ensured::Created(partitions) = ensured {
             anstream::eprintln!("created topic {topic} with {partitions} partitions");
         }
-        Ok((topic.clone(), ensured.partitions()))
+        let max_message_bytes = max_message_bytes(settings, topic);
+        Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
     };
     let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
+    let (sink, dlq) = (ensure(&job.sink_topic)?, job.dlq_topic.as_ref().map(ensure).transpose()?);
+    let of_source = max_message_bytes(settings, &job.source_topic);
+    if let (Some(of_source), Some(TargetTopic { name, max_message_bytes: Some(most), .. })) =
+        (of_source, &dlq)
+        && *most < of_source
+    {
+        anstream::eprintln!(
+            "warning: {name} takes batches of {most} bytes and {} of {of_source}: a large record that fails \
+             may not fit there; raise its max.message.bytes",
+            job.source_topic
+        );
+    }
     let options = SinkOptions {
-        sink: ensure(&job.sink_topic)?,
-        dlq: job.dlq_topic.as_ref().map(ensure).transpose()?,
+        sink,
+        dlq,
         source_partitions,
         group_id: group_id.clone(),
         linger: linger(&job.config.sink.strategy),

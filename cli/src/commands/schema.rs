@@ -8,6 +8,7 @@ use velo_schema::json_schema::{Draft, Shape, root_schema, settings_schema};
 
 use crate::args::{DraftArg, SchemaArgs, SchemaOf, ShapeArg};
 use crate::render::finding_json::JsonFinding;
+use crate::render::letters::Letters;
 use crate::render::plan::JsonPlan;
 
 pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
         Some(SchemaOf::Lint) => root_schema::<Vec<JsonFinding>>(draft),
         Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
         Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),
+        Some(SchemaOf::Dlq) => root_schema::<Letters>(draft),
         Some(SchemaOf::Exec) => root_schema::<velo_engine::exec::Protocol>(draft),
         Some(SchemaOf::Advise) => root_schema::<velo_advisor::Advice>(draft),
     };

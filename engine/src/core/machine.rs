@@ -428,7 +428,7 @@ impl Core {
             errors.into_iter().partition(|error| decide(error) == Decision::DeadLetter);
         self.write(now, id, verdict, actions);
         if !dead.is_empty() {
-            actions.push(Action::DeadLetter(id, dead));
+            actions.push(Action::DeadLetter(id, dead, retries + 1));
         }
         self.skip(now, id, skipped, actions);
         self.drop_settled(id, actions);
@@ -483,7 +483,10 @@ impl Core {
         let error = RowError { row, stage, message: message.to_owned(), retriable: false };
         match self.config.failure.of(stage).decide_refused(&error) {
             Decision::Skip => self.skip(now, id, vec![error], actions),
-            Decision::DeadLetter => actions.push(Action::DeadLetter(id, vec![error])),
+            Decision::DeadLetter => {
+                let attempts = self.batches.get(id).map_or(1, |batch| batch.retries + 1);
+                actions.push(Action::DeadLetter(id, vec![error], attempts));
+            }
             Decision::Fail if stage == Stage::DeadLetter => {
                 self.fail(Some(id), JobError::DeadLetterRefused(message.to_owned()), actions);
             }

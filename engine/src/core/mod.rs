@@ -155,8 +155,8 @@ pub enum Action {
     Group(SealReason, u64),
     /// Write the outputs of these rows.
     Write(BatchId, Range<u32>),
-    /// Write these rows, as they came, to the dead letter queue.
-    DeadLetter(BatchId, Vec<RowError>),
+    /// Write these rows, as they came, to the dead letter queue, after so many attempts.
+    DeadLetter(BatchId, Vec<RowError>, u32),
     /// Log these rows; they are left out.
     Skip(BatchId, Vec<RowError>),
     /// The batch could not be processed; it will be again, after this long.

@@ -122,7 +122,7 @@ impl World {
                     self.settled.extend(rows.clone().map(|row| self.sealed[&id][row as usize]));
                     self.step(Event::Acked(id, rows, Fate::Ok));
                 }
-                Action::DeadLetter(id, errors) => {
+                Action::DeadLetter(id, errors, _) => {
                     for error in errors {
                         self.settled.push(self.sealed[&id][error.row as usize]);
                         self.step(Event::Acked(id, error.row..error.row + 1, Fate::Dlq));

@@ -3,25 +3,29 @@
 //! All use of rdkafka is in this folder, and all `unsafe` in its `ffi.rs`.
 
 mod context;
+mod dead_letter;
 mod embedded;
 mod ffi;
 mod group;
 mod lanes;
 mod producer;
 mod reader;
+mod scan;
 mod settings;
 mod sink;
 mod topics;
 pub mod yardstick;
 
+pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;
 pub use group::{GroupOptions, GroupSource};
 pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};
+pub use scan::scan;
 pub use settings::{ClientSettings, PropertyError};
-pub use sink::{KafkaSink, SinkOptions};
-pub use topics::{Ensured, ensure_topic};
+pub use sink::{KafkaSink, SinkOptions, TargetTopic};
+pub use topics::{Ensured, ensure_topic, max_message_bytes};
 
 /// What a broker or its client said, with what was being done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

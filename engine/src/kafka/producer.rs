@@ -1,10 +1,13 @@
 //! A plain producer, for demonstrations, benchmarks and tests that need records on a topic.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientContext, Message};
 
 use super::{ClientSettings, KafkaError};
 
@@ -19,13 +22,37 @@ pub struct NewRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Milliseconds since the epoch; now where there are none.
     pub timestamp_ms: Option<i64>,
-    /// A header's name and value.
-    pub header: Option<(&'a str, &'a [u8])>,
+    /// Its headers: names and values, of which any may be null.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
 /// Produces records.
 pub struct RecordProducer {
-    producer: BaseProducer,
+    producer: BaseProducer<Failures>,
+}
+
+/// Keeps the first record that did not arrive.
+#[derive(Default)]
+struct Failures(Mutex<Option<KafkaError>>);
+
+impl ClientContext for Failures {
+    /// librdkafka's log goes nowhere: what matters comes as a delivery report.
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: ClientError, _: &str) {}
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| {
+                KafkaError::during(format!("a record for {} did not arrive", message.topic()), error)
+            });
+        }
+    }
 }
 
 impl RecordProducer {
@@ -45,7 +72,7 @@ impl RecordProducer {
                 ("enable.metrics.push", "false"),
             ],
         );
-        Ok(Self { producer: config.create()? })
+        Ok(Self { producer: config.create_with_context(Failures::default())? })
     }
 
     /// Sends a record; waits while the client's queue is full.
@@ -59,8 +86,9 @@ impl RecordProducer {
         next.key = record.key;
         next.payload = record.value;
         next.timestamp = record.timestamp_ms;
-        next.headers = record.header.map(|(key, value)| {
-            OwnedHeaders::new_with_capacity(1).insert(Header { key, value: Some(value) })
+        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        next.headers = (!record.headers.is_empty()).then(|| {
+            record.headers.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: *value }))
         });
         while let Err((error, refused)) = self.producer.send(next) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
@@ -76,9 +104,11 @@ impl RecordProducer {
     /// Waits until everything that was sent has arrived.
     ///
     /// # Errors
-    /// Where it has not within a minute.
+    /// Where it has not within a minute, or a record was refused.
     pub fn flush(&self) -> Result<(), KafkaError> {
         let flushed = self.producer.flush(Duration::from_mins(1));
-        flushed.map_err(|error| KafkaError::during("sending the last records", &error))
+        flushed.map_err(|error| KafkaError::during("sending the last records", &error))?;
+        let failed = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
     }
 }

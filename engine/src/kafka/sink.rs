@@ -10,26 +10,37 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 
 use super::settings::readable;
-use super::{ClientSettings, KafkaError};
+use super::{ClientSettings, KafkaError, dead_letter};
 use crate::columns::{Batch, BatchId, LaneName};
-use crate::core::failure::RowError;
 use crate::processor::OutputRecord;
-use crate::sink::{Ack, Acks, Outgoing, SendError, Sent, Sink, Ticket};
+use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket};
 
-/// A topic to write to and its number of partitions.
+/// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
 struct Target {
+    producer: ThreadedProducer<Deliveries>,
     topic: String,
     /// Whether it has as many partitions as the source; then records keep theirs.
     keeps_partition: bool,
 }
 
+/// A topic to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// The largest batch of records that it takes, where that is known: `max.message.bytes`.
+    pub max_message_bytes: Option<u64>,
+}
+
 /// Where a sink writes.
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
-    /// The outputs' topic and its number of partitions.
-    pub sink: (String, usize),
-    /// The dead letters' topic and its number of partitions, where there are any.
-    pub dlq: Option<(String, usize)>,
+    /// The outputs' topic.
+    pub sink: TargetTopic,
+    /// The dead letters' topic, where there are any.
+    pub dlq: Option<TargetTopic>,
     /// The source's number of partitions.
     pub source_partitions: usize,
     /// The group, for the dead letters' headers.
@@ -40,7 +51,6 @@ pub struct SinkOptions {
 
 /// Writes to topics.
 pub struct KafkaSink {
-    producer: ThreadedProducer<Deliveries>,
     acks: Acks,
     sink: Target,
     dlq: Option<Target>,
@@ -110,27 +120,34 @@ impl KafkaSink {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
-        let config = settings.client(
-            &[("linger.ms", options.linger.as_millis().to_string())],
-            &[
-                ("enable.idempotence", "true"),
-                ("acks", "all"),
-                ("message.timeout.ms", "0"),
-                ("partitioner", "murmur2_random"),
-            ],
-        );
-        let producer = config.create_with_context(Deliveries { acks: acks.clone() })?;
-        let target = |(topic, partitions): (String, usize)| Target {
-            topic,
-            keeps_partition: partitions == options.source_partitions,
+        let config_of = |topic: &TargetTopic| {
+            let mut defaults = vec![("linger.ms", options.linger.as_millis().to_string())];
+            // A record that is too large for the topic is refused by itself then, before it takes those
+            // down that would be sent with it.
+            defaults.extend(topic.max_message_bytes.map(|bytes| ("message.max.bytes", client_bytes(bytes))));
+            settings.client(
+                &defaults,
+                &[
+                    ("enable.idempotence", "true"),
+                    ("acks", "all"),
+                    ("message.timeout.ms", "0"),
+                    ("partitioner", "murmur2_random"),
+                ],
+            )
+        };
+        let target = |topic: TargetTopic| -> Result<Target, KafkaError> {
+            Ok(Target {
+                producer: config_of(&topic).create_with_context(Deliveries { acks: acks.clone() })?,
+                keeps_partition: topic.partitions == options.source_partitions,
+                topic: topic.name,
+            })
         };
         Ok(Self {
-            producer,
+            properties: readable(&config_of(&options.sink)),
+            sink: target(options.sink)?,
+            dlq: options.dlq.map(target).transpose()?,
             acks,
-            sink: target(options.sink),
-            dlq: options.dlq.map(target),
             group_id: options.group_id,
-            properties: readable(&config),
             closed: AtomicBool::new(false),
         })
     }
@@ -142,9 +159,9 @@ impl KafkaSink {
     }
 
     /// Sends a record; waits while the client's queue is full, which is the sink's back-pressure.
-    fn send(&self, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
+    fn send(&self, to: &Target, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
         const WAIT: Duration = Duration::from_millis(10);
-        while let Err((error, refused)) = self.producer.send(record) {
+        while let Err((error, refused)) = to.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 self.acks.push(Ack::of(ticket, Err(send_error(&error))));
                 break;
@@ -153,10 +170,15 @@ impl KafkaSink {
                 break;
             }
             record = refused;
-            self.producer.poll(WAIT);
+            to.producer.poll(WAIT);
         }
         Sent::Pending
     }
+}
+
+/// A topic's bound within what librdkafka takes for its own.
+fn client_bytes(max_message_bytes: u64) -> String {
+    max_message_bytes.clamp(1000, 1_000_000_000).to_string()
 }
 
 fn record<'a>(
@@ -191,38 +213,33 @@ impl Sink for KafkaSink {
         if *output == OutputRecord::Forward && !batch.headers(row).is_empty() {
             record.headers = Some(headers_of(batch, row, 0));
         }
-        self.send(ticket, record)
+        self.send(&self.sink, ticket, record)
     }
 
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent {
+    fn dead_letter(&self, rejected: Rejected<'_>) -> Sent {
+        let Rejected { ticket, batch, origin, .. } = rejected;
         let Some(dlq) = &self.dlq else {
             let result = Err(SendError::Sink("there is no dead letter queue".to_owned()));
             self.acks.push(Ack::of(ticket, result));
             return Sent::Pending;
         };
         let row = ticket.row;
-        let context = [
-            ("__connect.errors.topic", origin.topic.to_string()),
-            ("__connect.errors.partition", origin.partition.to_string()),
-            ("__connect.errors.offset", batch.offset(row).to_string()),
-            ("__connect.errors.stage", error.stage.to_string()),
-            ("__connect.errors.exception.message", error.message.clone()),
-            ("velo.timestamp_ms", batch.timestamp_ms(row).unwrap_or(-1).to_string()),
-            ("velo.group", self.group_id.clone()),
-        ];
+        let context = dead_letter::headers(&rejected, &self.group_id);
         let headers = context.iter().fold(headers_of(batch, row, context.len()), |all, (key, value)| {
             all.insert(Header { key, value: Some(value) })
         });
         let mut record = record(dlq, ticket, origin, batch.key(row), batch.value(row));
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);
-        self.send(ticket, record)
+        self.send(dlq, ticket, record)
     }
 
     /// What is not acknowledged by now will be read and written again; waiting changes nothing.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        for target in std::iter::once(&self.sink).chain(&self.dlq) {
+            target.producer.purge(PurgeConfig::default().queue().inflight());
+        }
     }
 }
 

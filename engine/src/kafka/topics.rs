@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -60,6 +60,17 @@ pub fn ensure_topic(
         }
     }
     Ok(Ensured::Created(wait_until_known(reader, topic)?))
+}
+
+/// The largest batch of records that a topic takes, in bytes; `None` where the brokers do not say.
+#[must_use]
+pub fn max_message_bytes(settings: &ClientSettings, topic: &str) -> Option<u64> {
+    let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+    let resource = ResourceSpecifier::Topic(topic);
+    let answers = pollster::block_on(admin.describe_configs([&resource], &options)).ok()?;
+    let topic = answers.into_iter().next()?.ok()?;
+    topic.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
 /// A created topic is known to all brokers a moment later.

@@ -165,6 +165,9 @@ fn what_is_written_can_be_grouped_in_virtual_time_too() {
     assert_eq!((groups.count, groups.size_max, run.report.batches.count), (4, 50, 10));
 }
 
+/// Milliseconds that a batch of n takes.
+type Service = fn(f64) -> f64;
+
 /// Arrivals at a rate that changes, in records a second.
 fn rates(rates: &[(u64, f64)]) -> Vec<Arrival> {
     let (mut at, mut arrivals) = (0.0, Vec::new());
@@ -190,8 +193,7 @@ fn the_adaptive_size_follows_arrivals_that_step_tenfold() {
         (Key::BatchAdaptiveMaxSize, "5000"),
         (Key::BatchTargetLatency, "100ms"),
     ];
-    // In milliseconds of a batch of n; the lower rate is far below what they can do, the higher near it.
-    type Service = fn(f64) -> f64;
+    // The lower rate is far below what they can do, the higher near it.
     let services: [(&str, Service, u64); 3] = [
         ("affine", |n| 2.0 + 0.1 * n, 700),
         ("fixed cost", |n| 60.0 + 0.02 * n, 1000),

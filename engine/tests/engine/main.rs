@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
-use velo_engine::columns::{Batch, LaneName};
+use velo_engine::columns::Batch;
 use velo_engine::core::batcher::SealReason;
 use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, SendError, Sent, Sink, Ticket};
+use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink};
 use velo_engine::source::memory::MemorySource;
 use velo_engine::{Engine, JobConfig};
 use velo_schema::keys::Key;
@@ -53,7 +53,7 @@ impl Sink for Refusing {
         Sent::Pending
     }
 
-    fn dead_letter(&self, _: Ticket, _: &Batch, _: &LaneName, _: &RowError) -> Sent {
+    fn dead_letter(&self, _: Rejected<'_>) -> Sent {
         Sent::Arrived
     }
 }
@@ -257,8 +257,8 @@ impl Sink for StrictSink {
         self.kept.write(outgoing)
     }
 
-    fn dead_letter(&self, ticket: Ticket, batch: &Batch, origin: &LaneName, error: &RowError) -> Sent {
-        self.kept.dead_letter(ticket, batch, origin, error)
+    fn dead_letter(&self, rejected: Rejected<'_>) -> Sent {
+        self.kept.dead_letter(rejected)
     }
 }
 

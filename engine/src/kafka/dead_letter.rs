@@ -1,0 +1,113 @@
+//! What a dead letter says about itself: a row and its error in, headers out; a record in, what was
+//! wrong with which record out. The names of Kafka Connect are used where it has one.
+
+use crate::columns::{Batch, Headers, LaneName};
+use crate::sink::Rejected;
+
+const TOPIC: &str = "__connect.errors.topic";
+const PARTITION: &str = "__connect.errors.partition";
+const OFFSET: &str = "__connect.errors.offset";
+const STAGE: &str = "__connect.errors.stage";
+const MESSAGE: &str = "__connect.errors.exception.message";
+const TIMESTAMP: &str = "velo.timestamp_ms";
+const GROUP: &str = "velo.group";
+const ATTEMPTS: &str = "velo.attempts";
+const CONNECT: &str = "__connect.errors.";
+const OURS: [&str; 3] = [TIMESTAMP, GROUP, ATTEMPTS];
+
+/// A record of a dead letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where the record came from.
+    pub origin: LaneName,
+    /// Its offset there.
+    pub offset: i64,
+    /// Where it failed.
+    pub stage: String,
+    /// Why.
+    pub error: String,
+    /// The group of the job that it failed in.
+    pub group: Option<String>,
+    /// How often it was tried.
+    pub attempts: Option<u32>,
+    /// Its own headers.
+    pub headers: Headers,
+}
+
+/// The headers of a row that is sent to a dead letter queue, besides its own.
+pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str, String)> {
+    let Rejected { ticket, batch, origin, error, attempts } = rejected;
+    vec![
+        (TOPIC, origin.topic.to_string()),
+        (PARTITION, origin.partition.to_string()),
+        (OFFSET, batch.offset(ticket.row).to_string()),
+        (STAGE, error.stage.to_string()),
+        (MESSAGE, error.message.clone()),
+        (TIMESTAMP, batch.timestamp_ms(ticket.row).unwrap_or(-1).to_string()),
+        (GROUP, group.to_owned()),
+        (ATTEMPTS, attempts.to_string()),
+    ]
+}
+
+impl DeadLetter {
+    /// What a row of a dead letter queue says; `None` where it does not say which record it was.
+    #[must_use]
+    pub fn read(batch: &Batch, row: u32) -> Option<Self> {
+        let all = batch.headers(row);
+        // A letter that failed again has both; what was added last is last.
+        let text = |wanted: &str| {
+            let found = all.iter().rfind(|(name, _)| name == wanted)?;
+            std::str::from_utf8(found.1.as_deref()?).ok()
+        };
+        let origin = LaneName { topic: text(TOPIC)?.into(), partition: text(PARTITION)?.parse().ok()? };
+        let is_its_own = |name: &str| !name.starts_with(CONNECT) && !OURS.contains(&name);
+        Some(Self {
+            origin,
+            offset: text(OFFSET)?.parse().ok()?,
+            stage: text(STAGE).unwrap_or("unknown").to_owned(),
+            error: text(MESSAGE).unwrap_or_default().to_owned(),
+            group: text(GROUP).map(str::to_owned),
+            attempts: text(ATTEMPTS).and_then(|attempts| attempts.parse().ok()),
+            headers: all.iter().filter(|(name, _)| is_its_own(name)).cloned().collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, BatchId, LaneId, Names, Record};
+    use crate::core::failure::{RowError, Stage};
+    use crate::sink::Ticket;
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let own: Headers = vec![("trace".to_owned(), Some(b"7".to_vec())), ("none".to_owned(), None)];
+        let mut builder = BatchBuilder::default();
+        let record =
+            Record { offset: 41, timestamp_ms: Some(5), headers: Some(own.clone()), ..Record::default() };
+        builder.push(LaneId(0), record);
+        let batch = builder.seal(Names::default());
+        let origin = LaneName { topic: "orders".into(), partition: 3 };
+        let error = RowError { row: 0, stage: Stage::Decode, message: "no JSON".into(), retriable: false };
+        let ticket = Ticket { batch: BatchId(0), row: 0, dead_letter: true };
+        let rejected = Rejected { ticket, batch: &batch, origin: &origin, error: &error, attempts: 2 };
+        let added = headers(&rejected, "g").into_iter();
+        let all =
+            own.iter().cloned().chain(added.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
+        builder.push(LaneId(0), Record { headers: Some(all.collect()), ..Record::default() });
+        builder.push(LaneId(0), Record { headers: Some(own.clone()), ..Record::default() });
+        let letters = builder.seal(Names::default());
+        let expected = DeadLetter {
+            origin,
+            offset: 41,
+            stage: "decode".to_owned(),
+            error: "no JSON".to_owned(),
+            group: Some("g".to_owned()),
+            attempts: Some(2),
+            headers: own,
+        };
+        assert_eq!(DeadLetter::read(&letters, 0), Some(expected));
+        assert_eq!(DeadLetter::read(&letters, 1), None);
+    }
+}

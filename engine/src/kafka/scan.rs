@@ -1,0 +1,71 @@
+//! Reads a topic as it ends now, once and without a trace: no group, no commit.
+#![allow(clippy::disallowed_methods, reason = "a client that waits for brokers has a clock")]
+
+use std::time::{Duration, Instant};
+
+use velo_schema::Tier;
+
+use super::{ClientSettings, KafkaError, TopicReader};
+use crate::columns::{Batch, BatchBuilder, LaneId, Names};
+use crate::core::Tick;
+use crate::core::batcher::Room;
+use crate::source::{Source, SourceError, SourceEvent};
+use crate::waker::Waker;
+
+/// Bytes that the client fetches ahead.
+const PREFETCH_BYTES: u64 = 32 << 20;
+/// How long nothing may come before the end is reached.
+const PATIENCE: Duration = Duration::from_mins(1);
+const RECORDS_A_CALL: u64 = 1000;
+
+/// Reads all records that a topic has now, each partition in order, and hands them over in batches,
+/// with how many there are in all.
+///
+/// # Errors
+/// Where there is no such topic, it cannot be read, or `each` fails.
+pub fn scan<E: From<KafkaError>>(
+    settings: &ClientSettings,
+    topic: &str,
+    mut each: impl FnMut(&Batch, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let waker = Waker::default();
+    let reader = TopicReader::connect(settings, PREFETCH_BYTES, waker.clone())?;
+    let partitions = reader.partitions(topic)?;
+    let offsets = partitions.iter().map(|partition| partition.high - partition.low).sum::<i64>();
+    let total = u64::try_from(offsets).unwrap_or(0);
+    let ranges = partitions.iter().map(|p| (p.partition, p.low, Some(p.high))).collect();
+    let mut source = reader.read(topic, ranges);
+    let (mut lanes, mut names) = (Vec::<LaneId>::new(), Names::default());
+    let (mut events, mut builder) = (Vec::new(), BatchBuilder::default());
+    let (start, mut last) = (Instant::now(), Instant::now());
+    let mut complete = false;
+    while !complete || !lanes.is_empty() {
+        let now = Tick(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let cannot = |error: SourceError| E::from(KafkaError(error.0));
+        source.poll(now, &mut events).map_err(cannot)?;
+        for lane in &lanes {
+            let room = Room::of_records(RECORDS_A_CALL);
+            source.fill(now, *lane, Tier::Buffered, room, &mut builder).map_err(cannot)?;
+        }
+        for event in events.drain(..) {
+            match event {
+                SourceEvent::Assigned(lane, name, _) => {
+                    lanes.push(lane);
+                    names.insert(lane, name);
+                }
+                SourceEvent::AssignmentComplete => complete = true,
+                SourceEvent::Ended(lane) => lanes.retain(|other| *other != lane),
+                _ => {}
+            }
+        }
+        if !builder.is_empty() {
+            last = Instant::now();
+            each(&builder.seal(names.clone()), total)?;
+        } else if last.elapsed() > PATIENCE {
+            return Err(KafkaError(format!("topic '{topic}': nothing came for {PATIENCE:?}")).into());
+        } else if !lanes.is_empty() {
+            waker.wait(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
