@@ -7,21 +7,21 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::broker::{Broker, busy, embedded, real};
+use crate::broker::{Broker, busy, embedded, quiet, real};
 use crate::topic::{Load, committed, count, first_timestamp_ms, for_each};
 
 /// A job over topics of its own.
-struct Job<'a> {
+pub struct Job<'a> {
     broker: &'a Broker,
     folder: TempDir,
-    source: String,
-    sink: String,
-    dlq: String,
+    pub source: String,
+    pub sink: String,
+    pub dlq: String,
     group: String,
 }
 
 impl<'a> Job<'a> {
-    fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
+    pub fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
         let source = broker.topic("source", load.partitions);
         let sink = broker.topic("sink", load.partitions);
         let dlq = format!("{source}.dlq");
@@ -34,11 +34,11 @@ impl<'a> Job<'a> {
         Self { broker, folder, source, sink, dlq, group }
     }
 
-    fn report_path(&self) -> PathBuf {
+    pub fn report_path(&self) -> PathBuf {
         self.folder.path().join("report.json")
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
         command
             .arg("run")
@@ -58,7 +58,7 @@ impl<'a> Job<'a> {
         command
     }
 
-    fn run(&self) -> Json {
+    pub fn run(&self) -> Json {
         let Output { status, stderr, .. } = self.command().output().expect("velo runs");
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
         serde_json::from_slice(&std::fs::read(self.report_path()).expect("a report")).expect("json")
@@ -146,6 +146,20 @@ fn the_embedded_broker_loses_nothing_in_either_tier() {
     let load = Load { number: 20_000, partitions: 4, bytes: 200, poison_every: 100 };
     moves_everything(&embedded(), load, BUFFERED, "buffered");
     moves_everything(&embedded(), load, STANDARD, "standard");
+}
+
+#[test]
+fn full_batches_are_taken_in_few_calls() {
+    let _quiet = quiet();
+    let broker = embedded();
+    let load = Load { number: 20_000, partitions: 4, bytes: 100, poison_every: 1000 };
+    for size in [101_u64, 500, 2000] {
+        let job = Job::new(&broker, load, &format!("'batch.size' = '{size}'"));
+        let report = job.run();
+        let calls = report["dequeue"]["calls"].as_u64().expect("a number");
+        println!("size {size}: {calls} calls");
+        assert!(calls <= load.number.div_ceil(size) + 4, "{size}: {calls} calls, {}", report["dequeue"]);
+    }
 }
 
 #[test]

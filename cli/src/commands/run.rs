@@ -168,12 +168,12 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
         if let Ensured::Created(partitions) = ensured {
             anstream::eprintln!("created topic {topic} with {partitions} partitions");
         }
-        let max_message_bytes = max_message_bytes(settings, topic);
+        let max_message_bytes = max_message_bytes(settings, &reader, topic);
         Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
     };
     let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
     let (sink, dlq) = (ensure(&job.sink_topic)?, job.dlq_topic.as_ref().map(ensure).transpose()?);
-    let of_source = max_message_bytes(settings, &job.source_topic);
+    let of_source = max_message_bytes(settings, &reader, &job.source_topic);
     if let (Some(of_source), Some(TargetTopic { name, max_message_bytes: Some(most), .. })) =
         (of_source, &dlq)
         && *most < of_source

@@ -128,6 +128,12 @@ pub(super) fn commit_async<C: ConsumerContext>(
     }
 }
 
+/// Which broker is the controller, as far as the brokers have said by now.
+pub(super) fn controller_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
+    // SAFETY: the client is alive, and without a time-out the call only looks at what is known.
+    unsafe { sys::rd_kafka_controllerid(consumer.client().native_ptr(), 0) }
+}
+
 /// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.
 #[derive(Default)]
 pub(super) struct Messages {

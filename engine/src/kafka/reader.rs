@@ -14,6 +14,7 @@ use velo_schema::Tier;
 
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox};
+use super::ffi::controller_id;
 use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
@@ -163,6 +164,13 @@ impl TopicReader {
     pub fn offset(&self, topic: &str, partition: Partition, start: Start) -> Result<i64, KafkaError> {
         let bounds = (partition.low, partition.high);
         start_offset(&self.consumer, (topic, partition.partition), start, bounds)
+    }
+
+    /// Whether there is a broker that answers questions about configurations.
+    pub(super) fn has_controller(&self, topic: &str) -> bool {
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), CONTACT_TIMEOUT) else { return false };
+        let controller = controller_id(&self.consumer);
+        metadata.brokers().iter().any(|broker| broker.id() == controller)
     }
 
     /// Serves the client for a while.

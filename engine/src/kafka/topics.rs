@@ -64,7 +64,11 @@ pub fn ensure_topic(
 
 /// The largest batch of records that a topic takes, in bytes; `None` where the brokers do not say.
 #[must_use]
-pub fn max_message_bytes(settings: &ClientSettings, topic: &str) -> Option<u64> {
+pub fn max_message_bytes(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> Option<u64> {
+    // The embedded broker has none, and would let us wait.
+    if !reader.has_controller(topic) {
+        return None;
+    }
     let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let resource = ResourceSpecifier::Topic(topic);
