@@ -14,17 +14,17 @@ pub struct Candidate {
     pub records: u64,
 }
 
-/// The strategies that are tried and the key of their size.
-const TRIED: &[(StrategyKind, Key)] =
-    &[(StrategyKind::FixedSize, Key::BatchSize), (StrategyKind::LowLatency, Key::BatchLowLatencyMaxSize)];
+/// The strategies that are tried.
+const TRIED: &[StrategyKind] = &[StrategyKind::FixedSize, StrategyKind::LowLatency];
 
 impl Candidate {
     /// Every candidate, from the simplest strategy and the smallest size on.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let of = |(strategy, key): &(StrategyKind, Key)| {
+        let of = |strategy: &StrategyKind| {
             let strategy = *strategy;
-            key.def().search.iter().map(move |records| Self { strategy, records: *records })
+            let sizes = strategy.size_key().map_or(&[][..], |key| key.def().search);
+            sizes.iter().map(move |records| Self { strategy, records: *records })
         };
         TRIED.iter().flat_map(of).collect()
     }
@@ -32,7 +32,7 @@ impl Candidate {
     /// The settings that make it, in the job's scope.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let size = TRIED.iter().find(|(strategy, _)| *strategy == self.strategy).map(|(_, key)| *key);
+        let size = self.strategy.size_key();
         let texts = std::iter::once((Key::BatchStrategy, self.strategy.to_string()))
             .chain(size.map(|key| (key, self.records.to_string())));
         texts.filter_map(|(key, text)| Entry::parse(Scope::Job, key, &text).ok()).collect()

@@ -94,11 +94,10 @@ fn parse(text: &str) -> Result<Project, Problem> {
             }
             unknown => {
                 let known = ["target", "record-size", "fail-on", "rules"];
-                let near = known.iter().map(|known| (strsim::osa_distance(known, unknown), known)).min();
-                let near = near.filter(|(edits, _)| *edits <= 3);
-                let hint = near.map_or(format!("known are {}", known.join(", ")), |(_, near)| {
-                    format!("did you mean '{near}'?")
-                });
+                let hint = velo_schema::meant(unknown, known).map_or_else(
+                    || format!("known are {}", known.join(", ")),
+                    |near| format!("did you mean '{near}'?"),
+                );
                 return Err(Problem {
                     at: key.span().start,
                     message: format!("unknown setting '{unknown}'; {hint}"),

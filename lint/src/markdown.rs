@@ -11,6 +11,23 @@ use crate::Language;
 #[must_use]
 pub fn blocks(text: &str) -> Vec<(Language, Range<usize>)> {
     let mut blocks = Vec::new();
+    each_piece(text, |piece| {
+        if let Piece::Block(Some(language), content) = piece {
+            blocks.push((language, content));
+        }
+    });
+    blocks
+}
+
+/// A part of a Markdown text.
+enum Piece<'a> {
+    /// A fenced block: its language, if it is one of ours, and its content.
+    Block(Option<Language>, Range<usize>),
+    /// A line outside of all blocks, behind the marks of quotes and lists: its first byte, and itself.
+    Line(usize, &'a str),
+}
+
+fn each_piece<'a>(text: &'a str, mut each: impl FnMut(Piece<'a>)) {
     let mut open: Option<Fence> = None;
     let mut lists = Lists::default();
     let mut at = 0;
@@ -21,23 +38,23 @@ pub fn blocks(text: &str) -> Vec<(Language, Range<usize>)> {
         if let Some(fence) = &open {
             // Where its quote ends a block ends, too.
             let is_left = quote.depth < fence.depth;
-            if is_left || (quote.depth == fence.depth && fence.closed_by(quote.rest)) {
-                blocks.extend(fence.language.map(|language| (language, fence.content..start)));
+            let is_closed = quote.depth == fence.depth && fence.closed_by(quote.rest);
+            if is_left || is_closed {
+                each(Piece::Block(fence.language, fence.content..start));
                 open = None;
-                if !is_left {
-                    continue;
-                }
-            } else {
+            }
+            if !is_left {
                 continue;
             }
         }
-        let content = lists.content(&quote);
-        open = content.and_then(|content| Fence::opened_by(content, quote.depth, at));
+        let Some(content) = lists.content(&quote) else { continue };
+        open = Fence::opened_by(content, quote.depth, at);
+        each(Piece::Line(at - content.len(), content));
     }
     // A block that is never closed runs to the end of the text.
-    let rest = open.and_then(|fence| Some((fence.language?, fence.content..text.len())));
-    blocks.extend(rest);
-    blocks
+    if let Some(fence) = open {
+        each(Piece::Block(fence.language, fence.content..text.len()));
+    }
 }
 
 /// The text with the marks of quotes blanked out in `blocks`, every byte in its place.
@@ -66,29 +83,14 @@ pub fn without_quotes<'a>(text: &'a str, blocks: &[(Language, Range<usize>)]) ->
 #[must_use]
 pub fn comments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let mut open: Option<Fence> = None;
-    let mut lists = Lists::default();
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let start = at;
-        at += line.len();
-        let quote = Quote::of(line);
-        if let Some(fence) = open.take_if(|fence| quote.depth < fence.depth || fence.closed_by(quote.rest)) {
-            if quote.depth >= fence.depth {
-                continue;
-            }
-        } else if open.is_some() {
-            continue;
-        }
-        let Some(content) = lists.content(&quote) else { continue };
-        open = Fence::opened_by(content, quote.depth, at);
-        if content.starts_with("<!--")
-            && let Some(end) = content.find("-->")
+    each_piece(text, |piece| {
+        if let Piece::Line(at, line) = piece
+            && line.starts_with("<!--")
+            && let Some(end) = line.find("-->")
         {
-            let begin = start + line.len() - content.len();
-            found.push(begin..begin + end + "-->".len());
+            found.push(at..at + end + "-->".len());
         }
-    }
+    });
     found
 }
 

@@ -120,11 +120,9 @@ impl Levels {
 /// If there is no such rule.
 pub fn find_rule(name: &str) -> Result<&'static str, UnknownRule> {
     let ids = RULES.iter().map(|rule| rule.id);
-    ids.clone().find(|id| *id == name).ok_or_else(|| {
-        let near = ids.map(|id| (strsim::osa_distance(name, id), id)).min();
-        let nearest = near.filter(|(edits, id)| edits * 3 <= id.len()).map(|(_, id)| id);
-        UnknownRule { name: name.to_owned(), nearest }
-    })
+    ids.clone()
+        .find(|id| *id == name)
+        .ok_or_else(|| UnknownRule { name: name.to_owned(), nearest: velo_schema::meant(name, ids) })
 }
 
 #[cfg(test)]

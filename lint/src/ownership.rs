@@ -178,12 +178,9 @@ fn fold(key: &str) -> String {
 
 /// The key at the fewest edits, if there are at most `limit`.
 fn nearest(key: &str, limit: usize) -> Option<Key> {
-    KEYS.iter()
-        .filter(|def| def.name.len().abs_diff(key.len()) <= limit)
-        .map(|def| (strsim::osa_distance(key, def.name), def.key))
-        .min()
-        .filter(|(distance, _)| *distance <= limit)
-        .map(|(_, key)| key)
+    let names = KEYS.iter().map(|def| def.name).filter(|name| name.len().abs_diff(key.len()) <= limit);
+    let (_, name) = velo_schema::nearest(key, names).filter(|(edits, _)| *edits <= limit)?;
+    Key::from_name(name)
 }
 
 #[cfg(test)]

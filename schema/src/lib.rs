@@ -22,6 +22,7 @@ pub mod config;
 pub mod guide;
 pub mod json_schema;
 pub mod keys;
+mod nearest;
 pub mod plan;
 pub mod reference;
 pub mod settings;
@@ -32,6 +33,7 @@ pub mod value;
 
 pub use batch_config::{BatchConfig, BatchStrategy};
 pub use config::{Config, Failure, Strategy};
+pub use nearest::{meant, nearest};
 pub use plan::Plan;
 pub use settings::{Entry, Origin, Scope, Settings, Side};
 pub use strategy::{FailureStrategy, OnExhausted, StrategyKind};

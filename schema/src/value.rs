@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::nearest::meant;
 use crate::strategy::{FailureStrategy, OnExhausted, StrategyKind, Words};
 use crate::units::{format_duration, scale, scale_floor, split_unit};
 
@@ -237,13 +238,7 @@ fn parse_word<W: Words>(text: &str, wrap: fn(W) -> Value) -> Result<Parsed, Valu
         return Ok(Parsed { value: wrap(word), canonical });
     }
     let expected: Vec<_> = W::ALL.iter().map(|word| word.word()).collect();
-    let folded = text.to_lowercase();
-    let nearest = expected
-        .iter()
-        .map(|word| (strsim::osa_distance(&folded, &word.to_lowercase()), *word))
-        .min()
-        .filter(|(distance, word)| distance * 3 <= word.len())
-        .map(|(_, word)| word);
+    let nearest = meant(text, expected.iter().copied());
     Err(ValueError::UnknownWord { expected, nearest })
 }
 

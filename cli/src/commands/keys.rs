@@ -52,8 +52,7 @@ pub(crate) fn run(key: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
 fn hint(name: &str) -> String {
     let folded = name.to_ascii_lowercase();
     let bare = folded.strip_prefix("source.").or_else(|| folded.strip_prefix("sink.")).unwrap_or(&folded);
-    let nearest = KEYS.iter().map(|def| (strsim::osa_distance(bare, def.name), def.name)).min();
-    match nearest.filter(|(edits, _)| *edits <= 3) {
+    match velo_schema::nearest(bare, KEYS.iter().map(|def| def.name)).filter(|(edits, _)| *edits <= 3) {
         Some((0, key)) => format!("without its scope it is '{key}'"),
         Some((_, key)) => format!("did you mean '{key}'?"),
         None => "velo keys lists them".to_owned(),
