@@ -116,21 +116,16 @@ fn a_query_that_is_more_than_select_star_is_refused_before_any_broker_is_asked()
 }
 
 #[test]
-fn what_run_cannot_do_yet_it_says_instead_of_doing_something_else() {
+fn a_clause_with_errors_is_not_run() {
     let broker = crate::broker::embedded();
     broker.create("b", 1);
-    for (settings, message) in [
-        ("'batch.size' = '5', 'sink.batch.size' = '10'", "does not regroup what is written"),
-        ("'batch.size' = '0'", "out of range"),
-    ] {
-        let folder = TempDir::new().expect("a folder");
-        let sql = format!("CREATE STREAM a AS SELECT * FROM b WITH ({settings});");
-        std::fs::write(folder.path().join("a.sql"), sql).expect("written");
-        let output =
-            velo_in(folder.path(), &["run", "a.sql", "--bootstrap-servers", &broker.address(), "--dry-run"]);
-        assert_eq!(output.status.code(), Some(2), "{settings}");
-        assert!(stderr(&output).contains(message), "{settings}: {}", stderr(&output));
-    }
+    let folder = TempDir::new().expect("a folder");
+    let sql = "CREATE STREAM a AS SELECT * FROM b WITH ('sink.batch.size' = '0');";
+    std::fs::write(folder.path().join("a.sql"), sql).expect("written");
+    let output =
+        velo_in(folder.path(), &["run", "a.sql", "--bootstrap-servers", &broker.address(), "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("out of range"), "{}", stderr(&output));
 }
 
 #[test]

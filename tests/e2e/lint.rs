@@ -172,7 +172,7 @@ fn yaml_and_markdown_are_read_from_stdin_by_their_name() {
 /// The official schema of SARIF, which the crate of its types carries.
 fn sarif_schema() -> Json {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
