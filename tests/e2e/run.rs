@@ -38,15 +38,9 @@ impl<'a> Job<'a> {
         self.folder.path().join("report.json")
     }
 
+    /// The job as a member whose session ends soon after it has died.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
-        command
-            .arg("run")
-            .arg(self.folder.path().join("job.sql"))
-            .args(["--bootstrap-servers", &self.broker.address()])
-            .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
-            .arg(self.report_path())
-            .stderr(Stdio::piped());
+        let mut command = self.patient_command();
         // A killed member keeps its partitions until its session ends, and the embedded broker waits
         // as long for one that has left.
         let (session, heartbeat) = match self.broker {
@@ -55,6 +49,18 @@ impl<'a> Job<'a> {
         };
         command.args(["-X", &format!("session.timeout.ms={session}")]);
         command.args(["-X", &format!("heartbeat.interval.ms={heartbeat}")]);
+        command
+    }
+
+    fn patient_command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
+        command
+            .arg("run")
+            .arg(self.folder.path().join("job.sql"))
+            .args(["--bootstrap-servers", &self.broker.address()])
+            .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
+            .arg(self.report_path())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -224,6 +230,41 @@ fn offsets_are_committed_again_and_again_while_the_job_runs() {
     child.kill().expect("killed");
     child.wait().expect("gone");
     assert!(sums.iter().all(|sum| *sum < 20_000), "{sums:?}");
+}
+
+#[test]
+fn every_group_protocol_moves_everything_and_leaves_the_group() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 5000, partitions: 4, bytes: 100, poison_every: 100 };
+    for protocol in ["partition.assignment.strategy=range", "group.protocol=consumer"] {
+        let job = Job::new(&broker, load, BUFFERED);
+        let output = job.patient_command().args(["-X", protocol]).output().expect("velo runs");
+        assert!(output.status.success(), "{protocol}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(audit(&job, load), Audit { sink: 4950, dlq: 50, lost: 0, repeated: 0 }, "{protocol}");
+        assert_eq!(committed(&broker, &job.group, &job.source).values().sum::<i64>(), 5000, "{protocol}");
+    }
+}
+
+#[test]
+fn sigterm_settles_and_commits_what_a_program_has_in_hand() {
+    let _busy = busy();
+    let broker = embedded();
+    let load = Load { number: 5000, partitions: 2, bytes: 100, poison_every: 10 };
+    let job = Job::new(&broker, load, "'batch.size' = '10', 'failure_strategy' = 'SendToDLQ'");
+    let mut command = job.command();
+    command.args(["--exec", "while read -r l; do [ -z \"$l\" ] && echo '{\"ok\":true}'; done"]);
+    let mut child = command.spawn().expect("velo runs");
+    wait_until(&job, &mut child, |written| written > 0);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("gone");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Json =
+        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
+    let ledger = &report["ledger"];
+    assert_eq!((&ledger["uncommitted"], &report["outcome"]), (&Json::from(0), &Json::from("drained")));
+    assert_eq!(ledger["ok"], count(&broker, &job.sink));
 }
 
 #[test]

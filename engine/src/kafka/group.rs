@@ -61,14 +61,18 @@ impl GroupSource {
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
         let kbytes = (PREFETCH_KBYTES / options.partitions.max(1)).max(MIN_PREFETCH_KBYTES);
         let queued = (4 * options.max_poll_records).clamp(10_000, 1_000_000);
+        let mut defaults = vec![
+            ("queued.min.messages", queued.to_string()),
+            ("queued.max.messages.kbytes", kbytes.to_string()),
+            // The default pauses fetching for a second whenever the queue is full.
+            ("fetch.queue.backoff.ms", "10".to_owned()),
+        ];
+        // In the newer protocol the brokers assign, and the client must not say how.
+        if settings.property("group.protocol") != Some("consumer") {
+            defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+        }
         let config = settings.client(
-            &[
-                ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
-                ("queued.min.messages", queued.to_string()),
-                ("queued.max.messages.kbytes", kbytes.to_string()),
-                // The default pauses fetching for a second whenever the queue is full.
-                ("fetch.queue.backoff.ms", "10".to_owned()),
-            ],
+            &defaults,
             &[
                 ("group.id", &options.group_id),
                 ("enable.auto.commit", "false"),

@@ -81,6 +81,11 @@ impl ClientSettings {
         &self.bootstrap_servers
     }
 
+    /// What the user wants a property to be.
+    pub(super) fn property(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(String::as_str)
+    }
+
     /// A client's configuration: first what may be overridden, then the user's, then what may not.
     pub(super) fn client(&self, defaults: &[(&str, String)], owned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
