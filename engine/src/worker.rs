@@ -1,7 +1,8 @@
 //! The threads that process and write: jobs in, verdicts and acknowledgements out.
 //!
 //! Processors have a thread each. What they put out is written by one thread, in the order in which it
-//! is told to, or a key's records would change places.
+//! is told to, or a key's records would change places: by the processor's own where there is only one, by
+//! a thread for that where there are several.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,11 @@ pub(crate) enum What {
     DeadLetters(Vec<RowError>, u32),
 }
 
+enum Task {
+    Process(Job),
+    Write(Parcel),
+}
+
 /// What processors need besides their batches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Processing {
@@ -57,14 +63,14 @@ pub(crate) struct Processing {
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
     closing: Arc<AtomicBool>,
-    jobs: Option<Sender<Job>>,
-    parcels: Option<Sender<Parcel>>,
+    /// Where jobs go, and where parcels go.
+    tasks: Option<(Sender<Task>, Sender<Task>)>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
-    /// A thread for each processor, and one for the sink.
+    /// A thread for each processor, and one for the sink where those are several.
     pub fn start(
         processors: Vec<Box<dyn Processor>>,
         processing: Processing,
@@ -72,41 +78,49 @@ impl Pool {
         acks: &Acks,
         waker: &Waker,
     ) -> Self {
-        let (jobs, job_queue) = crossbeam_channel::unbounded();
-        let (parcels, parcel_queue) = crossbeam_channel::unbounded();
+        let (jobs, to_process) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
         let closing = Arc::<AtomicBool>::default();
-        let worker = |processor| {
-            let (jobs, done) = (Receiver::clone(&job_queue), Sender::clone(&done_queue));
-            let worker =
-                Worker { processor, processing, closing: Arc::clone(&closing), waker: waker.clone() };
-            thread::spawn(move || worker.run(&jobs, &done))
+        let start = |processor: Option<Box<dyn Processor>>, tasks: Receiver<Task>| {
+            let worker = Worker {
+                processor,
+                processing,
+                done: done_queue.clone(),
+                sink: Arc::clone(sink),
+                acks: acks.clone(),
+                waker: waker.clone(),
+                closing: Arc::clone(&closing),
+            };
+            thread::spawn(move || worker.run(&tasks))
         };
-        let mut threads: Vec<_> = processors.into_iter().map(worker).collect();
-        let (sink, closing) = (Arc::clone(sink), Arc::clone(&closing));
-        let writer = Writer {
-            sink: Arc::clone(&sink),
-            acks: acks.clone(),
-            waker: waker.clone(),
-            closing: Arc::clone(&closing),
+        let mut threads = Vec::new();
+        let is_alone = processors.len() == 1;
+        for processor in processors {
+            threads.push(start(Some(processor), to_process.clone()));
+        }
+        let parcels = if is_alone {
+            jobs.clone()
+        } else {
+            let (parcels, to_write) = crossbeam_channel::unbounded();
+            threads.push(start(None, to_write));
+            parcels
         };
-        threads.push(thread::spawn(move || writer.run(&parcel_queue)));
-        Self { sink, closing, jobs: Some(jobs), parcels: Some(parcels), done, threads }
+        Self { sink: Arc::clone(sink), closing, tasks: Some((jobs, parcels)), done, threads }
     }
 
     /// Gives a batch to the next free processor. The core bounds how many there are.
     pub fn process(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
+        if let Some((jobs, _)) = &self.tasks {
             // It fails only once all workers have panicked; `is_alive` tells the driver.
-            let _ = jobs.send(job);
+            let _ = jobs.send(Task::Process(job));
         }
     }
 
     /// Has records written, after all that were to be written before.
     pub fn write(&self, parcel: Parcel) {
-        if let Some(parcels) = &self.parcels {
+        if let Some((_, parcels)) = &self.tasks {
             // It fails only once the writer has panicked; `is_alive` tells the driver.
-            let _ = parcels.send(parcel);
+            let _ = parcels.send(Task::Write(parcel));
         }
     }
 
@@ -127,8 +141,7 @@ impl Drop for Pool {
         // would come behind their records.
         self.closing.store(true, Ordering::Release);
         self.sink.close();
-        self.jobs = None;
-        self.parcels = None;
+        self.tasks = None;
         for thread in self.threads.drain(..) {
             // A panic has been reported by the driver already.
             let _ = thread.join();
@@ -146,58 +159,48 @@ impl Drop for WakeOnDrop {
 }
 
 struct Worker {
-    processor: Box<dyn Processor>,
+    /// None where all that is to be done is to write.
+    processor: Option<Box<dyn Processor>>,
     processing: Processing,
-    waker: Waker,
-    closing: Arc<AtomicBool>,
-}
-
-impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>) {
-        let _wake = WakeOnDrop(self.waker.clone());
-        for Job { id, batch, attempt } in jobs {
-            if self.closing.load(Ordering::Acquire) {
-                return;
-            }
-            let (verdict, output) = self.process(&batch, attempt);
-            // Whoever is woken may want to fill the batch's memory again.
-            drop(batch);
-            if done.send(Done { id, verdict, output }).is_err() {
-                return;
-            }
-            self.waker.wake();
-        }
-    }
-
-    fn process(&mut self, batch: &Batch, attempt: u32) -> (Verdict, Output) {
-        let bad = self.processing.format.check(batch);
-        match bisect(&mut *self.processor, batch, bad, Attempt { number: attempt }) {
-            Ok((rows, output)) => {
-                let weights = if self.processing.weighs { output.weights(batch, &rows) } else { Vec::new() };
-                (Verdict { rows, system: None, weights }, output)
-            }
-            Err(message) => (Verdict { system: Some(message), ..Verdict::default() }, Output::default()),
-        }
-    }
-}
-
-struct Writer {
+    done: Sender<Done>,
     sink: Arc<dyn Sink>,
     acks: Acks,
     waker: Waker,
     closing: Arc<AtomicBool>,
 }
 
-impl Writer {
-    fn run(self, parcels: &Receiver<Parcel>) {
+impl Worker {
+    fn run(mut self, tasks: &Receiver<Task>) {
         let _wake = WakeOnDrop(self.waker.clone());
-        for parcel in parcels {
+        for task in tasks {
             if self.closing.load(Ordering::Acquire) {
                 return;
             }
-            let arrived = self.write(parcel);
-            self.acks.extend(arrived);
+            match task {
+                Task::Process(job) => self.process(job),
+                Task::Write(parcel) => {
+                    let arrived = self.write(parcel);
+                    self.acks.extend(arrived);
+                }
+            }
         }
+    }
+
+    fn process(&mut self, Job { id, batch, attempt }: Job) {
+        let Some(processor) = &mut self.processor else { return };
+        let bad = self.processing.format.check(&batch);
+        let (verdict, output) = match bisect(&mut **processor, &batch, bad, Attempt { number: attempt }) {
+            Ok((rows, output)) => {
+                let weights = if self.processing.weighs { output.weights(&batch, &rows) } else { Vec::new() };
+                (Verdict { rows, system: None, weights }, output)
+            }
+            Err(message) => (Verdict { system: Some(message), ..Verdict::default() }, Output::default()),
+        };
+        // Whoever is woken may want to fill the batch's memory again.
+        drop(batch);
+        // It fails only where nobody waits for it any more.
+        let _ = self.done.send(Done { id, verdict, output });
+        self.waker.wake();
     }
 
     /// Returns the acknowledgements of what has arrived already.

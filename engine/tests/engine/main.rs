@@ -359,6 +359,16 @@ fn what_is_written_is_grouped_as_the_sink_says() {
 }
 
 #[test]
+fn several_workers_write_in_order_too() {
+    let sink = MemorySink::default();
+    let written = sink.written();
+    let builder = Engine::builder(config(&[(Key::BatchSize, "3")])).workers(3).sink(sink);
+    assert_eq!(builder.run(MemorySource::new(values(500)), &mut |_| {}).ledger.ok, 500);
+    let offsets: Vec<_> = written.lock().expect("no panic").records.iter().map(|kept| kept.1).collect();
+    assert_eq!(offsets, (0..500).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_mega_batch_is_processed_in_parallel_in_memory_that_is_used_again() {
     for (parallel, reuse) in [("true", "true"), ("true", "false"), ("false", "true"), ("false", "false")] {
         let config = config(&[
