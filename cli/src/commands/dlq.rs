@@ -8,9 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use velo_engine::columns::Batch;
-use velo_engine::kafka::{
-    ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, TopicReader, scan,
-};
+use velo_engine::kafka::{ClientSettings, DeadLetter, NewRecord, RecordProducer, TopicReader, scan};
 use velo_engine::waker::Waker;
 
 use crate::args::{DlqArgs, DlqReplayArgs, DlqShowArgs, TextOrJson};
@@ -114,105 +112,112 @@ fn origin(letter: &DeadLetter) -> Origin {
     Origin { topic: origin.topic.to_string(), partition: origin.partition, offset: *offset }
 }
 
-/// A record to send back.
-struct Returned {
-    of: Origin,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    timestamp_ms: Option<i64>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
 pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
     let settings = settings(&args.letters.broker)?;
     let queue = &args.letters.topic;
     if args.to_sink.as_ref() == Some(queue) {
         bail!("'{queue}' would be replayed to itself, without end");
     }
-    let mut by_target = BTreeMap::<String, Vec<Returned>>::new();
-    let (mut selected, mut foreign) = (HashSet::new(), 0_u64);
+    let mut replay = Replay {
+        reader: TopicReader::connect(&settings, 0, Waker::default())?,
+        producer: RecordProducer::connect(&settings, Duration::from_millis(5))?,
+        targets: BTreeMap::new(),
+        partitions: HashMap::new(),
+        settings: &settings,
+        args,
+    };
+    let mut foreign = 0_u64;
     read(&settings, &args.letters, |batch, row, letter| {
-        let Some(letter) = letter else {
-            foreign += 1;
-            return Ok(());
-        };
-        let of = origin(&letter);
-        // A job that was cut off may have sent the same record there twice.
-        if selected.insert(of.clone()) {
-            let target = args.to_sink.clone().unwrap_or_else(|| of.topic.clone());
-            by_target.entry(target).or_default().push(Returned {
-                of,
-                key: batch.key(row).map(<[u8]>::to_vec),
-                value: batch.value(row).map(<[u8]>::to_vec),
-                timestamp_ms: batch.timestamp_ms(row),
-                headers: letter.headers,
-            });
+        match letter {
+            Some(letter) => replay.send_back(batch, row, &letter)?,
+            None => foreign += 1,
         }
         Ok(())
     })?;
+    replay.producer.flush().context(
+        "not all records have arrived; repeat the replay once that is mended, it writes what is missing",
+    )?;
     if foreign > 0 {
         anstream::eprintln!(
             "{foreign} records of '{queue}' do not say which record they were; they stay there"
         );
     }
-    if by_target.is_empty() {
+    if replay.targets.is_empty() {
         println!("no dead letter of '{queue}' is selected");
     }
-    for (target, records) in by_target {
-        let (sent, there) = send_back(&settings, args, &target, &records)?;
+    for (target, Target { sent, skipped, .. }) in replay.targets {
         let would = if args.dry_run { "would be " } else { "" };
-        println!("{target}: {sent} records {would}replayed, {there} were there already");
+        println!("{target}: {sent} records {would}replayed, {skipped} were there already");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes to the target what it does not have yet; returns how many that are, and how many it has.
-fn send_back(
-    settings: &ClientSettings,
-    args: &DlqReplayArgs,
-    target: &str,
-    records: &[Returned],
-) -> Result<(u64, u64)> {
-    let reader = TopicReader::connect(settings, 0, Waker::default())?;
-    let count = |topic: &str| -> Result<Option<usize>, KafkaError> { reader.partition_count(topic) };
-    let Some(partitions) = count(target)? else { bail!("there is no topic '{target}' to replay to") };
-    let there = replayed(settings, target)?;
-    let mut counts = HashMap::new();
-    let producer = RecordProducer::connect(settings, Duration::from_millis(5))?;
-    let (mut sent, mut skipped) = (0, 0);
-    for record in records {
-        let of = record.of.to_string();
-        if there.contains(of.as_bytes()) {
-            skipped += 1;
-            continue;
-        }
-        sent += 1;
-        if args.dry_run {
-            continue;
-        }
-        if !counts.contains_key(&record.of.topic) {
-            counts.insert(record.of.topic.clone(), count(&record.of.topic)?);
-        }
+/// A replay under way.
+struct Replay<'a> {
+    settings: &'a ClientSettings,
+    args: &'a DlqReplayArgs,
+    reader: TopicReader,
+    producer: RecordProducer,
+    targets: BTreeMap<String, Target>,
+    /// How many partitions topics have, where there are such topics.
+    partitions: HashMap<String, Option<usize>>,
+}
+
+/// A topic that is written to.
+struct Target {
+    /// What it has from earlier replays, and from this one.
+    there: HashSet<Vec<u8>>,
+    sent: u64,
+    skipped: u64,
+}
+
+impl Replay<'_> {
+    /// Writes a letter's record to its target, unless it is there already.
+    fn send_back(&mut self, batch: &Batch, row: u32, letter: &DeadLetter) -> Result<()> {
+        let of = origin(letter);
+        let name = self.args.to_sink.as_ref().unwrap_or(&of.topic);
+        let Some(partitions) = self.partitions(name)? else {
+            bail!("there is no topic '{name}' to replay to")
+        };
         // A record keeps its partition where the target has as many; else its key decides.
-        let keeps = counts[&record.of.topic] == Some(partitions);
-        let own = record.headers.iter().filter(|(name, _)| name != REPLAY_OF);
+        let is_there = usize::try_from(of.partition).is_ok_and(|partition| partition < partitions);
+        let keeps = is_there && self.partitions(&of.topic)? == Some(partitions);
+        if !self.targets.contains_key(name) {
+            let there = replayed(self.settings, name)?;
+            self.targets.insert(name.clone(), Target { there, sent: 0, skipped: 0 });
+        }
+        let Some(target) = self.targets.get_mut(name) else { return Ok(()) };
+        let header = of.to_string();
+        // A job that was cut off may have sent the same record to the queue twice.
+        if !target.there.insert(header.clone().into_bytes()) {
+            target.skipped += 1;
+            return Ok(());
+        }
+        target.sent += 1;
+        if self.args.dry_run {
+            return Ok(());
+        }
+        let own = letter.headers.iter().filter(|(name, _)| name != REPLAY_OF);
         let own = own.map(|(name, value)| (name.as_str(), value.as_deref()));
-        let headers: Vec<_> = own.chain([(REPLAY_OF, Some(of.as_bytes()))]).collect();
-        let new = NewRecord {
-            partition: keeps.then_some(record.of.partition),
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            timestamp_ms: record.timestamp_ms,
+        let headers: Vec<_> = own.chain([(REPLAY_OF, Some(header.as_bytes()))]).collect();
+        let record = NewRecord {
+            partition: keeps.then_some(of.partition),
+            key: batch.key(row),
+            value: batch.value(row),
+            timestamp_ms: batch.timestamp_ms(row),
             headers: &headers,
         };
-        producer.send(target, new)?;
+        Ok(self.producer.send(name, record)?)
     }
-    producer.flush().with_context(|| {
-        format!(
-            "not all records arrived in '{target}'; repeat the replay once that is mended, it writes the rest"
-        )
-    })?;
-    Ok((sent, skipped))
+
+    fn partitions(&mut self, topic: &str) -> Result<Option<usize>> {
+        if let Some(known) = self.partitions.get(topic) {
+            return Ok(*known);
+        }
+        let count = self.reader.partition_count(topic)?;
+        self.partitions.insert(topic.to_owned(), count);
+        Ok(count)
+    }
 }
 
 /// Which records a topic has from earlier replays.

@@ -512,12 +512,12 @@ impl Core {
     }
 
     fn settle(&mut self, now: Tick, id: BatchId, rows: Range<u32>, state: State, actions: &mut Vec<Action>) {
-        if let Some(regroup) = &mut self.regroup {
-            regroup.settled(now, id, &rows);
-        }
         let Some(batch) = self.batches.get_mut(id) else { return };
-        for Stretch { lane, sequence, .. } in batch.runs.stretches(&rows) {
+        for Stretch { lane, rows, sequence } in batch.runs.stretches(&rows) {
             let Some(lane) = self.lanes.get_mut(&lane) else { continue };
+            if let Some(regroup) = &mut self.regroup {
+                regroup.settled(now, id, &rows);
+            }
             let count = sequence.end - sequence.start;
             lane.tracker.settle(sequence);
             batch.open_rows -= u32::try_from(count).expect("a batch has fewer than 2^31 rows");

@@ -190,6 +190,29 @@ fn a_lost_lane_commits_nothing_more_and_its_batch_goes_on_for_the_others() {
 }
 
 #[test]
+fn a_group_that_is_being_written_may_lose_a_lane() {
+    let target = controller::Target { min_records: 4, max_records: 4, latency: Duration::from_millis(100) };
+    let rule = SealRule { adaptive: Some(target), ..SealRule::of_records(4, Duration::from_secs(1)) };
+    let config = CoreConfig { regroup: Some(rule), ..config(4, false, FailureStrategy::LogAndContinue) };
+    let mut world = World::new(config, 2);
+    world.deliver(0, &[1, 5]);
+    world.deliver(1, &[1, 5]);
+    let weight = |row| Weight { row, records: 1, bytes: 1 };
+    let verdict = Verdict { weights: (0..4).map(weight).collect(), ..Verdict::default() };
+    world.step(Event::Finished(BatchId(0), &verdict));
+    assert_eq!(world.groups.len(), 1);
+    world.step(Event::Revoked(LaneId(0), Revoke::Lost));
+    // The acknowledgement covers rows that are somebody else's now.
+    world.step(Event::Acked(BatchId(0), 0..4, Fate::Ok));
+    let ledger = world.core.ledger();
+    assert_eq!((ledger.ok, ledger.uncommitted), (2, 2));
+    // The group is settled: the next one may be written.
+    world.deliver(1, &[9, 13, 17, 21]);
+    world.step(Event::Finished(BatchId(1), &verdict));
+    assert_eq!(world.groups.len(), 2);
+}
+
+#[test]
 fn a_revoked_lane_is_released_once_its_records_are_settled() {
     let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 1);
     world.deliver(0, &[0, 1]);
