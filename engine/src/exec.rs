@@ -15,19 +15,19 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Batch;
 use crate::core::failure::{RowError, Stage};
-use crate::processor::{Attempt, Failure, Output, Processor};
+use crate::processor::{Attempt, Failure, Interrupt, Output, Processor};
 
 /// The first line that a program gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -142,13 +142,33 @@ pub struct Exec {
 pub struct ExecProcessor {
     exec: Exec,
     program: Option<Program>,
+    stop: Stop,
+}
+
+/// Ends all waiting for answers, now and from now on. Clones end the same.
+#[derive(Debug, Clone)]
+struct Stop {
+    /// Whoever waits is told by this being gone.
+    sender: Arc<Mutex<Option<Sender<()>>>>,
+    stopped: Receiver<()>,
+}
+
+impl Stop {
+    fn new() -> Self {
+        let (sender, stopped) = crossbeam_channel::bounded(0);
+        Self { sender: Arc::new(Mutex::new(Some(sender))), stopped }
+    }
+
+    fn stop(&self) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl ExecProcessor {
     /// A processor that runs `exec`.
     #[must_use]
     pub fn new(exec: Exec) -> Self {
-        Self { exec, program: None }
+        Self { exec, program: None, stop: Stop::new() }
     }
 
     fn program(&mut self) -> Result<&mut Program, String> {
@@ -161,8 +181,8 @@ impl ExecProcessor {
 
 impl Processor for ExecProcessor {
     fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
-        let timeout = self.exec.timeout;
-        let answer = self.program().and_then(|program| program.ask(batch, timeout));
+        let (timeout, stopped) = (self.exec.timeout, self.stop.stopped.clone());
+        let answer = self.program().and_then(|program| program.ask(batch, timeout, &stopped));
         let answer = answer.and_then(|line| read_answer(&line, batch.len()));
         match answer {
             Ok(answer) => verdict(answer, out),
@@ -176,7 +196,13 @@ impl Processor for ExecProcessor {
 
     /// Another process of the same program.
     fn fork(&self) -> Option<Box<dyn Processor>> {
-        Some(Box::new(Self::new(self.exec.clone())))
+        let (exec, stop) = (self.exec.clone(), self.stop.clone());
+        Some(Box::new(Self { exec, program: None, stop }))
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let stop = self.stop.clone();
+        Some(Box::new(move || stop.stop()))
     }
 }
 
@@ -290,8 +316,8 @@ impl Program {
         Ok(Self { child, batches: Some(batches), lines })
     }
 
-    /// Sends a batch and waits for the answer.
-    fn ask(&mut self, batch: &Batch, timeout: Duration) -> Result<String, String> {
+    /// Sends a batch and waits for the answer, or until nobody wants it any more.
+    fn ask(&mut self, batch: &Batch, timeout: Duration, stopped: &Receiver<()>) -> Result<String, String> {
         if let Ok(line) = self.lines.try_recv() {
             let line = line.unwrap_or_default();
             return Err(format!("the program said something that it was not asked: {}", shortened(&line)));
@@ -300,13 +326,16 @@ impl Program {
         batches
             .send(Arc::new(lines_of(batch)))
             .map_err(|_| "the program takes no more batches".to_owned())?;
-        match self.lines.recv_timeout(timeout) {
-            Ok(Ok(line)) => Ok(line),
-            Ok(Err(error)) => Err(format!("its output cannot be read: {error}")),
-            Err(RecvTimeoutError::Timeout) => {
+        crossbeam_channel::select! {
+            recv(self.lines) -> line => match line {
+                Ok(Ok(line)) => Ok(line),
+                Ok(Err(error)) => Err(format!("its output cannot be read: {error}")),
+                Err(_) => Err(self.ending()),
+            },
+            recv(stopped) -> _ => Err("the job has ended".to_owned()),
+            default(timeout) => {
                 Err(format!("no answer to a batch of {} records within {timeout:?}", batch.len()))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(self.ending()),
         }
     }
 
@@ -406,6 +435,7 @@ fn shell(command: &str) -> Command {
 mod tests {
     use super::*;
     use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use crossbeam_channel::RecvTimeoutError;
 
     fn batch(values: &[&[u8]]) -> Arc<Batch> {
         let mut builder = BatchBuilder::default();
@@ -508,6 +538,28 @@ mod tests {
         let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[b"{}"]));
         let Err(Failure::System(message)) = result else { panic!("{result:?}") };
         assert!(message.contains("no answer to a batch of 1 records within 50ms"), "{message}");
+    }
+
+    #[test]
+    fn a_job_that_ends_waits_for_no_answer() {
+        let exec = Exec {
+            command: "sleep 1000".to_owned(),
+            timeout: Duration::from_hours(1),
+            environment: Vec::new(),
+        };
+        let processor = ExecProcessor::new(exec);
+        let (interrupt, fork) = (processor.interrupt().unwrap(), processor.fork().unwrap());
+        let waiting = [Box::new(processor) as Box<dyn Processor>, fork].map(|mut processor| {
+            thread::spawn(move || {
+                let attempt = Attempt { number: 0 };
+                processor.process(&batch(&[b"{}"]), &mut Output::default(), attempt)
+            })
+        });
+        interrupt();
+        for thread in waiting {
+            let result = thread.join().unwrap();
+            assert_eq!(result, Err(Failure::System("--exec: the job has ended".to_owned())));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::bisect::bisect;
 use crate::columns::Batch;
 use crate::core::failure::RowError;
-use crate::processor::{Attempt, Failure, Output, Processor};
+use crate::processor::{Attempt, Failure, Interrupt, Output, Processor};
 
 /// A processor and its forks, each with some of the keys.
 pub(crate) struct Parallel {
@@ -134,6 +134,10 @@ impl Drop for Helper {
 }
 
 impl Processor for Parallel {
+    fn interrupt(&self) -> Option<Interrupt> {
+        self.own.interrupt()
+    }
+
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
         self.share(batch, attempt);
         for helper in &mut self.helpers {

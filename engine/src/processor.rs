@@ -146,7 +146,16 @@ pub trait Processor: Send {
     fn fork(&self) -> Option<Box<dyn Processor>> {
         None
     }
+
+    /// What ends a [`process`](Self::process) that is under way, and those of all forks, where
+    /// something can: it is called when the job ends, whatever is in flight.
+    fn interrupt(&self) -> Option<Interrupt> {
+        None
+    }
 }
+
+/// Ends what a processor is at.
+pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 
 /// Passes every record on: `SELECT *`.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,7 +15,7 @@ use crate::bisect::bisect;
 use crate::columns::{Batch, BatchId, LaneName};
 use crate::core::Verdict;
 use crate::core::failure::RowError;
-use crate::processor::{Attempt, Output, Processor, ValueFormat};
+use crate::processor::{Attempt, Interrupt, Output, Processor, ValueFormat};
 use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, add_ack};
 use crate::waker::Waker;
 
@@ -63,6 +63,7 @@ pub(crate) struct Processing {
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
     closing: Arc<AtomicBool>,
+    interrupts: Vec<Interrupt>,
     /// Where jobs go, and where parcels go.
     tasks: Option<(Sender<Task>, Sender<Task>)>,
     done: Receiver<Done>,
@@ -94,6 +95,7 @@ impl Pool {
             thread::spawn(move || worker.run(&tasks))
         };
         let mut threads = Vec::new();
+        let interrupts = processors.iter().filter_map(|processor| processor.interrupt()).collect();
         let is_alone = processors.len() == 1;
         for processor in processors {
             threads.push(start(Some(processor), to_process.clone()));
@@ -105,7 +107,7 @@ impl Pool {
             threads.push(start(None, to_write));
             parcels
         };
-        Self { sink: Arc::clone(sink), closing, tasks: Some((jobs, parcels)), done, threads }
+        Self { sink: Arc::clone(sink), closing, interrupts, tasks: Some((jobs, parcels)), done, threads }
     }
 
     /// Gives a batch to the next free processor. The core bounds how many there are.
@@ -142,6 +144,9 @@ impl Drop for Pool {
         self.closing.store(true, Ordering::Release);
         self.sink.close();
         self.tasks = None;
+        for interrupt in &self.interrupts {
+            interrupt();
+        }
         for thread in self.threads.drain(..) {
             // A panic has been reported by the driver already.
             let _ = thread.join();
