@@ -129,14 +129,16 @@ const DLQ_REPLAY_HELP: &str = "\
 Each record is written as it was, with the header velo.replay.of that says which one it is
 (topic[partition]@offset). What the target has already is not written again, so a replay that was cut
 off can be repeated; the whole target is read for that. The dead letter queue itself is not changed.
-Two replays to the same topic at the same time do not see each other.
+Two replays to the same topic at the same time do not see each other, and a source topic that was
+deleted and created again has other records at the same offsets.
 
 Examples:
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --dry-run
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --stage process
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --to-sink orders_clean
 
-Rights it needs: Read and Describe on the queue and the target, Write on the target.
+Rights it needs: Read and Describe on the queue and the target, Write on the target, Describe on the
+topics that the records came from, IdempotentWrite on the cluster before Kafka 3.0.
 
 Exit codes: 0 everything that was selected is in the target now, 2 something is not.";
 

@@ -88,6 +88,8 @@ pub(crate) struct Driver<S> {
     drain_timeout: Duration,
     warm_up_ns: i64,
     next_lane: usize,
+    /// There is no memory to fill.
+    starved: bool,
 }
 
 /// Instead of a number of pending records: one of them was refused.
@@ -129,6 +131,7 @@ impl<S: Source> Driver<S> {
             drain_timeout: config.drain_timeout,
             warm_up_ns: i64::try_from(config.warm_up.as_nanos()).unwrap_or(i64::MAX),
             next_lane: 0,
+            starved: false,
         };
         for notice in notices {
             driver.notice(notice);
@@ -210,7 +213,8 @@ impl<S: Source> Driver<S> {
     fn sleep(&self, next_observation: Tick) {
         let now = self.now();
         // What is due at the source is of no use while nothing more may be taken.
-        let next_due = self.source.next_due().filter(|_| self.core.room().records > 0);
+        let takes = self.core.room().records > 0 && self.lanes.iter().any(|lane| self.core.takes_from(*lane));
+        let next_due = self.source.next_due().filter(|_| takes || self.lanes.is_empty());
         let deadline = self.core.deadline().into_iter().chain(next_due).min();
         let until = deadline.unwrap_or(next_observation).min(next_observation);
         self.control.waker().wait(until.since(now));
@@ -267,12 +271,17 @@ impl<S: Source> Driver<S> {
     fn fill(&mut self) -> bool {
         let mut took_any = false;
         loop {
+            // Without memory to fill there is no room either.
+            let starved = !self.builder.is_ready();
+            if starved != self.starved {
+                self.starved = starved;
+                self.step(Event::Starved(starved));
+            }
             let mut took = false;
             let mut drained = true;
             for _ in 0..self.lanes.len() {
                 let room = self.core.room();
-                // Without memory to fill there is no room either.
-                if room.records == 0 || !self.builder.is_ready() {
+                if room.records == 0 {
                     return took_any;
                 }
                 self.next_lane = (self.next_lane + 1) % self.lanes.len();

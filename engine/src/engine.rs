@@ -107,7 +107,7 @@ impl Builder {
     }
 
     /// Processes up to this many batches at a time, of different partitions each, where the processor
-    /// can be forked.
+    /// can be forked. Each batch goes to the next one that is free.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers: workers.max(1), ..self }
@@ -120,7 +120,9 @@ impl Builder {
         let mut notices = Vec::new();
         let forks: Vec<_> = (1..workers).map_while(|_| processor.fork()).collect();
         if forks.len() + 1 < workers {
-            notices.push("the processor cannot be forked: one batch is processed at a time".to_owned());
+            notices.push(
+                "the processor cannot be forked so often: fewer batches are processed at a time".to_owned(),
+            );
         }
         let threads = config.threads_of_a_batch();
         let mut shared = |processor: Box<dyn Processor>| -> Box<dyn Processor> {
@@ -149,12 +151,18 @@ impl Builder {
                 let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut notices = std::mem::take(&mut shown.notices);
                 notices.extend(now.notices);
+                // Nobody has to look: the newest are enough.
+                let old = notices.len().saturating_sub(MOST_NOTICES);
+                notices.drain(..old);
                 *shown = Progress { notices, ..now };
             })
         });
         Engine { control, progress, thread: Some(thread) }
     }
 }
+
+/// Notices that a handle keeps until somebody asks for them.
+const MOST_NOTICES: usize = 1000;
 
 /// What an observer sees about ten times a second, and at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -289,6 +289,8 @@ struct Program {
     child: Child,
     batches: Option<Sender<Arc<Vec<u8>>>>,
     lines: Receiver<Result<String, String>>,
+    /// Whether it was ended.
+    is_gone: bool,
 }
 
 impl Program {
@@ -313,7 +315,7 @@ impl Program {
                 }
             }
         });
-        Ok(Self { child, batches: Some(batches), lines })
+        Ok(Self { child, batches: Some(batches), lines, is_gone: false })
     }
 
     /// Sends a batch and waits for the answer, or until nobody wants it any more.
@@ -324,7 +326,7 @@ impl Program {
         }
         let batches = self.batches.as_ref().ok_or("the program was ended")?;
         batches
-            .send(Arc::new(lines_of(batch)))
+            .send_timeout(Arc::new(lines_of(batch)), timeout)
             .map_err(|_| "the program takes no more batches".to_owned())?;
         crossbeam_channel::select! {
             recv(self.lines) -> line => match line {
@@ -352,7 +354,10 @@ impl Program {
     /// Ends the program and whatever it has started, and waits until it is gone.
     fn end(&mut self) -> std::io::Result<ExitStatus> {
         self.batches = None;
-        kill(&mut self.child);
+        // Once it was waited for, its number may be somebody else's.
+        if !std::mem::replace(&mut self.is_gone, true) {
+            kill(&mut self.child);
+        }
         self.child.wait()
     }
 }

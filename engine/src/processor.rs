@@ -93,6 +93,11 @@ impl Output {
         })
     }
 
+    /// The rows that records were put out for one by one.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> {
+        self.records.iter().map(|(row, _)| *row)
+    }
+
     /// How many records each row of a batch of `rows` rows has.
     #[must_use]
     pub fn counts(&self, rows: u32) -> Vec<u32> {
@@ -141,8 +146,9 @@ pub trait Processor: Send {
     /// [`Failure::System`] where none is.
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
 
-    /// Another one that does the same on another thread, for `batch.parallel`: each then gets some of
-    /// the keys, always the same ones. `None` where the work cannot be shared.
+    /// Another one that does the same on another thread. Under `batch.parallel` each gets some of the
+    /// keys, always the same ones; several workers of a job take whole batches as they come. `None`
+    /// where the work cannot be shared.
     fn fork(&self) -> Option<Box<dyn Processor>> {
         None
     }

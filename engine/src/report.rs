@@ -204,7 +204,7 @@ impl Meter {
         let per_call = if self.calls == 0 { 0.0 } else { ledger.delivered as f64 / self.calls as f64 };
         Report {
             version: 1,
-            outcome: outcome(error, &ledger),
+            outcome: outcome(error, core.is_done()),
             error: error.map(ToString::to_string),
             ledger,
             batches: self.batches.summary(),
@@ -225,10 +225,10 @@ impl Meter {
 }
 
 /// How an outcome and an error follow from how a run ended.
-fn outcome(error: Option<&JobError>, ledger: &Ledger) -> Outcome {
+fn outcome(error: Option<&JobError>, is_done: bool) -> Outcome {
     match error {
         Some(_) => Outcome::Failed,
-        None if ledger.uncommitted > 0 => Outcome::Interrupted,
-        None => Outcome::Drained,
+        None if is_done => Outcome::Drained,
+        None => Outcome::Interrupted,
     }
 }

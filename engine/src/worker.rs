@@ -96,7 +96,8 @@ impl Pool {
         };
         let mut threads = Vec::new();
         let interrupts = processors.iter().filter_map(|processor| processor.interrupt()).collect();
-        let is_alone = processors.len() == 1;
+        // Groups do not wait for the next batch: they have waited for their own time already.
+        let is_alone = processors.len() == 1 && !processing.weighs;
         for processor in processors {
             threads.push(start(Some(processor), to_process.clone()));
         }
@@ -196,6 +197,9 @@ impl Worker {
         let bad = self.processing.format.check(&batch);
         let (verdict, output) = match bisect(&mut **processor, &batch, bad, Attempt { number: attempt }) {
             Ok((rows, output)) => {
+                let is_ours = |row: u32| row < batch.len();
+                let named = rows.iter().map(|error| error.row).all(is_ours);
+                assert!(named && output.rows().all(is_ours), "a processor named a row that is not there");
                 let weights = if self.processing.weighs { output.weights(&batch, &rows) } else { Vec::new() };
                 (Verdict { rows, system: None, weights }, output)
             }

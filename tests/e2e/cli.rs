@@ -122,8 +122,10 @@ fn a_clause_with_errors_is_not_run() {
     let folder = TempDir::new().expect("a folder");
     let sql = "CREATE STREAM a AS SELECT * FROM b WITH ('sink.batch.size' = '0');";
     std::fs::write(folder.path().join("a.sql"), sql).expect("written");
-    let output =
-        velo_in(folder.path(), &["run", "a.sql", "--bootstrap-servers", &broker.address(), "--dry-run"]);
+    let output = velo_in(
+        folder.path(),
+        &["run", "a.sql", "--bootstrap-servers", &broker.address(), "--dry-run", "--until-end"],
+    );
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("out of range"), "{}", stderr(&output));
 }

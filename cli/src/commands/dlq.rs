@@ -14,6 +14,7 @@ use velo_engine::waker::Waker;
 use crate::args::{DlqArgs, DlqReplayArgs, DlqShowArgs, TextOrJson};
 use crate::kafka::settings;
 use crate::render::letters::{ByError, Letter, Letters, Origin};
+use crate::render::style;
 
 /// The header that says which record a replayed one is.
 const REPLAY_OF: &str = "velo.replay.of";
@@ -42,7 +43,8 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     letters.by_error =
         by_error.into_iter().map(|((stage, error), count)| ByError { stage, error, count }).collect();
     letters.by_error.sort_by_key(|by_error| std::cmp::Reverse(by_error.count));
-    letters.newest = newest.into_values().flat_map(|letters| letters.into_iter().rev()).collect();
+    letters.newest = newest.into_values().flatten().collect();
+    letters.newest.sort_by_key(|letter| std::cmp::Reverse((letter.timestamp_ms, letter.offset)));
     letters.newest.truncate(args.limit);
     let mut out = anstream::stdout().lock();
     match args.format {
@@ -93,6 +95,7 @@ fn watched(settings: &ClientSettings, topic: &str, mut each: impl FnMut(&Batch) 
 
 fn described(batch: &Batch, row: u32, letter: DeadLetter) -> Letter {
     let length = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.len() as u64);
+    let timestamp_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
     Letter {
         partition: batch.origin(row).map_or(-1, |origin| origin.partition),
         offset: batch.offset(row),
@@ -101,7 +104,7 @@ fn described(batch: &Batch, row: u32, letter: DeadLetter) -> Letter {
         error: letter.error,
         group: letter.group,
         attempts: letter.attempts,
-        timestamp_ms: batch.timestamp_ms(row),
+        timestamp_ms,
         key_bytes: length(batch.key(row)),
         value_bytes: length(batch.value(row)),
     }
@@ -123,6 +126,7 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
         producer: RecordProducer::connect(&settings, Duration::from_millis(5))?,
         targets: BTreeMap::new(),
         partitions: HashMap::new(),
+        failed: 0,
         settings: &settings,
         args,
     };
@@ -137,17 +141,21 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
     replay.producer.flush().context(
         "not all records have arrived; repeat the replay once that is mended, it writes what is missing",
     )?;
+    let failed = replay.failed;
     if foreign > 0 {
         anstream::eprintln!(
             "{foreign} records of '{queue}' do not say which record they were; they stay there"
         );
     }
-    if replay.targets.is_empty() {
+    if replay.targets.is_empty() && failed == 0 {
         println!("no dead letter of '{queue}' is selected");
     }
     for (target, Target { sent, skipped, .. }) in replay.targets {
         let would = if args.dry_run { "would be " } else { "" };
         println!("{target}: {sent} records {would}replayed, {skipped} were there already");
+    }
+    if failed > 0 {
+        bail!("{failed} records of '{queue}' were not replayed");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -161,6 +169,8 @@ struct Replay<'a> {
     targets: BTreeMap<String, Target>,
     /// How many partitions topics have, where there are such topics.
     partitions: HashMap<String, Option<usize>>,
+    /// Records that could not be sent.
+    failed: u64,
 }
 
 /// A topic that is written to.
@@ -177,7 +187,11 @@ impl Replay<'_> {
         let of = origin(letter);
         let name = self.args.to_sink.as_ref().unwrap_or(&of.topic);
         let Some(partitions) = self.partitions(name)? else {
-            bail!("there is no topic '{name}' to replay to")
+            if self.args.to_sink.is_some() {
+                bail!("there is no topic '{name}' to replay to");
+            }
+            self.failed(&of, &"its topic is gone; --to-sink writes it to another one");
+            return Ok(());
         };
         // A record keeps its partition where the target has as many; else its key decides.
         let is_there = usize::try_from(of.partition).is_ok_and(|partition| partition < partitions);
@@ -204,10 +218,20 @@ impl Replay<'_> {
             partition: keeps.then_some(of.partition),
             key: batch.key(row),
             value: batch.value(row),
-            timestamp_ms: batch.timestamp_ms(row),
+            timestamp_ms: letter.timestamp_ms.or(batch.timestamp_ms(row)),
             headers: &headers,
         };
-        Ok(self.producer.send(name, record)?)
+        if let Err(error) = self.producer.send(name, record) {
+            target.sent -= 1;
+            self.failed(&of, &error);
+        }
+        Ok(())
+    }
+
+    /// A record that cannot be sent back stops no other one.
+    fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
+        self.failed += 1;
+        anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:"));
     }
 
     fn partitions(&mut self, topic: &str) -> Result<Option<usize>> {

@@ -1,6 +1,6 @@
 //! The machine that puts the parts together: lanes, the open batch, batches in flight, commits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 
 use velo_schema::Tier;
@@ -49,6 +49,8 @@ struct InFlight {
     full: bool,
     /// How often it was tried again on account of its records.
     retries: u32,
+    /// How often it was processed, on whatever account.
+    attempts: u32,
     /// Rows that are not settled.
     open_rows: u32,
 }
@@ -97,6 +99,8 @@ pub struct Core {
     unsettled_records: u64,
     /// Nothing is queued at the source.
     idle: bool,
+    /// There is no memory to fill before something is settled.
+    starved: bool,
     tier: Tier,
     assignment_complete: bool,
     phase: Phase,
@@ -125,6 +129,7 @@ impl Core {
             unsettled_bytes: 0,
             unsettled_records: 0,
             idle: false,
+            starved: false,
             tier: config_tier,
             assignment_complete: false,
             phase: Phase::Running,
@@ -149,6 +154,7 @@ impl Core {
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
             Event::Exceeds => self.batcher.exceed(),
             Event::Idle => self.idle = true,
+            Event::Starved(starved) => self.starved = starved,
             Event::Ended(lane) => {
                 // A lane that is being drained has to be released, ended or not.
                 if let Some(lane) = self.lanes.get_mut(&lane)
@@ -191,6 +197,7 @@ impl Core {
     fn is_saturated(&self) -> bool {
         self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records
+            || self.starved
     }
 
     /// Records that a batch may hold now.
@@ -302,7 +309,16 @@ impl Core {
         // A batch with nothing but fenced rows is processed for nobody.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
         let full = reason == SealReason::Count;
-        let id = self.batches.push(InFlight { runs, rows, bytes, state, full, retries: 0, open_rows });
+        let id = self.batches.push(InFlight {
+            runs,
+            rows,
+            bytes,
+            state,
+            full,
+            retries: 0,
+            attempts: 0,
+            open_rows,
+        });
         actions.push(Action::Seal(id, reason));
         if open_rows == 0 {
             self.drop_settled(id, actions);
@@ -392,6 +408,7 @@ impl Core {
     fn finished(&mut self, now: Tick, id: BatchId, verdict: &Verdict, actions: &mut Vec<Action>) {
         let Some(batch) = self.batches.get_mut(id) else { return };
         let BatchState::Running { attempt, since } = batch.state else { return };
+        batch.attempts = attempt + 1;
         if let Some(message) = &verdict.system {
             let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
@@ -403,7 +420,7 @@ impl Core {
         self.tier = self.batcher.tier(self.tier);
         let errors: Vec<_> =
             verdict.rows.iter().filter(|error| is_live(batch, &self.lanes, error.row)).cloned().collect();
-        let retries = batch.retries;
+        let (retries, attempts) = (batch.retries, batch.attempts);
         let decide = |error: &RowError| self.config.failure.of(error.stage).decide(error, retries);
         if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Fail) {
             let error = match retries {
@@ -428,7 +445,7 @@ impl Core {
             errors.into_iter().partition(|error| decide(error) == Decision::DeadLetter);
         self.write(now, id, verdict, actions);
         if !dead.is_empty() {
-            actions.push(Action::DeadLetter(id, dead, retries + 1));
+            actions.push(Action::DeadLetter(id, dead, attempts));
         }
         self.skip(now, id, skipped, actions);
         self.drop_settled(id, actions);
@@ -484,7 +501,7 @@ impl Core {
         match self.config.failure.of(stage).decide_refused(&error) {
             Decision::Skip => self.skip(now, id, vec![error], actions),
             Decision::DeadLetter => {
-                let attempts = self.batches.get(id).map_or(1, |batch| batch.retries + 1);
+                let attempts = self.batches.get(id).map_or(1, |batch| batch.attempts);
                 actions.push(Action::DeadLetter(id, vec![error], attempts));
             }
             Decision::Fail if stage == Stage::DeadLetter => {
@@ -554,6 +571,15 @@ impl Core {
             let (batches, lanes) = (&self.batches, &self.lanes);
             regroup.recount(now, |part| open_rows_of(batches, lanes, part));
         }
+        // What nobody waits for any more is not processed, now or again.
+        for batch in self.batches.iter_mut().filter(|batch| batch.open_rows == 0) {
+            if !matches!(batch.state, BatchState::Running { .. }) {
+                batch.state = BatchState::Processed;
+            }
+        }
+        let is_processed = |batch: &InFlight| batch.state == BatchState::Processed;
+        let batches = &self.batches;
+        self.unprocessed.retain(|id| !batches.get(*id).is_some_and(is_processed));
         let emptied: Vec<_> =
             self.batches.iter().filter(|(_, batch)| batch.open_rows == 0).map(|(id, _)| id).collect();
         for batch in emptied {
@@ -575,7 +601,7 @@ impl Core {
     }
 
     fn release_drained(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let done: Vec<_> = self
+        let done = self
             .lanes
             .iter()
             .filter(|(_, lane)| match lane.state {
@@ -583,7 +609,7 @@ impl Core {
                 LaneState::Active | LaneState::Ended => false,
             })
             .map(|(id, lane)| (*id, lane.tracker.watermark()))
-            .collect();
+            .collect::<BTreeMap<_, _>>();
         for (id, watermark) in done {
             self.fence(now, id, actions);
             actions.push(Action::Release(id, watermark));

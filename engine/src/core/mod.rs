@@ -126,6 +126,8 @@ pub enum Event<'a> {
     Exceeds,
     /// Nothing more is queued.
     Idle,
+    /// Whether there is no memory to fill before something is settled.
+    Starved(bool),
     /// No more records will come from a lane.
     Ended(LaneId),
     /// Time has passed.

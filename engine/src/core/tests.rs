@@ -213,6 +213,40 @@ fn a_group_that_is_being_written_may_lose_a_lane() {
 }
 
 #[test]
+fn a_batch_that_waits_for_nobody_any_more_is_not_processed_again() {
+    let mut world = World::new(config(2, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0, 1]);
+    world.deliver(0, &[2, 3]);
+    let verdict = Verdict { system: Some("down".into()), ..Verdict::default() };
+    world.step(Event::Finished(BatchId(0), &verdict));
+    world.step(Event::Revoked(LaneId(0), Revoke::Lost));
+    world.step(Event::Assigned(LaneId(7), 0));
+    // Both are gone, and there is room for the records of the new lane.
+    assert_eq!(world.core.room().records, 2);
+    world.actions.clear();
+    world.now = ms(10_000);
+    world.step(Event::Tick);
+    assert!(!world.actions.iter().any(|action| matches!(action, Action::Run(..))), "{:?}", world.actions);
+    assert_eq!(world.core.ledger().uncommitted, 4);
+}
+
+#[test]
+fn a_job_without_memory_to_fill_writes_its_group() {
+    let rule = SealRule::of_records(100, Duration::from_hours(1));
+    let config = CoreConfig { regroup: Some(rule), ..config(1, false, FailureStrategy::LogAndContinue) };
+    let mut world = World::new(config, 1);
+    world.deliver(0, &[1]);
+    let weights = vec![Weight { row: 0, records: 1, bytes: 1 }];
+    world.step(Event::Finished(BatchId(0), &Verdict { weights, ..Verdict::default() }));
+    assert!(world.groups.is_empty());
+    world.step(Event::Starved(true));
+    assert_eq!(world.groups.len(), 1);
+    assert_eq!((world.groups[0].0, world.core.room().records), (SealReason::Memory, 0));
+    world.step(Event::Starved(false));
+    assert_eq!(world.core.room().records, 1);
+}
+
+#[test]
 fn a_revoked_lane_is_released_once_its_records_are_settled() {
     let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 1);
     world.deliver(0, &[0, 1]);

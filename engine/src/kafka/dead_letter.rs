@@ -30,6 +30,8 @@ pub struct DeadLetter {
     pub group: Option<String>,
     /// How often it was tried.
     pub attempts: Option<u32>,
+    /// The record's time, in milliseconds since the epoch, where it says so.
+    pub timestamp_ms: Option<i64>,
     /// Its own headers.
     pub headers: Headers,
 }
@@ -68,6 +70,7 @@ impl DeadLetter {
             error: text(MESSAGE).unwrap_or_default().to_owned(),
             group: text(GROUP).map(str::to_owned),
             attempts: text(ATTEMPTS).and_then(|attempts| attempts.parse().ok()),
+            timestamp_ms: text(TIMESTAMP).and_then(|time| time.parse().ok()).filter(|time| *time >= 0),
             headers: all.iter().filter(|(name, _)| is_its_own(name)).cloned().collect(),
         })
     }
@@ -105,6 +108,7 @@ mod tests {
             error: "no JSON".to_owned(),
             group: Some("g".to_owned()),
             attempts: Some(2),
+            timestamp_ms: Some(5),
             headers: own,
         };
         assert_eq!(DeadLetter::read(&letters, 0), Some(expected));

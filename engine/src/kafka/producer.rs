@@ -65,6 +65,8 @@ impl RecordProducer {
             &[
                 ("linger.ms", linger.as_millis().to_string()),
                 ("queue.buffering.max.messages", "1000000".to_owned()),
+                // What is too large is for the brokers to say, topic by topic.
+                ("message.max.bytes", "1000000000".to_owned()),
             ],
             &[
                 ("enable.idempotence", "true"),

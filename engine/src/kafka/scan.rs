@@ -59,11 +59,14 @@ pub fn scan<E: From<KafkaError>>(
             }
         }
         if !builder.is_empty() {
-            last = Instant::now();
             each(&builder.seal(names.clone()), total)?;
+            // However long that took, it was not the brokers' time.
+            last = Instant::now();
+        } else if lanes.is_empty() {
+            // Not assigned yet, or at the end.
         } else if last.elapsed() > PATIENCE {
             return Err(KafkaError(format!("topic '{topic}': nothing came for {PATIENCE:?}")).into());
-        } else if !lanes.is_empty() {
+        } else {
             waker.wait(Duration::from_millis(50));
         }
     }

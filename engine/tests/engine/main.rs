@@ -359,6 +359,19 @@ fn what_is_written_is_grouped_as_the_sink_says() {
 }
 
 #[test]
+fn a_processor_that_names_a_row_that_is_not_there_fails_the_job() {
+    struct Wrong;
+    impl Processor for Wrong {
+        fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+            out.push(batch.len(), None, None);
+            Ok(())
+        }
+    }
+    let report = Engine::builder(config(&[])).processor(Wrong).start(MemorySource::new(values(10))).report();
+    assert_eq!((report.outcome, report.ledger.ok), (Outcome::Failed, 0));
+}
+
+#[test]
 fn several_workers_write_in_order_too() {
     let sink = MemorySink::default();
     let written = sink.written();
