@@ -108,7 +108,7 @@ fn velo(sql: &Path, address: &str) -> serde_json::Value {
 fn fill(settings: &ClientSettings, topic: &str, partitions: i32, records: u64) {
     let reader = TopicReader::connect(settings, 0, Waker::default()).expect("a reader");
     let count = usize::try_from(partitions).expect("a count");
-    ensure_topic(settings, &reader, topic, count).expect("a topic");
+    ensure_topic(settings, &reader, topic, count, &[]).expect("a topic");
     let producer = RecordProducer::connect(settings, Duration::from_millis(20)).expect("a producer");
     let value = [b'v'; VALUE_BYTES];
     for index in 0..records {

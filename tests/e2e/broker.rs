@@ -101,7 +101,7 @@ impl Broker {
         match self {
             Self::Real(_) => {
                 let count = usize::try_from(partitions).expect("a count");
-                ensure_topic(&self.settings(), &self.reader(), topic, count).expect("a topic");
+                ensure_topic(&self.settings(), &self.reader(), topic, count, &[]).expect("a topic");
             }
             Self::Embedded(broker) => broker.create_topic(topic, partitions).expect("a topic"),
         }

@@ -163,8 +163,8 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
-    let ensure = |topic: &String| -> Result<TargetTopic> {
-        let ensured = ensure_topic(settings, &reader, topic, source_partitions)?;
+    let ensure = |topic: &String, settings_of_new: &[(&str, &str)]| -> Result<TargetTopic> {
+        let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;
         if let Ensured::Created(partitions) = ensured {
             anstream::eprintln!("created topic {topic} with {partitions} partitions");
         }
@@ -172,7 +172,10 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
         Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
     };
     let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
-    let (sink, dlq) = (ensure(&job.sink_topic)?, job.dlq_topic.as_ref().map(ensure).transpose()?);
+    let sink = ensure(&job.sink_topic, &[])?;
+    // Letters keep their records' times, which may lie before any retention: they stay until somebody
+    // has dealt with them.
+    let dlq = job.dlq_topic.as_ref().map(|dlq| ensure(dlq, &[("retention.ms", "-1")])).transpose()?;
     let of_source = max_message_bytes(settings, &reader, &job.source_topic);
     if let (Some(of_source), Some(TargetTopic { name, max_message_bytes: Some(most), .. })) =
         (of_source, &dlq)

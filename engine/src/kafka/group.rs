@@ -1,10 +1,11 @@
 //! The source of `velo run`: a member of a consumer group that commits what is settled.
+#![allow(clippy::disallowed_methods, reason = "a commit that is waited for has a time-out")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
@@ -39,6 +40,8 @@ pub struct GroupOptions {
 
 /// Value bytes that the client fetches ahead, over all partitions; each has a part of it.
 const PREFETCH_KBYTES: usize = 256 << 10;
+/// How long the last commit, or that of a revoked partition, may take.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_PREFETCH_KBYTES: usize = 1 << 10;
 
 /// A member of a group.
@@ -51,6 +54,8 @@ pub struct GroupSource {
     properties: BTreeMap<String, String>,
     /// Revoked partitions whose lanes are not all released yet, and those lanes.
     leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
+    /// Commits whose end has not been heard of.
+    commits_in_flight: usize,
 }
 
 impl GroupSource {
@@ -96,6 +101,7 @@ impl GroupSource {
             waker,
             properties: readable(&config),
             leaving: Vec::new(),
+            commits_in_flight: 0,
         })
     }
 
@@ -220,7 +226,10 @@ impl Source for GroupSource {
             match event {
                 ClientEvent::Assign(partitions) => self.assign(partitions, events)?,
                 ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
-                ClientEvent::Committed(result) => events.push(SourceEvent::CommitEnded(result)),
+                ClientEvent::Committed(result) => {
+                    self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
+                    events.push(SourceEvent::CommitEnded(result));
+                }
                 ClientEvent::Error(error) => events.push(SourceEvent::Notice(error)),
             }
         }
@@ -251,6 +260,7 @@ impl Commit for GroupSource {
             commit_async(&self.consumer, &offsets)
                 .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))
         });
+        self.commits_in_flight += 1;
         if let Err(error) = result {
             self.inbox.push(ClientEvent::Committed(Err(error.to_string())));
         }
@@ -258,8 +268,33 @@ impl Commit for GroupSource {
 
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
         let offsets = self.offsets(offsets)?;
-        let committed = self.consumer.commit(&offsets, CommitMode::Sync);
-        Ok(committed.map_err(|error| KafkaError::during("an offset commit", &error))?)
+        commit_async(&self.consumer, &offsets)
+            .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))?;
+        // The client's own call waits for ever where no broker answers. Commits end in their order;
+        // what is not ours is left for the next poll.
+        let (mut earlier, mut aside) = (self.commits_in_flight, Vec::new());
+        let started = Instant::now();
+        let mut ours = None;
+        while ours.is_none() && started.elapsed() < COMMIT_TIMEOUT {
+            drop(self.consumer.poll(Duration::from_millis(20)));
+            for event in self.inbox.take() {
+                match event {
+                    ClientEvent::Committed(result) if earlier == 0 && ours.is_none() => ours = Some(result),
+                    ClientEvent::Committed(result) => {
+                        earlier = earlier.saturating_sub(1);
+                        aside.push(ClientEvent::Committed(result));
+                    }
+                    other => aside.push(other),
+                }
+            }
+        }
+        for event in aside {
+            self.inbox.push(event);
+        }
+        if let Some(result) = ours {
+            return result.map_err(SourceError);
+        }
+        Err(SourceError(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}")))
     }
 
     fn release(&mut self, lane: LaneId) {

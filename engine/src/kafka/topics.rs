@@ -29,7 +29,7 @@ impl Ensured {
 }
 
 /// Makes sure that a topic exists; where it does not, it is created with `partitions` partitions
-/// and the brokers' default replication.
+/// the brokers' default replication, and these settings.
 ///
 /// # Errors
 /// Where it does not exist and may not be created.
@@ -38,6 +38,7 @@ pub fn ensure_topic(
     reader: &TopicReader,
     topic: &str,
     partitions: usize,
+    settings_of_new: &[(&str, &str)],
 ) -> Result<Ensured, KafkaError> {
     if let Some(count) = reader.partition_count(topic)? {
         return Ok(Ensured::Existed(count));
@@ -50,6 +51,7 @@ pub fn ensure_topic(
     let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create()?;
     let count = i32::try_from(partitions).unwrap_or(i32::MAX);
     let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
+    let new = settings_of_new.iter().fold(new, |new, (name, value)| new.set(name, value));
     let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
     let results =
         pollster::block_on(admin.create_topics([&new], &options)).map_err(|error| failed(&error))?;
