@@ -315,7 +315,7 @@ mod kafka {
     use std::time::Duration;
 
     use clap::{Args, Subcommand, ValueEnum};
-    use velo_engine::kafka::Start;
+    use velo_engine::kafka::{OnDataLoss, Start};
     use velo_engine::processor::{Synthetic, ValueFormat};
     use velo_schema::value::{Kind, Value, parse};
 
@@ -352,6 +352,23 @@ mod kafka {
         }
     }
 
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum OnDataLossArg {
+        /// End and say which offsets are gone
+        Fail,
+        /// Go on at the oldest record
+        Continue,
+    }
+
+    impl From<OnDataLossArg> for OnDataLoss {
+        fn from(on_data_loss: OnDataLossArg) -> Self {
+            match on_data_loss {
+                OnDataLossArg::Fail => Self::Fail,
+                OnDataLossArg::Continue => Self::Continue,
+            }
+        }
+    }
+
     #[derive(Debug, Args)]
     pub(crate) struct RunArgs {
         /// The SQL file, or - for stdin
@@ -374,6 +391,13 @@ mod kafka {
         /// End behind the newest record as of now
         #[arg(long)]
         pub until_end: bool,
+        /// When records were deleted before they were read: end, or go on and count them
+        #[arg(long, value_enum, default_value = "fail")]
+        pub on_data_loss: OnDataLossArg,
+        /// Keep the partitions while the job restarts: a name for this member that no other one of the
+        /// group has (static membership)
+        #[arg(long, value_name = "ID")]
+        pub group_instance_id: Option<String>,
         /// Read, batch and process; join no group, commit nothing, write nothing
         #[arg(long)]
         pub dry_run: bool,

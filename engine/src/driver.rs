@@ -18,7 +18,7 @@ use crate::engine::Progress;
 use crate::processor::{Output, Processor};
 use crate::report::{Meter, Report};
 use crate::sink::{Ack, Acks, SendError, Sink};
-use crate::source::{Source, SourceEvent};
+use crate::source::{Source, SourceError, SourceEvent};
 use crate::worker::{Job, Parcel, Pool, Processing, What};
 
 /// Everything that is known of a batch in flight.
@@ -159,11 +159,12 @@ impl<S: Source> Driver<S> {
             if self.is_abandoned(now) {
                 break;
             }
-            if let Err(error) = self.source.poll(now, &mut events) {
-                self.abort(JobError::Source(error.0));
-            }
+            let polled = self.source.poll(now, &mut events);
             for event in events.drain(..) {
                 self.source_event(event);
+            }
+            if let Err(error) = polled {
+                self.source_failed(error);
             }
             self.take_finished();
             self.take_acks(&mut acks);
@@ -220,6 +221,12 @@ impl<S: Source> Driver<S> {
         self.control.waker().wait(until.since(now));
     }
 
+    /// Nothing more can be read; what was read already is settled and committed.
+    fn source_failed(&mut self, error: SourceError) {
+        self.error.get_or_insert(JobError::Source(error.0));
+        self.control.drain();
+    }
+
     fn abort(&mut self, error: JobError) {
         self.core.abort(error, &mut self.actions);
         self.perform();
@@ -239,6 +246,8 @@ impl<S: Source> Driver<S> {
                 self.step(Event::Assigned(lane, position));
             }
             SourceEvent::AssignmentComplete => self.step(Event::AssignmentComplete),
+            SourceEvent::Position(lane, position) => self.step(Event::Position(lane, position)),
+            SourceEvent::Lost(lane, position) => self.step(Event::Lost(lane, position)),
             SourceEvent::Ended(lane) => self.step(Event::Ended(lane)),
             SourceEvent::Revoked(lane, how) => {
                 self.lanes.retain(|other| *other != lane);
@@ -308,7 +317,7 @@ impl<S: Source> Driver<S> {
         let filled = match self.source.fill(now, lane, self.core.tier(), room, &mut self.builder) {
             Ok(filled) => filled,
             Err(error) => {
-                self.abort(JobError::Source(error.0));
+                self.source_failed(error);
                 return (0, true);
             }
         };
@@ -453,7 +462,7 @@ impl<S: Source> Driver<S> {
             Action::Drop(id) => {
                 self.batches.remove(&id);
             }
-            Action::Fail(error) => self.error = Some(error),
+            Action::Fail(error) => self.error = Some(self.error.take().unwrap_or(error)),
         }
     }
 

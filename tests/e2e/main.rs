@@ -5,6 +5,7 @@ mod advise;
 mod broker;
 mod brokers;
 mod cli;
+mod data_loss;
 mod dlq;
 mod exec;
 mod generated;

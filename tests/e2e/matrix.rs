@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use velo_engine::columns::Batch;
 use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::kafka::{
-    GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, Start, TargetTopic,
+    GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
     max_message_bytes,
 };
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
@@ -166,12 +166,9 @@ impl<'a> Targets<'a> {
         };
         let sink = KafkaSink::connect(&self.broker.settings(), options, builder.acks()).expect("a sink");
         let options = GroupOptions {
-            group_id: group.to_owned(),
-            topic: source.topic.clone(),
-            start: Start::Earliest,
             until_end: true,
             max_poll_records,
-            partitions: self.sink.partitions,
+            ..GroupOptions::new(group, source.topic.clone(), self.sink.partitions)
         };
         let joined = GroupSource::join(&self.broker.settings(), options, builder.waker()).expect("a source");
         builder.sink(sink).run(joined, &mut |_| {})

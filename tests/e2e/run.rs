@@ -1,6 +1,7 @@
 //! `velo run`: nothing lost, nothing changed, dead letters with their reasons, restarts.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -12,12 +13,12 @@ use crate::topic::{Load, committed, count, first_timestamp_ms, for_each};
 
 /// A job over topics of its own.
 pub struct Job<'a> {
-    broker: &'a Broker,
+    pub broker: &'a Broker,
     folder: TempDir,
     pub source: String,
     pub sink: String,
     pub dlq: String,
-    group: String,
+    pub group: String,
 }
 
 impl<'a> Job<'a> {
@@ -53,21 +54,59 @@ impl<'a> Job<'a> {
     }
 
     fn patient_command(&self) -> Command {
+        let mut command = self.endless_command();
+        command.arg("--until-end");
+        command
+    }
+
+    /// The job as a member that stays until it is stopped.
+    pub fn endless_command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
         command
             .arg("run")
             .arg(self.folder.path().join("job.sql"))
             .args(["--bootstrap-servers", &self.broker.address()])
-            .args(["--group-id", &self.group, "--value-format", "json", "--until-end", "--report"])
+            .args(["--group-id", &self.group, "--value-format", "json", "--report"])
             .arg(self.report_path())
             .stderr(Stdio::piped());
         command
     }
 
+    pub fn report(&self) -> Json {
+        serde_json::from_slice(&std::fs::read(self.report_path()).expect("a report")).expect("json")
+    }
+
     pub fn run(&self) -> Json {
         let Output { status, stderr, .. } = self.command().output().expect("velo runs");
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-        serde_json::from_slice(&std::fs::read(self.report_path()).expect("a report")).expect("json")
+        self.report()
+    }
+}
+
+/// Ends a job as an operator does, and returns what it wrote to stderr once it has ended well.
+pub fn stop(child: Child, signal: &str) -> String {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("gone");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    stderr
+}
+
+/// Panics, with what it said, where a job has ended by itself.
+pub fn assert_running(child: &mut Child) {
+    if let Some(status) = child.try_wait().expect("a child") {
+        let mut stderr = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("read");
+        panic!("the job ended by itself: {status}\n{stderr}");
+    }
+}
+
+/// Waits until the job has settled everything, as an operator sees it: by the sum of the offsets that its
+/// group has committed.
+pub fn wait_for_commit(job: &Job<'_>, child: &mut Child, offsets: i64) {
+    while committed(job.broker, &job.group, &job.source).values().sum::<i64>() < offsets {
+        assert_running(child);
     }
 }
 
@@ -185,7 +224,7 @@ fn real_kafka_loses_nothing_in_the_standard_tier() {
 /// Waits until `done` says so, by asking the broker; the job's end is an end, too.
 fn wait_until(job: &Job<'_>, child: &mut Child, mut done: impl FnMut(u64) -> bool) {
     while !done(count(job.broker, &job.sink)) {
-        assert_eq!(child.try_wait().expect("a child"), None, "the job ended before it could be killed");
+        assert_running(child);
     }
 }
 
@@ -224,7 +263,7 @@ fn offsets_are_committed_again_and_again_while_the_job_runs() {
     let mut child = command.spawn().expect("velo runs");
     let mut sums = std::collections::BTreeSet::new();
     while sums.len() < 3 {
-        assert_eq!(child.try_wait().expect("a child"), None, "the job ended after {sums:?}");
+        assert_running(&mut child);
         sums.insert(committed(&broker, &job.group, &job.source).values().sum::<i64>());
     }
     child.kill().expect("killed");
@@ -256,15 +295,16 @@ fn sigterm_settles_and_commits_what_a_program_has_in_hand() {
     command.args(["--exec", "while read -r l; do [ -z \"$l\" ] && echo '{\"ok\":true}'; done"]);
     let mut child = command.spawn().expect("velo runs");
     wait_until(&job, &mut child, |written| written > 0);
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-    let output = child.wait_with_output().expect("gone");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Json =
-        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
+    stop(child, "-TERM");
+    assert_drained(&job);
+}
+
+fn assert_drained(job: &Job<'_>) -> Json {
+    let report = job.report();
     let ledger = &report["ledger"];
     assert_eq!((&ledger["uncommitted"], &report["outcome"]), (&Json::from(0), &Json::from("drained")));
-    assert_eq!(ledger["ok"], count(&broker, &job.sink));
+    assert_eq!(ledger["ok"], count(job.broker, &job.sink));
+    ledger.clone()
 }
 
 #[test]
@@ -275,8 +315,7 @@ fn a_dry_run_reads_all_and_leaves_no_trace() {
     let job = Job::new(&broker, load, BUFFERED);
     let output = job.command().arg("--dry-run").output().expect("velo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Json =
-        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
+    let report = job.report();
     assert_eq!((&report["ledger"]["ok"], &report["ledger"]["dlq"]), (&Json::from(4500), &Json::from(500)));
     assert_eq!((count(&broker, &job.sink), count(&broker, &job.dlq)), (0, 0));
     assert!(committed(&broker, &job.group, &job.source).is_empty());
@@ -293,15 +332,8 @@ fn the_first_interrupt_settles_and_commits_what_is_in_flight() {
     command.args(["--cost", "10ms+1ms/record"]);
     let mut child = command.spawn().expect("velo runs");
     wait_until(&job, &mut child, |written| written > 0);
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
-    let output = child.wait_with_output().expect("gone");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Json =
-        serde_json::from_slice(&std::fs::read(job.report_path()).expect("a report")).expect("json");
-    let ledger = &report["ledger"];
-    assert_eq!((&ledger["uncommitted"], &report["outcome"]), (&Json::from(0), &Json::from("drained")));
-    assert_eq!(ledger["ok"], count(&broker, &job.sink));
+    stop(child, "-INT");
+    let ledger = assert_drained(&job);
     let committed: i64 = committed(&broker, &job.group, &job.source).values().sum();
     assert_eq!(ledger["delivered"], committed);
     assert!(committed < i64::try_from(load.number).expect("small"));

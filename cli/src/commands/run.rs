@@ -196,12 +196,12 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
     };
     let sink = KafkaSink::connect(settings, options, builder.acks())?;
     let options = GroupOptions {
-        group_id,
-        topic: job.source_topic.clone(),
         start: args.from,
         until_end: args.until_end,
+        on_data_loss: args.on_data_loss.into(),
+        instance_id: args.group_instance_id.clone(),
         max_poll_records: job.plan.max_poll_records.max,
-        partitions: source_partitions,
+        ..GroupOptions::new(group_id, job.source_topic.clone(), source_partitions)
     };
     // It was for questions; nobody polls it from here on.
     drop(reader);
@@ -308,8 +308,9 @@ fn summary(report: &Report) -> String {
     let written = report.sink_batches.as_ref().map_or_else(String::new, |groups| {
         format!("; written in {}, median {} records", groups.count, groups.size_p50)
     });
+    let lost = if ledger.lost > 0 { format!(", lost {}", ledger.lost) } else { String::new() };
     format!(
-        "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {})\n\
+        "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {}{lost})\n\
          {} batches, median {} records{written}; {} dequeue calls, {:.1} records each; {} tier\n\
          {:.2} s, {:.0} records/s, latency p50 {:.1} ms, p99 {:.1} ms",
         ledger.delivered,

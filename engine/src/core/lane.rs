@@ -60,7 +60,33 @@ impl Tracker {
             self.base += 1;
             self.watermark = offset + 1;
         }
+        self.catch_up();
         debug_assert!(self.window.front().is_none_or(|(offset, _)| *offset >= self.watermark));
+    }
+
+    /// There is no record before `position` that is not delivered: what lies in between are gaps.
+    pub fn pass(&mut self, position: i64) {
+        self.gaps += self.move_to(position);
+    }
+
+    /// The records before `position` that are not delivered never will be; how many offsets that are.
+    pub fn lose(&mut self, position: i64) -> u64 {
+        self.move_to(position)
+    }
+
+    fn move_to(&mut self, position: i64) -> u64 {
+        let passed = u64::try_from(position - self.next).unwrap_or(0);
+        self.next = self.next.max(position);
+        self.catch_up();
+        passed
+    }
+
+    /// Where nothing is in flight, all offsets before the next one may be committed: transaction
+    /// markers at the end of a partition would look like lag for ever.
+    fn catch_up(&mut self) {
+        if self.window.is_empty() {
+            self.watermark = self.next;
+        }
     }
 
     /// The offset that may be committed: no delivered record before it is unsettled.
@@ -104,6 +130,18 @@ mod tests {
         assert_eq!((tracker.watermark(), tracker.unsettled()), (10, 1));
         tracker.settle(0..1);
         assert_eq!((tracker.watermark(), tracker.unsettled(), tracker.gaps()), (16, 0, 3));
+    }
+
+    #[test]
+    fn what_holds_no_record_may_be_committed_once_nothing_is_in_flight() {
+        let mut tracker = Tracker::new(0);
+        tracker.deliver(&[0, 1]);
+        tracker.pass(3);
+        assert_eq!((tracker.watermark(), tracker.gaps()), (0, 1));
+        tracker.settle(0..2);
+        assert_eq!(tracker.watermark(), 3);
+        assert_eq!((tracker.lose(10), tracker.lose(9)), (7, 0), "it never goes back");
+        assert_eq!((tracker.watermark(), tracker.gaps()), (10, 1));
     }
 
     proptest! {

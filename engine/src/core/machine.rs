@@ -154,6 +154,16 @@ impl Core {
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
             Event::Exceeds => self.batcher.exceed(),
             Event::Idle => self.idle = true,
+            Event::Position(lane, position) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.tracker.pass(position);
+                }
+            }
+            Event::Lost(lane, position) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    self.ledger.lost += lane.tracker.lose(position);
+                }
+            }
             Event::Starved(starved) => self.starved = starved,
             Event::Ended(lane) => {
                 // A lane that is being drained has to be released, ended or not.

@@ -128,6 +128,10 @@ pub enum Event<'a> {
     Idle,
     /// Whether there is no memory to fill before something is settled.
     Starved(bool),
+    /// There is no record of a lane before this offset that was not delivered.
+    Position(LaneId, i64),
+    /// What was not delivered of a lane before this offset is gone.
+    Lost(LaneId, i64),
     /// No more records will come from a lane.
     Ended(LaneId),
     /// Time has passed.
@@ -218,6 +222,9 @@ pub struct Ledger {
     pub uncommitted: u64,
     /// Offsets that held no record.
     pub gaps: u64,
+    /// Offsets whose records were deleted before they were read, with `--on-data-loss continue`.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 impl Ledger {

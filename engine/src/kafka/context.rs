@@ -101,21 +101,24 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Whether partitions are taken over and given up one by one.
+pub(super) fn is_cooperative(consumer: &BaseConsumer<Context>) -> bool {
+    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
+}
+
 /// Takes partitions into the assignment, as the group's protocol has it.
 pub(super) fn take_over(
     consumer: &BaseConsumer<Context>,
     partitions: &TopicPartitionList,
 ) -> KafkaResult<()> {
-    match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
-        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    if is_cooperative(consumer) {
+        consumer.incremental_assign(partitions)
+    } else {
+        consumer.assign(partitions)
     }
 }
 
 /// Takes partitions out of the assignment, as the group's protocol has it.
 pub(super) fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
-    match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
-        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
-    }
+    if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
 }

@@ -1,7 +1,7 @@
 //! The source of `velo run`: a member of a consumer group that commits what is settled.
 #![allow(clippy::disallowed_methods, reason = "a commit that is waited for has a time-out")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
-use super::context::{ClientEvent, Context, Inbox, give_up, take_over};
+use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
+use super::data_loss::{OnDataLoss, Resume, resume};
 use super::ffi::commit_async;
 use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
-use crate::columns::{BatchBuilder, LaneId};
+use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
 use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
@@ -32,10 +33,31 @@ pub struct GroupOptions {
     pub start: Start,
     /// Whether to end behind the newest record as of the assignment.
     pub until_end: bool,
+    /// What follows when records are gone before they were read.
+    pub on_data_loss: OnDataLoss,
+    /// The member's name where it is to keep its partitions while it restarts: static membership.
+    pub instance_id: Option<String>,
     /// Records a poll at most; sizes the prefetch.
     pub max_poll_records: u64,
     /// How many partitions the topic has; they share the prefetch.
     pub partitions: usize,
+}
+
+impl GroupOptions {
+    /// A member of `group_id` that reads `topic`, which has this many partitions, for ever.
+    #[must_use]
+    pub fn new(group_id: impl Into<String>, topic: impl Into<String>, partitions: usize) -> Self {
+        Self {
+            group_id: group_id.into(),
+            topic: topic.into(),
+            start: Start::default(),
+            until_end: false,
+            on_data_loss: OnDataLoss::default(),
+            instance_id: None,
+            max_poll_records: 500,
+            partitions,
+        }
+    }
 }
 
 /// Value bytes that the client fetches ahead, over all partitions; each has a part of it.
@@ -56,6 +78,15 @@ pub struct GroupSource {
     leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
     /// Commits whose end has not been heard of.
     commits_in_flight: usize,
+    /// Lanes that are read anew once they are drained, and from where: their offsets mean other records
+    /// by now, so nothing of them is committed.
+    renewed: Vec<(LaneId, i64)>,
+    /// Those that are drained by now.
+    drained: Vec<(LaneName, i64)>,
+    /// Partitions that were begun without a committed offset.
+    started: BTreeSet<i32>,
+    /// A lane could not be read on; what was read before is still to be settled.
+    failed: bool,
 }
 
 impl GroupSource {
@@ -76,16 +107,17 @@ impl GroupSource {
         if settings.property("group.protocol") != Some("consumer") {
             defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
         }
-        let config = settings.client(
-            &defaults,
-            &[
-                ("group.id", &options.group_id),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("auto.offset.reset", "error"),
-                ("enable.partition.eof", if options.until_end { "true" } else { "false" }),
-            ],
-        );
+        let mut owned = vec![
+            ("group.id", options.group_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            // The end of a partition is news even where the job does not end there: behind the last
+            // record there may be markers of transactions, which are to be committed, too.
+            ("enable.partition.eof", "true"),
+        ];
+        owned.extend(options.instance_id.as_deref().map(|id| ("group.instance.id", id)));
+        let config = settings.client(&defaults, &owned);
         let (context, inbox) = Context::new(waker.clone());
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
         let wake = waker.clone();
@@ -102,6 +134,10 @@ impl GroupSource {
             properties: readable(&config),
             leaving: Vec::new(),
             commits_in_flight: 0,
+            renewed: Vec::new(),
+            drained: Vec::new(),
+            started: BTreeSet::new(),
+            failed: false,
         })
     }
 
@@ -122,18 +158,16 @@ impl GroupSource {
             .map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
         let mut positions = Vec::new();
         for element in committed.elements() {
-            let (topic, partition) = (element.topic(), element.partition());
+            let name = LaneName { topic: element.topic().into(), partition: element.partition() };
+            let LaneName { topic, partition } = &name;
             element.error().map_err(|error| {
                 KafkaError::during(format!("the group's committed offset of {topic}[{partition}]"), &error)
             })?;
-            let (low, high) = watermarks(&self.consumer, topic, partition)?;
+            let bounds = watermarks(&self.consumer, &name)?;
             let position = match element.offset() {
-                Offset::Offset(offset) => in_range(topic, partition, offset, (low, high))?,
-                _ => start_offset(&self.consumer, (topic, partition), self.options.start, (low, high))?,
+                Offset::Offset(offset) => self.go_on(&name, offset, bounds, events)?,
+                _ => self.set_out(&name, bounds, events)?,
             };
-            let end = self.options.until_end.then_some(high);
-            let lane = (topic, partition);
-            let name = self.lanes.begin(&self.consumer, lane, (position, end), &self.waker, events)?;
             positions.push((name, position));
         }
         take_over(&self.consumer, &offsets_of(positions)?)
@@ -145,7 +179,116 @@ impl GroupSource {
         Ok(())
     }
 
+    /// Where to start on a partition without a committed offset: one that appears while the job runs, or
+    /// comes back after its topic was deleted, is read from its first record on.
+    fn start(&mut self, partition: i32) -> Start {
+        let was_there = usize::try_from(partition).is_ok_and(|partition| partition < self.options.partitions);
+        let is_first = self.started.insert(partition);
+        if was_there && is_first { self.options.start } else { Start::Earliest }
+    }
+
+    /// Begins a lane without a committed offset; returns where.
+    fn set_out(
+        &mut self,
+        name: &LaneName,
+        bounds: (i64, i64),
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<i64, KafkaError> {
+        let start = self.start(name.partition);
+        let position = start_offset(&self.consumer, name, start, bounds)?;
+        self.begin(name, position, bounds, events)?;
+        Ok(position)
+    }
+
+    /// Begins a lane at a committed offset, or where it can be read on; returns where.
+    fn go_on(
+        &mut self,
+        name: &LaneName,
+        committed: i64,
+        bounds: (i64, i64),
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<i64, KafkaError> {
+        match resume(name, committed, bounds, self.options.on_data_loss)? {
+            Resume::Here => self.begin(name, committed, bounds, events).map(|_| committed),
+            Resume::Behind(position) => {
+                let lane = self.begin(name, committed, bounds, events)?;
+                self.lanes.resume(lane, position);
+                events.push(lost(name, committed, position));
+                events.push(SourceEvent::Lost(lane, position));
+                Ok(position)
+            }
+            Resume::Anew(position) => {
+                events.push(anew(name, committed, position));
+                self.begin(name, position, bounds, events).map(|_| position)
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        name: &LaneName,
+        position: i64,
+        (_, high): (i64, i64),
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<LaneId, KafkaError> {
+        let end = self.options.until_end.then_some(high);
+        self.lanes.begin(&self.consumer, name, (position, end), &self.waker, events)
+    }
+
+    /// Goes on with lanes whose next record is not there any more, as far as that is wanted.
+    fn mend(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        let broken: Vec<_> = self
+            .lanes
+            .broken()
+            .filter(|(lane, _)| !self.renewed.iter().any(|(renewed, _)| *renewed == lane.id))
+            .map(|(lane, reason)| (lane.id, lane.name.clone(), lane.position, reason.to_owned()))
+            .collect();
+        for (lane, name, position, reason) in broken {
+            let bounds = watermarks(&self.consumer, &name)?;
+            match resume(&name, position, bounds, self.options.on_data_loss)? {
+                // The offset is there again: a broker that lagged behind.
+                Resume::Here => {
+                    events.push(SourceEvent::Notice(format!(
+                        "{}[{}] is read again from offset {position}: {reason}",
+                        name.topic, name.partition
+                    )));
+                    self.seek(lane, &name, position)?;
+                }
+                Resume::Behind(low) => {
+                    events.push(lost(&name, position, low));
+                    events.push(SourceEvent::Lost(lane, low));
+                    self.seek(lane, &name, low)?;
+                }
+                Resume::Anew(low) => {
+                    events.push(anew(&name, position, low));
+                    events.push(SourceEvent::Revoked(lane, Revoke::Drain));
+                    self.renewed.push((lane, low));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a lane from another offset. The client stops a partition at an offset that is not there,
+    /// and what is stopped cannot seek: it is assigned again.
+    fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
+        self.lanes.resume(lane, position);
+        let failed = |error| {
+            let LaneName { topic, partition } = name;
+            KafkaError::during(format!("going on with {topic}[{partition}]"), &error)
+        };
+        if is_cooperative(&self.consumer) {
+            let partition = offsets_of([(name.clone(), position)])?;
+            self.consumer.incremental_unassign(&partition).map_err(failed)?;
+            return self.consumer.incremental_assign(&partition).map_err(failed);
+        }
+        // Only all partitions at once can be assigned; what the client had fetched of them is fetched
+        // again.
+        self.consumer.assign(&offsets_of(self.lanes.refetch())?).map_err(failed)
+    }
+
     fn revoke(&mut self, partitions: TopicPartitionList, lost: bool, events: &mut Vec<SourceEvent>) {
+        self.drained.retain(|(name, _)| partitions.find_partition(&name.topic, name.partition).is_none());
         let how = if lost { Revoke::Lost } else { Revoke::Drain };
         let lanes: Vec<_> = partitions
             .elements()
@@ -156,13 +299,28 @@ impl GroupSource {
         events.extend(lanes.iter().map(|lane| SourceEvent::Revoked(*lane, how)));
         if lost {
             for lane in lanes {
-                self.lanes.end(lane);
+                self.end(lane);
             }
             self.leaving.push((partitions, Vec::new()));
         } else {
             self.leaving.push((partitions, lanes));
         }
         self.leave();
+    }
+
+    fn end(&mut self, lane: LaneId) {
+        self.lanes.end(lane);
+        self.renewed.retain(|(renewed, _)| *renewed != lane);
+    }
+
+    /// Reads lanes anew that are drained.
+    fn renew(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        for (name, position) in std::mem::take(&mut self.drained) {
+            let bounds = watermarks(&self.consumer, &name)?;
+            let lane = self.begin(&name, position, bounds, events)?;
+            self.seek(lane, &name, position)?;
+        }
+        Ok(())
     }
 
     /// Gives up whatever has no lane left to drain.
@@ -176,9 +334,23 @@ impl GroupSource {
     }
 
     fn offsets(&self, offsets: &[(LaneId, i64)]) -> Result<TopicPartitionList, KafkaError> {
+        let is_renewed = |lane: LaneId| self.renewed.iter().any(|(renewed, _)| *renewed == lane);
         let named = |(lane, offset): &(LaneId, i64)| Some((self.lanes.name(*lane)?.clone(), *offset));
-        offsets_of(offsets.iter().filter_map(named))
+        offsets_of(offsets.iter().filter(|(lane, _)| !is_renewed(*lane)).filter_map(named))
     }
+}
+
+fn lost(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceEvent {
+    SourceEvent::Notice(format!(
+        "data loss: offsets {from} to {} of {topic}[{partition}] were deleted before they were read",
+        to - 1
+    ))
+}
+
+fn anew(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceEvent {
+    SourceEvent::Notice(format!(
+        "data loss: {topic}[{partition}] was recreated or truncated before offset {from}; it is read anew from {to}"
+    ))
 }
 
 /// Errors that the client tries to get over for ever, and never does.
@@ -190,24 +362,7 @@ fn is_permanent(error: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::ClusterAuthorizationFailed
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::InconsistentGroupProtocol
-            | RDKafkaErrorCode::UnknownTopicOrPartition
     )
-}
-
-fn in_range(topic: &str, partition: i32, offset: i64, (low, high): (i64, i64)) -> Result<i64, KafkaError> {
-    if offset < low {
-        return Err(KafkaError::new(format!(
-            "records were deleted before they were read: the group is at offset {offset} of {topic}[{partition}], \
-             and the oldest record there is {low}"
-        )));
-    }
-    if offset > high {
-        return Err(KafkaError::new(format!(
-            "the group is at offset {offset} of {topic}[{partition}], which ends at {high}: the topic was recreated \
-             or truncated, or the offset was committed by a reader of uncommitted transactions"
-        )));
-    }
-    Ok(offset)
 }
 
 impl Source for GroupSource {
@@ -217,6 +372,11 @@ impl Source for GroupSource {
             if let Some((_, reason)) = self.consumer.client().fatal_error() {
                 return Err(SourceError(format!("the consumer cannot go on: {reason}")));
             }
+            let is_permanent = |code| match code {
+                // It may come back.
+                RDKafkaErrorCode::UnknownTopicOrPartition => self.options.on_data_loss == OnDataLoss::Fail,
+                code => is_permanent(code),
+            };
             if error.rdkafka_error_code().is_some_and(is_permanent) {
                 return Err(KafkaError::during("the consumer cannot go on", &error).into());
             }
@@ -233,7 +393,12 @@ impl Source for GroupSource {
                 ClientEvent::Error(error) => events.push(SourceEvent::Notice(error)),
             }
         }
-        self.lanes.report_ended(events);
+        self.lanes.report(events);
+        if !self.failed {
+            let mended = self.mend(events).and_then(|()| self.renew(events));
+            self.failed = mended.is_err();
+            mended?;
+        }
         Ok(())
     }
 
@@ -268,6 +433,9 @@ impl Commit for GroupSource {
 
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
         let offsets = self.offsets(offsets)?;
+        if offsets.count() == 0 {
+            return Ok(());
+        }
         commit_async(&self.consumer, &offsets)
             .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))?;
         // The client's own call waits for ever where no broker answers. Commits end in their order;
@@ -298,7 +466,13 @@ impl Commit for GroupSource {
     }
 
     fn release(&mut self, lane: LaneId) {
-        self.lanes.end(lane);
+        let is_leaving = self.leaving.iter().any(|(_, lanes)| lanes.contains(&lane));
+        if let Some((_, position)) = self.renewed.iter().find(|(renewed, _)| *renewed == lane)
+            && let Some(name) = self.lanes.name(lane).filter(|_| !is_leaving)
+        {
+            self.drained.push((name.clone(), *position));
+        }
+        self.end(lane);
         for (_, lanes) in &mut self.leaving {
             lanes.retain(|other| *other != lane);
         }

@@ -42,9 +42,15 @@ pub(super) struct Lane {
     rest: Messages,
     /// Bytes of a record, about.
     mean_bytes: u64,
+    /// The offset of the next record to take.
+    pub position: i64,
+    /// Whether there is no record before `position` that was not taken, which nobody was told yet.
+    passed: bool,
     /// Where the run ends, if it does.
     end: Option<i64>,
     ended: bool,
+    /// Why nothing can be read at `position`.
+    broken: Option<String>,
 }
 
 /// All lanes of a consumer.
@@ -74,31 +80,69 @@ impl Lanes {
     pub fn begin(
         &mut self,
         consumer: &Arc<BaseConsumer<Context>>,
-        (topic, partition): (&str, i32),
+        name: &LaneName,
         (position, end): (i64, Option<i64>),
         waker: &Waker,
         events: &mut Vec<SourceEvent>,
-    ) -> Result<LaneName, KafkaError> {
-        let queue = PartitionQueue::split(consumer, topic, partition, waker)
+    ) -> Result<LaneId, KafkaError> {
+        let LaneName { topic, partition } = name;
+        let queue = PartitionQueue::split(consumer, topic, *partition, waker)
             .ok_or_else(|| KafkaError::new(format!("no queue for {topic}[{partition}]")))?;
         let id = LaneId(self.next_id);
         self.next_id += 1;
-        let name = LaneName { topic: topic.into(), partition };
         let ended = end.is_some_and(|end| position >= end);
         events.push(SourceEvent::Assigned(id, name.clone(), position));
         self.ended.extend(ended.then_some(id));
         let rest = Messages::default();
-        self.open.push(Lane { id, name: name.clone(), queue, rest, mean_bytes: 1, end, ended });
-        Ok(name)
+        self.open.push(Lane {
+            id,
+            name: name.clone(),
+            queue,
+            rest,
+            mean_bytes: 1,
+            position,
+            passed: false,
+            end,
+            ended,
+            broken: None,
+        });
+        Ok(id)
     }
 
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Reports lanes that have ended since the last call.
-    pub fn report_ended(&mut self, events: &mut Vec<SourceEvent>) {
+    /// Reports which lanes have ended, or have come to the end for now, since the last call.
+    pub fn report(&mut self, events: &mut Vec<SourceEvent>) {
+        for lane in self.open.iter_mut().filter(|lane| lane.passed) {
+            lane.passed = false;
+            events.push(SourceEvent::Position(lane.id, lane.position));
+        }
         events.extend(self.ended.drain(..).map(SourceEvent::Ended));
+    }
+
+    /// Lanes that cannot be read on where they are, and why.
+    pub fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
+        self.open.iter().filter_map(|lane| Some((lane, lane.broken.as_deref()?)))
+    }
+
+    /// All lanes and where they are, to be fetched again from there.
+    pub fn refetch(&mut self) -> Vec<(LaneName, i64)> {
+        let again = |lane: &mut Lane| {
+            lane.rest.clear();
+            (lane.name.clone(), lane.position)
+        };
+        self.open.iter_mut().map(again).collect()
+    }
+
+    /// Goes on at `position` with a lane that could not be read.
+    pub fn resume(&mut self, id: LaneId, position: i64) {
+        if let Some(lane) = self.open.iter_mut().find(|lane| lane.id == id) {
+            lane.position = position;
+            lane.broken = None;
+            lane.rest.clear();
+        }
     }
 
     pub fn find(&self, topic: &str, partition: i32) -> Option<&Lane> {
@@ -146,7 +190,7 @@ impl Lane {
     ) -> Result<Filled, SourceError> {
         let mut filled = Filled::default();
         let (rows, bytes) = (batch.len(), batch.bytes());
-        while !self.ended && !filled.exceeds {
+        while !self.ended && self.broken.is_none() && !filled.exceeds {
             let taken = u64::from(batch.len() - rows);
             if taken >= room.records {
                 break;
@@ -171,7 +215,7 @@ impl Lane {
                 break;
             }
         }
-        filled.drained |= self.ended;
+        filled.drained |= self.ended || self.broken.is_some();
         Ok(filled)
     }
 
@@ -225,9 +269,19 @@ impl Lane {
         match message.error() {
             Some(RDKafkaErrorCode::PartitionEOF) => {
                 self.ended |= self.end.is_some_and(|end| offset >= end);
+                self.passed |= offset > self.position;
+                self.position = self.position.max(offset);
                 return Ok(());
             }
-            Some(error) => return Err(self.error(error, message)),
+            Some(error @ (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::LogTruncation)) => {
+                self.broken = Some(reason(error, message));
+                return Ok(());
+            }
+            Some(error) => {
+                let LaneName { topic, partition } = &self.name;
+                let reason = reason(error, message);
+                return Err(SourceError(format!("{topic}[{partition}] cannot be read on: {reason}")));
+            }
             None => {}
         }
         if self.ended || self.end.is_some_and(|end| offset >= end) {
@@ -246,15 +300,15 @@ impl Lane {
                 headers: message.headers(),
             },
         );
+        self.position = offset + 1;
         self.ended = self.end.is_some_and(|end| offset + 1 >= end);
         Ok(())
     }
+}
 
-    fn error(&self, error: RDKafkaErrorCode, message: Message<'_>) -> SourceError {
-        let LaneName { topic, partition } = &self.name;
-        let detail = message.value().map(String::from_utf8_lossy).unwrap_or_default();
-        SourceError(format!("{topic}[{partition}] cannot be read on: {error} ({detail})"))
-    }
+fn reason(error: RDKafkaErrorCode, message: Message<'_>) -> String {
+    let detail = message.value().map(String::from_utf8_lossy).unwrap_or_default();
+    format!("{error} ({detail})")
 }
 
 /// A list of one topic's partitions at offsets.
@@ -271,18 +325,17 @@ pub(super) fn offsets_of(
 /// The oldest offset of a partition and the one behind its newest record.
 pub(super) fn watermarks(
     consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partition: i32,
+    LaneName { topic, partition }: &LaneName,
 ) -> Result<(i64, i64), KafkaError> {
     consumer
-        .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+        .fetch_watermarks(topic, *partition, REQUEST_TIMEOUT)
         .map_err(|error| KafkaError::during(format!("the offsets of {topic}[{partition}]"), &error))
 }
 
 /// The offset of a start on a partition whose records are `low` to before `high`.
 pub(super) fn start_offset(
     consumer: &BaseConsumer<Context>,
-    (topic, partition): (&str, i32),
+    name: &LaneName,
     start: Start,
     (low, high): (i64, i64),
 ) -> Result<i64, KafkaError> {
@@ -290,12 +343,11 @@ pub(super) fn start_offset(
         Start::Earliest => Ok(low),
         Start::Latest => Ok(high),
         Start::Timestamp(timestamp_ms) => {
-            let name = LaneName { topic: topic.into(), partition };
-            let times = offsets_of([(name, timestamp_ms)])?;
-            let found = consumer
-                .offsets_for_times(times, REQUEST_TIMEOUT)
-                .map_err(|error| KafkaError::during(format!("the offset of a time in {topic}"), &error))?;
-            let offset = found.find_partition(topic, partition).map(|found| found.offset());
+            let times = offsets_of([(name.clone(), timestamp_ms)])?;
+            let found = consumer.offsets_for_times(times, REQUEST_TIMEOUT).map_err(|error| {
+                KafkaError::during(format!("the offset of a time in {}", name.topic), &error)
+            })?;
+            let offset = found.find_partition(&name.topic, name.partition).map(|found| found.offset());
             Ok(match offset {
                 Some(Offset::Offset(offset)) => offset,
                 _ => high,

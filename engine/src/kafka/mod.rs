@@ -3,6 +3,7 @@
 //! All use of rdkafka is in this folder, and all `unsafe` in its `ffi.rs`.
 
 mod context;
+mod data_loss;
 mod dead_letter;
 mod embedded;
 mod ffi;
@@ -16,6 +17,7 @@ mod sink;
 mod topics;
 pub mod yardstick;
 
+pub use data_loss::OnDataLoss;
 pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;
 pub use group::{GroupOptions, GroupSource};

@@ -15,7 +15,7 @@ use velo_schema::Tier;
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox};
 use super::ffi::controller_id;
-use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
+use super::lanes::{Lane, Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::Tick;
@@ -151,7 +151,8 @@ impl TopicReader {
             .ok_or_else(|| KafkaError::new(format!("there is no topic '{topic}' on these brokers")))?;
         (0..i32::try_from(count).unwrap_or(i32::MAX))
             .map(|partition| {
-                let (low, high) = watermarks(&self.consumer, topic, partition)?;
+                let name = LaneName { topic: topic.into(), partition };
+                let (low, high) = watermarks(&self.consumer, &name)?;
                 Ok(Partition { partition, low, high })
             })
             .collect()
@@ -163,7 +164,8 @@ impl TopicReader {
     /// Where no broker answers.
     pub fn offset(&self, topic: &str, partition: Partition, start: Start) -> Result<i64, KafkaError> {
         let bounds = (partition.low, partition.high);
-        start_offset(&self.consumer, (topic, partition.partition), start, bounds)
+        let name = LaneName { topic: topic.into(), partition: partition.partition };
+        start_offset(&self.consumer, &name, start, bounds)
     }
 
     /// Whether there is a broker that answers questions about configurations.
@@ -228,13 +230,12 @@ impl ReadSource {
     }
 
     fn assign(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        let mut positions = Vec::new();
         for (partition, position, end) in &self.ranges {
-            let lane = (self.topic.as_str(), *partition);
-            self.lanes.begin(&self.consumer, lane, (*position, *end), &self.waker, events)?;
+            let name = LaneName { topic: self.topic.as_str().into(), partition: *partition };
+            self.lanes.begin(&self.consumer, &name, (*position, *end), &self.waker, events)?;
+            positions.push((name, *position));
         }
-        let positions = self.ranges.iter().map(|(partition, position, _)| {
-            (LaneName { topic: self.topic.as_str().into(), partition: *partition }, *position)
-        });
         self.consumer.assign(&offsets_of(positions)?)?;
         if self.ranges.iter().all(|(_, _, end)| end.is_some()) {
             events.push(SourceEvent::AssignmentComplete);
@@ -265,8 +266,14 @@ impl Source for ReadSource {
                 events.push(SourceEvent::Notice(error));
             }
         }
-        self.lanes.report_ended(events);
-        Ok(())
+        self.lanes.report(events);
+        match self.lanes.broken().next() {
+            Some((Lane { name, position, .. }, reason)) => Err(SourceError(format!(
+                "{}[{}] cannot be read on at offset {position}: {reason}",
+                name.topic, name.partition
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn fill(

@@ -16,6 +16,7 @@ const OWNED: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "offsets are committed once their records are settled, by the engine"),
     ("enable.partition.eof", "the engine asks for it where it needs it"),
     ("group.id", "it is the option --group-id"),
+    ("group.instance.id", "it is the option --group-instance-id"),
     ("max.poll.records", "librdkafka has no such property; the poll size follows from the batch strategy"),
     ("acks", "a record is settled only when all replicas have it"),
     ("request.required.acks", "a record is settled only when all replicas have it"),

@@ -19,8 +19,8 @@ use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket};
 struct Target {
     producer: ThreadedProducer<Deliveries>,
     topic: String,
-    /// Whether it has as many partitions as the source; then records keep theirs.
-    keeps_partition: bool,
+    /// How many partitions it has where those are as many as the source's: then records keep theirs.
+    kept_partitions: Option<usize>,
 }
 
 /// A topic to write to.
@@ -138,7 +138,7 @@ impl KafkaSink {
         let target = |topic: TargetTopic| -> Result<Target, KafkaError> {
             Ok(Target {
                 producer: config_of(&topic).create_with_context(Deliveries { acks: acks.clone() })?,
-                keeps_partition: topic.partitions == options.source_partitions,
+                kept_partitions: Some(topic.partitions).filter(|count| *count == options.source_partitions),
                 topic: topic.name,
             })
         };
@@ -191,7 +191,9 @@ fn record<'a>(
     let mut record = BaseRecord::with_opaque_to(&target.topic, pack(ticket));
     record.key = key;
     record.payload = value;
-    record.partition = target.keeps_partition.then_some(origin.partition);
+    // The source may have got partitions since that this topic has not.
+    let has = |count: usize| usize::try_from(origin.partition).is_ok_and(|partition| partition < count);
+    record.partition = target.kept_partitions.filter(|count| has(*count)).map(|_| origin.partition);
     record
 }
 

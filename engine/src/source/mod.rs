@@ -16,6 +16,10 @@ pub enum SourceEvent {
     Assigned(LaneId, LaneName, i64),
     /// Every lane of a source that has an end has been assigned.
     AssignmentComplete,
+    /// There is no record of a lane before this offset that was not delivered.
+    Position(LaneId, i64),
+    /// What was not delivered of a lane before this offset is gone.
+    Lost(LaneId, i64),
     /// No more records will come from a lane.
     Ended(LaneId),
     /// A lane is taken away.
