@@ -311,6 +311,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(feature = "kafka")]
 mod kafka {
+    use std::num::NonZeroU16;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -394,6 +395,18 @@ mod kafka {
         /// When records were deleted before they were read: end, or go on and count them
         #[arg(long, value_enum, default_value = "fail")]
         pub on_data_loss: OnDataLossArg,
+        /// Members of the group in this process, each with a poll loop, a processor and a producer of its
+        /// own; more than the topic has partitions are of no use
+        #[arg(long, value_name = "MEMBERS", default_value = "1", conflicts_with = "dry_run")]
+        pub concurrency: NonZeroU16,
+        /// Write outputs and dead letters, and commit the offsets, in transactions: readers of committed
+        /// records see each output once. A transaction has transaction.batches batches
+        #[arg(long, conflicts_with = "dry_run")]
+        pub exactly_once: bool,
+        /// The transactional id, which no two processes may share; what one leaves open when it dies, its
+        /// successor undoes [default: the group and the group instance id]
+        #[arg(long, value_name = "ID", requires = "exactly_once")]
+        pub transactional_id: Option<String>,
         /// Keep the partitions while the job restarts: a name for this member that no other one of the
         /// group has (static membership)
         #[arg(long, value_name = "ID")]

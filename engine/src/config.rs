@@ -5,9 +5,9 @@ use std::time::Duration;
 use velo_schema::{Config, Plan, Strategy};
 
 use crate::columns::BatchBuilder;
-use crate::core::CoreConfig;
 use crate::core::batcher::SealRule;
 use crate::core::failure::{ByStage, Policy};
+use crate::core::{CoreConfig, TransactionRule};
 use crate::processor::ValueFormat;
 
 /// A job's settings for each of its parts, and the engine's own.
@@ -23,6 +23,9 @@ pub struct JobConfig {
     pub format: ValueFormat,
     /// How long a revoked partition, or a job that is stopped, may take to settle what is in flight.
     pub drain_timeout: Duration,
+    /// Whether what is written and the offsets of what was read are committed in transactions, of so many
+    /// batches as `transaction.batches` says. The source and the sink must be able to.
+    pub exactly_once: bool,
     /// Most payload bytes in flight.
     pub max_unsettled_bytes: u64,
     /// Records that arrive earlier than this are left out of the latencies.
@@ -41,6 +44,7 @@ impl JobConfig {
             sink: config,
             format: ValueFormat::Bytes,
             drain_timeout: Duration::from_secs(30),
+            exactly_once: false,
             max_unsettled_bytes: 64 << 20,
             warm_up: Duration::ZERO,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
@@ -80,9 +84,12 @@ impl JobConfig {
     #[must_use]
     pub fn core(&self, workers: usize, seed: u64) -> CoreConfig {
         let (seal, sink) = (SealRule::of(&self.source), SealRule::of(&self.sink));
-        let regroup = (seal != sink).then_some(sink);
+        let max_batches = self.job.transaction_batches;
+        let commit_interval = Duration::from_secs(1);
+        let transaction = self.exactly_once.then_some(TransactionRule { max_batches, wait: commit_interval });
+        let regroup = (seal != sink && !self.exactly_once).then_some(sink);
         // Twice the batch is taken ahead; small batches may have many on their way to the sink.
-        let ahead = (4 * seal.max_records).max(10_000);
+        let ahead = seal.max_records.saturating_mul(max_batches.saturating_add(3)).max(10_000);
         let grouped = regroup.as_ref().map_or(0, |rule| 2 * rule.max_records);
         CoreConfig {
             tier: self.plan().tier,
@@ -93,7 +100,8 @@ impl JobConfig {
             },
             workers,
             seed,
-            commit_interval: Duration::from_secs(1),
+            commit_interval,
+            transaction,
             drain_timeout: self.drain_timeout,
             max_unsettled_records: ahead + grouped,
             max_unsettled_bytes: self.max_unsettled_bytes,

@@ -16,8 +16,8 @@ use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick};
 use crate::engine::Progress;
 use crate::processor::{Output, Processor};
-use crate::report::{Meter, Report};
-use crate::sink::{Ack, Acks, SendError, Sink};
+use crate::report::{Ending, Meter};
+use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
 use crate::source::{Source, SourceError, SourceEvent};
 use crate::worker::{Job, Parcel, Pool, Processing, What};
 
@@ -26,6 +26,8 @@ struct InFlight {
     batch: Arc<Batch>,
     output: Arc<Output>,
     pending: Pending,
+    /// Rows whose outputs have arrived, which are settled with their transaction.
+    arrived: Vec<Range<u32>>,
 }
 
 /// Records of each row that are not acknowledged.
@@ -69,6 +71,7 @@ pub(crate) struct Driver<S> {
     source: S,
     core: Core,
     control: Control,
+    transactional: bool,
     acks: Acks,
     pool: Pool,
     start: Instant,
@@ -86,7 +89,6 @@ pub(crate) struct Driver<S> {
     error: Option<JobError>,
     stopping_since: Option<Tick>,
     drain_timeout: Duration,
-    warm_up_ns: i64,
     next_lane: usize,
     /// There is no memory to fill.
     starved: bool,
@@ -109,11 +111,16 @@ impl<S: Source> Driver<S> {
         notices: Vec<String>,
     ) -> Self {
         let core = config.core(processors.len(), u64::from(std::process::id()));
-        let processing = Processing { format: config.format, weighs: core.regroup.is_some() };
+        let processing = Processing {
+            format: config.format,
+            weighs: core.regroup.is_some(),
+            transactional: config.exactly_once,
+        };
         let mut driver = Self {
             source,
             pool: Pool::start(processors, processing, sink, &acks, &control.waker()),
             core: Core::new(core),
+            transactional: config.exactly_once,
             control,
             acks,
             start: Instant::now(),
@@ -125,11 +132,10 @@ impl<S: Source> Driver<S> {
             actions: Vec::new(),
             news: Vec::new(),
             silent: Vec::new(),
-            meter: Meter::new(),
+            meter: Meter::new(config.warm_up),
             error: None,
             stopping_since: None,
             drain_timeout: config.drain_timeout,
-            warm_up_ns: i64::try_from(config.warm_up.as_nanos()).unwrap_or(i64::MAX),
             next_lane: 0,
             starved: false,
         };
@@ -140,9 +146,9 @@ impl<S: Source> Driver<S> {
     }
 
     /// Runs the job on this thread until it is done.
-    pub fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Report {
+    pub fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Ending {
         self.work(observe);
-        self.report()
+        Ending::new(self.meter, &self.core, self.plan, self.error)
     }
 
     fn now(&self) -> Tick {
@@ -167,7 +173,9 @@ impl<S: Source> Driver<S> {
                 self.source_failed(error);
             }
             self.take_finished();
+            let ended = self.pool.ended();
             self.take_acks(&mut acks);
+            ended.into_iter().for_each(|result| self.transaction_ended(result));
             let took = self.fill();
             self.step(Event::Tick);
             if now >= next_observation {
@@ -362,6 +370,15 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    fn transaction_ended(&mut self, result: Result<(), TransactionError>) {
+        if let Err(TransactionError::Fatal(reason)) = result {
+            return self.abort(JobError::Sink(format!("the transaction: {reason}")));
+        }
+        self.step(Event::TransactionEnded(result.is_ok()));
+        let result = result.map_err(|error| error.to_string());
+        self.notice_error("a transaction was undone, and is written again", result);
+    }
+
     /// One output of each of these rows has arrived.
     fn arrived(&mut self, batch: BatchId, rows: Range<u32>) {
         let Some(in_flight) = self.batches.get_mut(&batch) else { return };
@@ -385,6 +402,7 @@ impl<S: Source> Driver<S> {
                 let to = if dead_letter { "the dead letter queue" } else { "the sink" };
                 self.abort(JobError::Sink(format!("{to}: {reason}")));
             }
+            SendError::Transaction(_) => self.step(Event::TransactionFailed),
             SendError::Record(reason) => {
                 // A row fails once, however many of its outputs are refused.
                 let first = self.batches.get_mut(&batch).is_none_or(|batch| batch.pending.refused(row));
@@ -400,14 +418,13 @@ impl<S: Source> Driver<S> {
         let now = self.now();
         self.meter.last = now;
         if fate == Fate::Ok
-            && let Some(in_flight) = self.batches.get(&id)
+            && let Some(in_flight) = self.batches.get_mut(&id)
         {
-            let now = i64::try_from(now.0).unwrap_or(i64::MAX);
-            let arrivals = rows.clone().map(|row| in_flight.batch.arrival_ns(row));
-            // With a warm-up, what came before its end is left out; without one, nothing is.
-            for arrival in arrivals.filter(|arrival| self.warm_up_ns == 0 || *arrival >= self.warm_up_ns) {
-                let nanos = u64::try_from(now.saturating_sub(arrival)).unwrap_or(0);
-                self.meter.latency(Duration::from_nanos(nanos));
+            if self.transactional {
+                in_flight.arrived.push(rows.clone());
+            } else {
+                let arrivals = rows.clone().map(|row| in_flight.batch.arrival_ns(row));
+                self.meter.settled(now, arrivals);
             }
         }
         self.step(Event::Acked(id, rows, fate));
@@ -428,7 +445,8 @@ impl<S: Source> Driver<S> {
             Action::Seal(id, reason) => {
                 let batch = self.builder.seal(self.names.clone());
                 self.meter.batches.sealed(reason, u64::from(batch.len()));
-                let in_flight = InFlight { batch, output: Arc::default(), pending: Pending::One };
+                let in_flight =
+                    InFlight { batch, output: Arc::default(), pending: Pending::One, arrived: Vec::new() };
                 self.batches.insert(id, in_flight);
             }
             Action::Run(id, attempt) => {
@@ -450,9 +468,20 @@ impl<S: Source> Driver<S> {
                     committer.commit(&offsets);
                 }
             }
+            Action::CommitTransaction(offsets) => {
+                let named = |(lane, offset): (LaneId, i64)| Some((self.names.get(lane)?.clone(), offset));
+                self.pool.commit(offsets.into_iter().filter_map(named).collect());
+            }
+            Action::AbortTransaction => self.pool.abort(),
+            Action::Rewrite(id) => {
+                if let Some(in_flight) = self.batches.get_mut(&id) {
+                    in_flight.pending = Pending::of(&in_flight.output, in_flight.batch.len());
+                    in_flight.arrived.clear();
+                }
+            }
             Action::Release(lane, watermark) => {
                 let result = self.source.committer().map_or(Ok(()), |committer| {
-                    let result = committer.commit_sync(&[(lane, watermark)]);
+                    let result = watermark.map_or(Ok(()), |offset| committer.commit_sync(&[(lane, offset)]));
                     committer.release(lane);
                     result
                 });
@@ -460,7 +489,10 @@ impl<S: Source> Driver<S> {
                 self.notice_error("the last commit of a revoked partition failed", result);
             }
             Action::Drop(id) => {
-                self.batches.remove(&id);
+                if let Some(InFlight { batch, arrived, .. }) = self.batches.remove(&id) {
+                    let arrivals = arrived.into_iter().flatten().map(|row| batch.arrival_ns(row));
+                    self.meter.settled(self.now(), arrivals);
+                }
             }
             Action::Fail(error) => self.error = Some(self.error.take().unwrap_or(error)),
         }
@@ -507,9 +539,5 @@ impl<S: Source> Driver<S> {
             let error = format!("the last commit failed, so some records will be read again: {}", error.0);
             self.error.get_or_insert(JobError::Source(error));
         }
-    }
-
-    fn report(self) -> Report {
-        self.meter.report(&self.core, &self.plan, self.error.as_ref())
     }
 }

@@ -12,7 +12,7 @@ use crate::core::Ledger;
 use crate::driver::Driver;
 use crate::parallel::Parallel;
 use crate::processor::{Forward, Processor};
-use crate::report::Report;
+use crate::report::{Ending, Report};
 use crate::sink::{Acks, Discard, Sink};
 use crate::source::Source;
 use crate::waker::Waker;
@@ -116,6 +116,50 @@ impl Builder {
     /// Runs the job on this thread until it is done, and tells `observe` about ten times a second how
     /// it goes.
     pub fn run(self, source: impl Source, observe: &mut dyn FnMut(Progress)) -> Report {
+        self.work(source, observe).report()
+    }
+
+    /// Runs several members of a job until all are done, each on a thread of its own; where one fails,
+    /// the others are drained. Their controls must be [members](Control::member) of one.
+    ///
+    /// # Panics
+    /// Where there are none, or a source panics.
+    pub fn run_all<S: Source + Send>(
+        members: Vec<(Self, S)>,
+        observe: &mut (dyn FnMut(Progress) + Send),
+    ) -> Report {
+        let shown = Mutex::new((vec![Progress::default(); members.len()], observe));
+        let endings = thread::scope(|scope| {
+            let start = |(index, (member, source)): (usize, (Self, S))| {
+                let shown = &shown;
+                scope.spawn(move || {
+                    let control = member.control();
+                    let ending = member.work(source, &mut |progress| {
+                        let (all, observe) = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
+                        let notices = progress.notices.clone();
+                        all[index] = Progress { notices: Vec::new(), ..progress };
+                        // The first member speaks for all of them.
+                        if index == 0 || !notices.is_empty() {
+                            let sum = all.iter().cloned().reduce(Progress::and).unwrap_or_default();
+                            observe(Progress { notices, ..sum });
+                        }
+                    });
+                    if ending.error.is_some() {
+                        control.drain();
+                    }
+                    ending
+                })
+            };
+            let threads: Vec<_> = members.into_iter().enumerate().map(start).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, Ending>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect::<Vec<_>>()
+        });
+        endings.into_iter().reduce(Ending::and).expect("a job has a member").report()
+    }
+
+    fn work(self, source: impl Source, observe: &mut dyn FnMut(Progress)) -> Ending {
         let Self { config, control, acks, sink, processor, workers } = self;
         let mut notices = Vec::new();
         let forks: Vec<_> = (1..workers).map_while(|_| processor.fork()).collect();
@@ -177,6 +221,18 @@ pub struct Progress {
     pub tier: Tier,
     /// What has happened since it looked last: each record that was left out, errors of the client.
     pub notices: Vec<String>,
+}
+
+impl Progress {
+    /// Of both members together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            ledger: self.ledger + other.ledger,
+            elapsed: self.elapsed.max(other.elapsed),
+            batch_size: self.batch_size.max(other.batch_size),
+            ..self
+        }
+    }
 }
 
 impl Default for Progress {

@@ -34,6 +34,9 @@ pub struct Report {
     pub error: Option<String>,
     /// Where every record ended.
     pub ledger: Ledger,
+    /// Members of the group that the job had in this process.
+    #[serde(default = "one")]
+    pub members: u32,
     /// The batches.
     pub batches: Batches,
     /// What was written together, where the sink's settings regroup it.
@@ -60,6 +63,10 @@ pub struct Report {
     pub notices: Vec<String>,
     /// Of the engine.
     pub engine_version: String,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// How many batches there were, and how large.
@@ -109,6 +116,8 @@ pub struct TierReport {
 /// What is counted while a run goes on.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    /// With a warm-up, what came before its end is left out; without one, nothing is.
+    warm_up_ns: i64,
     latency_us: Histogram<u64>,
     pub batches: BatchMeter,
     pub groups: BatchMeter,
@@ -141,6 +150,13 @@ impl BatchMeter {
         self.sizes.saturating_record(records);
     }
 
+    fn add(&mut self, other: Self) {
+        self.sizes.add(&other.sizes).expect("both histograms have the same bounds");
+        for (reason, count) in other.by_reason {
+            *self.by_reason.entry(reason).or_default() += count;
+        }
+    }
+
     pub fn summary(&self) -> Batches {
         Batches {
             count: self.sizes.len(),
@@ -157,8 +173,9 @@ const DIGITS: u8 = 2;
 const MAX_LATENCY_US: u64 = 86_400_000_000;
 
 impl Meter {
-    pub fn new() -> Self {
+    pub fn new(warm_up: Duration) -> Self {
         Self {
+            warm_up_ns: i64::try_from(warm_up.as_nanos()).unwrap_or(i64::MAX),
             latency_us: Histogram::new_with_max(MAX_LATENCY_US, DIGITS).expect("a valid histogram"),
             batches: BatchMeter::default(),
             groups: BatchMeter::default(),
@@ -180,8 +197,27 @@ impl Meter {
         self.bytes += bytes;
     }
 
-    pub fn latency(&mut self, latency: Duration) {
-        self.latency_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    /// Records are settled that arrived at these times.
+    pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = i64>) {
+        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+        for arrival in arrivals_ns.filter(|arrival| self.warm_up_ns == 0 || *arrival >= self.warm_up_ns) {
+            let micros = u64::try_from(now.saturating_sub(arrival) / 1000).unwrap_or(0);
+            self.latency_us.saturating_record(micros);
+        }
+    }
+
+    /// Counts what another member counted; both clocks began at about the same time.
+    fn add(&mut self, other: Self) {
+        self.latency_us.add(&other.latency_us).expect("both histograms have the same bounds");
+        self.batches.add(other.batches);
+        self.groups.add(other.groups);
+        self.calls += other.calls;
+        self.empty_calls += other.empty_calls;
+        self.largest_call = self.largest_call.max(other.largest_call);
+        self.bytes += other.bytes;
+        self.first = self.first.into_iter().chain(other.first).min();
+        self.last = self.last.max(other.last);
+        self.notices.extend(other.notices);
     }
 
     fn latencies(&self) -> Latency {
@@ -196,29 +232,64 @@ impl Meter {
     fn actual_tier(&self) -> Tier {
         if self.largest_call > 1 { Tier::Buffered } else { Tier::Standard }
     }
+}
+
+/// How a job, or one of its members, ended.
+pub(crate) struct Ending {
+    meter: Meter,
+    ledger: Ledger,
+    is_done: bool,
+    regroups: bool,
+    pub error: Option<JobError>,
+    plan: Plan,
+    members: u32,
+}
+
+impl Ending {
+    pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<JobError>) -> Self {
+        let (ledger, is_done, regroups) = (core.ledger(), core.is_done(), core.regroups());
+        Self { meter, ledger, is_done, regroups, error, plan, members: 1 }
+    }
+
+    /// Both members together.
+    pub fn and(mut self, other: Self) -> Self {
+        self.meter.add(other.meter);
+        Self {
+            ledger: self.ledger + other.ledger,
+            is_done: self.is_done && other.is_done,
+            error: self.error.or(other.error),
+            members: self.members + other.members,
+            ..self
+        }
+    }
 
     /// What has become of everything.
-    pub fn report(self, core: &Core, plan: &Plan, error: Option<&JobError>) -> Report {
-        let ledger = core.ledger();
-        let seconds = self.first.map_or(0.0, |first| self.last.since(first).as_secs_f64());
-        let per_call = if self.calls == 0 { 0.0 } else { ledger.delivered as f64 / self.calls as f64 };
+    pub fn report(self) -> Report {
+        let Self { meter, ledger, is_done, regroups, error, plan, members } = self;
+        let seconds = meter.first.map_or(0.0, |first| meter.last.since(first).as_secs_f64());
+        let per_call = if meter.calls == 0 { 0.0 } else { ledger.delivered as f64 / meter.calls as f64 };
         Report {
             version: 1,
-            outcome: outcome(error, core.is_done()),
-            error: error.map(ToString::to_string),
+            outcome: outcome(error.as_ref(), is_done),
+            error: error.map(|error| error.to_string()),
             ledger,
-            batches: self.batches.summary(),
-            sink_batches: core.regroups().then(|| self.groups.summary()),
-            dequeue: Dequeue { calls: self.calls, empty_calls: self.empty_calls, records_per_call: per_call },
-            latency_ms: self.latencies(),
+            members,
+            batches: meter.batches.summary(),
+            sink_batches: regroups.then(|| meter.groups.summary()),
+            dequeue: Dequeue {
+                calls: meter.calls,
+                empty_calls: meter.empty_calls,
+                records_per_call: per_call,
+            },
+            latency_ms: meter.latencies(),
             seconds,
             records_per_s: if seconds > 0.0 { ledger.ok as f64 / seconds } else { 0.0 },
-            bytes: self.bytes,
-            tier: TierReport { requested: plan.tier, actual: self.actual_tier() },
+            bytes: meter.bytes,
+            tier: TierReport { requested: plan.tier, actual: meter.actual_tier() },
             strategy: plan.strategy,
             max_poll_records: plan.max_poll_records,
             properties: BTreeMap::new(),
-            notices: self.notices,
+            notices: meter.notices,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -15,7 +15,7 @@ use crate::config::JobConfig;
 use crate::core::batcher::SealReason;
 use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick, Verdict, Weight};
-use crate::report::{Meter, Report};
+use crate::report::{Ending, Meter, Report};
 
 /// A record that comes to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +103,13 @@ pub fn simulate(
         finishing: BinaryHeap::new(),
         actions: VecDeque::new(),
         sealed: Vec::new(),
-        meter: Meter::new(),
+        meter: Meter::new(Duration::ZERO),
         error: None,
     };
     world.run();
     let World { core, meter, sealed, error, .. } = world;
-    Simulation { report: meter.report(&core, &config.plan(), error.as_ref()), error, sealed }
+    let report = Ending::new(meter, &core, config.plan(), error.clone()).report();
+    Simulation { report, error, sealed }
 }
 
 const LANE: LaneId = LaneId(0);
@@ -272,9 +273,9 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                     let refused = batch.refused.iter().copied().filter(|row| rows.contains(row));
                     for end in refused.map(Some).chain([None]) {
                         let written = start..end.unwrap_or(rows.end);
-                        for arrival in &batch.rows[span(&written)] {
-                            self.meter.latency(since_start(self.now).saturating_sub(arrival.at));
-                        }
+                        let arrivals = batch.rows[span(&written)].iter().map(|arrival| arrival.at.as_nanos());
+                        let arrivals = arrivals.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
+                        self.meter.settled(self.now, arrivals);
                         event_of(Event::Acked(id, written, Fate::Ok));
                         if let Some(row) = end {
                             event_of(Event::Refused(id, row, Stage::Write, "the sink refuses it"));
@@ -294,7 +295,9 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                     self.batches.remove(&id);
                 }
                 Action::Fail(error) => self.error = Some(error),
-                Action::Hold(..) | Action::Release(..) => {}
+                Action::CommitTransaction(_) => event_of(Event::TransactionEnded(true)),
+                Action::AbortTransaction => event_of(Event::TransactionEnded(false)),
+                Action::Hold(..) | Action::Release(..) | Action::Rewrite(_) => {}
             }
             self.actions.extend(actions.drain(..));
         }

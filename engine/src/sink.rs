@@ -78,6 +78,20 @@ pub enum SendError {
     /// No record is to blame: no other one would arrive either.
     #[error("{0}")]
     Sink(String),
+    /// What is written in the open transaction cannot be committed any more; it may be in the next one.
+    #[error("{0}")]
+    Transaction(String),
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// It is undone; what was written in it may be written again.
+    #[error("{0}")]
+    Undone(String),
+    /// Nothing more can be written.
+    #[error("{0}")]
+    Fatal(String),
 }
 
 /// Where acknowledgements are left for the poll thread.
@@ -146,6 +160,22 @@ pub trait Sink: Send + Sync {
     fn write(&self, outgoing: Outgoing<'_>) -> Sent;
     /// Sends a row, as it came, to the dead letter queue.
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent;
+    /// Commits everything that was written since the last call, together with these offsets: for sinks
+    /// that write in transactions, under `JobConfig::exactly_once`.
+    ///
+    /// # Errors
+    /// Where it is not committed.
+    fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
+        let _ = offsets;
+        Ok(())
+    }
+    /// Undoes everything that was written since the last [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// Where nothing more can be written.
+    fn abort(&self) -> Result<(), TransactionError> {
+        Ok(())
+    }
     /// The job has ended: what is not sent by now will be read again. Calls that block return.
     fn close(&self) {}
 }

@@ -16,7 +16,7 @@ use crate::columns::{Batch, BatchId, LaneName};
 use crate::core::Verdict;
 use crate::core::failure::RowError;
 use crate::processor::{Attempt, Interrupt, Output, Processor, ValueFormat};
-use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, add_ack};
+use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, TransactionError, add_ack};
 use crate::waker::Waker;
 
 /// A batch to process.
@@ -49,6 +49,10 @@ pub(crate) enum What {
 enum Task {
     Process(Job),
     Write(Parcel),
+    /// Commits what was written, with these offsets.
+    Commit(Vec<(LaneName, i64)>),
+    /// Undoes what was written since the last commit.
+    Abort,
 }
 
 /// What processors need besides their batches.
@@ -57,6 +61,8 @@ pub(crate) struct Processing {
     pub format: ValueFormat,
     /// Whether it matters how much each row puts out.
     pub weighs: bool,
+    /// Whether what is written is committed in transactions.
+    pub transactional: bool,
 }
 
 /// The threads and the channels to and from them. Dropping it ends them, whatever is still to do.
@@ -67,6 +73,7 @@ pub(crate) struct Pool {
     /// Where jobs go, and where parcels go.
     tasks: Option<(Sender<Task>, Sender<Task>)>,
     done: Receiver<Done>,
+    ended: Receiver<Result<(), TransactionError>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -81,12 +88,14 @@ impl Pool {
     ) -> Self {
         let (jobs, to_process) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
+        let (ended_queue, ended) = crossbeam_channel::unbounded();
         let closing = Arc::<AtomicBool>::default();
         let start = |processor: Option<Box<dyn Processor>>, tasks: Receiver<Task>| {
             let worker = Worker {
                 processor,
                 processing,
                 done: done_queue.clone(),
+                ended: ended_queue.clone(),
                 sink: Arc::clone(sink),
                 acks: acks.clone(),
                 waker: waker.clone(),
@@ -96,8 +105,9 @@ impl Pool {
         };
         let mut threads = Vec::new();
         let interrupts = processors.iter().filter_map(|processor| processor.interrupt()).collect();
-        // Groups do not wait for the next batch: they have waited for their own time already.
-        let is_alone = processors.len() == 1 && !processing.weighs;
+        // Groups do not wait for the next batch: they have waited for their own time already. The next
+        // batch does not wait for a commit.
+        let is_alone = processors.len() == 1 && !processing.weighs && !processing.transactional;
         for processor in processors {
             threads.push(start(Some(processor), to_process.clone()));
         }
@@ -108,7 +118,15 @@ impl Pool {
             threads.push(start(None, to_write));
             parcels
         };
-        Self { sink: Arc::clone(sink), closing, interrupts, tasks: Some((jobs, parcels)), done, threads }
+        Self {
+            sink: Arc::clone(sink),
+            closing,
+            interrupts,
+            tasks: Some((jobs, parcels)),
+            done,
+            ended,
+            threads,
+        }
     }
 
     /// Gives a batch to the next free processor. The core bounds how many there are.
@@ -121,10 +139,30 @@ impl Pool {
 
     /// Has records written, after all that were to be written before.
     pub fn write(&self, parcel: Parcel) {
+        self.post(Task::Write(parcel));
+    }
+
+    /// Has everything that was written committed, with these offsets.
+    pub fn commit(&self, offsets: Vec<(LaneName, i64)>) {
+        self.post(Task::Commit(offsets));
+    }
+
+    /// Has everything undone that was written since the last commit.
+    pub fn abort(&self) {
+        self.post(Task::Abort);
+    }
+
+    fn post(&self, task: Task) {
         if let Some((_, parcels)) = &self.tasks {
             // It fails only once the writer has panicked; `is_alive` tells the driver.
-            let _ = parcels.send(Task::Write(parcel));
+            let _ = parcels.send(task);
         }
+    }
+
+    /// How the transaction ended that was to be committed, or undone. Whatever was acknowledged of it
+    /// has been by then.
+    pub fn ended(&self) -> Option<Result<(), TransactionError>> {
+        self.ended.try_recv().ok()
     }
 
     /// Whatever has been processed since the last call.
@@ -169,6 +207,7 @@ struct Worker {
     processor: Option<Box<dyn Processor>>,
     processing: Processing,
     done: Sender<Done>,
+    ended: Sender<Result<(), TransactionError>>,
     sink: Arc<dyn Sink>,
     acks: Acks,
     waker: Waker,
@@ -188,8 +227,19 @@ impl Worker {
                     let arrived = self.write(parcel);
                     self.acks.extend(arrived);
                 }
+                Task::Commit(offsets) => self.end(self.sink.commit(&offsets)),
+                Task::Abort => {
+                    let undone = || TransactionError::Undone("a partition was taken away".to_owned());
+                    self.end(self.sink.abort().and_then(|()| Err(undone())));
+                }
             }
         }
+    }
+
+    fn end(&self, result: Result<(), TransactionError>) {
+        // It fails only where nobody waits for it any more.
+        let _ = self.ended.send(result);
+        self.waker.wake();
     }
 
     fn process(&mut self, Job { id, batch, attempt }: Job) {

@@ -11,5 +11,6 @@ mod exec;
 mod generated;
 mod lint;
 mod matrix;
+mod members;
 mod run;
 mod topic;

@@ -163,6 +163,7 @@ impl<'a> Targets<'a> {
             source_partitions: self.sink.partitions,
             group_id: group.to_owned(),
             linger: Duration::ZERO,
+            transactions: None,
         };
         let sink = KafkaSink::connect(&self.broker.settings(), options, builder.acks()).expect("a sink");
         let options = GroupOptions {

@@ -115,7 +115,7 @@ fn is_poison(load: Load, index: u64) -> bool {
 }
 
 /// What is in sink and dead letter queue: how often each record, after checking it byte by byte.
-fn audit(job: &Job<'_>, load: Load) -> Audit {
+pub fn audit(job: &Job<'_>, load: Load) -> Audit {
     let mut seen = vec![0_u32; usize::try_from(load.number).expect("small")];
     let mut last_of_key = HashMap::new();
     let mut audit = Audit::default();
@@ -155,14 +155,14 @@ fn audit(job: &Job<'_>, load: Load) -> Audit {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Audit {
-    sink: u64,
-    dlq: u64,
-    lost: usize,
-    repeated: usize,
+pub struct Audit {
+    pub sink: u64,
+    pub dlq: u64,
+    pub lost: usize,
+    pub repeated: usize,
 }
 
-const BUFFERED: &str =
+pub const BUFFERED: &str =
     "'batch.strategy' = 'fixed_size', 'batch.size' = '500', 'failure_strategy' = 'SendToDLQ'";
 const STANDARD: &str = "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '10', \
                         'failure_strategy' = 'SendToDLQ'";

@@ -1,10 +1,11 @@
 //! Filling topics and reading them back, independently of the engine's own way of reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_engine::kafka::{NewRecord, RecordProducer};
@@ -77,6 +78,7 @@ fn consumer(broker: &Broker) -> BaseConsumer {
         .set("bootstrap.servers", broker.address())
         .set("group.id", "velo-test-reader")
         .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
         .set("fetch.queue.backoff.ms", "10")
         .create()
         .expect("a consumer")
@@ -88,20 +90,27 @@ pub fn count(broker: &Broker, topic: &str) -> u64 {
     partitions.iter().map(|p| u64::try_from(p.high - p.low).expect("ordered")).sum()
 }
 
-/// Reads a whole topic, as it ends now, through the wrapper's own consumer, and hands each record on.
+/// Reads a whole topic, as it ends now, through the wrapper's own consumer, and hands each record on that
+/// is committed.
 pub fn for_each(broker: &Broker, topic: &str, mut each: impl FnMut(Read)) {
-    let partitions = broker.reader().partitions(topic).expect("partitions");
     let consumer = consumer(broker);
     let mut assignment = TopicPartitionList::new();
-    let mut left = 0;
-    for partition in &partitions {
-        left += partition.high - partition.low;
-        assignment.add_partition_offset(topic, partition.partition, Offset::Beginning).expect("an offset");
+    let mut open: BTreeSet<_> =
+        broker.reader().partitions(topic).expect("partitions").iter().map(|p| p.partition).collect();
+    for partition in &open {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&assignment).expect("assigned");
-    while left > 0 {
-        let message = consumer.poll(Duration::from_secs(30)).expect("a record in time").expect("no error");
-        left -= 1;
+    while !open.is_empty() {
+        let message = match consumer.poll(Duration::from_secs(30)).expect("a record in time") {
+            Ok(message) => message,
+            // Nothing is written any more by those who call this.
+            Err(KafkaError::PartitionEOF(partition)) => {
+                open.remove(&partition);
+                continue;
+            }
+            Err(error) => panic!("{topic}: {error}"),
+        };
         let headers = message.headers().map(|headers| {
             headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
         });

@@ -1,5 +1,6 @@
 //! `velo run`: a statement in, its records moved from topic to topic, a report out.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,11 +16,11 @@ use velo_engine::core::Ledger;
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
     ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
-    ensure_topic, max_message_bytes,
+    TransactionOptions, ensure_topic, max_message_bytes,
 };
 use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::source::Source;
+use velo_engine::waker::Waker;
 use velo_engine::{Builder, Control, JobConfig, Progress};
 use velo_lint::topics::topic;
 use velo_lint::{FileError, Options, Unit};
@@ -68,11 +69,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
     let control = Control::default();
     let signals = Signalled::listen(&control)?;
-    let builder = Builder::controlled(job.config.clone(), control).boxed_processor(processor(args));
     let report = if args.dry_run {
-        dry_run(&settings, &job, args, builder)?
+        dry_run(&settings, &job, args, member(&job, args, control))?
     } else {
-        full_run(&settings, &job, args, builder)?
+        full_run(&settings, &job, args, &control)?
     };
     finish(args, &report, &signals)
 }
@@ -97,6 +97,13 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
     let uses_dlq = [&source_config, &job_config, &sink_config].iter().any(|c| c.failure.uses_dlq());
     let dlq_topic = job_config.dlq_topic.clone().or_else(|| source_config.dlq_topic.clone());
     let dlq_topic = uses_dlq.then(|| dlq_topic.unwrap_or_else(|| format!("{source_topic}.dlq")));
+    let batches = job_config.transaction_batches;
+    if batches > 1 && matches!(source_config.strategy, Strategy::MegaBatch { parallel: true, .. }) {
+        bail!(
+            "statement '{name}': a transaction of {batches} batches needs them in order, but batch.parallel is true; \
+             set 'batch.parallel' = 'false' or 'transaction.batches' = '1'"
+        );
+    }
     if source_topic == sink_topic || dlq_topic.as_ref().is_some_and(|dlq| *dlq == source_topic) {
         bail!("statement '{name}' would write to its own source, topic '{source_topic}', without end");
     }
@@ -108,6 +115,7 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
             sink: sink_config,
             format: args.value_format.into(),
             drain_timeout: args.drain_timeout,
+            exactly_once: args.exactly_once,
             ..JobConfig::uniform(job_config)
         },
         source_topic,
@@ -115,6 +123,11 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
         dlq_topic,
         ignored,
     })
+}
+
+/// One member of the job.
+fn member(job: &Job, args: &RunArgs, control: Control) -> Builder {
+    Builder::controlled(job.config.clone(), control).boxed_processor(processor(args))
 }
 
 fn announce(job: &Job, args: &RunArgs) {
@@ -129,6 +142,15 @@ fn announce(job: &Job, args: &RunArgs) {
         job.config.job.failure.strategy,
         job.dlq_topic.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
     );
+    if args.exactly_once && job.config.source.strategy != job.config.sink.strategy {
+        anstream::eprintln!(
+            "note: with --exactly-once, sink.batch.* has no effect: what is written together is what a \
+             transaction holds"
+        );
+    }
+    if !args.exactly_once && job.config.job.transaction_batches > 1 {
+        anstream::eprintln!("note: without --exactly-once, transaction.batches has no effect");
+    }
     if !job.ignored.is_empty() {
         anstream::eprintln!("settings of other systems, not used here: {}", job.ignored.join(", "));
     }
@@ -155,11 +177,11 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);
-    Ok(Report { properties, ..watch(builder, source) })
+    Ok(Report { properties, ..watch(|observe| builder.run(source, observe)) })
 }
 
-fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builder) -> Result<Report> {
-    let reader = TopicReader::connect(settings, 0, builder.waker())?;
+fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Report> {
+    let reader = TopicReader::connect(settings, 0, Waker::default())?;
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
@@ -187,28 +209,50 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Build
             job.source_topic
         );
     }
-    let options = SinkOptions {
-        sink,
-        dlq,
-        source_partitions,
-        group_id: group_id.clone(),
-        linger: linger(&job.config.sink.strategy),
-    };
-    let sink = KafkaSink::connect(settings, options, builder.acks())?;
-    let options = GroupOptions {
-        start: args.from,
-        until_end: args.until_end,
-        on_data_loss: args.on_data_loss.into(),
-        instance_id: args.group_instance_id.clone(),
-        max_poll_records: job.plan.max_poll_records.max,
-        ..GroupOptions::new(group_id, job.source_topic.clone(), source_partitions)
-    };
     // It was for questions; nobody polls it from here on.
     drop(reader);
-    let source = GroupSource::join(settings, options, builder.waker())?;
-    let mut properties = sink.properties().clone();
-    properties.extend(source.properties().clone());
-    Ok(Report { properties, ..watch(builder.sink(sink), source) })
+    let mut properties = BTreeMap::new();
+    let mut members = Vec::new();
+    for number in 0..args.concurrency.get() {
+        // The names of several members differ in a number.
+        let numbered = |name: String| if number == 0 { name } else { format!("{name}-{number}") };
+        let builder = member(job, args, control.member());
+        let options = GroupOptions {
+            start: args.from,
+            until_end: args.until_end,
+            on_data_loss: args.on_data_loss.into(),
+            exactly_once: args.exactly_once,
+            instance_id: args.group_instance_id.clone().map(numbered),
+            max_poll_records: job.plan.max_poll_records.max,
+            ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
+        };
+        let source = GroupSource::join(settings, options, builder.waker())?;
+        let transactions = args.exactly_once.then(|| TransactionOptions {
+            id: numbered(transactional_id(args, &group_id)),
+            membership: source.membership(),
+        });
+        let options = SinkOptions {
+            sink: sink.clone(),
+            dlq: dlq.clone(),
+            source_partitions,
+            group_id: group_id.clone(),
+            linger: linger(&job.config.sink.strategy),
+            transactions,
+        };
+        let sink = KafkaSink::connect(settings, options, builder.acks())?;
+        properties.extend(sink.properties().clone());
+        properties.extend(source.properties().clone());
+        members.push((builder.sink(sink), source));
+    }
+    Ok(Report { properties, ..watch(|observe| Builder::run_all(members, observe)) })
+}
+
+fn transactional_id(args: &RunArgs, group_id: &str) -> String {
+    let of_group = || match &args.group_instance_id {
+        Some(instance) => format!("{group_id}-{instance}"),
+        None => group_id.to_owned(),
+    };
+    args.transactional_id.clone().unwrap_or_else(of_group)
 }
 
 /// A strategy that buys latency with throughput should not lose it again in the producer.
@@ -220,13 +264,13 @@ fn linger(strategy: &Strategy) -> Duration {
 }
 
 /// Runs a job behind a status line, which is there only on a terminal.
-fn watch(builder: Builder, source: impl Source) -> Report {
+fn watch(run: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> Report) -> Report {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
     let mut last = (Duration::ZERO, 0);
-    let report = builder.run(source, &mut |progress: Progress| {
+    let report = run(&mut |progress: Progress| {
         bar.suspend(|| {
             for notice in &progress.notices {
                 anstream::eprintln!("note: {notice}");

@@ -95,6 +95,17 @@ impl Tracker {
         self.watermark
     }
 
+    /// The offset that may be committed once all records before a sequence number are settled.
+    #[must_use]
+    pub fn watermark_at(&self, sequence: u64) -> i64 {
+        let settled = usize::try_from(sequence.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        match settled.checked_sub(1) {
+            None => self.watermark,
+            Some(_) if settled >= self.window.len() => self.next,
+            Some(last) => self.window[last].0 + 1,
+        }
+    }
+
     /// How many delivered records are not settled.
     #[must_use]
     pub fn unsettled(&self) -> u64 {

@@ -10,6 +10,7 @@ use super::failure::{Decision, RowError, Stage};
 use super::lane::Tracker;
 use super::regroup::{Part, Regroup};
 use super::runs::{Runs, Stretch};
+use super::transaction::{Member, Transaction};
 use super::window::Window;
 use super::{Action, CoreConfig, Event, Fate, JobError, Ledger, Revoke, Tick, Verdict};
 use crate::columns::{BatchId, LaneId};
@@ -22,11 +23,6 @@ struct Lane {
 }
 
 impl Lane {
-    /// Whether more may be committed than is known to be.
-    fn is_committable(&self) -> bool {
-        self.tracker.watermark() > self.committed
-    }
-
     fn is_draining(&self) -> bool {
         matches!(self.state, LaneState::Draining { .. })
     }
@@ -93,6 +89,8 @@ pub struct Core {
     unprocessed: VecDeque<BatchId>,
     /// Groups what is written, where that is not as it was processed.
     regroup: Option<Regroup>,
+    /// What is committed together with what was written, where that is so.
+    transaction: Option<Transaction>,
     /// Lists of runs to use again.
     spare_runs: Vec<Runs>,
     unsettled_bytes: u64,
@@ -119,6 +117,7 @@ impl Core {
             batcher,
             next_commit: Tick::default() + config.commit_interval,
             regroup: config.regroup.clone().map(Regroup::new),
+            transaction: config.transaction.map(Transaction::new),
             config,
             open_runs: Runs::default(),
             open_bytes: 0,
@@ -175,11 +174,16 @@ impl Core {
             }
             Event::Tick => {}
             Event::Finished(batch, verdict) => self.finished(now, batch, verdict, actions),
-            Event::Acked(batch, rows, fate) => self.settle(now, batch, rows, fate.into(), actions),
+            Event::Acked(batch, rows, fate) => self.acked(now, batch, rows, fate.into(), actions),
             Event::Refused(batch, row, stage, message) => {
                 self.refused(now, batch, row, stage, message, actions);
             }
             Event::CommitEnded(ok) => self.commit_ended(ok),
+            Event::TransactionFailed => self.abort_transaction(actions),
+            Event::TransactionEnded(true) => self.transaction_committed(now, actions),
+            Event::TransactionEnded(false) => {
+                self.transaction.iter_mut().for_each(|transaction| transaction.aborted(now));
+            }
             Event::Revoked(lane, Revoke::Drain) => {
                 let until = now + self.config.drain_timeout;
                 if let Some(lane) = self.lanes.get_mut(&lane) {
@@ -192,6 +196,7 @@ impl Core {
         self.seal_due(now, actions);
         self.run_ready(now, actions);
         self.write_groups(now, actions);
+        self.transact(now, actions);
         self.release_drained(now, actions);
         self.commit_due(now, actions);
     }
@@ -249,9 +254,12 @@ impl Core {
             LaneState::Draining { until } => Some(until),
             _ => None,
         });
-        let may_commit = self.commit_in_flight.is_none() && self.lanes.values().any(Lane::is_committable);
+        let may_commit =
+            self.commit_in_flight.is_none() && self.lanes.values().any(|lane| self.may_commit(lane));
         let commit = may_commit.then_some(self.next_commit);
         let group = self.regroup.as_ref().and_then(Regroup::deadline);
+        let transaction = self.transaction.as_ref().and_then(|open| open.deadline(|id| self.open_rows(id)));
+        let group = group.into_iter().chain(transaction);
         holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
     }
 
@@ -270,7 +278,7 @@ impl Core {
         let mut offsets: Vec<_> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| lane.is_committable())
+            .filter(|(_, lane)| self.may_commit(lane))
             .map(|(id, lane)| (*id, lane.tracker.watermark()))
             .collect();
         offsets.sort_unstable();
@@ -286,6 +294,16 @@ impl Core {
         // The rows of the batch that failed are unsettled too, and are counted as failed.
         ledger.uncommitted -= ledger.failed;
         ledger
+    }
+
+    /// Whether a lane has something to commit that is not committed with a transaction.
+    fn may_commit(&self, lane: &Lane) -> bool {
+        let alone = self.transaction.is_none() || lane.tracker.unsettled() == 0;
+        alone && lane.tracker.watermark() > lane.committed
+    }
+
+    fn open_rows(&self, batch: BatchId) -> u32 {
+        self.batches.get(batch).map_or(0, |batch| batch.open_rows)
     }
 
     fn rows(&mut self, now: Tick, lane: LaneId, offsets: &[i64], bytes: u64) {
@@ -453,6 +471,14 @@ impl Core {
         self.unprocessed.retain(|other| *other != id);
         let (dead, skipped): (Vec<_>, Vec<_>) =
             errors.into_iter().partition(|error| decide(error) == Decision::DeadLetter);
+        if let Some(transaction) = &mut self.transaction {
+            let rows = skipped.iter().map(|error| error.row).collect();
+            transaction.add(Member::new(id, dead, rows, attempts));
+            if !skipped.is_empty() {
+                actions.push(Action::Skip(id, skipped));
+            }
+            return;
+        }
         self.write(now, id, verdict, actions);
         if !dead.is_empty() {
             actions.push(Action::DeadLetter(id, dead, attempts));
@@ -466,13 +492,8 @@ impl Core {
         let Some(batch) = self.batches.get(id) else { return };
         let lanes = &self.lanes;
         let Some(regroup) = &mut self.regroup else {
-            let mut start = 0;
-            let failed = verdict.rows.iter().map(|error| error.row).chain([batch.rows]);
-            for row in failed {
-                for_each_live(batch, lanes, &(start..row), |rows| actions.push(Action::Write(id, rows)));
-                start = row + 1;
-            }
-            return;
+            let failed = verdict.rows.iter().map(|error| error.row);
+            return write_all_but(id, batch, lanes, failed, actions);
         };
         for weight in verdict.weights.iter().filter(|weight| is_live(batch, lanes, weight.row)) {
             if weight.records == 0 {
@@ -508,7 +529,19 @@ impl Core {
             return;
         }
         let error = RowError { row, stage, message: message.to_owned(), retriable: false };
-        match self.config.failure.of(stage).decide_refused(&error) {
+        let decision = self.config.failure.of(stage).decide_refused(&error);
+        if let Some(member) = self.transaction.as_mut().and_then(|open| open.member_mut(id)) {
+            match decision {
+                Decision::Skip => {
+                    member.skipped.push(row);
+                    actions.push(Action::Skip(id, vec![error]));
+                    return self.acked(now, id, row..row + 1, State::Skipped, actions);
+                }
+                Decision::DeadLetter => member.dead.push(error.clone()),
+                Decision::Fail | Decision::Retry => {}
+            }
+        }
+        match decision {
             Decision::Skip => self.skip(now, id, vec![error], actions),
             Decision::DeadLetter => {
                 let attempts = self.batches.get(id).map_or(1, |batch| batch.attempts);
@@ -520,6 +553,73 @@ impl Core {
             // What is refused for good is not tried again.
             Decision::Fail | Decision::Retry => self.fail(Some(id), JobError::Batch(error), actions),
         }
+    }
+
+    /// Rows have arrived where they were sent: they are settled, or will be with their transaction.
+    fn acked(&mut self, now: Tick, id: BatchId, rows: Range<u32>, state: State, actions: &mut Vec<Action>) {
+        let Some(transaction) = &mut self.transaction else {
+            return self.settle(now, id, rows, state, actions);
+        };
+        let Some(batch) = self.batches.get(id) else { return };
+        let live = batch.runs.stretches(&rows).filter(|stretch| self.lanes.contains_key(&stretch.lane));
+        let count = live.map(|stretch| stretch.rows.end - stretch.rows.start).sum();
+        transaction.arrived(id, rows, state, count);
+    }
+
+    /// Lets processed batches into the transaction, and commits it where it is time to.
+    fn transact(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if self.transaction.is_none() {
+            return;
+        }
+        let closed =
+            self.nothing_comes() || self.is_saturated() || self.lanes.values().any(Lane::is_draining);
+        let Some(transaction) = &mut self.transaction else { return };
+        let (batches, lanes) = (&self.batches, &self.lanes);
+        let live = |id, row| batches.get(id).is_some_and(|batch| is_live(batch, lanes, row));
+        while let Some(member) = transaction.join(now, closed, live) {
+            // All of its lanes may be gone.
+            let Some(batch) = batches.get(member.id) else { continue };
+            if member.again {
+                actions.push(Action::Rewrite(member.id));
+            }
+            write_all_but(member.id, batch, lanes, member.left_out().into_iter(), actions);
+            let live = member.dead.iter().filter(|error| is_live(batch, lanes, error.row));
+            let dead: Vec<_> = live.cloned().collect();
+            if !dead.is_empty() {
+                actions.push(Action::DeadLetter(member.id, dead, member.attempts));
+            }
+        }
+        let open_rows = |id| batches.get(id).map_or(0, |batch| batch.open_rows);
+        // An older offset must not arrive behind those of the transaction.
+        if self.commit_in_flight.is_none() && transaction.is_complete(now, closed, open_rows) {
+            let mut offsets = BTreeMap::new();
+            for batch in transaction.members().iter().filter_map(|member| batches.get(member.id)) {
+                for Stretch { lane, sequence, .. } in batch.runs.stretches(&(0..batch.rows)) {
+                    if let Some(Lane { tracker, .. }) = lanes.get(&lane) {
+                        offsets.insert(lane, tracker.watermark_at(sequence.end));
+                    }
+                }
+            }
+            let offsets: Vec<_> = offsets.into_iter().collect();
+            transaction.commit(offsets.clone());
+            actions.push(Action::CommitTransaction(offsets));
+        }
+    }
+
+    fn abort_transaction(&mut self, actions: &mut Vec<Action>) {
+        if self.transaction.as_mut().is_some_and(Transaction::abort) {
+            actions.push(Action::AbortTransaction);
+        }
+    }
+
+    fn transaction_committed(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let (members, offsets) = self.transaction.as_mut().map(Transaction::committed).unwrap_or_default();
+        for member in members {
+            for (rows, state) in member.fates() {
+                self.settle(now, member.id, rows.clone(), *state, actions);
+            }
+        }
+        self.committed(offsets);
     }
 
     /// Ends the job; the rows of `batch` that are not settled count as failed.
@@ -573,6 +673,12 @@ impl Core {
     /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
     fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
         let Some(lane) = self.lanes.remove(&id) else { return };
+        let batches = &self.batches;
+        let has_its_rows = |member: &Member| batches.get(member.id).is_some_and(|batch| batch.runs.has(id));
+        // What was written of it must not become visible without its offsets.
+        if self.transaction.as_ref().is_some_and(|open| open.members().iter().any(has_its_rows)) {
+            self.abort_transaction(actions);
+        }
         self.ledger.gaps += lane.tracker.gaps();
         self.ledger.uncommitted += lane.tracker.unsettled();
         self.unsettled_records -= lane.tracker.unsettled();
@@ -618,7 +724,11 @@ impl Core {
                 LaneState::Draining { until } => lane.tracker.unsettled() == 0 || now >= until,
                 LaneState::Active | LaneState::Ended => false,
             })
-            .map(|(id, lane)| (*id, lane.tracker.watermark()))
+            .map(|(id, lane)| {
+                // A transaction that is being committed may bring a newer one.
+                let is_certain = self.transaction.is_none() || lane.tracker.unsettled() == 0;
+                (*id, is_certain.then(|| lane.tracker.watermark()))
+            })
             .collect::<BTreeMap<_, _>>();
         for (id, watermark) in done {
             self.fence(now, id, actions);
@@ -640,7 +750,13 @@ impl Core {
 
     fn commit_ended(&mut self, ok: bool) {
         let offsets = self.commit_in_flight.take().unwrap_or_default();
-        for (id, offset) in offsets.into_iter().filter(|_| ok) {
+        if ok {
+            self.committed(offsets);
+        }
+    }
+
+    fn committed(&mut self, offsets: Vec<(LaneId, i64)>) {
+        for (id, offset) in offsets {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.committed = lane.committed.max(offset);
             }
@@ -650,7 +766,7 @@ impl Core {
 
 /// Where a settled record goes in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Ok,
     Dlq,
     Skipped,
@@ -662,6 +778,21 @@ impl From<Fate> for State {
             Fate::Ok => Self::Ok,
             Fate::Dlq => Self::Dlq,
         }
+    }
+}
+
+/// Writes the rows of a batch whose lanes are still ours, without those that are `left_out`.
+fn write_all_but(
+    id: BatchId,
+    batch: &InFlight,
+    lanes: &HashMap<LaneId, Lane>,
+    left_out: impl Iterator<Item = u32>,
+    actions: &mut Vec<Action>,
+) {
+    let mut start = 0;
+    for row in left_out.chain([batch.rows]) {
+        for_each_live(batch, lanes, &(start..row), |rows| actions.push(Action::Write(id, rows)));
+        start = row + 1;
     }
 }
 

@@ -12,6 +12,7 @@ pub mod lane;
 mod machine;
 mod regroup;
 mod runs;
+mod transaction;
 mod window;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ use batcher::{SealReason, SealRule};
 use failure::{ByStage, RowError, Stage};
 
 pub use machine::Core;
+pub use transaction::TransactionRule;
 
 /// A time on the engine's clock: nanoseconds since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -55,6 +57,8 @@ pub struct CoreConfig {
     pub seal: SealRule,
     /// When what is written together is full, where that is not as it was processed.
     pub regroup: Option<SealRule>,
+    /// What is written and committed in one transaction, where there are any.
+    pub transaction: Option<TransactionRule>,
     /// The tier to begin with.
     pub tier: Tier,
     /// What follows a failure, by stage.
@@ -144,6 +148,10 @@ pub enum Event<'a> {
     Refused(BatchId, u32, Stage, &'a str),
     /// The commit in flight has ended, well or not.
     CommitEnded(bool),
+    /// What was written in the open transaction cannot be committed.
+    TransactionFailed,
+    /// The transaction that was to be committed, or undone, is: whether it was committed.
+    TransactionEnded(bool),
     /// A lane is taken away.
     Revoked(LaneId, Revoke),
     /// The job is to end once what is in flight is settled.
@@ -169,8 +177,14 @@ pub enum Action {
     Hold(BatchId, Duration, String),
     /// Commit these offsets, asynchronously, and report [`Event::CommitEnded`].
     Commit(Vec<(LaneId, i64)>),
-    /// Commit this offset, synchronously, and give the lane up.
-    Release(LaneId, i64),
+    /// Commit the transaction, with these offsets, and report [`Event::TransactionEnded`].
+    CommitTransaction(Vec<(LaneId, i64)>),
+    /// Undo the transaction, and report [`Event::TransactionEnded`].
+    AbortTransaction,
+    /// What was written of this batch is undone; it will be written again.
+    Rewrite(BatchId),
+    /// Give the lane up, after committing this offset, synchronously, where there is one.
+    Release(LaneId, Option<i64>),
     /// Nothing refers to the batch any more.
     Drop(BatchId),
     /// The job has failed.
@@ -225,6 +239,23 @@ pub struct Ledger {
     /// Offsets whose records were deleted before they were read, with `--on-data-loss continue`.
     #[serde(default)]
     pub lost: u64,
+}
+
+impl std::ops::Add for Ledger {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            delivered: self.delivered + other.delivered,
+            ok: self.ok + other.ok,
+            skipped: self.skipped + other.skipped,
+            dlq: self.dlq + other.dlq,
+            failed: self.failed + other.failed,
+            uncommitted: self.uncommitted + other.uncommitted,
+            gaps: self.gaps + other.gaps,
+            lost: self.lost + other.lost,
+        }
+    }
 }
 
 impl Ledger {

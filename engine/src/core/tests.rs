@@ -16,6 +16,7 @@ fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfi
     CoreConfig {
         seal: SealRule { eager, ..SealRule::of_records(max_records, Duration::from_millis(10)) },
         regroup: None,
+        transaction: None,
         tier: Tier::Buffered,
         failure: ByStage { decode: policy.clone(), process: policy.clone(), write: policy },
         workers: 2,
@@ -256,7 +257,7 @@ fn a_revoked_lane_is_released_once_its_records_are_settled() {
     let id = BatchId(0);
     world.step(Event::Finished(id, &Verdict::default()));
     world.step(Event::Acked(id, 0..2, Fate::Ok));
-    assert!(world.actions.contains(&Action::Release(LaneId(0), 2)));
+    assert!(world.actions.contains(&Action::Release(LaneId(0), Some(2))));
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn a_revoked_lane_is_released_at_its_deadline_with_what_is_settled() {
     world.step(Event::Revoked(LaneId(0), Revoke::Drain));
     world.now = world.core.deadline().unwrap().max(ms(50));
     world.step(Event::Tick);
-    assert!(world.actions.contains(&Action::Release(LaneId(0), 1)), "{:?}", world.actions);
+    assert!(world.actions.contains(&Action::Release(LaneId(0), Some(1))), "{:?}", world.actions);
     assert_eq!(world.core.ledger().uncommitted, 1);
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a commit that is waited for has a time-out")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,6 +16,7 @@ use super::data_loss::{OnDataLoss, Resume, resume};
 use super::ffi::commit_async;
 use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
+use super::transaction::is_unauthorized;
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
@@ -35,6 +36,8 @@ pub struct GroupOptions {
     pub until_end: bool,
     /// What follows when records are gone before they were read.
     pub on_data_loss: OnDataLoss,
+    /// Whether its offsets are committed in transactions; then it reads what is committed, too.
+    pub exactly_once: bool,
     /// The member's name where it is to keep its partitions while it restarts: static membership.
     pub instance_id: Option<String>,
     /// Records a poll at most; sizes the prefetch.
@@ -53,6 +56,7 @@ impl GroupOptions {
             start: Start::default(),
             until_end: false,
             on_data_loss: OnDataLoss::default(),
+            exactly_once: false,
             instance_id: None,
             max_poll_records: 500,
             partitions,
@@ -89,6 +93,23 @@ pub struct GroupSource {
     failed: bool,
 }
 
+/// A member of a group, as those know it who commit its offsets in their transactions.
+#[derive(Clone)]
+pub struct Membership(Weak<BaseConsumer<Context>>);
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Membership")
+    }
+}
+
+impl Membership {
+    /// The member, until it has left.
+    pub(super) fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
+        self.0.upgrade()
+    }
+}
+
 impl GroupSource {
     /// Joins the group. Partitions come with the first polls.
     ///
@@ -117,6 +138,7 @@ impl GroupSource {
             ("enable.partition.eof", "true"),
         ];
         owned.extend(options.instance_id.as_deref().map(|id| ("group.instance.id", id)));
+        owned.extend(options.exactly_once.then_some(("isolation.level", "read_committed")));
         let config = settings.client(&defaults, &owned);
         let (context, inbox) = Context::new(waker.clone());
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
@@ -139,6 +161,12 @@ impl GroupSource {
             started: BTreeSet::new(),
             failed: false,
         })
+    }
+
+    /// For transactions that commit this member's offsets.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        Membership(Arc::downgrade(&self.consumer))
     }
 
     /// The client's properties, secrets masked.
@@ -355,14 +383,7 @@ fn anew(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceE
 
 /// Errors that the client tries to get over for ever, and never does.
 fn is_permanent(error: RDKafkaErrorCode) -> bool {
-    matches!(
-        error,
-        RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::InconsistentGroupProtocol
-    )
+    is_unauthorized(error) || error == RDKafkaErrorCode::InconsistentGroupProtocol
 }
 
 impl Source for GroupSource {

@@ -15,18 +15,19 @@ mod scan;
 mod settings;
 mod sink;
 mod topics;
+mod transaction;
 pub mod yardstick;
 
 pub use data_loss::OnDataLoss;
 pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;
-pub use group::{GroupOptions, GroupSource};
+pub use group::{GroupOptions, GroupSource, Membership};
 pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};
 pub use scan::scan;
 pub use settings::{ClientSettings, PropertyError};
-pub use sink::{KafkaSink, SinkOptions, TargetTopic};
+pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};
 pub use topics::{Ensured, ensure_topic, max_message_bytes};
 
 /// What a broker or its client said, with what was being done.

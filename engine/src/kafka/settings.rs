@@ -27,7 +27,7 @@ const OWNED: &[(&str, &str)] = &[
     ("message.send.max.retries", "an outage holds records, it never drops them"),
     ("delivery.report.only.error", "a record is settled by the report that it has arrived"),
     ("metadata.broker.list", "it is the option --bootstrap-servers"),
-    ("transactional.id", "transactions are not executed yet"),
+    ("transactional.id", "it is the option --transactional-id, with --exactly-once"),
     ("partitioner", "keys keep their partition as the Java client has it (murmur2)"),
 ];
 

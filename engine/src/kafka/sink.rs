@@ -1,24 +1,29 @@
 //! Writes outputs and dead letters to topics; a record is acknowledged when all replicas have it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::settings::readable;
-use super::{ClientSettings, KafkaError, dead_letter};
+use super::transaction::{Transactions, is_unauthorized};
+use super::{ClientSettings, KafkaError, Membership, dead_letter};
 use crate::columns::{Batch, BatchId, LaneName};
 use crate::processor::OutputRecord;
-use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket};
+use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
 
 /// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
 struct Target {
-    producer: ThreadedProducer<Deliveries>,
+    producer: Arc<ThreadedProducer<Deliveries>>,
     topic: String,
+    /// Bytes of a record that is refused before it is sent: where both topics share a producer, its own
+    /// bound is the larger one.
+    max_bytes: Option<u64>,
     /// How many partitions it has where those are as many as the source's: then records keep theirs.
     kept_partitions: Option<usize>,
 }
@@ -47,6 +52,17 @@ pub struct SinkOptions {
     pub group_id: String,
     /// How long a record may wait for others to be sent with.
     pub linger: Duration,
+    /// Where what is written is committed in transactions.
+    pub transactions: Option<TransactionOptions>,
+}
+
+/// Whose transactions a sink writes in.
+#[derive(Debug, Clone)]
+pub struct TransactionOptions {
+    /// The transactional id. Whoever has it elsewhere cannot write any more.
+    pub id: String,
+    /// The member whose offsets are committed in them.
+    pub membership: Membership,
 }
 
 /// Writes to topics.
@@ -54,14 +70,16 @@ pub struct KafkaSink {
     acks: Acks,
     sink: Target,
     dlq: Option<Target>,
+    transactions: Option<Transactions>,
     group_id: String,
     properties: BTreeMap<String, String>,
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
 }
 
 /// Takes delivery reports on the producer's own thread.
-struct Deliveries {
+pub(super) struct Deliveries {
     acks: Acks,
+    transactional: bool,
 }
 
 impl ClientContext for Deliveries {
@@ -80,21 +98,26 @@ impl ProducerContext for Deliveries {
             Ok(_) => Ok(()),
             // The producer is going away: these records will be read and written again.
             Err((error, _)) if is_purged(error) => return,
-            Err((error, _)) => Err(send_error(error)),
+            Err((error, _)) => Err(send_error(error, self.transactional)),
         };
         self.acks.push(Ack::of(unpack(opaque), result));
     }
 }
 
 /// Only what is wrong with the record itself may be skipped; an authorisation that was taken away, a
-/// topic that is gone or a producer that cannot go on is nobody's fault.
-fn send_error(error: &ClientError) -> SendError {
-    use RDKafkaErrorCode::{InvalidMessage, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge};
+/// topic that is gone or a producer that cannot go on is nobody's fault. A transaction may be tried again.
+fn send_error(error: &ClientError, transactional: bool) -> SendError {
+    use RDKafkaErrorCode::{
+        InvalidMessage, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, UnknownPartition, UnknownTopic,
+        UnknownTopicOrPartition,
+    };
     let reason = KafkaError::during("the brokers refused it", error).to_string();
     match error.rdkafka_error_code() {
         Some(MessageSizeTooLarge | InvalidMessage | InvalidTimestamp | InvalidRecord) => {
             SendError::Record(reason)
         }
+        Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => SendError::Sink(reason),
+        Some(code) if transactional && !is_unauthorized(code) => SendError::Transaction(reason),
         _ => SendError::Sink(reason),
     }
 }
@@ -120,36 +143,35 @@ impl KafkaSink {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
-        let config_of = |topic: &TargetTopic| {
-            let mut defaults = vec![("linger.ms", options.linger.as_millis().to_string())];
-            // A record that is too large for the topic is refused by itself then, before it takes those
-            // down that would be sent with it.
-            defaults.extend(topic.max_message_bytes.map(|bytes| ("message.max.bytes", client_bytes(bytes))));
-            settings.client(
-                &defaults,
-                &[
-                    ("enable.idempotence", "true"),
-                    ("acks", "all"),
-                    ("message.timeout.ms", "0"),
-                    ("partitioner", "murmur2_random"),
-                ],
-            )
+        let SinkOptions { sink, dlq, source_partitions, group_id, linger, transactions } = options;
+        let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
+        let topics = || std::iter::once(&sink).chain(&dlq);
+        let most = |topic: &TargetTopic| topic.max_message_bytes;
+        let shared = producer_config(settings, linger, topics().filter_map(most), transactional_id);
+        let create = |config: &ClientConfig| -> Result<_, KafkaError> {
+            let context = Deliveries { acks: acks.clone(), transactional: transactional_id.is_some() };
+            Ok(Arc::new(config.create_with_context::<_, ThreadedProducer<_>>(context)?))
         };
-        let target = |topic: TargetTopic| -> Result<Target, KafkaError> {
+        let all = transactional_id.map(|_| create(&shared)).transpose()?;
+        let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {
+            let producer = match &all {
+                Some(producer) => Arc::clone(producer),
+                None => create(&producer_config(settings, linger, most(topic).into_iter(), None))?,
+            };
             Ok(Target {
-                producer: config_of(&topic).create_with_context(Deliveries { acks: acks.clone() })?,
-                kept_partitions: Some(topic.partitions).filter(|count| *count == options.source_partitions),
-                topic: topic.name,
+                producer,
+                max_bytes: all.as_ref().and_then(|_| most(topic)),
+                kept_partitions: Some(topic.partitions).filter(|count| *count == source_partitions),
+                topic: topic.name.clone(),
             })
         };
-        Ok(Self {
-            properties: readable(&config_of(&options.sink)),
-            sink: target(options.sink)?,
-            dlq: options.dlq.map(target).transpose()?,
-            acks,
-            group_id: options.group_id,
-            closed: AtomicBool::new(false),
-        })
+        let (sink, dlq) = (target(&sink)?, dlq.as_ref().map(target).transpose()?);
+        let closed = Arc::<AtomicBool>::default();
+        let begin = |TransactionOptions { membership, .. }: &TransactionOptions| {
+            Transactions::init(Arc::clone(&sink.producer), membership.clone(), Arc::clone(&closed))
+        };
+        let transactions = transactions.as_ref().map(begin).transpose()?;
+        Ok(Self { acks, sink, dlq, transactions, group_id, properties: readable(&shared), closed })
     }
 
     /// The client's properties, secrets masked.
@@ -161,9 +183,20 @@ impl KafkaSink {
     /// Sends a record; waits while the client's queue is full, which is the sink's back-pressure.
     fn send(&self, to: &Target, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
         const WAIT: Duration = Duration::from_millis(10);
+        if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
+            let reason = format!("it is larger than {} takes, {most} bytes", to.topic);
+            self.acks.push(Ack::of(ticket, Err(SendError::Record(reason))));
+            return Sent::Pending;
+        }
+        if let Some(Err(error)) = self.transactions.as_ref().map(Transactions::begin) {
+            let reason = KafkaError::from(error).to_string();
+            self.acks.push(Ack::of(ticket, Err(SendError::Transaction(reason))));
+            return Sent::Pending;
+        }
         while let Err((error, refused)) = to.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.acks.push(Ack::of(ticket, Err(send_error(&error))));
+                let error = send_error(&error, self.transactions.is_some());
+                self.acks.push(Ack::of(ticket, Err(error)));
                 break;
             }
             if self.closed.load(Ordering::Acquire) {
@@ -174,6 +207,42 @@ impl KafkaSink {
         }
         Sent::Pending
     }
+}
+
+/// The properties of a producer for topics that take so many bytes at once.
+fn producer_config(
+    settings: &ClientSettings,
+    linger: Duration,
+    max_message_bytes: impl Iterator<Item = u64>,
+    transactional_id: Option<&str>,
+) -> ClientConfig {
+    let bounds: Vec<_> = max_message_bytes.collect();
+    let mut defaults = vec![("linger.ms", linger.as_millis().to_string())];
+    // A record that is too large for the topic is refused by itself then, before it takes those down
+    // that would be sent with it.
+    defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));
+    let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
+    match transactional_id {
+        // A transaction bounds how long a record may take.
+        Some(id) => owned.push(("transactional.id", id)),
+        None => owned.push(("message.timeout.ms", "0")),
+    }
+    if bounds.len() > 1 {
+        // Records that are sent together fit into either topic.
+        defaults
+            .extend(bounds.iter().min().map(|least| ("batch.size", client_bytes((*least).min(1_000_000)))));
+    }
+    settings.client(&defaults, &owned)
+}
+
+/// At most so many bytes on the wire, in a batch of its own.
+fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
+    const OVERHEAD: usize = 61 + 40;
+    const HEADER_OVERHEAD: usize = 10;
+    let headers = record.headers.iter().flat_map(Headers::iter);
+    let headers: usize =
+        headers.map(|header| HEADER_OVERHEAD + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
+    (OVERHEAD + headers + record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64
 }
 
 /// A topic's bound within what librdkafka takes for its own.
@@ -234,6 +303,14 @@ impl Sink for KafkaSink {
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);
         self.send(dlq, ticket, record)
+    }
+
+    fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
+        self.transactions.as_ref().map_or(Ok(()), |transactions| transactions.commit(offsets))
+    }
+
+    fn abort(&self) -> Result<(), TransactionError> {
+        self.transactions.as_ref().map_or(Ok(()), Transactions::abort)
     }
 
     /// What is not acknowledged by now will be read and written again; waiting changes nothing.

@@ -1,0 +1,142 @@
+//! Transactions: outputs, dead letters and the offsets of what they came from become visible together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{Producer, ThreadedProducer};
+
+use super::KafkaError;
+use super::group::Membership;
+use super::lanes::{REQUEST_TIMEOUT, offsets_of};
+use super::sink::Deliveries;
+use crate::columns::LaneName;
+use crate::sink::TransactionError;
+
+/// How long one attempt may take before it is asked whether the job still wants it.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// The transactions of a producer, on account of a member of a group.
+pub(super) struct Transactions {
+    producer: Arc<ThreadedProducer<Deliveries>>,
+    membership: Membership,
+    is_open: AtomicBool,
+    closed: Arc<AtomicBool>,
+}
+
+impl Transactions {
+    /// Takes the transactional id over from whoever had it, and undoes what they left open.
+    pub fn init(
+        producer: Arc<ThreadedProducer<Deliveries>>,
+        membership: Membership,
+        closed: Arc<AtomicBool>,
+    ) -> Result<Self, KafkaError> {
+        let initialised = producer.init_transactions(REQUEST_TIMEOUT);
+        initialised.map_err(|error| KafkaError::new(format!("transactions: {}", reason(&error))))?;
+        Ok(Self { producer, membership, is_open: AtomicBool::new(false), closed })
+    }
+
+    /// Begins a transaction where none is open.
+    pub fn begin(&self) -> Result<(), ClientError> {
+        if !self.is_open.load(Ordering::Acquire) {
+            self.producer.begin_transaction()?;
+            self.is_open.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Commits the open transaction with these offsets.
+    pub fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
+        let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
+        let group = self.membership.consumer().and_then(|consumer| consumer.group_metadata());
+        let Some(group) = group else { return self.undo("the member has left its group") };
+        let attempts = self
+            .attempt(|| self.begin())
+            .and_then(|()| {
+                self.attempt(|| self.producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
+            })
+            .and_then(|()| self.attempt(|| self.producer.commit_transaction(ATTEMPT)));
+        match attempts {
+            Ok(()) => {
+                self.is_open.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
+            Err(error) => self.undo(&reason(&error)),
+        }
+    }
+
+    /// Undoes the open transaction.
+    pub fn abort(&self) -> Result<(), TransactionError> {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let aborted = self.attempt(|| self.producer.abort_transaction(ATTEMPT));
+        aborted.map_err(|error| fatal(&reason(&error)))?;
+        self.is_open.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn undo(&self, reason: &str) -> Result<(), TransactionError> {
+        self.abort()?;
+        Err(TransactionError::Undone(reason.to_owned()))
+    }
+
+    /// Tries again for as long as that may help and anybody wants it.
+    fn attempt(&self, call: impl Fn() -> Result<(), ClientError>) -> Result<(), ClientError> {
+        loop {
+            match call() {
+                Err(ClientError::Transaction(error))
+                    if error.is_retriable() && !self.closed.load(Ordering::Acquire) => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Drop for Transactions {
+    /// Nobody should have to wait for the brokers to give up what will not be committed.
+    fn drop(&mut self) {
+        if self.is_open.load(Ordering::Acquire) {
+            // What fails here is undone by the brokers after transaction.timeout.ms.
+            let _ = self.producer.abort_transaction(ATTEMPT);
+        }
+    }
+}
+
+fn reason(error: &ClientError) -> String {
+    let fenced = "another process has taken over its transactional id, or it was away for longer than its \
+                  transaction may last";
+    match error {
+        ClientError::Transaction(error) if is_fenced(error.code()) => format!("{fenced} ({error})"),
+        ClientError::Transaction(error) => error.to_string(),
+        error => error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()),
+    }
+}
+
+fn fatal(reason: &impl ToString) -> TransactionError {
+    TransactionError::Fatal(reason.to_string())
+}
+
+fn is_fenced(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+}
+
+fn is_fatal(error: &ClientError) -> bool {
+    let ClientError::Transaction(error) = error else { return true };
+    error.is_fatal() || is_unauthorized(error.code()) || !(error.txn_requires_abort() || error.is_retriable())
+}
+
+/// Whether nobody may do this, however often it is tried.
+pub(super) fn is_unauthorized(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+    )
+}

@@ -1,0 +1,166 @@
+//! Several members of a group, in one process and in several: they come, go, die and fall asleep.
+
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::broker::{Broker, busy, real};
+use crate::run::{Audit, BUFFERED, Job, assert_running, audit, stop, wait_for_commit};
+use crate::topic::{Load, committed};
+
+fn sum_of_commits(job: &Job<'_>) -> i64 {
+    committed(job.broker, &job.group, &job.source).values().sum()
+}
+
+/// What a job with these bad records ends with, once.
+fn everything(load: Load) -> Audit {
+    let poison = load.number / load.poison_every;
+    Audit { sink: load.number - poison, dlq: poison, lost: 0, repeated: 0 }
+}
+
+#[test]
+fn several_members_in_a_process_share_the_partitions() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 20_000, partitions: 4, bytes: 100, poison_every: 100 };
+    for exactly_once in [false, true] {
+        let job = Job::new(&broker, load, BUFFERED);
+        let mut command = job.command();
+        command.args(["--concurrency", "3"]).args(exactly_once.then_some("--exactly-once"));
+        let output = command.output().expect("velo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(audit(&job, load), everything(load));
+        let report = job.report();
+        assert_eq!((&report["members"], &report["ledger"]["delivered"]), (&3.into(), &load.number.into()));
+        assert_eq!(sum_of_commits(&job), 20_000);
+    }
+}
+
+#[test]
+fn transactions_of_several_batches_commit_everything_once() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 20_000, partitions: 3, bytes: 100, poison_every: 50 };
+    let job = Job::new(&broker, load, &format!("{BUFFERED}, 'transaction.batches' = '4'"));
+    let output = job.command().arg("--exactly-once").output().expect("velo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(audit(&job, load), everything(load));
+    assert_eq!(sum_of_commits(&job), 20_000);
+    let report = job.report();
+    assert_eq!((&report["ledger"]["ok"], &report["ledger"]["dlq"]), (&19_600.into(), &400.into()));
+}
+
+/// Kills a job again and again, at any moment, and lets it finish.
+fn kills(broker: &Broker, rounds: u32, exactly_once: bool) -> Audit {
+    let load = Load { number: 200_000, partitions: 4, bytes: 100, poison_every: 100 };
+    let job = Job::new(broker, load, &format!("{BUFFERED}, 'transaction.batches' = '3'"));
+    let command = || {
+        let mut command = job.command();
+        // A static member that comes back has its partitions at once.
+        command.args(["--group-instance-id", "one"]).args(exactly_once.then_some("--exactly-once"));
+        command
+    };
+    for round in 0..rounds {
+        let mut child = command().args(["--cost", "20ms+0.02ms/record"]).spawn().expect("velo runs");
+        if round == 0 {
+            wait_for_commit(&job, &mut child, 1);
+        }
+        // The moment is what is random.
+        thread::sleep(Duration::from_millis(fastrand::u64(200..1500)));
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+    }
+    let before = sum_of_commits(&job);
+    let output = command().output().expect("velo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let audit = audit(&job, load);
+    println!("{rounds} kills, exactly once: {exactly_once}, {before} committed by the killed: {audit:?}");
+    assert!(before > 0, "the killed jobs got nothing done");
+    assert_eq!(audit.lost, 0);
+    assert_eq!(sum_of_commits(&job), 200_000);
+    audit
+}
+
+#[test]
+fn a_job_that_is_killed_again_and_again_loses_nothing() {
+    let _busy = busy();
+    kills(&real(), 3, false);
+}
+
+#[test]
+fn a_job_that_is_killed_again_and_again_writes_nothing_twice_in_transactions() {
+    let _busy = busy();
+    assert_eq!(kills(&real(), 3, true).repeated, 0);
+}
+
+#[test]
+#[ignore = "takes minutes: the same, thirty times each"]
+fn thirty_kills() {
+    let _busy = busy();
+    kills(&real(), 30, false);
+    assert_eq!(kills(&real(), 30, true).repeated, 0);
+}
+
+/// Three processes share a topic; every few seconds one leaves and another one joins.
+fn churn(broker: &Broker, time: Duration, exactly_once: bool) {
+    const RECORDS_PER_S: u64 = 9000;
+    let load =
+        Load { number: RECORDS_PER_S * time.as_secs(), partitions: 12, bytes: 200, poison_every: 1000 };
+    let job = Job::new(broker, load, BUFFERED);
+    let mut started = 0;
+    let mut start = || {
+        started += 1;
+        let mut command = job.endless_command();
+        command.args(["--cost", "0.3ms/record"]);
+        if exactly_once {
+            command.args(["--exactly-once", "--transactional-id", &format!("{}-{started}", job.group)]);
+        }
+        command.spawn().expect("velo runs")
+    };
+    let mut members: Vec<Child> = (0..3).map(|_| start()).collect();
+    wait_for_commit(&job, &mut members[0], 1);
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        let before = sum_of_commits(&job);
+        stop(members.remove(0), "-TERM");
+        members.push(start());
+        // The next change comes when the others have done something in between.
+        while sum_of_commits(&job) <= before + 1000 && begun.elapsed() < time {
+            members.iter_mut().for_each(assert_running);
+        }
+    }
+    for member in members {
+        stop(member, "-TERM");
+    }
+    let before = sum_of_commits(&job);
+    let output = job.command().output().expect("velo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!(
+        "{started} members, exactly once: {exactly_once}, {before} of {} committed by them",
+        load.number
+    );
+    // Everybody settled what they had in hand before they left.
+    assert_eq!(audit(&job, load), everything(load));
+}
+
+#[test]
+fn processes_that_come_and_go_share_a_topic() {
+    let _busy = busy();
+    let broker = real();
+    churn(&broker, Duration::from_secs(8), false);
+    churn(&broker, Duration::from_secs(8), true);
+}
+
+#[test]
+#[ignore = "takes minutes: the same, for two minutes each"]
+fn two_minutes_of_coming_and_going() {
+    let _busy = busy();
+    let broker = real();
+    churn(&broker, Duration::from_mins(2), false);
+    churn(&broker, Duration::from_mins(2), true);
+}
+
+fn signal(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+}
