@@ -331,8 +331,9 @@ mod kafka {
         /// A librdkafka property; with key=@FILE its value is read from a file
         #[arg(short = 'X', long = "property", value_name = "KEY=VALUE")]
         pub properties: Vec<String>,
-        /// A file of librdkafka properties, one key=value a line
-        #[arg(long = "properties", value_name = "FILE")]
+        /// A file of properties, librdkafka's or a Java client's (client.properties). Variables like
+        /// VELO_KAFKA_SASL_PASSWORD say the same; -X wins over the file, the file over variables
+        #[arg(long = "properties", value_name = "FILE", env = "VELO_PROPERTIES")]
         pub properties_file: Option<PathBuf>,
     }
 
@@ -368,6 +369,26 @@ mod kafka {
                 OnDataLossArg::Continue => Self::Continue,
             }
         }
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum LogFormat {
+        /// Lines for people
+        Text,
+        /// A JSON object a line
+        Json,
+    }
+
+    /// What is told while a job runs.
+    #[derive(Debug, Args)]
+    pub(crate) struct LogArgs {
+        /// How to write to stderr what happens
+        #[arg(long, value_enum, default_value = "text")]
+        pub log_format: LogFormat,
+        /// What to tell besides: error, warn, info (rebalances), debug (batches, commits; the client's own
+        /// log with -X debug=…), trace [default: error; info with json]
+        #[arg(long, value_name = "LEVEL")]
+        pub log_level: Option<tracing::Level>,
     }
 
     #[derive(Debug, Args)]
@@ -414,12 +435,24 @@ mod kafka {
         /// Read, batch and process; join no group, commit nothing, write nothing
         #[arg(long)]
         pub dry_run: bool,
+        /// Serve /metrics (OpenMetrics, for Prometheus), /healthz and /readyz here: 127.0.0.1:9464
+        #[arg(long, value_name = "HOST:PORT", conflicts_with = "dry_run")]
+        pub metrics: Option<String>,
+        #[command(flatten)]
+        pub log: LogArgs,
         /// Write a JSON report here, or to stdout with -
         #[arg(long, value_name = "FILE")]
         pub report: Option<PathBuf>,
         /// How long a stop, or a revoked partition, may take to settle what is in flight
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub drain_timeout: Duration,
+        /// How long a batch may be processed before the job ends, so that others get its partitions
+        #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+        pub max_batch_time: Duration,
+        /// Bytes for records in memory: 3/8 for what is fetched ahead, 3/8 for what is in flight, 1/4 for
+        /// what is written and not acknowledged. A batch that does not fit is sealed earlier
+        #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
+        pub memory_limit: Option<u64>,
         /// Take this long for each batch, as the real work would, to try a strategy before the work
         /// exists: 2ms+0.1ms/record
         #[arg(long, value_parser = cost, value_name = "COST")]
@@ -545,6 +578,17 @@ mod kafka {
         /// Print the advice as JSON on stdout
         #[arg(long)]
         pub json: bool,
+    }
+
+    /// Below this a single record of a megabyte would not fit into its part.
+    const MIN_MEMORY_LIMIT: u64 = 8 << 20;
+
+    fn memory_limit(text: &str) -> Result<u64, String> {
+        let limit = bytes(text)?;
+        if limit < MIN_MEMORY_LIMIT {
+            return Err("at least 8MiB".to_owned());
+        }
+        Ok(limit)
     }
 
     pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -13,7 +13,13 @@ mod demo;
 mod input;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod log;
 mod mend;
+#[cfg(feature = "kafka")]
+mod metrics;
+#[cfg(feature = "kafka")]
+mod properties;
 #[cfg(feature = "kafka")]
 mod query;
 mod render;

@@ -28,6 +28,10 @@ pub struct JobConfig {
     pub exactly_once: bool,
     /// Most payload bytes in flight.
     pub max_unsettled_bytes: u64,
+    /// Most records in flight, where the strategy would let more be.
+    pub max_unsettled_records: u64,
+    /// How long a batch may be processed before the job ends, so that others get its partitions.
+    pub max_batch_time: Duration,
     /// Records that arrive earlier than this are left out of the latencies.
     pub warm_up: Duration,
     /// Threads that a batch is processed on at most, under `batch.parallel`.
@@ -46,6 +50,8 @@ impl JobConfig {
             drain_timeout: Duration::from_secs(30),
             exactly_once: false,
             max_unsettled_bytes: 64 << 20,
+            max_unsettled_records: u64::MAX,
+            max_batch_time: Duration::from_mins(5),
             warm_up: Duration::ZERO,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -103,7 +109,8 @@ impl JobConfig {
             commit_interval,
             transaction,
             drain_timeout: self.drain_timeout,
-            max_unsettled_records: ahead + grouped,
+            max_unsettled_records: (ahead + grouped).min(self.max_unsettled_records),
+            max_batch_time: self.max_batch_time,
             max_unsettled_bytes: self.max_unsettled_bytes,
             seal,
             regroup,

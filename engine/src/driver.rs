@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use velo_schema::Plan;
 
-use crate::columns::{Batch, BatchBuilder, BatchId, LaneId, Names};
+use crate::columns::{Batch, BatchBuilder, BatchId, LaneId, LaneName, Names};
 use crate::config::JobConfig;
 use crate::control::{Control, Wish};
 use crate::core::batcher::Room;
@@ -86,12 +86,15 @@ pub(crate) struct Driver<S> {
     /// Rows that were processed and put nothing out.
     silent: Vec<(BatchId, u32)>,
     meter: Meter,
-    error: Option<JobError>,
+    /// Why the job fails, the first of all reasons.
+    error: Option<String>,
     stopping_since: Option<Tick>,
     drain_timeout: Duration,
     next_lane: usize,
     /// There is no memory to fill.
     starved: bool,
+    /// The source knows which partitions are its own.
+    is_ready: bool,
 }
 
 /// Instead of a number of pending records: one of them was refused.
@@ -138,6 +141,7 @@ impl<S: Source> Driver<S> {
             drain_timeout: config.drain_timeout,
             next_lane: 0,
             starved: false,
+            is_ready: false,
         };
         for notice in notices {
             driver.notice(notice);
@@ -199,8 +203,20 @@ impl<S: Source> Driver<S> {
             elapsed,
             batch_size: self.core.batch_size(),
             tier: self.core.tier(),
+            counters: self.meter.counters(),
+            bytes_in_flight: self.core.bytes_in_flight(),
+            lag: self.lag(),
+            is_ready: self.is_ready,
             notices: std::mem::take(&mut self.news),
         }
+    }
+
+    fn lag(&self) -> Vec<(LaneName, u64)> {
+        let lag = |(lane, settled): (LaneId, i64)| {
+            let end = self.source.end_offset(lane)?;
+            Some((self.names.get(lane)?.clone(), u64::try_from(end - settled).unwrap_or(0)))
+        };
+        self.core.watermarks().filter_map(lag).collect()
     }
 
     /// What the control wishes.
@@ -231,7 +247,7 @@ impl<S: Source> Driver<S> {
 
     /// Nothing more can be read; what was read already is settled and committed.
     fn source_failed(&mut self, error: SourceError) {
-        self.error.get_or_insert(JobError::Source(error.0));
+        self.error.get_or_insert(error.0);
         self.control.drain();
     }
 
@@ -253,6 +269,7 @@ impl<S: Source> Driver<S> {
                 self.names.insert(lane, name);
                 self.step(Event::Assigned(lane, position));
             }
+            SourceEvent::Joined => self.is_ready = true,
             SourceEvent::AssignmentComplete => self.step(Event::AssignmentComplete),
             SourceEvent::Position(lane, position) => self.step(Event::Position(lane, position)),
             SourceEvent::Lost(lane, position) => self.step(Event::Lost(lane, position)),
@@ -444,6 +461,7 @@ impl<S: Source> Driver<S> {
         match action {
             Action::Seal(id, reason) => {
                 let batch = self.builder.seal(self.names.clone());
+                tracing::debug!(batch = id.0, records = batch.len(), ?reason, "sealed");
                 self.meter.batches.sealed(reason, u64::from(batch.len()));
                 let in_flight =
                     InFlight { batch, output: Arc::default(), pending: Pending::One, arrived: Vec::new() };
@@ -460,10 +478,15 @@ impl<S: Source> Driver<S> {
                 self.post(id, |_| What::DeadLetters(errors, attempts));
             }
             Action::Skip(id, errors) => self.skip(id, &errors),
-            Action::Hold(_, delay, message) => {
-                self.notice(format!("a batch was held and is tried again after {delay:?}: {message}"));
+            Action::Hold(id, delay, message) => {
+                self.meter.retries += 1;
+                let place = self.place(Some(id), 0).unwrap_or_default();
+                self.notice(format!(
+                    "the batch from {place} on was held and is tried again after {delay:?}: {message}"
+                ));
             }
             Action::Commit(offsets) => {
+                tracing::debug!(lanes = offsets.len(), "commit");
                 if let Some(committer) = self.source.committer() {
                     committer.commit(&offsets);
                 }
@@ -494,7 +517,14 @@ impl<S: Source> Driver<S> {
                     self.meter.settled(self.now(), arrivals);
                 }
             }
-            Action::Fail(error) => self.error = Some(self.error.take().unwrap_or(error)),
+            Action::Fail(id, error) => {
+                let place = match &error {
+                    JobError::Batch(error) | JobError::Exhausted(error, _) => self.place(id, error.row),
+                    _ => self.place(id, 0),
+                };
+                let error = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
+                self.error.get_or_insert(error);
+            }
         }
     }
 
@@ -514,20 +544,19 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Which record a row of a batch is.
+    fn place(&self, id: Option<BatchId>, row: u32) -> Option<String> {
+        let batch = &self.batches.get(&id?)?.batch;
+        let LaneName { topic, partition } = batch.origin(row)?;
+        Some(format!("{topic}[{partition}]@{}", batch.offset(row)))
+    }
+
     fn skip(&mut self, id: BatchId, errors: &[RowError]) {
         self.meter.last = self.now();
-        let Some(in_flight) = self.batches.get(&id) else { return };
-        let notices: Vec<_> = errors
-            .iter()
-            .map(|error| {
-                let origin = in_flight.batch.origin(error.row);
-                let (topic, partition) = origin.map_or(("", -1), |name| (&*name.topic, name.partition));
-                let offset = in_flight.batch.offset(error.row);
-                format!("skipped {topic}[{partition}]@{offset} ({}): {}", error.stage, error.message)
-            })
-            .collect();
-        for notice in notices {
-            self.notice(notice);
+        for error in errors {
+            if let Some(place) = self.place(Some(id), error.row) {
+                self.notice(format!("skipped {place} ({}): {}", error.stage, error.message));
+            }
         }
     }
 
@@ -535,9 +564,9 @@ impl<S: Source> Driver<S> {
     fn commit_finally(&mut self) {
         let offsets = self.core.committable();
         let Some(committer) = self.source.committer().filter(|_| !offsets.is_empty()) else { return };
-        if let Err(error) = committer.commit_sync(&offsets) {
+        if let Err(error) = committer.commit_last(&offsets) {
             let error = format!("the last commit failed, so some records will be read again: {}", error.0);
-            self.error.get_or_insert(JobError::Source(error));
+            self.error.get_or_insert(error);
         }
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use velo_schema::Tier;
 
+use crate::columns::LaneName;
 use crate::config::JobConfig;
 use crate::control::Control;
 use crate::core::Ledger;
 use crate::driver::Driver;
 use crate::parallel::Parallel;
 use crate::processor::{Forward, Processor};
-use crate::report::{Ending, Report};
+use crate::report::{Counters, Ending, Report};
 use crate::sink::{Acks, Discard, Sink};
 use crate::source::Source;
 use crate::waker::Waker;
@@ -209,7 +210,7 @@ impl Builder {
 const MOST_NOTICES: usize = 1000;
 
 /// What an observer sees about ten times a second, and at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// Where the records are.
     pub ledger: Ledger,
@@ -219,6 +220,14 @@ pub struct Progress {
     pub batch_size: u64,
     /// The tier in which records are taken now.
     pub tier: Tier,
+    /// What has been counted.
+    pub counters: Counters,
+    /// Payload bytes that are taken and not settled.
+    pub bytes_in_flight: u64,
+    /// Records of each partition that are not settled, delivered or not.
+    pub lag: Vec<(LaneName, u64)>,
+    /// Whether the source has had an answer about which partitions are its own.
+    pub is_ready: bool,
     /// What has happened since it looked last: each record that was left out, errors of the client.
     pub notices: Vec<String>,
 }
@@ -230,7 +239,16 @@ impl Progress {
             ledger: self.ledger + other.ledger,
             elapsed: self.elapsed.max(other.elapsed),
             batch_size: self.batch_size.max(other.batch_size),
-            ..self
+            counters: {
+                let mut counters = self.counters;
+                counters.add(&other.counters);
+                counters
+            },
+            bytes_in_flight: self.bytes_in_flight + other.bytes_in_flight,
+            lag: [self.lag, other.lag].concat(),
+            is_ready: self.is_ready && other.is_ready,
+            tier: self.tier,
+            notices: self.notices,
         }
     }
 }
@@ -242,6 +260,10 @@ impl Default for Progress {
             elapsed: Duration::ZERO,
             batch_size: 0,
             tier: Tier::Auto,
+            counters: Counters::default(),
+            bytes_in_flight: 0,
+            lag: Vec::new(),
+            is_ready: false,
             notices: Vec::new(),
         }
     }

@@ -27,6 +27,7 @@ pub mod engine;
 pub mod exec;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod memory;
 pub mod processor;
 pub mod report;
 pub mod simulate;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use velo_schema::{Plan, Span, StrategyKind, Tier};
 
 use crate::core::batcher::SealReason;
-use crate::core::{Core, JobError, Ledger, Tick};
+use crate::core::{Core, Ledger, Tick};
+use crate::memory::MemoryBudget;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,9 @@ pub struct Report {
     pub strategy: Option<StrategyKind>,
     /// Records a poll at most.
     pub max_poll_records: Span,
+    /// How memory was divided, where there is a client.
+    #[serde(default)]
+    pub memory: Option<MemoryBudget>,
     /// The client's properties, where there is a client; secrets masked.
     pub properties: BTreeMap<String, String>,
     /// What was worth telling while it ran.
@@ -113,6 +117,81 @@ pub struct TierReport {
     pub actual: Tier,
 }
 
+/// A histogram of fixed buckets, as monitoring systems have them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Buckets {
+    /// The largest value of each bucket, and how many values are in it and in none before it. The last
+    /// bucket has no bound.
+    pub counts: Vec<(f64, u64)>,
+    /// How many values.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+impl Buckets {
+    /// Of values that are each `scale` as large as recorded.
+    fn of(histogram: &Histogram<u64>, bounds: &[f64], scale: f64) -> Self {
+        let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
+        for recorded in histogram.iter_recorded() {
+            // The value that stands for all those that are not told apart.
+            let value = recorded.value_iterated_to() as f64 * scale;
+            let bucket = bounds.partition_point(|bound| *bound < value);
+            counts[bucket].1 += recorded.count_since_last_iteration();
+        }
+        Self { counts, count: histogram.len(), sum: histogram.mean() * histogram.len() as f64 * scale }
+    }
+
+    /// Both together.
+    fn add(&mut self, other: &Self) {
+        if self.counts.is_empty() {
+            self.counts.clone_from(&other.counts);
+        } else {
+            for ((_, count), (_, more)) in self.counts.iter_mut().zip(&other.counts) {
+                *count += more;
+            }
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+}
+
+const LATENCY_BOUNDS_S: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+const SIZE_BOUNDS: [f64; 13] =
+    [1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
+
+/// What a job has counted so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Counters {
+    /// Payload bytes taken.
+    pub bytes: u64,
+    /// Calls to the client that returned records, and calls that returned none.
+    pub calls: (u64, u64),
+    /// Batches by reason of sealing.
+    pub batches: BTreeMap<SealReason, u64>,
+    /// Times a batch was held and tried again.
+    pub retries: u64,
+    /// Seconds from a record's arrival to its being settled as ok.
+    pub latency_s: Buckets,
+    /// Records of a batch.
+    pub batch_records: Buckets,
+}
+
+impl Counters {
+    /// Counts what another member counted.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.calls = (self.calls.0 + other.calls.0, self.calls.1 + other.calls.1);
+        for (reason, count) in &other.batches {
+            *self.batches.entry(*reason).or_default() += count;
+        }
+        self.retries += other.retries;
+        self.latency_s.add(&other.latency_s);
+        self.batch_records.add(&other.batch_records);
+    }
+}
+
 /// What is counted while a run goes on.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -125,6 +204,7 @@ pub(crate) struct Meter {
     pub empty_calls: u64,
     largest_call: u64,
     bytes: u64,
+    pub retries: u64,
     pub first: Option<Tick>,
     pub last: Tick,
     pub notices: Vec<String>,
@@ -183,9 +263,22 @@ impl Meter {
             empty_calls: 0,
             largest_call: 0,
             bytes: 0,
+            retries: 0,
             first: None,
             last: Tick::default(),
             notices: Vec::new(),
+        }
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            bytes: self.bytes,
+            calls: (self.calls, self.empty_calls),
+            batches: self.batches.by_reason.clone(),
+            retries: self.retries,
+            latency_s: Buckets::of(&self.latency_us, &LATENCY_BOUNDS_S, 1e-6),
+            batch_records: Buckets::of(&self.batches.sizes, &SIZE_BOUNDS, 1.0),
         }
     }
 
@@ -215,6 +308,7 @@ impl Meter {
         self.empty_calls += other.empty_calls;
         self.largest_call = self.largest_call.max(other.largest_call);
         self.bytes += other.bytes;
+        self.retries += other.retries;
         self.first = self.first.into_iter().chain(other.first).min();
         self.last = self.last.max(other.last);
         self.notices.extend(other.notices);
@@ -240,13 +334,13 @@ pub(crate) struct Ending {
     ledger: Ledger,
     is_done: bool,
     regroups: bool,
-    pub error: Option<JobError>,
+    pub error: Option<String>,
     plan: Plan,
     members: u32,
 }
 
 impl Ending {
-    pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<JobError>) -> Self {
+    pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<String>) -> Self {
         let (ledger, is_done, regroups) = (core.ledger(), core.is_done(), core.regroups());
         Self { meter, ledger, is_done, regroups, error, plan, members: 1 }
     }
@@ -270,8 +364,8 @@ impl Ending {
         let per_call = if meter.calls == 0 { 0.0 } else { ledger.delivered as f64 / meter.calls as f64 };
         Report {
             version: 1,
-            outcome: outcome(error.as_ref(), is_done),
-            error: error.map(|error| error.to_string()),
+            outcome: outcome(error.is_some(), is_done),
+            error,
             ledger,
             members,
             batches: meter.batches.summary(),
@@ -288,6 +382,7 @@ impl Ending {
             tier: TierReport { requested: plan.tier, actual: meter.actual_tier() },
             strategy: plan.strategy,
             max_poll_records: plan.max_poll_records,
+            memory: None,
             properties: BTreeMap::new(),
             notices: meter.notices,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -296,10 +391,10 @@ impl Ending {
 }
 
 /// How an outcome and an error follow from how a run ended.
-fn outcome(error: Option<&JobError>, is_done: bool) -> Outcome {
-    match error {
-        Some(_) => Outcome::Failed,
-        None if is_done => Outcome::Drained,
-        None => Outcome::Interrupted,
+fn outcome(failed: bool, is_done: bool) -> Outcome {
+    match failed {
+        true => Outcome::Failed,
+        false if is_done => Outcome::Drained,
+        false => Outcome::Interrupted,
     }
 }

@@ -108,7 +108,8 @@ pub fn simulate(
     };
     world.run();
     let World { core, meter, sealed, error, .. } = world;
-    let report = Ending::new(meter, &core, config.plan(), error.clone()).report();
+    let told = error.as_ref().map(ToString::to_string);
+    let report = Ending::new(meter, &core, config.plan(), told).report();
     Simulation { report, error, sealed }
 }
 
@@ -294,7 +295,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                 Action::Drop(id) => {
                     self.batches.remove(&id);
                 }
-                Action::Fail(error) => self.error = Some(error),
+                Action::Fail(_, error) => self.error = Some(error),
                 Action::CommitTransaction(_) => event_of(Event::TransactionEnded(true)),
                 Action::AbortTransaction => event_of(Event::TransactionEnded(false)),
                 Action::Hold(..) | Action::Release(..) | Action::Rewrite(_) => {}

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -186,7 +187,10 @@ impl Drop for Pool {
         for interrupt in &self.interrupts {
             interrupt();
         }
-        for thread in self.threads.drain(..) {
+        // Each thread lets go of the channel when it ends. One that does not is left behind.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        while self.done.recv_timeout(PATIENCE).is_ok() {}
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             // A panic has been reported by the driver already.
             let _ = thread.join();
         }

@@ -54,6 +54,11 @@ pub fn embedded() -> Broker {
 }
 
 impl RealKafka {
+    /// One that a script runs, for as long as its pipe is held.
+    pub fn held(address: String, script: Child, stdin: ChildStdin) -> Self {
+        Self { address, _script: Some((script, stdin)) }
+    }
+
     fn start() -> Self {
         if let Ok(address) = std::env::var("VELO_TEST_BOOTSTRAP_SERVERS") {
             return Self { address, _script: None };
@@ -68,7 +73,7 @@ impl RealKafka {
         let mut line = String::new();
         BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("ready ").expect("Kafka is ready").to_owned();
-        Self { address, _script: Some((script, stdin)) }
+        Self::held(address, script, stdin)
     }
 }
 

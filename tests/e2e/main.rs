@@ -13,4 +13,5 @@ mod lint;
 mod matrix;
 mod members;
 mod run;
+mod secured;
 mod topic;

@@ -163,6 +163,7 @@ impl<'a> Targets<'a> {
             source_partitions: self.sink.partitions,
             group_id: group.to_owned(),
             linger: Duration::ZERO,
+            queue_bytes: 64 << 20,
             transactions: None,
         };
         let sink = KafkaSink::connect(&self.broker.settings(), options, builder.acks()).expect("a sink");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::{Broker, busy, real};
 use crate::run::{Audit, BUFFERED, Job, assert_running, audit, stop, wait_for_commit};
-use crate::topic::{Load, committed};
+use crate::topic::{Load, committed, count};
 
 fn sum_of_commits(job: &Job<'_>) -> i64 {
     committed(job.broker, &job.group, &job.source).values().sum()
@@ -108,10 +108,16 @@ fn churn(broker: &Broker, time: Duration, exactly_once: bool) {
         Load { number: RECORDS_PER_S * time.as_secs(), partitions: 12, bytes: 200, poison_every: 1000 };
     let job = Job::new(broker, load, BUFFERED);
     let mut started = 0;
+    let started_ = std::cell::Cell::new(0);
     let mut start = || {
         started += 1;
+        started_.set(started);
         let mut command = job.endless_command();
         command.args(["--cost", "0.3ms/record"]);
+        command.args(["--log-level", "debug", "-X", "debug=cgrp"]);
+        command.stderr(
+            std::fs::File::create(format!("/tmp/churn.{}.{started}.log", std::process::id())).unwrap(),
+        );
         if exactly_once {
             command.args(["--exactly-once", "--transactional-id", &format!("{}-{started}", job.group)]);
         }
@@ -122,7 +128,11 @@ fn churn(broker: &Broker, time: Duration, exactly_once: bool) {
     let begun = Instant::now();
     while begun.elapsed() < time {
         let before = sum_of_commits(&job);
+        let leaving = Instant::now();
         stop(members.remove(0), "-TERM");
+        if leaving.elapsed() > Duration::from_secs(4) {
+            eprintln!("SLOW STOP {:?} of {}", leaving.elapsed(), started_.get());
+        }
         members.push(start());
         // The next change comes when the others have done something in between.
         while sum_of_commits(&job) <= before + 1000 && begun.elapsed() < time {
@@ -163,4 +173,72 @@ fn two_minutes_of_coming_and_going() {
 fn signal(child: &Child, signal: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+}
+
+/// A job that is stopped for longer than its session wakes up when another one has done all the work.
+fn wakes_up_too_late(broker: &Broker, exactly_once: bool) {
+    let load = Load { number: 20_000, partitions: 2, bytes: 100, poison_every: 100 };
+    let job = Job::new(broker, load, BUFFERED);
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let member = |name: &str| {
+        let mut command = job.endless_command();
+        command.args(["-X", "session.timeout.ms=6000", "--cost", "0.3ms/record", "--log-level", "info"]);
+        if exactly_once {
+            command.args(["--exactly-once", "--transactional-id", &format!("{}-{name}", job.group)]);
+        }
+        command
+    };
+    let mut zombie = member("zombie").stderr(log.reopen().expect("a file")).spawn().expect("velo runs");
+    wait_for_commit(&job, &mut zombie, 1000);
+    signal(&zombie, "-STOP");
+    let mut peer = member("peer").spawn().expect("velo runs");
+    wait_for_commit(&job, &mut peer, 20_000);
+    let (written, dead) = (count(broker, &job.sink), count(broker, &job.dlq));
+
+    signal(&zombie, "-CONT");
+    let assigned =
+        || std::fs::read_to_string(log.path()).expect("a log").matches("partition assigned").count();
+    // It has joined again when it has partitions again.
+    while assigned() < 3 {
+        assert_running(&mut peer);
+        assert_eq!(zombie.try_wait().expect("a child"), None, "the one that woke up has ended");
+    }
+    assert_eq!(sum_of_commits(&job), 20_000);
+    if !exactly_once {
+        // What is undone takes up offsets, too.
+        assert_eq!((count(broker, &job.sink), count(broker, &job.dlq)), (written, dead), "it has written");
+    }
+    signal(&zombie, "-TERM");
+    let status = zombie.wait().expect("gone");
+    assert!(status.success(), "{}", std::fs::read_to_string(log.path()).expect("a log"));
+    stop(peer, "-TERM");
+    let audit = audit(&job, load);
+    println!("woke up too late, exactly once: {exactly_once}: {audit:?}");
+    assert_eq!(audit.lost, 0);
+    assert!(!exactly_once || audit == everything(load));
+}
+
+#[test]
+fn a_job_that_was_stopped_while_a_peer_took_over_writes_and_commits_nothing() {
+    let _busy = busy();
+    let broker = real();
+    wakes_up_too_late(&broker, false);
+    wakes_up_too_late(&broker, true);
+}
+
+#[test]
+fn a_batch_that_takes_too_long_ends_the_job_and_frees_its_partitions() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 1000, partitions: 2, bytes: 100, poison_every: 100 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let mut command = job.command();
+    command.args(["--exec", "sleep 600", "--max-batch-time", "2s"]);
+    let output = command.output().expect("velo runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("has been processed for 2s"), "{stderr}");
+    // The next one gets the partitions at once, and everything.
+    job.run();
+    assert_eq!(audit(&job, load), everything(load));
 }

@@ -35,6 +35,10 @@ impl<'a> Job<'a> {
         Self { broker, folder, source, sink, dlq, group }
     }
 
+    pub fn sql_path(&self) -> PathBuf {
+        self.folder.path().join("job.sql")
+    }
+
     pub fn report_path(&self) -> PathBuf {
         self.folder.path().join("report.json")
     }
@@ -61,11 +65,17 @@ impl<'a> Job<'a> {
 
     /// The job as a member that stays until it is stopped.
     pub fn endless_command(&self) -> Command {
+        let mut command = self.command_without_broker();
+        command.args(["--bootstrap-servers", &self.broker.address()]);
+        command
+    }
+
+    /// The job, without a word about where the broker is.
+    pub fn command_without_broker(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
         command
             .arg("run")
-            .arg(self.folder.path().join("job.sql"))
-            .args(["--bootstrap-servers", &self.broker.address()])
+            .arg(self.sql_path())
             .args(["--group-id", &self.group, "--value-format", "json", "--report"])
             .arg(self.report_path())
             .stderr(Stdio::piped());

@@ -18,6 +18,7 @@ use velo_engine::kafka::{
     ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
     TransactionOptions, ensure_topic, max_message_bytes,
 };
+use velo_engine::memory::MemoryBudget;
 use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::waker::Waker;
@@ -29,6 +30,8 @@ use velo_schema::{Plan, Side, Strategy};
 use crate::args::RunArgs;
 use crate::input::read;
 use crate::kafka::settings;
+use crate::log::{self, fail, note, say};
+use crate::metrics::Metrics;
 use crate::render::plan::sides;
 use crate::render::style;
 use crate::statement::{print_errors, select};
@@ -52,6 +55,7 @@ struct Job {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    log::start(&args.log);
     let settings = settings(&args.broker)?;
     let input = read(&args.file, None)?;
     let document = input.document();
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let control = Control::default();
     let signals = Signalled::listen(&control)?;
     let report = if args.dry_run {
-        dry_run(&settings, &job, args, member(&job, args, control))?
+        dry_run(&settings, &job, args, member(job.config.clone(), args, control))?
     } else {
         full_run(&settings, &job, args, &control)?
     };
@@ -116,6 +120,7 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
             format: args.value_format.into(),
             drain_timeout: args.drain_timeout,
             exactly_once: args.exactly_once,
+            max_batch_time: args.max_batch_time,
             ..JobConfig::uniform(job_config)
         },
         source_topic,
@@ -126,14 +131,14 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
 }
 
 /// One member of the job.
-fn member(job: &Job, args: &RunArgs, control: Control) -> Builder {
-    Builder::controlled(job.config.clone(), control).boxed_processor(processor(args))
+fn member(config: JobConfig, args: &RunArgs, control: Control) -> Builder {
+    Builder::controlled(config, control).boxed_processor(processor(args))
 }
 
 fn announce(job: &Job, args: &RunArgs) {
     let strategy = job.plan.strategy.map_or("no batching".to_owned(), |strategy| strategy.to_string());
     let to = if args.dry_run { "(dry run, nothing is written)" } else { &job.sink_topic };
-    anstream::eprintln!(
+    say(&format!(
         "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; records that fail: {}{}",
         style::bold(&job.statement),
         job.source_topic,
@@ -141,18 +146,18 @@ fn announce(job: &Job, args: &RunArgs) {
         job.plan.tier,
         job.config.job.failure.strategy,
         job.dlq_topic.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
-    );
+    ));
     if args.exactly_once && job.config.source.strategy != job.config.sink.strategy {
-        anstream::eprintln!(
-            "note: with --exactly-once, sink.batch.* has no effect: what is written together is what a \
-             transaction holds"
+        note(
+            "with --exactly-once, sink.batch.* has no effect: what is written together is what a \
+             transaction holds",
         );
     }
     if !args.exactly_once && job.config.job.transaction_batches > 1 {
-        anstream::eprintln!("note: without --exactly-once, transaction.batches has no effect");
+        note("without --exactly-once, transaction.batches has no effect");
     }
     if !job.ignored.is_empty() {
-        anstream::eprintln!("settings of other systems, not used here: {}", job.ignored.join(", "));
+        note(&format!("settings of other systems, not used here: {}", job.ignored.join(", ")));
     }
 }
 
@@ -177,7 +182,7 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);
-    Ok(Report { properties, ..watch(|observe| builder.run(source, observe)) })
+    Ok(Report { properties, ..watch(&Metrics::default(), |observe| builder.run(source, observe)) })
 }
 
 fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Report> {
@@ -188,7 +193,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     let ensure = |topic: &String, settings_of_new: &[(&str, &str)]| -> Result<TargetTopic> {
         let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;
         if let Ensured::Created(partitions) = ensured {
-            anstream::eprintln!("created topic {topic} with {partitions} partitions");
+            say(&format!("created topic {topic} with {partitions} partitions"));
         }
         let max_message_bytes = max_message_bytes(settings, &reader, topic);
         Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
@@ -203,20 +208,30 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         (of_source, &dlq)
         && *most < of_source
     {
-        anstream::eprintln!(
-            "warning: {name} takes batches of {most} bytes and {} of {of_source}: a large record that fails \
+        note(&format!(
+            "{name} takes batches of {most} bytes and {} of {of_source}: a large record that fails \
              may not fit there; raise its max.message.bytes",
             job.source_topic
-        );
+        ));
     }
     // It was for questions; nobody polls it from here on.
     drop(reader);
+    let member_count = args.concurrency.get();
+    let memory = match args.memory_limit {
+        Some(limit) => MemoryBudget::of(limit, member_count.into(), source_partitions),
+        None => MemoryBudget::unlimited(source_partitions),
+    };
     let mut properties = BTreeMap::new();
     let mut members = Vec::new();
-    for number in 0..args.concurrency.get() {
+    for number in 0..member_count {
         // The names of several members differ in a number.
         let numbered = |name: String| if number == 0 { name } else { format!("{name}-{number}") };
-        let builder = member(job, args, control.member());
+        let config = JobConfig {
+            max_unsettled_bytes: memory.in_flight_bytes,
+            max_unsettled_records: memory.in_flight_records,
+            ..job.config.clone()
+        };
+        let builder = member(config, args, control.member());
         let options = GroupOptions {
             start: args.from,
             until_end: args.until_end,
@@ -224,6 +239,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
             exactly_once: args.exactly_once,
             instance_id: args.group_instance_id.clone().map(numbered),
             max_poll_records: job.plan.max_poll_records.max,
+            memory,
             ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
         };
         let source = GroupSource::join(settings, options, builder.waker())?;
@@ -237,6 +253,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
             source_partitions,
             group_id: group_id.clone(),
             linger: linger(&job.config.sink.strategy),
+            queue_bytes: memory.producer_bytes,
             transactions,
         };
         let sink = KafkaSink::connect(settings, options, builder.acks())?;
@@ -244,7 +261,12 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         properties.extend(source.properties().clone());
         members.push((builder.sink(sink), source));
     }
-    Ok(Report { properties, ..watch(|observe| Builder::run_all(members, observe)) })
+    let metrics = Metrics::default();
+    if let Some(address) = &args.metrics {
+        say(&format!("metrics at http://{}/metrics", metrics.serve(address, memory)?));
+    }
+    let report = watch(&metrics, |observe| Builder::run_all(members, observe));
+    Ok(Report { properties, memory: Some(memory), ..report })
 }
 
 fn transactional_id(args: &RunArgs, group_id: &str) -> String {
@@ -264,16 +286,17 @@ fn linger(strategy: &Strategy) -> Duration {
 }
 
 /// Runs a job behind a status line, which is there only on a terminal.
-fn watch(run: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> Report) -> Report {
+fn watch(metrics: &Metrics, run: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> Report) -> Report {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
     let mut last = (Duration::ZERO, 0);
     let report = run(&mut |progress: Progress| {
+        metrics.update(&progress);
         bar.suspend(|| {
             for notice in &progress.notices {
-                anstream::eprintln!("note: {notice}");
+                note(notice);
             }
         });
         bar.set_message(status(&progress, last));
@@ -318,7 +341,7 @@ impl Signalled {
         std::thread::spawn(move || {
             let mut received = signals.forever();
             if received.next().is_some() {
-                anstream::eprintln!("draining; again to end at once");
+                say("draining; again to end at once");
                 control.drain();
             }
             if received.next().is_some() {
@@ -331,9 +354,9 @@ impl Signalled {
 }
 
 fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCode> {
-    anstream::eprintln!("{}", summary(report));
+    say(&summary(report));
     if let Some(error) = &report.error {
-        anstream::eprintln!("{} {error}", style::error("the job failed:"));
+        fail(error);
     }
     if let Some(path) = &args.report {
         write_report(path, report)?;

@@ -28,6 +28,13 @@ pub enum SealReason {
     Drain,
 }
 
+impl std::fmt::Display for SealReason {
+    /// As reports have it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// When a batch is sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealRule {

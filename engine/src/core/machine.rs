@@ -193,6 +193,7 @@ impl Core {
             Event::Revoked(lane, Revoke::Lost) => self.fence(now, lane, actions),
             Event::Stop => self.phase = Phase::Stopping,
         }
+        self.end_stuck(now, actions);
         self.seal_due(now, actions);
         self.run_ready(now, actions);
         self.write_groups(now, actions);
@@ -213,6 +214,17 @@ impl Core {
         self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records
             || self.starved
+    }
+
+    /// Payload bytes that are taken and not settled.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.unsettled_bytes + self.open_bytes
+    }
+
+    /// How far each lane is settled.
+    pub fn watermarks(&self) -> impl Iterator<Item = (LaneId, i64)> {
+        self.lanes.iter().map(|(id, lane)| (*id, lane.tracker.watermark()))
     }
 
     /// Records that a batch may hold now.
@@ -246,6 +258,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let holding = self.unprocessed().filter_map(|batch| match batch.state {
+            BatchState::Running { since, .. } => Some(since + self.config.max_batch_time),
             // Without a free worker its time alone changes nothing.
             BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
             _ => None,
@@ -323,7 +336,10 @@ impl Core {
         let worker_free = !waiting && self.running() < self.config.workers;
         let due =
             self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due()).or_else(|| {
-                (self.open_bytes >= self.config.max_unsettled_bytes).then_some(SealReason::Memory)
+                // Nothing that is in flight makes room any more.
+                let alone = self.batches.is_empty() && self.is_saturated() && !self.batcher.is_empty();
+                let full = self.open_bytes >= self.config.max_unsettled_bytes;
+                (alone || full).then_some(SealReason::Memory)
             });
         let Some(reason) = due else { return };
         self.batcher.reset();
@@ -393,6 +409,18 @@ impl Core {
                 batch.state = BatchState::Running { attempt, since: now };
                 actions.push(Action::Run(*id, attempt));
             }
+        }
+    }
+
+    /// Whoever processes a batch for ever holds its partitions: nobody else can take them over.
+    fn end_stuck(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let most = self.config.max_batch_time;
+        let is_stuck = |id: &BatchId| match self.batches.get(*id).map(|batch| batch.state) {
+            Some(BatchState::Running { since, .. }) => now.since(since) >= most,
+            _ => false,
+        };
+        if let Some(id) = self.unprocessed.iter().copied().find(|id| is_stuck(id)) {
+            self.fail(Some(id), JobError::Stuck(most), actions);
         }
     }
 
@@ -625,10 +653,11 @@ impl Core {
     /// Ends the job; the rows of `batch` that are not settled count as failed.
     fn fail(&mut self, batch: Option<BatchId>, error: JobError, actions: &mut Vec<Action>) {
         self.phase = Phase::Failed;
-        let batch = batch.and_then(|id| self.batches.get(id));
+        let id = batch;
+        let batch = id.and_then(|id| self.batches.get(id));
         let live: u64 = batch.map_or(0, |batch| u64::from(batch.open_rows));
         self.ledger.failed = live;
-        actions.push(Action::Fail(error));
+        actions.push(Action::Fail(id, error));
     }
 
     /// Ends the job for a reason outside of any batch.

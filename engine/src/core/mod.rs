@@ -71,6 +71,8 @@ pub struct CoreConfig {
     pub commit_interval: Duration,
     /// How long a revoked lane may take to settle what is in flight.
     pub drain_timeout: Duration,
+    /// How long a batch may be processed.
+    pub max_batch_time: Duration,
     /// Most records that are delivered and not settled, before more are taken.
     pub max_unsettled_records: u64,
     /// Most bytes of the same.
@@ -187,8 +189,8 @@ pub enum Action {
     Release(LaneId, Option<i64>),
     /// Nothing refers to the batch any more.
     Drop(BatchId),
-    /// The job has failed.
-    Fail(JobError),
+    /// The job has failed, on account of this batch where it is one.
+    Fail(Option<BatchId>, JobError),
 }
 
 /// Why a job failed.
@@ -204,6 +206,9 @@ pub enum JobError {
     /// The dead letter queue refused a record for good.
     #[error("the dead letter queue refused a record: {0}")]
     DeadLetterRefused(String),
+    /// A batch has been processed for as long as it may be.
+    #[error("a batch has been processed for {0:?} and holds its partitions; --max-batch-time bounds that")]
+    Stuck(Duration),
     /// The source cannot go on.
     #[error("{0}")]
     Source(String),

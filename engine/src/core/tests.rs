@@ -25,6 +25,7 @@ fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfi
         drain_timeout: Duration::from_millis(50),
         max_unsettled_records: 100,
         max_unsettled_bytes: u64::MAX,
+        max_batch_time: Duration::from_mins(5),
     }
 }
 

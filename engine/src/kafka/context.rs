@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
+use super::hint;
 use crate::waker::Waker;
 
 /// Something that a client reported.
@@ -18,9 +20,9 @@ pub(super) enum ClientEvent {
     /// The group takes these away; `lost`: somebody else may have them already.
     Revoke { partitions: TopicPartitionList, lost: bool },
     /// A commit has ended.
-    Committed(Result<(), String>),
+    Committed(Result<(), KafkaError>),
     /// An error that the client deals with itself.
-    Error(String),
+    Error(Option<RDKafkaErrorCode>, String),
 }
 
 /// The context of all consumers. Rebalances are noted here and carried out by the poll thread
@@ -68,12 +70,24 @@ impl Inbox {
 }
 
 impl ClientContext for Context {
-    /// librdkafka's log goes nowhere: what matters comes as an error, too.
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let throttled = statistics.brokers.values().filter_map(|broker| Some(broker.throttle.as_ref()?.max));
+        if let Some(ms) = throttled.max().filter(|ms| *ms > 0) {
+            let text = format!(
+                "the brokers slow this client down, by up to {ms} ms a request: a quota on its user or client id"
+            );
+            self.push(ClientEvent::Error(None, text));
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let error = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        self.push(ClientEvent::Error(format!("{error}: {reason}")));
+        let code = error.rdkafka_error_code();
+        let error = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        self.push(ClientEvent::Error(code, format!("{error}: {reason}{}", hint(code, reason))));
     }
 }
 
@@ -97,7 +111,15 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.push(ClientEvent::Committed(result.map_err(|error| error.to_string())));
+        self.push(ClientEvent::Committed(result));
+    }
+}
+
+/// The client's own log. What matters of it comes as an error, too.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        _ => tracing::info!(target: "librdkafka", facility, "{message}"),
     }
 }
 

@@ -23,7 +23,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
 
-use crate::columns::Headers;
+use crate::columns::{Headers, LaneName};
 use crate::waker::Waker;
 
 /// A partition's own queue, split from the consumer's.
@@ -132,6 +132,22 @@ pub(super) fn commit_async<C: ConsumerContext>(
 pub(super) fn controller_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
     // SAFETY: the client is alive, and without a time-out the call only looks at what is known.
     unsafe { sys::rd_kafka_controllerid(consumer.client().native_ptr(), 0) }
+}
+
+/// The offset behind the newest record of a partition, as the last fetch has shown it.
+pub(super) fn known_end<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    LaneName { topic, partition }: &LaneName,
+) -> Option<i64> {
+    let topic = CString::new(&**topic).ok()?;
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: the client is alive, the topic is a C string, and both offsets are written to on success.
+    let error = unsafe {
+        let client = consumer.client().native_ptr();
+        sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), *partition, &raw mut low, &raw mut high)
+    };
+    // Before the first fetch it is negative.
+    (RDKafkaErrorCode::from(error) == RDKafkaErrorCode::NoError && high >= 0).then_some(high)
 }
 
 /// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.

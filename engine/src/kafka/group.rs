@@ -6,20 +6,21 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
 use super::data_loss::{OnDataLoss, Resume, resume};
-use super::ffi::commit_async;
+use super::ffi::{commit_async, known_end};
 use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use super::transaction::is_unauthorized;
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
+use crate::memory::MemoryBudget;
 use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
@@ -42,8 +43,10 @@ pub struct GroupOptions {
     pub instance_id: Option<String>,
     /// Records a poll at most; sizes the prefetch.
     pub max_poll_records: u64,
-    /// How many partitions the topic has; they share the prefetch.
+    /// How many partitions the topic has.
     pub partitions: usize,
+    /// What may be fetched ahead.
+    pub memory: MemoryBudget,
 }
 
 impl GroupOptions {
@@ -60,15 +63,15 @@ impl GroupOptions {
             instance_id: None,
             max_poll_records: 500,
             partitions,
+            memory: MemoryBudget::unlimited(partitions),
         }
     }
 }
 
-/// Value bytes that the client fetches ahead, over all partitions; each has a part of it.
-const PREFETCH_KBYTES: usize = 256 << 10;
+/// How long a group waits for a member that is silent, unless it is told otherwise.
+const SESSION: Duration = Duration::from_secs(45);
 /// How long the last commit, or that of a revoked partition, may take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
-const MIN_PREFETCH_KBYTES: usize = 1 << 10;
 
 /// A member of a group.
 pub struct GroupSource {
@@ -87,6 +90,11 @@ pub struct GroupSource {
     renewed: Vec<(LaneId, i64)>,
     /// Those that are drained by now.
     drained: Vec<(LaneName, i64)>,
+    /// How far each lane is committed, as far as that was asked for; where it began, before.
+    committed: BTreeMap<LaneId, i64>,
+    /// When it was polled last, and how long the group waits for a member that is silent.
+    polled: Option<Tick>,
+    session: Duration,
     /// Partitions that were begun without a committed offset.
     started: BTreeSet<i32>,
     /// A lane could not be read on; what was read before is still to be settled.
@@ -116,11 +124,15 @@ impl GroupSource {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
-        let kbytes = (PREFETCH_KBYTES / options.partitions.max(1)).max(MIN_PREFETCH_KBYTES);
-        let queued = (4 * options.max_poll_records).clamp(10_000, 1_000_000);
+        let memory = &options.memory;
+        let queued = (4 * options.max_poll_records).max(10_000).min(memory.partition_records);
         let mut defaults = vec![
             ("queued.min.messages", queued.to_string()),
-            ("queued.max.messages.kbytes", kbytes.to_string()),
+            ("queued.max.messages.kbytes", memory.queue_kbytes().to_string()),
+            ("fetch.message.max.bytes", memory.partition_fetch_bytes.to_string()),
+            ("fetch.max.bytes", memory.fetch_bytes.to_string()),
+            // They say whether a quota slows it down.
+            ("statistics.interval.ms", "5000".to_owned()),
             // The default pauses fetching for a second whenever the queue is full.
             ("fetch.queue.backoff.ms", "10".to_owned()),
         ];
@@ -140,6 +152,8 @@ impl GroupSource {
         owned.extend(options.instance_id.as_deref().map(|id| ("group.instance.id", id)));
         owned.extend(options.exactly_once.then_some(("isolation.level", "read_committed")));
         let config = settings.client(&defaults, &owned);
+        let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
+        let session = session.map_or(SESSION, Duration::from_millis);
         let (context, inbox) = Context::new(waker.clone());
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
         let wake = waker.clone();
@@ -158,6 +172,9 @@ impl GroupSource {
             commits_in_flight: 0,
             renewed: Vec::new(),
             drained: Vec::new(),
+            committed: BTreeMap::new(),
+            polled: None,
+            session,
             started: BTreeSet::new(),
             failed: false,
         })
@@ -196,10 +213,12 @@ impl GroupSource {
                 Offset::Offset(offset) => self.go_on(&name, offset, bounds, events)?,
                 _ => self.set_out(&name, bounds, events)?,
             };
+            tracing::info!(topic = &*name.topic, partition = name.partition, position, "partition assigned");
             positions.push((name, position));
         }
         take_over(&self.consumer, &offsets_of(positions)?)
             .map_err(|error| KafkaError::during("the assignment", &error))?;
+        events.push(SourceEvent::Joined);
         // A member without partitions is one too many for now: it waits for others to leave.
         if self.options.until_end && !self.lanes.is_empty() {
             events.push(SourceEvent::AssignmentComplete);
@@ -260,7 +279,9 @@ impl GroupSource {
         events: &mut Vec<SourceEvent>,
     ) -> Result<LaneId, KafkaError> {
         let end = self.options.until_end.then_some(high);
-        self.lanes.begin(&self.consumer, name, (position, end), &self.waker, events)
+        let lane = self.lanes.begin(&self.consumer, name, (position, end), &self.waker, events)?;
+        self.committed.insert(lane, position);
+        Ok(lane)
     }
 
     /// Goes on with lanes whose next record is not there any more, as far as that is wanted.
@@ -315,8 +336,27 @@ impl GroupSource {
         self.consumer.assign(&offsets_of(self.lanes.refetch())?).map_err(failed)
     }
 
+    /// Answers to rebalances of one who reads and drains no more.
+    fn answer(&self, events: Vec<ClientEvent>) {
+        for event in events {
+            match event {
+                ClientEvent::Assign(partitions) => drop(take_over(&self.consumer, &partitions)),
+                ClientEvent::Revoke { partitions, .. } => drop(give_up(&self.consumer, &partitions)),
+                ClientEvent::Committed(_) | ClientEvent::Error(..) => {}
+            }
+        }
+    }
+
     fn revoke(&mut self, partitions: TopicPartitionList, lost: bool, events: &mut Vec<SourceEvent>) {
         self.drained.retain(|(name, _)| partitions.find_partition(&name.topic, name.partition).is_none());
+        for element in partitions.elements() {
+            tracing::info!(
+                topic = element.topic(),
+                partition = element.partition(),
+                lost,
+                "partition revoked"
+            );
+        }
         let how = if lost { Revoke::Lost } else { Revoke::Drain };
         let lanes: Vec<_> = partitions
             .elements()
@@ -338,6 +378,7 @@ impl GroupSource {
 
     fn end(&mut self, lane: LaneId) {
         self.lanes.end(lane);
+        self.committed.remove(&lane);
         self.renewed.retain(|(renewed, _)| *renewed != lane);
     }
 
@@ -358,6 +399,76 @@ impl GroupSource {
         for (partitions, _) in done {
             // It fails only if the group has taken them already.
             let _ = give_up(&self.consumer, &partitions);
+        }
+    }
+
+    /// Commits, and waits for the end of that and of all commits before. Returns what else has happened.
+    ///
+    /// The client's own call waits for ever where no broker answers.
+    fn commit_and_wait(
+        &mut self,
+        offsets: &[(LaneId, i64)],
+        deadline: Instant,
+    ) -> Result<(Result<(), ClientError>, Vec<ClientEvent>), KafkaError> {
+        let offsets = self.offsets(offsets)?;
+        let mut aside = Vec::new();
+        if offsets.count() == 0 {
+            return Ok((Ok(()), aside));
+        }
+        commit_async(&self.consumer, &offsets)
+            .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))?;
+        // Commits end in their order.
+        let mut earlier = self.commits_in_flight;
+        let mut ours = None;
+        while ours.is_none() && Instant::now() < deadline {
+            drop(self.consumer.poll(Duration::from_millis(20)));
+            for event in self.inbox.take() {
+                match event {
+                    ClientEvent::Committed(result) if earlier == 0 && ours.is_none() => ours = Some(result),
+                    ClientEvent::Committed(result) => {
+                        earlier = earlier.saturating_sub(1);
+                        aside.push(ClientEvent::Committed(result));
+                    }
+                    other => aside.push(other),
+                }
+            }
+        }
+        match ours {
+            Some(result) => Ok((result, aside)),
+            None => {
+                Err(KafkaError::new(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}")))
+            }
+        }
+    }
+
+    /// A process that was stopped for longer than its session does not know that the group has given its
+    /// partitions to others. It asks before anything is written: the group takes commits of members only.
+    fn ask_after_absence(&mut self, now: Tick, events: &mut Vec<SourceEvent>) {
+        let was_away = now.since(self.polled.replace(now).unwrap_or(now)) >= self.session;
+        // Transactions are refused by themselves, and know offsets that are not known here.
+        if !was_away || self.lanes.is_empty() || self.options.exactly_once {
+            return;
+        }
+        tracing::warn!("the process was stopped for longer than its session");
+        let known: Vec<_> = self.committed.iter().map(|(lane, offset)| (*lane, *offset)).collect();
+        let is_member = match self.commit_and_wait(&known, Instant::now() + COMMIT_TIMEOUT) {
+            Ok((result, aside)) => {
+                for event in aside {
+                    self.inbox.push(event);
+                }
+                !result.is_err_and(|error| is_expelled(&error))
+            }
+            Err(_) => true,
+        };
+        if !is_member {
+            let lanes = self.lanes.ids();
+            events.push(SourceEvent::Notice(
+                "the process was stopped for longer than its session; others have its partitions".to_owned(),
+            ));
+            for lane in lanes {
+                events.push(SourceEvent::Revoked(lane, Revoke::Lost));
+                self.end(lane);
+            }
         }
     }
 
@@ -386,9 +497,23 @@ fn is_permanent(error: RDKafkaErrorCode) -> bool {
     is_unauthorized(error) || error == RDKafkaErrorCode::InconsistentGroupProtocol
 }
 
+fn is_expelled(error: &ClientError) -> bool {
+    use RDKafkaErrorCode::{FencedInstanceId, FencedMemberEpoch, IllegalGeneration, UnknownMemberId};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(FencedInstanceId | FencedMemberEpoch | IllegalGeneration | UnknownMemberId)
+    )
+}
+
+fn is_rebalancing(error: &ClientError) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, StaleMemberEpoch};
+    matches!(error.rdkafka_error_code(), Some(IllegalGeneration | RebalanceInProgress | StaleMemberEpoch))
+}
+
 impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.lanes.set_clock(now);
+        self.ask_after_absence(now, events);
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
             if let Some((_, reason)) = self.consumer.client().fatal_error() {
                 return Err(SourceError(format!("the consumer cannot go on: {reason}")));
@@ -399,7 +524,8 @@ impl Source for GroupSource {
                 code => is_permanent(code),
             };
             if error.rdkafka_error_code().is_some_and(is_permanent) {
-                return Err(KafkaError::during("the consumer cannot go on", &error).into());
+                let what = format!("the member of group '{}' cannot go on", self.options.group_id);
+                return Err(KafkaError::during(what, &error).into());
             }
             events.push(SourceEvent::Notice(error.to_string()));
         }
@@ -409,9 +535,10 @@ impl Source for GroupSource {
                 ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
                 ClientEvent::Committed(result) => {
                     self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
+                    let result = result.map_err(|error| KafkaError::from(error).to_string());
                     events.push(SourceEvent::CommitEnded(result));
                 }
-                ClientEvent::Error(error) => events.push(SourceEvent::Notice(error)),
+                ClientEvent::Error(_, error) => events.push(SourceEvent::Notice(error)),
             }
         }
         self.lanes.report(events);
@@ -434,6 +561,10 @@ impl Source for GroupSource {
         self.lanes.fill(lane, tier, room, batch)
     }
 
+    fn end_offset(&self, lane: LaneId) -> Option<i64> {
+        known_end(&self.consumer, self.lanes.name(lane)?)
+    }
+
     fn committer(&mut self) -> Option<&mut dyn Commit> {
         Some(self)
     }
@@ -441,49 +572,39 @@ impl Source for GroupSource {
 
 impl Commit for GroupSource {
     fn commit(&mut self, offsets: &[(LaneId, i64)]) {
+        self.committed.extend(offsets.iter().copied());
         // An error comes back as the end of the commit.
-        let result = self.offsets(offsets).and_then(|offsets| {
-            commit_async(&self.consumer, &offsets)
-                .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))
-        });
         self.commits_in_flight += 1;
-        if let Err(error) = result {
-            self.inbox.push(ClientEvent::Committed(Err(error.to_string())));
+        let begun = match self.offsets(offsets) {
+            Ok(offsets) => commit_async(&self.consumer, &offsets),
+            Err(_) => Err(RDKafkaErrorCode::InvalidArgument),
+        };
+        if let Err(code) = begun {
+            self.inbox.push(ClientEvent::Committed(Err(ClientError::ConsumerCommit(code))));
         }
     }
 
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
-        let offsets = self.offsets(offsets)?;
-        if offsets.count() == 0 {
-            return Ok(());
-        }
-        commit_async(&self.consumer, &offsets)
-            .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))?;
-        // The client's own call waits for ever where no broker answers. Commits end in their order;
-        // what is not ours is left for the next poll.
-        let (mut earlier, mut aside) = (self.commits_in_flight, Vec::new());
-        let started = Instant::now();
-        let mut ours = None;
-        while ours.is_none() && started.elapsed() < COMMIT_TIMEOUT {
-            drop(self.consumer.poll(Duration::from_millis(20)));
-            for event in self.inbox.take() {
-                match event {
-                    ClientEvent::Committed(result) if earlier == 0 && ours.is_none() => ours = Some(result),
-                    ClientEvent::Committed(result) => {
-                        earlier = earlier.saturating_sub(1);
-                        aside.push(ClientEvent::Committed(result));
-                    }
-                    other => aside.push(other),
-                }
-            }
-        }
+        let (result, aside) = self.commit_and_wait(offsets, Instant::now() + COMMIT_TIMEOUT)?;
         for event in aside {
             self.inbox.push(event);
         }
-        if let Some(result) = ours {
-            return result.map_err(SourceError);
+        result.map_err(|error| KafkaError::during("an offset commit", &error).into())
+    }
+
+    fn commit_last(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        loop {
+            let (result, aside) = self.commit_and_wait(offsets, deadline)?;
+            // Nobody drains or reads any more: rebalances are answered at once, or the group would wait.
+            self.answer(aside);
+            match result.map_err(|error| (is_rebalancing(&error), error)) {
+                // The group has a new generation that this member has not heard of yet.
+                Err((true, _)) if Instant::now() < deadline => {}
+                Err((_, error)) => return Err(KafkaError::during("an offset commit", &error).into()),
+                Ok(()) => return Ok(()),
+            }
         }
-        Err(SourceError(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}")))
     }
 
     fn release(&mut self, lane: LaneId) {
@@ -505,15 +626,12 @@ impl Drop for GroupSource {
     fn drop(&mut self) {
         self.inbox.close();
         self.lanes.clear();
-        // The group does not let go of a member that owes it an answer.
-        let owed = self.inbox.take().into_iter().filter_map(|event| match event {
-            ClientEvent::Revoke { partitions, .. } => Some(partitions),
-            _ => None,
-        });
-        let leaving = std::mem::take(&mut self.leaving).into_iter().map(|(partitions, _)| partitions);
-        for partitions in leaving.chain(owed) {
-            // It fails only if the group has taken them already.
+        // The group does not let go of a member that owes it an answer. An answer fails only if the group
+        // has taken the partitions already.
+        for (partitions, _) in std::mem::take(&mut self.leaving) {
             let _ = give_up(&self.consumer, &partitions);
         }
+        let owed = self.inbox.take();
+        self.answer(owed);
     }
 }

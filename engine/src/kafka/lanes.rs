@@ -149,6 +149,10 @@ impl Lanes {
         self.open.iter().find(|lane| &*lane.name.topic == topic && lane.name.partition == partition)
     }
 
+    pub fn ids(&self) -> Vec<LaneId> {
+        self.open.iter().map(|lane| lane.id).collect()
+    }
+
     pub fn name(&self, id: LaneId) -> Option<&LaneName> {
         self.open.iter().find(|lane| lane.id == id).map(|lane| &lane.name)
     }

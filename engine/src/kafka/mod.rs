@@ -26,9 +26,11 @@ pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};
 pub use scan::scan;
-pub use settings::{ClientSettings, PropertyError};
+pub use settings::{ClientSettings, Origin, PropertyError};
 pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};
 pub use topics::{Ensured, ensure_topic, max_message_bytes};
+
+use rdkafka::error::RDKafkaErrorCode;
 
 /// What a broker or its client said, with what was being done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,8 +43,32 @@ impl KafkaError {
     }
 
     fn during(what: impl std::fmt::Display, error: &rdkafka::error::KafkaError) -> Self {
-        let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        Self(format!("{what}: {reason}"))
+        let code = error.rdkafka_error_code();
+        let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        Self(format!("{what}: {reason}{}", hint(code, "")))
+    }
+}
+
+/// What to do about an error, where that can be said: to be put behind it.
+fn hint(code: Option<RDKafkaErrorCode>, reason: &str) -> &'static str {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Some(Code::TopicAuthorizationFailed) => {
+            "; grant the user Describe and Read on a topic to read, Describe and Write on one to write"
+        }
+        Some(Code::GroupAuthorizationFailed) => "; grant the user Read on the group",
+        Some(Code::TransactionalIdAuthorizationFailed) => {
+            "; grant the user Describe and Write on the transactional id"
+        }
+        Some(Code::ClusterAuthorizationFailed) => "; grant the user IdempotentWrite on the cluster",
+        Some(Code::AllBrokersDown) => "; is the address right, and security.protocol?",
+        _ if reason.contains("certificate verify failed") => {
+            "; either the broker's certificate has expired, or none of ssl.ca.location has signed it"
+        }
+        _ if reason.contains("alert bad certificate") || reason.contains("certificate required") => {
+            "; the broker wants a certificate: ssl.certificate.location and ssl.key.location"
+        }
+        _ => "",
     }
 }
 

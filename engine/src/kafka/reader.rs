@@ -7,16 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
 use velo_schema::Tier;
 
-use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox};
 use super::ffi::controller_id;
 use super::lanes::{Lane, Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
+use super::{KafkaError, hint};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::Tick;
 use crate::core::batcher::Room;
@@ -93,34 +95,46 @@ impl TopicReader {
     /// # Errors
     /// Where no broker answers, or none may.
     pub fn partition_count(&self, topic: &str) -> Result<Option<usize>, KafkaError> {
-        use rdkafka::error::RDKafkaErrorCode as Code;
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), CONTACT_TIMEOUT)
-            .map_err(|error| self.unreachable(&error))?;
+        use RDKafkaErrorCode as Code;
+        let metadata =
+            self.consumer.fetch_metadata(Some(topic), Duration::ZERO).or_else(|_| self.contact(topic))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.and_then(rdkafka::metadata::MetadataTopic::error).map(Code::from) {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
-            Some(error) => Err(KafkaError::new(format!("topic '{topic}': {error}"))),
+            Some(code) => Err(KafkaError::new(format!("topic '{topic}': {code}{}", hint(Some(code), "")))),
             None => Ok(found.map(|found| found.partitions().len())),
         }
     }
 
-    /// Why no broker answered, as far as the client has said.
-    fn unreachable(&self, error: &rdkafka::error::KafkaError) -> KafkaError {
-        // The client's reports wait to be polled; there are a few for each broker.
-        const REPORTS: usize = 20;
-        for _ in 0..REPORTS {
+    /// Asks until a broker answers; what will not change while it waits ends it at once.
+    fn contact(&self, topic: &str) -> Result<Metadata, KafkaError> {
+        use RDKafkaErrorCode as Code;
+        const ATTEMPT: Duration = Duration::from_millis(250);
+        let started = Instant::now();
+        let mut reason = None;
+        loop {
+            let error = match self.consumer.fetch_metadata(Some(topic), ATTEMPT) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            // The client's reports wait to be polled.
             drop(self.consumer.poll(Duration::ZERO));
-        }
-        let mut reasons = self.inbox.take().into_iter().filter_map(|event| match event {
-            ClientEvent::Error(reason) => Some(reason),
-            _ => None,
-        });
-        let what = format!("no broker answered at {}", self.bootstrap_servers);
-        match reasons.next() {
-            Some(reason) => KafkaError::new(format!("{what}: {reason}")),
-            None => KafkaError::during(what, error),
+            let mut is_final = started.elapsed() >= CONTACT_TIMEOUT;
+            for event in self.inbox.take() {
+                let ClientEvent::Error(code, text) = event else { continue };
+                // That all are down says less than why one of them is.
+                if reason.is_none() || code != Some(Code::AllBrokersDown) {
+                    reason = Some(text);
+                }
+                is_final |= matches!(code, Some(Code::Authentication | Code::SSL));
+            }
+            if is_final {
+                let what = format!("no broker answered at {}", self.bootstrap_servers);
+                return Err(match reason {
+                    Some(reason) => KafkaError::new(format!("{what}: {reason}")),
+                    None => KafkaError::during(what, &error),
+                });
+            }
         }
     }
 
@@ -133,7 +147,7 @@ impl TopicReader {
         self.partition_count(topic)?;
         let mut times = Vec::new();
         for _ in 0..QUESTIONS {
-            let asked = std::time::Instant::now();
+            let asked = Instant::now();
             self.partition_count(topic)?;
             times.push(asked.elapsed());
         }
@@ -258,11 +272,19 @@ impl Source for ReadSource {
             self.assigned = true;
             self.assign(events)?;
         }
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+        // The client asks for the coordinator of its group, although it never joins one: that it may not is
+        // nobody's concern.
+        let concerns =
+            |code: Option<RDKafkaErrorCode>| code != Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO)
+            && concerns(error.rdkafka_error_code())
+        {
             events.push(SourceEvent::Notice(error.to_string()));
         }
         for event in self.inbox.take() {
-            if let ClientEvent::Error(error) = event {
+            if let ClientEvent::Error(code, error) = event
+                && concerns(code)
+            {
                 events.push(SourceEvent::Notice(error));
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use serde::Serialize;
 
 /// Properties that the engine sets, and why nobody else may.
 const OWNED: &[(&str, &str)] = &[
@@ -34,6 +35,24 @@ const OWNED: &[(&str, &str)] = &[
 /// Words in the name of a property whose value is nobody's business.
 const SECRET: &[&str] = &["password", "passphrase", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
 
+/// Who says what a property is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Nobody: it is the client's default.
+    Default,
+    /// The engine, from the plan and the memory limit, unless it is told otherwise.
+    Derived,
+    /// The engine, and nobody may say otherwise.
+    Engine,
+    /// A variable.
+    Environment,
+    /// The properties file.
+    File,
+    /// An argument.
+    Argument,
+}
+
 /// A property that cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the property '{name}' is set by the engine: {reason}")]
@@ -49,6 +68,7 @@ pub struct PropertyError {
 pub struct ClientSettings {
     bootstrap_servers: String,
     properties: BTreeMap<String, String>,
+    origins: BTreeMap<String, Origin>,
 }
 
 impl std::fmt::Debug for ClientSettings {
@@ -73,7 +93,25 @@ impl ClientSettings {
         if let Some((name, reason)) = owned {
             return Err(PropertyError { name: (*name).to_owned(), reason });
         }
-        Ok(Self { bootstrap_servers: bootstrap_servers.into(), properties })
+        let origins = properties.keys().map(|name| (name.clone(), Origin::Argument)).collect();
+        Ok(Self { bootstrap_servers: bootstrap_servers.into(), properties, origins })
+    }
+
+    /// The same, where these properties were said elsewhere.
+    #[must_use]
+    pub fn with_origins(mut self, origins: BTreeMap<String, Origin>) -> Self {
+        self.origins.extend(origins);
+        self
+    }
+
+    /// Who says what a property of one of these clients is.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Origin {
+        match self.origins.get(name) {
+            _ if OWNED.iter().any(|(owned, _)| *owned == name) => Origin::Engine,
+            Some(origin) => *origin,
+            None => Origin::Derived,
+        }
     }
 
     /// Where the brokers are.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 
+use super::context::log;
 use super::settings::readable;
 use super::transaction::{Transactions, is_unauthorized};
 use super::{ClientSettings, KafkaError, Membership, dead_letter};
@@ -52,6 +54,8 @@ pub struct SinkOptions {
     pub group_id: String,
     /// How long a record may wait for others to be sent with.
     pub linger: Duration,
+    /// Bytes that may be written and not acknowledged, by each producer.
+    pub queue_bytes: u64,
     /// Where what is written is committed in transactions.
     pub transactions: Option<TransactionOptions>,
 }
@@ -83,8 +87,9 @@ pub(super) struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
-    /// librdkafka's log goes nowhere: what matters comes as a delivery report.
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
 
     /// An outage is not the end: records wait, and the ledger shows that they do.
     fn error(&self, _: ClientError, _: &str) {}
@@ -143,11 +148,13 @@ impl KafkaSink {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
-        let SinkOptions { sink, dlq, source_partitions, group_id, linger, transactions } = options;
+        let SinkOptions { sink, dlq, source_partitions, group_id, linger, queue_bytes, transactions } =
+            options;
+        let queue = (linger, queue_bytes);
         let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
         let topics = || std::iter::once(&sink).chain(&dlq);
         let most = |topic: &TargetTopic| topic.max_message_bytes;
-        let shared = producer_config(settings, linger, topics().filter_map(most), transactional_id);
+        let shared = producer_config(settings, queue, topics().filter_map(most), transactional_id);
         let create = |config: &ClientConfig| -> Result<_, KafkaError> {
             let context = Deliveries { acks: acks.clone(), transactional: transactional_id.is_some() };
             Ok(Arc::new(config.create_with_context::<_, ThreadedProducer<_>>(context)?))
@@ -156,7 +163,7 @@ impl KafkaSink {
         let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {
             let producer = match &all {
                 Some(producer) => Arc::clone(producer),
-                None => create(&producer_config(settings, linger, most(topic).into_iter(), None))?,
+                None => create(&producer_config(settings, queue, most(topic).into_iter(), None))?,
             };
             Ok(Target {
                 producer,
@@ -212,12 +219,15 @@ impl KafkaSink {
 /// The properties of a producer for topics that take so many bytes at once.
 fn producer_config(
     settings: &ClientSettings,
-    linger: Duration,
+    (linger, queue_bytes): (Duration, u64),
     max_message_bytes: impl Iterator<Item = u64>,
     transactional_id: Option<&str>,
 ) -> ClientConfig {
     let bounds: Vec<_> = max_message_bytes.collect();
-    let mut defaults = vec![("linger.ms", linger.as_millis().to_string())];
+    let mut defaults = vec![
+        ("linger.ms", linger.as_millis().to_string()),
+        ("queue.buffering.max.kbytes", (queue_bytes / 1024).clamp(1, i32::MAX as u64).to_string()),
+    ];
     // A record that is too large for the topic is refused by itself then, before it takes those down
     // that would be sent with it.
     defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));

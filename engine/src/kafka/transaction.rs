@@ -8,10 +8,10 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer, ThreadedProducer};
 
-use super::KafkaError;
 use super::group::Membership;
 use super::lanes::{REQUEST_TIMEOUT, offsets_of};
 use super::sink::Deliveries;
+use super::{KafkaError, hint};
 use crate::columns::LaneName;
 use crate::sink::TransactionError;
 
@@ -111,7 +111,7 @@ fn reason(error: &ClientError) -> String {
                   transaction may last";
     match error {
         ClientError::Transaction(error) if is_fenced(error.code()) => format!("{fenced} ({error})"),
-        ClientError::Transaction(error) => error.to_string(),
+        ClientError::Transaction(error) => format!("{error}{}", hint(Some(error.code()), "")),
         error => error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()),
     }
 }

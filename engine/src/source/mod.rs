@@ -12,6 +12,8 @@ use crate::core::{Revoke, Tick};
 /// What a source tells the driver between records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceEvent {
+    /// Which lanes are ours is decided; there may be none.
+    Joined,
     /// A lane begins, at an offset.
     Assigned(LaneId, LaneName, i64),
     /// Every lane of a source that has an end has been assigned.
@@ -74,6 +76,11 @@ pub trait Source {
         None
     }
 
+    /// The offset behind the newest record of a lane, as far as that is known.
+    fn end_offset(&self, _: LaneId) -> Option<i64> {
+        None
+    }
+
     /// The source's way to commit; sources that only read have none.
     fn committer(&mut self) -> Option<&mut dyn Commit> {
         None
@@ -90,6 +97,14 @@ pub trait Commit {
     /// # Errors
     /// Where the broker refused.
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError>;
+
+    /// Commits and waits for the end; nothing more is read or committed after it.
+    ///
+    /// # Errors
+    /// Where the broker refused.
+    fn commit_last(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
+        self.commit_sync(offsets)
+    }
 
     /// Gives a revoked lane up.
     fn release(&mut self, lane: LaneId);

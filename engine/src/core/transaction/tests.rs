@@ -52,6 +52,7 @@ fn core(max_batches: u64, skips: bool) -> Core {
         drain_timeout: Duration::from_millis(30),
         max_unsettled_records: 50,
         max_unsettled_bytes: u64::MAX,
+        max_batch_time: Duration::from_mins(5),
     })
 }
 
@@ -162,7 +163,7 @@ impl World {
                     self.assign(partition);
                 }
             }
-            Action::Fail(error) => panic!("{error}"),
+            Action::Fail(_, error) => panic!("{error}"),
             _ => {}
         }
         self.check();

@@ -1,0 +1,56 @@
+//! What a job says while it runs: lines for people, or one JSON object a line for a log collector.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::Level;
+
+use crate::args::{LogArgs, LogFormat};
+use crate::render::style;
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Begins to log to stderr, as the arguments say.
+pub(crate) fn start(args: &LogArgs) {
+    let is_json = args.log_format == LogFormat::Json;
+    IS_JSON.store(is_json, Ordering::Release);
+    let level = args.log_level.unwrap_or(if is_json { Level::INFO } else { Level::ERROR });
+    let events = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let started = if is_json {
+        events.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        events.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    // It fails where somebody logs already, who then goes on.
+    drop(started);
+}
+
+/// Says something to whoever watches.
+pub(crate) fn say(text: &str) {
+    tell(Level::INFO, "", text);
+}
+
+/// Something that changes nothing, but should be known.
+pub(crate) fn note(text: &str) {
+    tell(Level::WARN, "note: ", text);
+}
+
+/// Why a job failed.
+pub(crate) fn fail(text: &str) {
+    tell(Level::ERROR, "the job failed: ", text);
+}
+
+fn tell(level: Level, prefix: &str, text: &str) {
+    if !IS_JSON.load(Ordering::Acquire) {
+        let prefix = if level == Level::ERROR { style::error(prefix) } else { prefix.to_owned() };
+        anstream::eprintln!("{prefix}{text}");
+        return;
+    }
+    // A collector wants no colours.
+    let text = anstream::adapter::strip_str(text).to_string();
+    match level {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        _ => tracing::info!("{text}"),
+    }
+}

@@ -1,0 +1,200 @@
+//! What a job has counted, over HTTP: `/metrics` for Prometheus, `/healthz`, `/readyz`.
+#![allow(clippy::disallowed_methods, reason = "health is a matter of time")]
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use tiny_http::{Header, Response, Server};
+use velo_engine::Progress;
+use velo_engine::memory::MemoryBudget;
+use velo_engine::report::Buckets;
+use velo_schema::Tier;
+
+/// A job whose poll loop has been silent for longer than this is not well.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The newest that is known of a job.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics(Arc<Mutex<Option<(Instant, Progress)>>>);
+
+impl Metrics {
+    /// Keeps what a job has counted.
+    pub fn update(&self, progress: &Progress) {
+        let progress = Progress { notices: Vec::new(), ..progress.clone() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), progress));
+    }
+
+    fn newest(&self) -> Option<(Instant, Progress)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.newest().is_some_and(|(at, _)| at.elapsed() < SILENCE)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.newest().is_some_and(|(_, progress)| progress.is_ready)
+    }
+
+    /// Answers at this address until the process ends; returns the address that it has got.
+    pub fn serve(&self, address: &str, memory: MemoryBudget) -> Result<SocketAddr> {
+        let failed = |error| anyhow!("--metrics {address}: {error}");
+        let server = Server::http(address).map_err(failed)?;
+        let bound = server.server_addr().to_ip().ok_or_else(|| anyhow!("--metrics {address}: no address"))?;
+        let mut registry = Registry::with_prefix("velo");
+        registry.register_collector(Box::new(Job { metrics: self.clone(), memory }));
+        let metrics = self.clone();
+        std::thread::spawn(move || {
+            for request in server.incoming_requests() {
+                let (status, text) = metrics.answer(request.url(), &registry);
+                let kind =
+                    if request.url() == "/metrics" { OPEN_METRICS } else { "text/plain; charset=utf-8" };
+                let header = Header::from_bytes("Content-Type", kind).expect("a header of ASCII");
+                let answer = Response::from_string(text).with_status_code(status).with_header(header);
+                // Whoever asked may have gone.
+                let _ = request.respond(answer);
+            }
+        });
+        Ok(bound)
+    }
+
+    fn answer(&self, path: &str, registry: &Registry) -> (u16, String) {
+        let state =
+            |is_so: bool, no: &str| if is_so { (200, "ok\n".to_owned()) } else { (503, no.to_owned()) };
+        match path {
+            "/metrics" => {
+                let mut text = String::new();
+                match encode(&mut text, registry) {
+                    Ok(()) => (200, text),
+                    Err(error) => (500, error.to_string()),
+                }
+            }
+            "/healthz" => state(self.is_healthy(), "the poll loop is silent\n"),
+            "/readyz" => state(self.is_ready(), "the group has not assigned partitions yet\n"),
+            _ => (404, "there are /metrics, /healthz and /readyz\n".to_owned()),
+        }
+    }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Turns what is known of a job into metrics.
+#[derive(Debug)]
+struct Job {
+    metrics: Metrics,
+    memory: MemoryBudget,
+}
+
+/// Writes families one after the other.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn family(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<&Unit>,
+        kind: MetricType,
+        write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        write(self.0.encode_descriptor(name, help, unit, kind)?)
+    }
+
+    fn counter(&mut self, name: (&str, &str), unit: Option<&Unit>, value: u64) -> fmt::Result {
+        self.family(name, unit, MetricType::Counter, |metric| ConstCounter::new(value).encode(metric))
+    }
+
+    fn gauge(&mut self, name: (&str, &str), unit: Option<&Unit>, value: u64) -> fmt::Result {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.family(name, unit, MetricType::Gauge, |metric| ConstGauge::new(value).encode(metric))
+    }
+
+    fn counters(&mut self, name: (&str, &str), label: &str, values: &[(String, u64)]) -> fmt::Result {
+        self.family(name, None, MetricType::Counter, |mut metric| {
+            values.iter().try_for_each(|(word, value)| {
+                let labels = [(label, word.as_str())];
+                ConstCounter::new(*value).encode(metric.encode_family(&labels)?)
+            })
+        })
+    }
+
+    fn histogram(&mut self, name: (&str, &str), unit: Option<&Unit>, values: &Buckets) -> fmt::Result {
+        self.family(name, unit, MetricType::Histogram, |mut metric| {
+            metric.encode_histogram::<NoLabelSet>(values.sum, values.count, &values.counts, None)
+        })
+    }
+}
+
+impl Collector for Job {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some((_, progress)) = self.metrics.newest() else { return Ok(()) };
+        let Progress { ledger, counters, .. } = &progress;
+        let mut all = Families(encoder);
+        let named = |values: &[(&str, u64)]| -> Vec<(String, u64)> {
+            values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+        };
+        all.counter(
+            ("records_delivered", "Records that were taken from the source"),
+            None,
+            ledger.delivered,
+        )?;
+        let states = [("ok", ledger.ok), ("skipped", ledger.skipped), ("dlq", ledger.dlq)];
+        all.counters(("records_settled", "Records by where they ended"), "state", &named(&states))?;
+        let offsets = [("gap", ledger.gaps), ("lost", ledger.lost)];
+        all.counters(
+            (
+                "offsets_without_record",
+                "Offsets that held no record, or whose record was deleted before it was read",
+            ),
+            "reason",
+            &named(&offsets),
+        )?;
+        all.counter(("payload", "Bytes of keys and values taken"), Some(&Unit::Bytes), counters.bytes)?;
+        let calls = [("records", counters.calls.0), ("nothing", counters.calls.1)];
+        all.counters(
+            ("dequeue_calls", "Calls to the client by what they returned"),
+            "returned",
+            &named(&calls),
+        )?;
+        let batches: Vec<_> =
+            counters.batches.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
+        all.counters(("batches", "Batches by reason of sealing"), "reason", &batches)?;
+        all.counter(("batch_retries", "Times a batch was held and tried again"), None, counters.retries)?;
+        all.histogram(("batch_records", "Records of a batch"), None, &counters.batch_records)?;
+        all.histogram(
+            ("record_latency", "From a record's timestamp to its being settled"),
+            Some(&Unit::Seconds),
+            &counters.latency_s,
+        )?;
+        all.gauge(("batch_size_records", "Records that a batch may hold now"), None, progress.batch_size)?;
+        all.gauge(
+            ("buffered_tier", "1 where records are taken in batches, 0 where one by one"),
+            None,
+            u64::from(progress.tier == Tier::Buffered),
+        )?;
+        all.gauge(
+            ("in_flight", "Payload that is taken and not settled"),
+            Some(&Unit::Bytes),
+            progress.bytes_in_flight,
+        )?;
+        if let Some(limit) = self.memory.limit_bytes {
+            all.gauge(("memory_limit", "The limit of what is in memory"), Some(&Unit::Bytes), limit)?;
+        }
+        all.family(("lag_records", "Records that are not settled"), None, MetricType::Gauge, |mut metric| {
+            progress.lag.iter().try_for_each(|(name, lag)| {
+                let labels = [("topic", name.topic.to_string()), ("partition", name.partition.to_string())];
+                let lag = i64::try_from(*lag).unwrap_or(i64::MAX);
+                ConstGauge::new(lag).encode(metric.encode_family(&labels)?)
+            })
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Client properties as operators have them: librdkafka's names, or a Java client's `client.properties`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+/// The lines of a properties file: names and values, with the number of the line that each begins on.
+///
+/// # Errors
+/// Where a line has no value.
+pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
+    let mut properties = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        let mut line = line.trim().to_owned();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        while line.ends_with('\\') {
+            line.pop();
+            line += lines.next().map_or("", |(_, more)| more.trim());
+        }
+        let Some((name, value)) = line.split_once(['=', ':']) else {
+            // What was meant to be a secret may stand here, so it is not repeated.
+            bail!("line {number}: a property is written key=value");
+        };
+        properties.push((number, name.trim().to_owned(), value.trim().to_owned()));
+    }
+    Ok(properties)
+}
+
+/// Properties of Java clients that say nothing to a client that is not written in Java.
+const OF_JAVA: [&str; 8] = [
+    "key.deserializer",
+    "key.serializer",
+    "value.deserializer",
+    "value.serializer",
+    "sasl.login.callback.handler.class",
+    "sasl.client.callback.handler.class",
+    "ssl.protocol",
+    "ssl.enabled.protocols",
+];
+
+/// Turns what only a Java client understands into librdkafka's properties. Returns what was left out.
+///
+/// # Errors
+/// Where something cannot be turned.
+pub(crate) fn translate(properties: &mut BTreeMap<String, String>) -> Result<Vec<String>> {
+    if let Some(jaas) = properties.remove("sasl.jaas.config") {
+        login(&jaas, properties)?;
+    }
+    let trust_type = properties.remove("ssl.truststore.type");
+    if let Some(path) = properties.remove("ssl.truststore.location") {
+        if !trust_type.is_some_and(|kind| kind.eq_ignore_ascii_case("PEM")) {
+            bail!(
+                "ssl.truststore.location is a Java key store; export its certificates with \
+                 'keytool -exportcert -rfc' and give them as ssl.ca.location"
+            );
+        }
+        properties.insert("ssl.ca.location".to_owned(), path);
+    }
+    properties.remove("ssl.truststore.password");
+    rename(properties, "ssl.truststore.certificates", "ssl.ca.pem");
+    match properties.remove("ssl.keystore.type").map(|kind| kind.to_ascii_uppercase()).as_deref() {
+        Some("PEM") => {
+            if let Some(path) = properties.remove("ssl.keystore.location") {
+                properties.insert("ssl.certificate.location".to_owned(), path.clone());
+                properties.insert("ssl.key.location".to_owned(), path);
+            }
+        }
+        Some("JKS") => bail!(
+            "ssl.keystore.location is a Java key store; turn it into PKCS#12 with 'keytool -importkeystore \
+             -deststoretype PKCS12'"
+        ),
+        _ => {}
+    }
+    rename(properties, "ssl.keystore.certificate.chain", "ssl.certificate.pem");
+    rename(properties, "ssl.keystore.key", "ssl.key.pem");
+    if properties.get("ssl.endpoint.identification.algorithm").is_some_and(String::is_empty) {
+        properties.insert("ssl.endpoint.identification.algorithm".to_owned(), "none".to_owned());
+    }
+    let left_out: Vec<_> = OF_JAVA.iter().filter(|name| properties.remove(**name).is_some()).collect();
+    Ok(left_out.into_iter().map(|name| (*name).to_owned()).collect())
+}
+
+fn rename(properties: &mut BTreeMap<String, String>, from: &str, to: &str) {
+    if let Some(value) = properties.remove(from) {
+        properties.insert(to.to_owned(), value);
+    }
+}
+
+/// `…ScramLoginModule required username="…" password="…";`
+fn login(jaas: &str, properties: &mut BTreeMap<String, String>) -> Result<()> {
+    let module = jaas.split_whitespace().next().unwrap_or_default();
+    let is_known = ["PlainLoginModule", "ScramLoginModule"].iter().any(|known| module.ends_with(known));
+    if !is_known {
+        bail!(
+            "sasl.jaas.config: '{module}' is not known here, only PlainLoginModule and ScramLoginModule; set \
+             librdkafka's own properties (sasl.oauthbearer.…) for others"
+        );
+    }
+    for (option, property) in [("username", "sasl.username"), ("password", "sasl.password")] {
+        let Some(value) = quoted(jaas, option) else {
+            bail!("sasl.jaas.config has no {option}=\"…\"");
+        };
+        properties.insert(property.to_owned(), value);
+    }
+    Ok(())
+}
+
+/// The value of `option="…"`, in which a backslash stands before a quote that belongs to it.
+fn quoted(jaas: &str, option: &str) -> Option<String> {
+    let rest = jaas.split_once(&format!("{option}=\""))?.1;
+    let mut value = String::new();
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(value),
+            '\\' => value.extend(characters.next()),
+            other => value.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(text: &str) -> Result<BTreeMap<String, String>> {
+        let mut properties = parse(text)?.into_iter().map(|(_, name, value)| (name, value)).collect();
+        translate(&mut properties)?;
+        Ok(properties)
+    }
+
+    #[test]
+    fn a_java_clients_file_becomes_librdkafkas_properties() {
+        let text = "# a comment\nsecurity.protocol=SASL_SSL\nsasl.mechanism: SCRAM-SHA-512\n\
+                    sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\\n  \
+                    username=\"bob\" password=\"hunter\\\"2=\";\n\
+                    ssl.truststore.type=PEM\nssl.truststore.location=/ca.pem\nkey.deserializer=x\n\
+                    ssl.endpoint.identification.algorithm=\n";
+        let properties = translated(text).unwrap();
+        let expected = [
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.password", "hunter\"2="),
+            ("sasl.username", "bob"),
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", "/ca.pem"),
+            ("ssl.endpoint.identification.algorithm", "none"),
+        ];
+        assert!(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_turned_is_said_and_no_secret_is_repeated() {
+        for (text, part) in [
+            ("ssl.truststore.location=/trust.jks", "ssl.ca.location"),
+            ("sasl.jaas.config=com.example.Kerberos required password=\"hunter2\";", "not known here"),
+            ("sasl.jaas.config=x.PlainLoginModule required password=\"hunter2\";", "no username"),
+            ("security.protocol=SSL\nhunter2", "line 2"),
+        ] {
+            let error = translated(text).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How the memory of a job is divided: a limit and the number of partitions in, bounds of each part out.
+//!
+//! ```text
+//! limit     = prefetch + in flight + producer
+//! prefetch  = 3/8 of the limit: what the client has fetched and nobody has taken
+//! in flight = 3/8: payload of records that are taken and not settled
+//! producer  = 1/4: what is written and not acknowledged
+//! ```
+//!
+//! The prefetch is divided by all partitions of the topic, since one member may get all of them. Half of a
+//! partition's share is what its queue holds before nothing more is fetched; the other half is for what a
+//! fetch brings beyond that, which is as much again when it is compressed. Each record costs the client
+//! [`RECORD_COST_BYTES`] beside its payload, and the engine [`ROW_COST_BYTES`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bytes that librdkafka needs for a record beside its payload: an operation, its message and what the
+/// allocator adds.
+pub const RECORD_COST_BYTES: u64 = 640;
+/// Bytes that the engine needs for a row beside its payload: views, offset, times, tracking.
+pub const ROW_COST_BYTES: u64 = 128;
+
+const MIB: u64 = 1 << 20;
+
+/// The bounds of the parts of a job that keep records in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryBudget {
+    /// All of them together; `None` where nobody set a limit.
+    pub limit_bytes: Option<u64>,
+    /// What the client fetches ahead, over all partitions.
+    pub prefetch_bytes: u64,
+    /// Payload of records that are taken and not settled.
+    pub in_flight_bytes: u64,
+    /// What is written and not acknowledged.
+    pub producer_bytes: u64,
+    /// A partition's share of the prefetch: `queued.max.messages.kbytes` is half of it.
+    pub partition_bytes: u64,
+    /// Bytes of one partition in one fetch: `fetch.message.max.bytes`.
+    pub partition_fetch_bytes: u64,
+    /// Bytes of one fetch: `fetch.max.bytes`.
+    pub fetch_bytes: u64,
+    /// Records of one partition that are fetched ahead: `queued.min.messages`.
+    pub partition_records: u64,
+    /// Most records that are taken and not settled.
+    pub in_flight_records: u64,
+}
+
+impl MemoryBudget {
+    /// What is used where nobody set a limit.
+    #[must_use]
+    pub fn unlimited(partitions: usize) -> Self {
+        let prefetch_bytes = 256 * MIB;
+        let partition_bytes = share(prefetch_bytes, partitions).max(2 * MIB);
+        Self {
+            limit_bytes: None,
+            prefetch_bytes,
+            in_flight_bytes: 64 * MIB,
+            producer_bytes: 1024 * MIB,
+            partition_bytes,
+            partition_fetch_bytes: MIB,
+            fetch_bytes: 50 * MIB,
+            partition_records: 1_000_000,
+            in_flight_records: u64::MAX,
+        }
+    }
+
+    /// A limit for one of `members` in this process, each of which may get all partitions.
+    #[must_use]
+    pub fn of(limit_bytes: u64, members: u64, partitions: usize) -> Self {
+        let limit = limit_bytes / members.max(1);
+        let prefetch_bytes = limit / 8 * 3;
+        let in_flight_bytes = limit / 8 * 3;
+        let partition_bytes = share(prefetch_bytes, partitions);
+        let partition_fetch_bytes = (partition_bytes / 8).clamp(16 << 10, MIB);
+        let all_fetches = partition_fetch_bytes.saturating_mul(partitions as u64);
+        Self {
+            limit_bytes: Some(limit_bytes),
+            prefetch_bytes,
+            in_flight_bytes,
+            producer_bytes: limit / 4,
+            partition_bytes,
+            partition_fetch_bytes,
+            // The client refuses less than a megabyte.
+            fetch_bytes: all_fetches.min(prefetch_bytes / 8).max(MIB),
+            partition_records: (partition_bytes / 2 / RECORD_COST_BYTES).max(1),
+            in_flight_records: (in_flight_bytes / 2 / ROW_COST_BYTES).max(1),
+        }
+    }
+
+    /// Kilobytes of a partition's queue before nothing more is fetched.
+    #[must_use]
+    pub fn queue_kbytes(&self) -> u64 {
+        (self.partition_bytes / 2 / 1024).max(1)
+    }
+}
+
+fn share(bytes: u64, partitions: usize) -> u64 {
+    bytes / (partitions as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_within_the_limit_whatever_the_number_of_partitions() {
+        for limit in [8 * MIB, 64 * MIB, 1 << 30] {
+            for partitions in [1, 12, 1000] {
+                let budget = MemoryBudget::of(limit, 1, partitions);
+                let MemoryBudget { prefetch_bytes, in_flight_bytes, producer_bytes, .. } = budget;
+                assert!(prefetch_bytes + in_flight_bytes + producer_bytes <= limit);
+                assert!(budget.partition_bytes * partitions as u64 <= prefetch_bytes);
+                let records = budget.partition_records * RECORD_COST_BYTES;
+                assert!(records <= budget.partition_bytes.max(RECORD_COST_BYTES));
+            }
+        }
+        let halves = MemoryBudget::of(64 * MIB, 2, 4);
+        assert_eq!(halves.in_flight_bytes, MemoryBudget::of(32 * MIB, 1, 4).in_flight_bytes);
+    }
+}
