@@ -432,6 +432,10 @@ mod kafka {
         /// group has (static membership)
         #[arg(long, value_name = "ID")]
         pub group_instance_id: Option<String>,
+        /// Say what the job would find: topics, permissions, the dead letter queue's bounds, the group's
+        /// members and lag, every property and who says so. Nothing is joined, written or created
+        #[arg(long, conflicts_with = "dry_run")]
+        pub check: bool,
         /// Read, batch and process; join no group, commit nothing, write nothing
         #[arg(long)]
         pub dry_run: bool,

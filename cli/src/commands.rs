@@ -3,6 +3,8 @@
 #[cfg(feature = "kafka")]
 mod advise;
 #[cfg(feature = "kafka")]
+mod check;
+#[cfg(feature = "kafka")]
 mod dlq;
 mod keys;
 mod lint;

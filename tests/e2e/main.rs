@@ -15,3 +15,4 @@ mod members;
 mod run;
 mod secured;
 mod topic;
+mod watch;

@@ -12,8 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use velo_engine::columns::Batch;
 use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::kafka::{
-    GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
-    max_message_bytes,
+    GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic, topic_settings,
 };
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
@@ -139,7 +138,7 @@ struct Targets<'a> {
 impl<'a> Targets<'a> {
     fn new(broker: &'a Broker) -> Self {
         let topic = |name: String, embedded: Option<u64>| {
-            let said = max_message_bytes(&broker.settings(), &broker.reader(), &name);
+            let said = topic_settings(&broker.settings(), &broker.reader(), &name).max_message_bytes;
             let partitions = usize::try_from(PARTITIONS).expect("small");
             TargetTopic { name, partitions, max_message_bytes: said.or(embedded) }
         };

@@ -108,16 +108,10 @@ fn churn(broker: &Broker, time: Duration, exactly_once: bool) {
         Load { number: RECORDS_PER_S * time.as_secs(), partitions: 12, bytes: 200, poison_every: 1000 };
     let job = Job::new(broker, load, BUFFERED);
     let mut started = 0;
-    let started_ = std::cell::Cell::new(0);
     let mut start = || {
         started += 1;
-        started_.set(started);
         let mut command = job.endless_command();
         command.args(["--cost", "0.3ms/record"]);
-        command.args(["--log-level", "debug", "-X", "debug=cgrp"]);
-        command.stderr(
-            std::fs::File::create(format!("/tmp/churn.{}.{started}.log", std::process::id())).unwrap(),
-        );
         if exactly_once {
             command.args(["--exactly-once", "--transactional-id", &format!("{}-{started}", job.group)]);
         }
@@ -128,11 +122,7 @@ fn churn(broker: &Broker, time: Duration, exactly_once: bool) {
     let begun = Instant::now();
     while begun.elapsed() < time {
         let before = sum_of_commits(&job);
-        let leaving = Instant::now();
         stop(members.remove(0), "-TERM");
-        if leaving.elapsed() > Duration::from_secs(4) {
-            eprintln!("SLOW STOP {:?} of {}", leaving.elapsed(), started_.get());
-        }
         members.push(start());
         // The next change comes when the others have done something in between.
         while sum_of_commits(&job) <= before + 1000 && begun.elapsed() < time {

@@ -16,7 +16,7 @@ use velo_engine::core::Ledger;
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
     ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
-    TransactionOptions, ensure_topic, max_message_bytes,
+    TopicSettings, TransactionOptions, ensure_topic, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 use velo_engine::processor::{Forward, Processor};
@@ -27,6 +27,7 @@ use velo_lint::topics::topic;
 use velo_lint::{FileError, Options, Unit};
 use velo_schema::{Plan, Side, Strategy};
 
+use super::check::Checked;
 use crate::args::RunArgs;
 use crate::input::read;
 use crate::kafka::settings;
@@ -76,7 +77,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let report = if args.dry_run {
         dry_run(&settings, &job, args, member(job.config.clone(), args, control))?
     } else {
-        full_run(&settings, &job, args, &control)?
+        match full_run(&settings, &job, args, &control)? {
+            Ended::Ran(report) => report,
+            Ended::Checked(code) => return Ok(code),
+        }
     };
     finish(args, &report, &signals)
 }
@@ -185,25 +189,49 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
     Ok(Report { properties, ..watch(&Metrics::default(), |observe| builder.run(source, observe)) })
 }
 
-fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Report> {
+/// How a command ended.
+enum Ended {
+    Ran(Report),
+    Checked(ExitCode),
+}
+
+fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Ended> {
     let reader = TopicReader::connect(settings, 0, Waker::default())?;
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
+    let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
+    let member_count = args.concurrency.get();
+    let memory = match args.memory_limit {
+        Some(limit) => MemoryBudget::of(limit, member_count.into(), source_partitions),
+        None => MemoryBudget::unlimited(source_partitions),
+    };
+    let options = GroupOptions {
+        start: args.from,
+        until_end: args.until_end,
+        on_data_loss: args.on_data_loss.into(),
+        exactly_once: args.exactly_once,
+        max_poll_records: job.plan.max_poll_records.max,
+        memory,
+        ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
+    };
+    if args.check {
+        let (sink, dlq) = (job.sink_topic.as_str(), job.dlq_topic.as_deref());
+        return Checked { settings, reader: &reader, options, sink, dlq }.check().map(Ended::Checked);
+    }
     let ensure = |topic: &String, settings_of_new: &[(&str, &str)]| -> Result<TargetTopic> {
         let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;
         if let Ensured::Created(partitions) = ensured {
             say(&format!("created topic {topic} with {partitions} partitions"));
         }
-        let max_message_bytes = max_message_bytes(settings, &reader, topic);
+        let TopicSettings { max_message_bytes, .. } = topic_settings(settings, &reader, topic);
         Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
     };
-    let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
     let sink = ensure(&job.sink_topic, &[])?;
     // Letters keep their records' times, which may lie before any retention: they stay until somebody
     // has dealt with them.
     let dlq = job.dlq_topic.as_ref().map(|dlq| ensure(dlq, &[("retention.ms", "-1")])).transpose()?;
-    let of_source = max_message_bytes(settings, &reader, &job.source_topic);
+    let of_source = topic_settings(settings, &reader, &job.source_topic).max_message_bytes;
     if let (Some(of_source), Some(TargetTopic { name, max_message_bytes: Some(most), .. })) =
         (of_source, &dlq)
         && *most < of_source
@@ -216,11 +244,6 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     }
     // It was for questions; nobody polls it from here on.
     drop(reader);
-    let member_count = args.concurrency.get();
-    let memory = match args.memory_limit {
-        Some(limit) => MemoryBudget::of(limit, member_count.into(), source_partitions),
-        None => MemoryBudget::unlimited(source_partitions),
-    };
     let mut properties = BTreeMap::new();
     let mut members = Vec::new();
     for number in 0..member_count {
@@ -232,16 +255,8 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
             ..job.config.clone()
         };
         let builder = member(config, args, control.member());
-        let options = GroupOptions {
-            start: args.from,
-            until_end: args.until_end,
-            on_data_loss: args.on_data_loss.into(),
-            exactly_once: args.exactly_once,
-            instance_id: args.group_instance_id.clone().map(numbered),
-            max_poll_records: job.plan.max_poll_records.max,
-            memory,
-            ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
-        };
+        let instance_id = args.group_instance_id.clone().map(numbered);
+        let options = GroupOptions { instance_id, ..options.clone() };
         let source = GroupSource::join(settings, options, builder.waker())?;
         let transactions = args.exactly_once.then(|| TransactionOptions {
             id: numbered(transactional_id(args, &group_id)),
@@ -266,7 +281,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         say(&format!("metrics at http://{}/metrics", metrics.serve(address, memory)?));
     }
     let report = watch(&metrics, |observe| Builder::run_all(members, observe));
-    Ok(Report { properties, memory: Some(memory), ..report })
+    Ok(Ended::Ran(Report { properties, memory: Some(memory), ..report }))
 }
 
 fn transactional_id(args: &RunArgs, group_id: &str) -> String {

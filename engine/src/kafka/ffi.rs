@@ -10,6 +10,8 @@
 //!   has been removed; librdkafka calls it under the queue's lock, and removes it under the same.
 #![allow(unsafe_code)]
 
+pub(super) mod admin;
+
 use std::any::Any;
 use std::ffi::{CStr, CString, c_void};
 use std::marker::PhantomData;

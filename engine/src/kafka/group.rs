@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
@@ -68,6 +68,40 @@ impl GroupOptions {
     }
 }
 
+impl GroupOptions {
+    /// The properties of a member's client.
+    pub(super) fn config(&self, settings: &ClientSettings) -> ClientConfig {
+        let memory = &self.memory;
+        let queued = (4 * self.max_poll_records).max(10_000).min(memory.partition_records);
+        let mut defaults = vec![
+            ("queued.min.messages", queued.to_string()),
+            ("queued.max.messages.kbytes", memory.queue_kbytes().to_string()),
+            ("fetch.message.max.bytes", memory.partition_fetch_bytes.to_string()),
+            ("fetch.max.bytes", memory.fetch_bytes.to_string()),
+            // They say whether a quota slows it down.
+            ("statistics.interval.ms", "5000".to_owned()),
+            // The default pauses fetching for a second whenever the queue is full.
+            ("fetch.queue.backoff.ms", "10".to_owned()),
+        ];
+        // In the newer protocol the brokers assign, and the client must not say how.
+        if settings.property("group.protocol") != Some("consumer") {
+            defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+        }
+        let mut owned = vec![
+            ("group.id", self.group_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            // The end of a partition is news even where the job does not end there: behind the last
+            // record there may be markers of transactions, which are to be committed, too.
+            ("enable.partition.eof", "true"),
+        ];
+        owned.extend(self.instance_id.as_deref().map(|id| ("group.instance.id", id)));
+        owned.extend(self.exactly_once.then_some(("isolation.level", "read_committed")));
+        settings.client(&defaults, &owned)
+    }
+}
+
 /// How long a group waits for a member that is silent, unless it is told otherwise.
 const SESSION: Duration = Duration::from_secs(45);
 /// How long the last commit, or that of a revoked partition, may take.
@@ -124,34 +158,7 @@ impl GroupSource {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
-        let memory = &options.memory;
-        let queued = (4 * options.max_poll_records).max(10_000).min(memory.partition_records);
-        let mut defaults = vec![
-            ("queued.min.messages", queued.to_string()),
-            ("queued.max.messages.kbytes", memory.queue_kbytes().to_string()),
-            ("fetch.message.max.bytes", memory.partition_fetch_bytes.to_string()),
-            ("fetch.max.bytes", memory.fetch_bytes.to_string()),
-            // They say whether a quota slows it down.
-            ("statistics.interval.ms", "5000".to_owned()),
-            // The default pauses fetching for a second whenever the queue is full.
-            ("fetch.queue.backoff.ms", "10".to_owned()),
-        ];
-        // In the newer protocol the brokers assign, and the client must not say how.
-        if settings.property("group.protocol") != Some("consumer") {
-            defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
-        }
-        let mut owned = vec![
-            ("group.id", options.group_id.as_str()),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "error"),
-            // The end of a partition is news even where the job does not end there: behind the last
-            // record there may be markers of transactions, which are to be committed, too.
-            ("enable.partition.eof", "true"),
-        ];
-        owned.extend(options.instance_id.as_deref().map(|id| ("group.instance.id", id)));
-        owned.extend(options.exactly_once.then_some(("isolation.level", "read_committed")));
-        let config = settings.client(&defaults, &owned);
+        let config = options.config(settings);
         let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let (context, inbox) = Context::new(waker.clone());

@@ -8,6 +8,7 @@ mod dead_letter;
 mod embedded;
 mod ffi;
 mod group;
+mod inspect;
 mod lanes;
 mod producer;
 mod reader;
@@ -22,13 +23,14 @@ pub use data_loss::OnDataLoss;
 pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;
 pub use group::{GroupOptions, GroupSource, Membership};
+pub use inspect::{GroupState, Inspector, May, PartitionState};
 pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};
 pub use scan::scan;
 pub use settings::{ClientSettings, Origin, PropertyError};
 pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};
-pub use topics::{Ensured, ensure_topic, max_message_bytes};
+pub use topics::{Ensured, TopicSettings, ensure_topic, topic_settings};
 
 use rdkafka::error::RDKafkaErrorCode;
 

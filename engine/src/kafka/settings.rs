@@ -148,7 +148,7 @@ pub(super) fn readable(config: &ClientConfig) -> BTreeMap<String, String> {
     masked(config.config_map())
 }
 
-fn masked<'a, K: AsRef<str> + 'a, V: AsRef<str> + 'a>(
+pub(super) fn masked<K: AsRef<str>, V: AsRef<str>>(
     properties: impl IntoIterator<Item = (K, V)>,
 ) -> BTreeMap<String, String> {
     let mask = |(name, value): (K, V)| {

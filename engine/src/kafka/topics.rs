@@ -64,19 +64,35 @@ pub fn ensure_topic(
     Ok(Ensured::Created(wait_until_known(reader, topic)?))
 }
 
-/// The largest batch of records that a topic takes, in bytes; `None` where the brokers do not say.
+/// What the brokers say about a topic, where they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicSettings {
+    /// The largest batch of records that it takes, in bytes: `max.message.bytes`.
+    pub max_message_bytes: Option<u64>,
+    /// How long it keeps records, in milliseconds, -1 for ever: `retention.ms`.
+    pub retention_ms: Option<i64>,
+}
+
+/// The settings of a topic, as far as the brokers say and the user may know them.
 #[must_use]
-pub fn max_message_bytes(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> Option<u64> {
-    // The embedded broker has none, and would let us wait.
-    if !reader.has_controller(topic) {
-        return None;
+pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> TopicSettings {
+    let ask = || {
+        // The embedded broker has none, and would let us wait.
+        if !reader.has_controller(topic) {
+            return None;
+        }
+        let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let resource = ResourceSpecifier::Topic(topic);
+        let answers = pollster::block_on(admin.describe_configs([&resource], &options)).ok()?;
+        answers.into_iter().next()?.ok()
+    };
+    let Some(found) = ask() else { return TopicSettings::default() };
+    let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_ref());
+    TopicSettings {
+        max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+        retention_ms: value("retention.ms").and_then(|ms| ms.parse().ok()),
     }
-    let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
-    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-    let resource = ResourceSpecifier::Topic(topic);
-    let answers = pollster::block_on(admin.describe_configs([&resource], &options)).ok()?;
-    let topic = answers.into_iter().next()?.ok()?;
-    topic.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
 /// A created topic is known to all brokers a moment later.

@@ -1,0 +1,193 @@
+//! `velo run --check`: what a job would find, without joining, writing or creating anything.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use velo_engine::kafka::{
+    ClientSettings, GroupOptions, GroupState, Inspector, May, Origin, PartitionState, TopicReader,
+    TopicSettings, topic_settings,
+};
+use velo_engine::memory::MemoryBudget;
+
+use crate::render::style;
+
+/// What a job is about to use.
+pub(crate) struct Checked<'a> {
+    pub settings: &'a ClientSettings,
+    pub reader: &'a TopicReader,
+    pub options: GroupOptions,
+    pub sink: &'a str,
+    pub dlq: Option<&'a str>,
+}
+
+/// What was found, line by line.
+#[derive(Default)]
+struct Findings {
+    failed: bool,
+}
+
+impl Findings {
+    fn heading(&self, text: &str) {
+        anstream::println!("{}", style::bold(text));
+    }
+
+    fn tell(&self, text: &str) {
+        anstream::println!("  ok    {text}");
+    }
+
+    fn warn(&self, text: &str) {
+        anstream::println!("  note  {text}");
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.failed = true;
+        anstream::println!("  {}  {text}", style::error("FAIL"));
+    }
+
+    /// A topic that may be used as it should, or why not.
+    fn may(&mut self, topic: &str, what: &str, may: May) {
+        match may {
+            Some(true) => self.tell(&format!("{topic} may be {what}")),
+            Some(false) => self.fail(&format!("{topic} may not be {what}: grant the user that")),
+            None => self.warn(&format!("{topic}: the brokers do not say whether it may be {what}")),
+        }
+    }
+}
+
+impl Checked<'_> {
+    /// Prints what is found; the code says whether the job could run.
+    pub fn check(&self) -> Result<ExitCode> {
+        let inspector = Inspector::connect(self.settings, &self.options)?;
+        let mut findings = Findings::default();
+        self.topics(&inspector, &mut findings);
+        self.group(&inspector, &mut findings);
+        memory(&self.options.memory, &findings);
+        findings.heading("the consumer's properties");
+        println!("{}", self.properties(&inspector));
+        Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn topics(&self, inspector: &Inspector, findings: &mut Findings) {
+        let source = self.options.topic.as_str();
+        findings.heading("topics");
+        findings.tell(&format!("{source} has {} partitions", self.options.partitions));
+        match inspector.may_read_and_write(source) {
+            Ok((may_read, _)) => findings.may(source, "read", may_read),
+            Err(error) => findings.fail(&error.to_string()),
+        }
+        for target in [Some(self.sink), self.dlq].into_iter().flatten() {
+            match self.reader.partition_count(target) {
+                Ok(Some(count)) => {
+                    findings.tell(&format!("{target} has {count} partitions"));
+                    if count != self.options.partitions {
+                        findings.warn(&format!(
+                            "{target} has not as many partitions as {source}: records go where their keys say"
+                        ));
+                    }
+                    match inspector.may_read_and_write(target) {
+                        Ok((_, may_write)) => findings.may(target, "written", may_write),
+                        Err(error) => findings.fail(&error.to_string()),
+                    }
+                }
+                Ok(None) => findings.warn(&format!("{target} is not there and will be created")),
+                Err(error) => findings.fail(&error.to_string()),
+            }
+        }
+        if let Some(dlq) = self.dlq {
+            self.dlq(source, dlq, findings);
+        }
+    }
+
+    /// Whether every record that fails fits into the queue and stays there.
+    fn dlq(&self, source: &str, dlq: &str, findings: &Findings) {
+        let of = |topic| topic_settings(self.settings, self.reader, topic);
+        let (from, to) = (of(source), of(dlq));
+        match (from.max_message_bytes, to.max_message_bytes) {
+            (Some(from), Some(to)) if to < from => findings.warn(&format!(
+                "{dlq} takes {to} bytes, {source} {from}: a large record that fails may not fit; raise its \
+                 max.message.bytes"
+            )),
+            (Some(_), Some(to)) => findings.tell(&format!("{dlq} takes {to} bytes, as much as {source}")),
+            _ => findings.warn(&format!("{dlq}: the brokers do not say how large a record may be")),
+        }
+        let TopicSettings { retention_ms, .. } = to;
+        match retention_ms {
+            Some(-1) => findings.tell(&format!("{dlq} keeps letters for ever")),
+            Some(ms) => findings.warn(&format!(
+                "{dlq} keeps letters for {} after the time of their records, which may have passed when they fail",
+                humantime::format_duration(std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+            )),
+            None => {}
+        }
+    }
+
+    fn group(&self, inspector: &Inspector, findings: &mut Findings) {
+        findings.heading(&format!("group {}", self.options.group_id));
+        match inspector.group() {
+            Ok(GroupState { state, members, may_read }) => {
+                findings.tell(&format!("{state}, {} members", members.len()));
+                for (client, host, instance) in members {
+                    let instance = instance.map(|id| format!(", instance {id}")).unwrap_or_default();
+                    findings.tell(&format!("member {client} at {host}{instance}"));
+                }
+                if may_read == Some(false) {
+                    findings.fail("it may not be joined: grant the user Read on it");
+                }
+            }
+            Err(error) => findings.fail(&error.to_string()),
+        }
+        match inspector.partitions(self.options.partitions) {
+            Ok(partitions) => lag(&partitions, findings),
+            Err(error) => findings.fail(&error.to_string()),
+        }
+    }
+
+    fn properties(&self, inspector: &Inspector) -> Table {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        for (name, (value, origin)) in inspector.properties(self.settings) {
+            table.add_row([format!("  {name}"), value, origin_text(origin).to_owned()]);
+        }
+        table
+    }
+}
+
+fn lag(partitions: &[PartitionState], findings: &mut Findings) {
+    let mut sum = 0;
+    for PartitionState { partition, low, high, committed } in partitions {
+        let from = committed.unwrap_or(*low);
+        sum += high - from;
+        if !(*low..=*high).contains(&from) {
+            findings.fail(&format!(
+                "partition {partition} is committed at {from}, its records are {low} to before {high}: \
+                 --on-data-loss decides"
+            ));
+        }
+    }
+    let open = partitions.iter().filter(|partition| partition.committed.is_none()).count();
+    findings.tell(&format!("{sum} records to read; {open} partitions without a committed offset"));
+}
+
+fn memory(budget: &MemoryBudget, findings: &Findings) {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    findings.heading("memory of a member");
+    findings.tell(&format!(
+        "fetched ahead {}, in flight {}, written and not acknowledged {}",
+        mib(budget.prefetch_bytes),
+        mib(budget.in_flight_bytes),
+        mib(budget.producer_bytes)
+    ));
+}
+
+fn origin_text(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Default => "default",
+        Origin::Derived => "derived from the plan",
+        Origin::Engine => "the engine's own",
+        Origin::Environment => "variable",
+        Origin::File => "--properties",
+        Origin::Argument => "-X",
+    }
+}

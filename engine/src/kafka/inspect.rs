@@ -1,0 +1,136 @@
+//! What a job would find: topics, groups and a client's properties in; nothing is joined, written or made.
+
+use std::collections::BTreeMap;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::context::Context;
+use super::ffi::admin::{self, Operation};
+use super::lanes::{REQUEST_TIMEOUT, watermarks};
+use super::settings::{ClientSettings, Origin, masked};
+use super::{GroupOptions, KafkaError, hint};
+use crate::columns::LaneName;
+use crate::waker::Waker;
+
+/// Whether something may be done; `None` where the brokers do not say.
+pub type May = Option<bool>;
+
+/// A group as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupState {
+    /// Stable, Empty and so on.
+    pub state: String,
+    /// Client id and host of each member, and its instance id where it has one.
+    pub members: Vec<(String, String, Option<String>)>,
+    /// Whether the user may join and commit.
+    pub may_read: May,
+}
+
+/// A partition of a group's topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Which.
+    pub partition: i32,
+    /// The oldest record, and behind the newest.
+    pub low: i64,
+    /// Behind the newest record.
+    pub high: i64,
+    /// What the group has committed, where it has.
+    pub committed: Option<i64>,
+}
+
+/// A member's client that has not joined.
+pub struct Inspector {
+    consumer: BaseConsumer<Context>,
+    names: Vec<String>,
+    topic: String,
+    group: String,
+}
+
+impl Inspector {
+    /// A client as a member of that group would have it.
+    ///
+    /// # Errors
+    /// Where the client's properties are wrong.
+    pub fn connect(settings: &ClientSettings, options: &GroupOptions) -> Result<Self, KafkaError> {
+        let config = options.config(settings);
+        let (context, _) = Context::new(Waker::default());
+        let names = config.config_map().keys().map(|name| (*name).to_owned()).collect();
+        Ok(Self {
+            consumer: config.create_with_context(context)?,
+            names,
+            topic: options.topic.clone(),
+            group: options.group_id.clone(),
+        })
+    }
+
+    /// Whether the user may read and write a topic.
+    ///
+    /// # Errors
+    /// Where the brokers do not answer.
+    pub fn may_read_and_write(&self, topic: &str) -> Result<(May, May), KafkaError> {
+        match admin::topic_operations(&self.consumer, topic, REQUEST_TIMEOUT) {
+            Ok(operations) => Ok((may(&operations, Operation::Read), may(&operations, Operation::Write))),
+            Err(code) => Err(failed(&format!("topic '{topic}'"), code)),
+        }
+    }
+
+    /// The group, with its members.
+    ///
+    /// # Errors
+    /// Where the brokers do not answer, or the user may not know.
+    pub fn group(&self) -> Result<GroupState, KafkaError> {
+        match admin::describe_group(&self.consumer, &self.group, REQUEST_TIMEOUT) {
+            Ok(admin::Described { state, members, operations }) => {
+                Ok(GroupState { state, members, may_read: may(&operations, Operation::Read) })
+            }
+            Err(RDKafkaErrorCode::GroupIdNotFound) => {
+                Ok(GroupState { state: "not there yet".to_owned(), members: Vec::new(), may_read: None })
+            }
+            Err(code) => Err(failed(&format!("group '{}'", self.group), code)),
+        }
+    }
+
+    /// The partitions of the topic, and how far the group has read them.
+    ///
+    /// # Errors
+    /// Where the brokers do not answer, or the user may not know.
+    pub fn partitions(&self, count: usize) -> Result<Vec<PartitionState>, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        let numbers = 0..i32::try_from(count).unwrap_or(i32::MAX);
+        numbers.for_each(|partition| drop(list.add_partition(&self.topic, partition)));
+        let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
+        let committed =
+            committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
+        let of = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let name = LaneName { topic: self.topic.as_str().into(), partition: element.partition() };
+            let (low, high) = watermarks(&self.consumer, &name)?;
+            let committed = element.offset().to_raw().filter(|offset| *offset >= 0);
+            Ok(PartitionState { partition: name.partition, low, high, committed })
+        };
+        committed.elements().into_iter().map(of).collect()
+    }
+
+    /// Every property of the client and who says so, secrets masked.
+    #[must_use]
+    pub fn properties(&self, settings: &ClientSettings) -> BTreeMap<String, (String, Origin)> {
+        let all = masked(admin::configuration(self.consumer.client().native_ptr()));
+        let with_origin = |(name, value): (String, String)| {
+            let is_set = self.names.contains(&name);
+            let origin = if is_set { settings.origin(&name) } else { Origin::Default };
+            (name, (value, origin))
+        };
+        all.into_iter().map(with_origin).collect()
+    }
+}
+
+/// No operations at all are what brokers answer that do not tell.
+fn may(operations: &[Operation], wanted: Operation) -> May {
+    (!operations.is_empty()).then(|| operations.contains(&wanted))
+}
+
+fn failed(what: &str, code: RDKafkaErrorCode) -> KafkaError {
+    KafkaError::new(format!("{what}: {code}{}", hint(Some(code), "")))
+}
