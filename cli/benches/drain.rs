@@ -4,16 +4,19 @@
 //! `cargo bench -p velo-cli --bench drain`; `VELO_BENCH_RECORDS` changes the number of records.
 #![allow(clippy::disallowed_methods, reason = "a benchmark")]
 
+mod broker;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 // For its allocator: the bare loop and the programs shall have the same one.
 use velo_cli as _;
 use velo_engine::kafka::{ClientSettings, NewRecord, RecordProducer, TopicReader, ensure_topic, yardstick};
 use velo_engine::waker::Waker;
+
+use broker::Broker;
 
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
@@ -27,27 +30,13 @@ fn main() {
     }
     let records: u64 =
         std::env::var("VELO_BENCH_RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let mut script = Command::new(root.join("scripts/kafka"))
-        .arg("run")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("scripts/kafka runs");
-    let pipe = script.stdin.take();
-    let mut line = String::new();
-    BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let address = line.trim().strip_prefix("ready ").expect("Kafka is ready").to_owned();
-    let settings = ClientSettings::new(address.clone(), BTreeMap::new()).expect("no properties");
+    let broker = Broker::start();
     for partitions in [1, 4] {
-        measure(&settings, &address, partitions, records);
+        measure(&broker.settings, partitions, records);
     }
-    // The broker ends with its pipe.
-    drop(pipe);
-    script.wait().expect("an end");
 }
 
-fn measure(settings: &ClientSettings, address: &str, partitions: i32, records: u64) {
+fn measure(settings: &ClientSettings, partitions: i32, records: u64) {
     let topic = format!("drain{partitions}");
     fill(settings, &topic, partitions, records);
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -69,7 +58,7 @@ fn measure(settings: &ClientSettings, address: &str, partitions: i32, records: u
         assert_eq!(drained.records, records);
         rates.entry("bare").or_default().push(records as f64 / drained.elapsed.as_secs_f64());
         for (tier, path) in [("Buffered", &buffered), ("Standard", &standard)] {
-            let report = velo(path, address);
+            let report = velo(path, settings.bootstrap_servers());
             assert_eq!(report["ledger"]["ok"], records);
             rates.entry(tier).or_default().push(report["records_per_s"].as_f64().expect("a rate"));
             properties[1] = report["properties"].clone();

@@ -101,14 +101,19 @@ Examples:
   velo run job.sql --bootstrap-servers localhost:9092 --value-format json
   velo run job.sql --bootstrap-servers localhost:9092 --dry-run --until-end --report -
   velo run job.sql --bootstrap-servers localhost:9092 --exec 'python3 enrich.py'
+  velo run job.sql --properties client.properties --check
+  velo run job.sql --properties client.properties --exactly-once --memory-limit 256MiB --metrics 127.0.0.1:9464
 
 A program of --exec reads {\"velo_exec\":1}, then for each batch its records, a line each, and a blank
 line; it answers {\"ok\":true}, {\"errors\":[{\"record\":3,\"message\":\"…\",\"retriable\":false}]} or
 {\"error\":\"…\"}, and may add \"records\" to write instead of the input.
 
-Rights it needs: Read and Describe on the source, Read on the group, Write and Describe on sink and
-dead letter queue (Create where they are missing), IdempotentWrite on the cluster before Kafka 3.0.
-With --dry-run Read and Describe on the source are enough.
+Several processes that run the same statement share its topic; --concurrency N has N members in one.
+
+ACLs it needs (Read and Write imply Describe): Read on the source, Read on the group, Write on sink and
+dead letter queue (Create where they are missing), with --exactly-once Write on the transactional id;
+IdempotentWrite on the cluster before Kafka 3.0. With --dry-run Read on the source is enough. What is
+granted and what is missing: --check.
 
 Exit codes: 0 drained (skipped and dead letters included), 1 the job failed or was cut off, 2 it could
 not start, 130 ended by a second Ctrl-C. The first Ctrl-C settles and commits what is in flight.";
@@ -453,8 +458,9 @@ mod kafka {
         /// How long a batch may be processed before the job ends, so that others get its partitions
         #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
         pub max_batch_time: Duration,
-        /// Bytes for records in memory: 3/8 for what is fetched ahead, 3/8 for what is in flight, 1/4 for
-        /// what is written and not acknowledged. A batch that does not fit is sealed earlier
+        /// Bytes for records in memory: 3/16 for what is fetched ahead, 3/16 for what is in flight, 1/8
+        /// for what is written and not acknowledged, the rest for what these need besides. A batch that does
+        /// not fit is sealed earlier
         #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
         pub memory_limit: Option<u64>,
         /// Take this long for each batch, as the real work would, to try a strategy before the work

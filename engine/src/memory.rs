@@ -1,16 +1,17 @@
 //! How the memory of a job is divided: a limit and the number of partitions in, bounds of each part out.
 //!
 //! ```text
-//! limit     = prefetch + in flight + producer
-//! prefetch  = 3/8 of the limit: what the client has fetched and nobody has taken
-//! in flight = 3/8: payload of records that are taken and not settled
-//! producer  = 1/4: what is written and not acknowledged
+//! limit     = prefetch + in flight + producer + allocator
+//! prefetch  = 3/16 of the limit: what the client has fetched and nobody has taken
+//! in flight = 3/16: payload of records that are taken and not settled
+//! producer  = 1/8: what is written and not acknowledged
+//! allocator = 1/2: requests and answers on their way, and memory that is free in pieces
 //! ```
 //!
-//! The prefetch is divided by all partitions of the topic, since one member may get all of them. Half of a
-//! partition's share is what its queue holds before nothing more is fetched; the other half is for what a
-//! fetch brings beyond that, which is as much again when it is compressed. Each record costs the client
-//! [`RECORD_COST_BYTES`] beside its payload, and the engine [`ROW_COST_BYTES`].
+//! The prefetch is divided by all partitions of the topic, since one member may get all of them. A quarter of
+//! a partition's share is what its queue holds before nothing more is fetched; the rest is for what a fetch
+//! brings beyond that: at least one batch as it was produced, which is larger when it is compressed. Each
+//! record costs the client [`RECORD_COST_BYTES`] beside its payload, and the engine [`ROW_COST_BYTES`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub struct MemoryBudget {
     pub in_flight_bytes: u64,
     /// What is written and not acknowledged.
     pub producer_bytes: u64,
-    /// A partition's share of the prefetch: `queued.max.messages.kbytes` is half of it.
+    /// A partition's share of the prefetch: `queued.max.messages.kbytes` is a quarter of it.
     pub partition_bytes: u64,
     /// Bytes of one partition in one fetch: `fetch.message.max.bytes`.
     pub partition_fetch_bytes: u64,
@@ -50,8 +51,8 @@ impl MemoryBudget {
     /// What is used where nobody set a limit.
     #[must_use]
     pub fn unlimited(partitions: usize) -> Self {
-        let prefetch_bytes = 256 * MIB;
-        let partition_bytes = share(prefetch_bytes, partitions).max(2 * MIB);
+        let prefetch_bytes = 512 * MIB;
+        let partition_bytes = share(prefetch_bytes, partitions).max(4 * MIB);
         Self {
             limit_bytes: None,
             prefetch_bytes,
@@ -69,8 +70,8 @@ impl MemoryBudget {
     #[must_use]
     pub fn of(limit_bytes: u64, members: u64, partitions: usize) -> Self {
         let limit = limit_bytes / members.max(1);
-        let prefetch_bytes = limit / 8 * 3;
-        let in_flight_bytes = limit / 8 * 3;
+        let prefetch_bytes = limit / 16 * 3;
+        let in_flight_bytes = limit / 16 * 3;
         let partition_bytes = share(prefetch_bytes, partitions);
         let partition_fetch_bytes = (partition_bytes / 8).clamp(16 << 10, MIB);
         let all_fetches = partition_fetch_bytes.saturating_mul(partitions as u64);
@@ -78,12 +79,12 @@ impl MemoryBudget {
             limit_bytes: Some(limit_bytes),
             prefetch_bytes,
             in_flight_bytes,
-            producer_bytes: limit / 4,
+            producer_bytes: limit / 8,
             partition_bytes,
             partition_fetch_bytes,
             // The client refuses less than a megabyte.
             fetch_bytes: all_fetches.min(prefetch_bytes / 8).max(MIB),
-            partition_records: (partition_bytes / 2 / RECORD_COST_BYTES).max(1),
+            partition_records: (partition_bytes / 4 / RECORD_COST_BYTES).max(1),
             in_flight_records: (in_flight_bytes / 2 / ROW_COST_BYTES).max(1),
         }
     }
@@ -91,7 +92,14 @@ impl MemoryBudget {
     /// Kilobytes of a partition's queue before nothing more is fetched.
     #[must_use]
     pub fn queue_kbytes(&self) -> u64 {
-        (self.partition_bytes / 2 / 1024).max(1)
+        (self.partition_bytes / 4 / 1024).max(1)
+    }
+
+    /// Bytes to take from a partition's queue with one call: until they are copied, they are in memory beside
+    /// what is fetched in their stead.
+    #[must_use]
+    pub fn call_bytes(&self) -> u64 {
+        (self.partition_bytes / 8).clamp(64 << 10, 2 * MIB)
     }
 }
 

@@ -56,6 +56,9 @@ struct Job {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    if args.memory_limit.is_some() {
+        give_memory_back();
+    }
     log::start(&args.log);
     let settings = settings(&args.broker)?;
     let input = read(&args.file, None)?;
@@ -133,6 +136,25 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
         ignored,
     })
 }
+
+/// Has the allocator return freed memory to the system at once, which it reads from a variable at its start:
+/// this program begins anew with it. Without that it keeps some for a while, beyond any limit.
+#[cfg(unix)]
+fn give_memory_back() {
+    use std::os::unix::process::CommandExt;
+    const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let mut args = std::env::args_os();
+    if let (Ok(program), Some(name)) = (std::env::current_exe(), args.next()) {
+        // It returns only where it fails, and then the limit is kept less exactly.
+        let _ = std::process::Command::new(program).arg0(name).args(args).env(VARIABLE, "0").exec();
+    }
+}
+
+#[cfg(not(unix))]
+fn give_memory_back() {}
 
 /// One member of the job.
 fn member(config: JobConfig, args: &RunArgs, control: Control) -> Builder {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{Batch, Columns, INLINE, LaneId, NO_TIMESTAMP, Names, Nulls, Record, Run, View};
 
-/// A new buffer is begun here, far below the 2 GiB that a view's offset reaches.
-pub(super) const BUFFER_BYTES: usize = 16 << 20;
+/// A new buffer is begun here, far below the 2 GiB that a view's offset reaches. The first buffer of a
+/// batch grows to this size; further ones have it from the beginning, so that a batch of many megabytes is
+/// never copied to grow.
+pub(super) const BUFFER_BYTES: usize = 1 << 20;
 
 /// A batch that is being filled, and the ring of batches whose buffers are used again.
 ///
@@ -101,7 +103,8 @@ impl BatchBuilder {
             self.filling += 1;
         }
         if self.filling == self.buffers.len() {
-            self.buffers.push(Vec::new());
+            let further = if self.buffers.is_empty() { 0 } else { BUFFER_BYTES };
+            self.buffers.push(Vec::with_capacity(further.max(bytes.len())));
         }
         let buffer = &mut self.buffers[self.filling];
         let word = |n: usize| u32::try_from(n).expect("buffers are bounded").to_le_bytes();
@@ -147,7 +150,7 @@ impl BatchBuilder {
         let Some(ring) = &mut self.ring else {
             let (rows, capacity) = (self.columns.offsets.len(), self.buffers.first().map_or(0, Vec::len));
             let columns = std::mem::replace(&mut self.columns, Columns::with_capacity(rows));
-            // The next batch is about as large as this one.
+            // The next batch's first buffer is about as large as this one's.
             let next = (capacity > 0).then(|| Vec::with_capacity(capacity));
             let payload = std::mem::replace(&mut self.buffers, next.into_iter().collect());
             self.filling = 0;

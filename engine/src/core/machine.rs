@@ -95,6 +95,8 @@ pub struct Core {
     spare_runs: Vec<Runs>,
     unsettled_bytes: u64,
     unsettled_records: u64,
+    /// The next record does not fit into what may be in flight.
+    crowded: bool,
     /// Nothing is queued at the source.
     idle: bool,
     /// There is no memory to fill before something is settled.
@@ -127,6 +129,7 @@ impl Core {
             spare_runs: Vec::new(),
             unsettled_bytes: 0,
             unsettled_records: 0,
+            crowded: false,
             idle: false,
             starved: false,
             tier: config_tier,
@@ -151,7 +154,7 @@ impl Core {
             }
             Event::AssignmentComplete => self.assignment_complete = true,
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
-            Event::Exceeds => self.batcher.exceed(),
+            Event::Exceeds => self.exceed(),
             Event::Idle => self.idle = true,
             Event::Position(lane, position) => {
                 if let Some(lane) = self.lanes.get_mut(&lane) {
@@ -206,7 +209,37 @@ impl Core {
     #[must_use]
     pub fn room(&self) -> Room {
         let full = self.unprocessed.len() > self.config.workers || self.is_saturated();
-        if full || self.phase != Phase::Running { Room::default() } else { self.batcher.room() }
+        if full || self.phase != Phase::Running {
+            return Room::default();
+        }
+        let room = self.batcher.room();
+        let bytes = room.bytes.unwrap_or(u64::MAX).min(self.bytes_left());
+        // Whatever its size, a record that is alone in memory fits.
+        Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty: self.fits_any(room), ..room }
+    }
+
+    /// Payload that may be taken besides what is in flight.
+    fn bytes_left(&self) -> u64 {
+        match self.config.max_unsettled_bytes {
+            u64::MAX => u64::MAX,
+            most => most.saturating_sub(self.bytes_in_flight()),
+        }
+    }
+
+    /// Whether a record fits into the empty batch however large it is.
+    fn fits_any(&self, room: Room) -> bool {
+        let is_alone = self.bytes_in_flight() == 0;
+        room.is_empty && (is_alone || self.config.max_unsettled_bytes == u64::MAX)
+    }
+
+    /// The next record does not fit: into the open batch, or into what may be in flight.
+    fn exceed(&mut self) {
+        let by_batch = self.batcher.room().bytes.unwrap_or(u64::MAX);
+        if self.bytes_left() < by_batch {
+            self.crowded = true;
+        } else {
+            self.batcher.exceed();
+        }
     }
 
     /// Whether as much is in flight as may be.
@@ -214,6 +247,7 @@ impl Core {
         self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records
             || self.starved
+            || self.crowded
     }
 
     /// Payload bytes that are taken and not settled.
@@ -339,7 +373,8 @@ impl Core {
                 // Nothing that is in flight makes room any more.
                 let alone = self.batches.is_empty() && self.is_saturated() && !self.batcher.is_empty();
                 let full = self.open_bytes >= self.config.max_unsettled_bytes;
-                (alone || full).then_some(SealReason::Memory)
+                let crowded = self.crowded && !self.batcher.is_empty();
+                (alone || full || crowded).then_some(SealReason::Memory)
             });
         let Some(reason) = due else { return };
         self.batcher.reset();
@@ -693,6 +728,7 @@ impl Core {
             && let Some(mut batch) = self.batches.remove(id)
         {
             self.unsettled_bytes -= batch.bytes;
+            self.crowded = false;
             batch.runs.clear();
             self.spare_runs.push(batch.runs);
             actions.push(Action::Drop(id));

@@ -21,6 +21,9 @@ use crate::waker::Waker;
 /// How long a question to the brokers may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Before anything is known of a partition's records.
+const FIRST_MEAN_BYTES: u64 = 1024;
+
 /// Where to start on a partition without a committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
@@ -60,11 +63,13 @@ pub(super) struct Lanes {
     ended: Vec<LaneId>,
     /// Nanoseconds from the engine's start to the epoch; what arrival times are counted with.
     start_epoch_ns: Option<i64>,
+    /// About so many bytes are taken from a queue with one call.
+    call_bytes: u64,
 }
 
 impl Lanes {
-    pub fn new() -> Self {
-        Self { open: Vec::new(), next_id: 0, ended: Vec::new(), start_epoch_ns: None }
+    pub fn new(call_bytes: u64) -> Self {
+        Self { open: Vec::new(), next_id: 0, ended: Vec::new(), start_epoch_ns: None, call_bytes }
     }
 
     /// Fixes the engine's clock against the wall clock, the first time it is called.
@@ -99,7 +104,7 @@ impl Lanes {
             name: name.clone(),
             queue,
             rest,
-            mean_bytes: 1,
+            mean_bytes: FIRST_MEAN_BYTES,
             position,
             passed: false,
             end,
@@ -174,11 +179,11 @@ impl Lanes {
         room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        let Self { open, ended, start_epoch_ns, .. } = self;
+        let Self { open, ended, start_epoch_ns, call_bytes, .. } = self;
         let Some(lane) = open.iter_mut().find(|lane| lane.id == id) else {
             return Ok(Filled { drained: true, ..Filled::default() });
         };
-        let filled = lane.fill(tier, room, start_epoch_ns.unwrap_or(0), batch)?;
+        let filled = lane.fill(tier, room, (start_epoch_ns.unwrap_or(0), *call_bytes), batch)?;
         ended.extend(lane.ended.then_some(id));
         Ok(filled)
     }
@@ -189,7 +194,7 @@ impl Lane {
         &mut self,
         tier: Tier,
         room: Room,
-        epoch: i64,
+        (epoch, call_bytes): (i64, u64),
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let mut filled = Filled::default();
@@ -200,8 +205,9 @@ impl Lane {
                 break;
             }
             let asked = self.rest.len() == 0;
+            let mut more = false;
             if asked {
-                self.ask(tier, room, taken, batch.bytes() - bytes);
+                more = self.ask(tier, room, (taken, batch.bytes() - bytes), call_bytes);
                 if self.rest.len() == 0 {
                     filled.empty_calls += 1;
                     filled.drained = true;
@@ -214,8 +220,8 @@ impl Lane {
             let brought_records = batch.len() > before;
             filled.calls += u64::from(asked && brought_records);
             filled.empty_calls += u64::from(asked && !brought_records);
-            // One batch call empties what was there; asking again at once finds little.
-            if tier != Tier::Standard && asked {
+            // A batch call that brought less than was asked for has emptied what was there.
+            if tier != Tier::Standard && asked && !more {
                 break;
             }
         }
@@ -223,15 +229,22 @@ impl Lane {
         Ok(filled)
     }
 
-    /// Takes messages from the queue: one, or as many as are there and most probably fit.
-    fn ask(&mut self, tier: Tier, room: Room, taken: u64, taken_bytes: u64) {
+    /// Takes messages from the queue: one, or as many as are there and most probably fit, up to a few
+    /// megabytes. Whether more may be there.
+    fn ask(&mut self, tier: Tier, room: Room, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> bool {
         match tier {
-            Tier::Standard => self.queue.pop(&mut self.rest),
+            Tier::Standard => {
+                self.queue.pop(&mut self.rest);
+                true
+            }
             Tier::Buffered | Tier::Auto => {
                 let by_bytes =
                     room.bytes.map(|bytes| bytes.saturating_sub(taken_bytes) / self.mean_bytes + 1);
-                let most = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
-                self.queue.pop_batch(usize::try_from(most).unwrap_or(usize::MAX), &mut self.rest);
+                let at_once = call_bytes / self.mean_bytes + 1;
+                let wanted = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
+                let most = usize::try_from(wanted.min(at_once)).unwrap_or(usize::MAX);
+                self.queue.pop_batch(most, &mut self.rest);
+                wanted > at_once && self.rest.len() == most
             }
         }
     }
