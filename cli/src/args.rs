@@ -337,7 +337,7 @@ mod kafka {
         #[arg(short = 'X', long = "property", value_name = "KEY=VALUE")]
         pub properties: Vec<String>,
         /// A file of properties, librdkafka's or a Java client's (client.properties). Variables like
-        /// VELO_KAFKA_SASL_PASSWORD say the same; -X wins over the file, the file over variables
+        /// `VELO_KAFKA_SASL_PASSWORD` say the same; -X wins over the file, the file over variables
         #[arg(long = "properties", value_name = "FILE", env = "VELO_PROPERTIES")]
         pub properties_file: Option<PathBuf>,
     }
@@ -397,6 +397,7 @@ mod kafka {
     }
 
     #[derive(Debug, Args)]
+    #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
     pub(crate) struct RunArgs {
         /// The SQL file, or - for stdin
         pub file: PathBuf,
@@ -444,7 +445,7 @@ mod kafka {
         /// Read, batch and process; join no group, commit nothing, write nothing
         #[arg(long)]
         pub dry_run: bool,
-        /// Serve /metrics (OpenMetrics, for Prometheus), /healthz and /readyz here: 127.0.0.1:9464
+        /// Serve /metrics for Prometheus, /healthz and /readyz here: 127.0.0.1:9464
         #[arg(long, value_name = "HOST:PORT", conflicts_with = "dry_run")]
         pub metrics: Option<String>,
         #[command(flatten)]

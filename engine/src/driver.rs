@@ -16,7 +16,7 @@ use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick};
 use crate::engine::Progress;
 use crate::processor::{Output, Processor};
-use crate::report::{Ending, Meter};
+use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
 use crate::source::{Source, SourceError, SourceEvent};
 use crate::worker::{Job, Parcel, Pool, Processing, What};
@@ -86,6 +86,8 @@ pub(crate) struct Driver<S> {
     /// Rows that were processed and put nothing out.
     silent: Vec<(BatchId, u32)>,
     meter: Meter,
+    /// When to add up next, and what was counted the last time.
+    counted: (Tick, Counters),
     /// Why the job fails, the first of all reasons.
     error: Option<String>,
     stopping_since: Option<Tick>,
@@ -136,6 +138,7 @@ impl<S: Source> Driver<S> {
             news: Vec::new(),
             silent: Vec::new(),
             meter: Meter::new(config.warm_up),
+            counted: (Tick::default(), Counters::default()),
             error: None,
             stopping_since: None,
             drain_timeout: config.drain_timeout,
@@ -179,7 +182,9 @@ impl<S: Source> Driver<S> {
             self.take_finished();
             let ended = self.pool.ended();
             self.take_acks(&mut acks);
-            ended.into_iter().for_each(|result| self.transaction_ended(result));
+            if let Some(result) = ended {
+                self.transaction_ended(result);
+            }
             let took = self.fill();
             self.step(Event::Tick);
             if now >= next_observation {
@@ -203,12 +208,22 @@ impl<S: Source> Driver<S> {
             elapsed,
             batch_size: self.core.batch_size(),
             tier: self.core.tier(),
-            counters: self.meter.counters(),
+            counters: self.counters(),
             bytes_in_flight: self.core.bytes_in_flight(),
             lag: self.lag(),
             is_ready: self.is_ready,
             notices: std::mem::take(&mut self.news),
         }
+    }
+
+    /// What has been counted, about a second ago or less: adding histograms up takes its time.
+    fn counters(&mut self) -> Counters {
+        const INTERVAL: Duration = Duration::from_secs(1);
+        let now = self.now();
+        if self.core.is_done() || self.counted.0 <= now {
+            self.counted = (now + INTERVAL, self.meter.counters());
+        }
+        self.counted.1.clone()
     }
 
     fn lag(&self) -> Vec<(LaneName, u64)> {

@@ -95,6 +95,13 @@ impl MemoryBudget {
         (self.partition_bytes / 4 / 1024).max(1)
     }
 
+    /// How large a record is taken to be before anything is known: where memory is bounded, the first calls
+    /// are cautious.
+    #[must_use]
+    pub fn first_record_bytes(&self) -> u64 {
+        if self.limit_bytes.is_some() { self.call_bytes() } else { 1024 }
+    }
+
     /// Bytes to take from a partition's queue with one call: until they are copied, they are in memory beside
     /// what is fetched in their stead.
     #[must_use]

@@ -179,6 +179,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
         // Whoever owns the partitions next writes what is not written by now; doing it here, too,
         // would come behind their records.
         self.closing.store(true, Ordering::Release);
@@ -188,7 +189,6 @@ impl Drop for Pool {
             interrupt();
         }
         // Each thread lets go of the channel when it ends. One that does not is left behind.
-        const PATIENCE: Duration = Duration::from_secs(10);
         while self.done.recv_timeout(PATIENCE).is_ok() {}
         for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             // A panic has been reported by the driver already.

@@ -232,3 +232,23 @@ fn a_batch_that_takes_too_long_ends_the_job_and_frees_its_partitions() {
     job.run();
     assert_eq!(audit(&job, load), everything(load));
 }
+
+#[test]
+fn what_does_not_fit_into_memory_is_sealed_earlier_and_nothing_is_lost() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 20_000, partitions: 4, bytes: 500, poison_every: 100 };
+    for exactly_once in [false, true] {
+        let settings = "'batch.strategy' = 'mega_batch', 'batch.mega_batch_size' = '50000', \
+                        'failure_strategy' = 'SendToDLQ'";
+        let job = Job::new(&broker, load, settings);
+        let mut command = job.command();
+        command.args(["--memory-limit", "8MiB"]).args(exactly_once.then_some("--exactly-once"));
+        let output = command.output().expect("velo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(audit(&job, load), everything(load));
+        let report = job.report();
+        assert!(report["batches"]["by_reason"]["memory"].as_u64() > Some(2), "{}", report["batches"]);
+        assert_eq!(report["memory"]["limit_bytes"], 8 << 20);
+    }
+}

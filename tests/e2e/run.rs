@@ -72,7 +72,9 @@ impl<'a> Job<'a> {
 
     /// The job, without a word about where the broker is.
     pub fn command_without_broker(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
+        // Another build can be tested, one that is installed, say.
+        let program = std::env::var_os("VELO_TEST_PROGRAM");
+        let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_velo").into()));
         command
             .arg("run")
             .arg(self.sql_path())

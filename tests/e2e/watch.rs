@@ -36,7 +36,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     }
     let property =
         |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).expect("a line");
-    assert!(property("fetch.min.bytes ").contains("7") && property("fetch.min.bytes ").contains("-X"));
+    assert!(property("fetch.min.bytes ").contains('7') && property("fetch.min.bytes ").contains("-X"));
     assert!(property("queued.max.messages.kbytes ").contains("derived from the plan"));
     assert!(property("enable.auto.commit ").contains("the engine's own"));
     assert!(property("socket.timeout.ms ").contains("default"));

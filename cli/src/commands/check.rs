@@ -25,25 +25,26 @@ pub(crate) struct Checked<'a> {
 /// What was found, line by line.
 #[derive(Default)]
 struct Findings {
+    lines: Vec<String>,
     failed: bool,
 }
 
 impl Findings {
-    fn heading(&self, text: &str) {
-        anstream::println!("{}", style::bold(text));
+    fn heading(&mut self, text: &str) {
+        self.lines.push(style::bold(text));
     }
 
-    fn tell(&self, text: &str) {
-        anstream::println!("  ok    {text}");
+    fn tell(&mut self, text: &str) {
+        self.lines.push(format!("  ok    {text}"));
     }
 
-    fn warn(&self, text: &str) {
-        anstream::println!("  note  {text}");
+    fn warn(&mut self, text: &str) {
+        self.lines.push(format!("  note  {text}"));
     }
 
     fn fail(&mut self, text: &str) {
         self.failed = true;
-        anstream::println!("  {}  {text}", style::error("FAIL"));
+        self.lines.push(format!("  {}  {text}", style::error("FAIL")));
     }
 
     /// A topic that may be used as it should, or why not.
@@ -63,9 +64,9 @@ impl Checked<'_> {
         let mut findings = Findings::default();
         self.topics(&inspector, &mut findings);
         self.group(&inspector, &mut findings);
-        memory(&self.options.memory, &findings);
+        memory(&self.options.memory, &mut findings);
         findings.heading("the consumer's properties");
-        println!("{}", self.properties(&inspector));
+        anstream::println!("{}\n{}", findings.lines.join("\n"), self.properties(&inspector));
         Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -101,7 +102,7 @@ impl Checked<'_> {
     }
 
     /// Whether every record that fails fits into the queue and stays there.
-    fn dlq(&self, source: &str, dlq: &str, findings: &Findings) {
+    fn dlq(&self, source: &str, dlq: &str, findings: &mut Findings) {
         let of = |topic| topic_settings(self.settings, self.reader, topic);
         let (from, to) = (of(source), of(dlq));
         match (from.max_message_bytes, to.max_message_bytes) {
@@ -170,7 +171,7 @@ fn lag(partitions: &[PartitionState], findings: &mut Findings) {
     findings.tell(&format!("{sum} records to read; {open} partitions without a committed offset"));
 }
 
-fn memory(budget: &MemoryBudget, findings: &Findings) {
+fn memory(budget: &MemoryBudget, findings: &mut Findings) {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     findings.heading("memory of a member");
     findings.tell(&format!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use velo_engine::core::Ledger;
 use velo_engine::exec::{Exec, ExecProcessor};
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         dry_run(&settings, &job, args, member(job.config.clone(), args, control))?
     } else {
         match full_run(&settings, &job, args, &control)? {
-            Ended::Ran(report) => report,
+            Ended::Ran(report) => *report,
             Ended::Checked(code) => return Ok(code),
         }
     };
@@ -213,7 +213,7 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
 
 /// How a command ended.
 enum Ended {
-    Ran(Report),
+    Ran(Box<Report>),
     Checked(ExitCode),
 }
 
@@ -303,7 +303,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         say(&format!("metrics at http://{}/metrics", metrics.serve(address, memory)?));
     }
     let report = watch(&metrics, |observe| Builder::run_all(members, observe));
-    Ok(Ended::Ran(Report { properties, memory: Some(memory), ..report }))
+    Ok(Ended::Ran(Box::new(Report { properties, memory: Some(memory), ..report })))
 }
 
 fn transactional_id(args: &RunArgs, group_id: &str) -> String {
@@ -365,7 +365,7 @@ fn status(progress: &Progress, last: (Duration, u64)) -> String {
     line
 }
 
-/// SIGINT and SIGTERM: the first drains, the second ends at once.
+/// SIGINT, SIGTERM and SIGHUP: the first drains, the second ends at once.
 struct Signalled {
     forced: Arc<AtomicBool>,
 }
@@ -374,7 +374,7 @@ impl Signalled {
     fn listen(control: &Control) -> Result<Self> {
         let forced = Arc::new(AtomicBool::new(false));
         let (control, second) = (control.clone(), Arc::clone(&forced));
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("signal handlers")?;
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("signal handlers")?;
         std::thread::spawn(move || {
             let mut received = signals.forever();
             if received.next().is_some() {

@@ -78,6 +78,7 @@ enum Phase {
 
 /// The machine.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "what the source says is not one state")]
 pub struct Core {
     config: CoreConfig,
     batcher: Batcher,
@@ -305,7 +306,9 @@ impl Core {
             self.commit_in_flight.is_none() && self.lanes.values().any(|lane| self.may_commit(lane));
         let commit = may_commit.then_some(self.next_commit);
         let group = self.regroup.as_ref().and_then(Regroup::deadline);
-        let transaction = self.transaction.as_ref().and_then(|open| open.deadline(|id| self.open_rows(id)));
+        // It is not committed beside an older offset, however late it is.
+        let transaction = self.transaction.as_ref().filter(|_| self.commit_in_flight.is_none());
+        let transaction = transaction.and_then(|open| open.deadline(|id| self.open_rows(id)));
         let group = group.into_iter().chain(transaction);
         holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
     }

@@ -117,9 +117,10 @@ impl ConsumerContext for Context {
 
 /// The client's own log. What matters of it comes as an error, too.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        _ => tracing::info!(target: "librdkafka", facility, "{message}"),
+    if let RDKafkaLogLevel::Debug = level {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    } else {
+        tracing::info!(target: "librdkafka", facility, "{message}");
     }
 }
 

@@ -159,7 +159,7 @@ impl GroupSource {
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
         let config = options.config(settings);
-        let call_bytes = options.memory.call_bytes();
+        let lanes = Lanes::new(&options.memory);
         let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let (context, inbox) = Context::new(waker.clone());
@@ -171,7 +171,7 @@ impl GroupSource {
             .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
         Ok(Self {
             options,
-            lanes: Lanes::new(call_bytes),
+            lanes,
             consumer: Arc::new(consumer),
             inbox,
             waker,

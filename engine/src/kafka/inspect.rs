@@ -99,8 +99,9 @@ impl Inspector {
     /// Where the brokers do not answer, or the user may not know.
     pub fn partitions(&self, count: usize) -> Result<Vec<PartitionState>, KafkaError> {
         let mut list = TopicPartitionList::new();
-        let numbers = 0..i32::try_from(count).unwrap_or(i32::MAX);
-        numbers.for_each(|partition| drop(list.add_partition(&self.topic, partition)));
+        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            list.add_partition(&self.topic, partition);
+        }
         let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
         let committed =
             committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))?;

@@ -15,14 +15,12 @@ use super::ffi::{Message, Messages, PartitionQueue};
 use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
 use crate::core::Tick;
 use crate::core::batcher::Room;
+use crate::memory::MemoryBudget;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 
 /// How long a question to the brokers may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Before anything is known of a partition's records.
-const FIRST_MEAN_BYTES: u64 = 1024;
 
 /// Where to start on a partition without a committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +63,20 @@ pub(super) struct Lanes {
     start_epoch_ns: Option<i64>,
     /// About so many bytes are taken from a queue with one call.
     call_bytes: u64,
+    /// How large a record is taken to be before anything is known.
+    first_record_bytes: u64,
 }
 
 impl Lanes {
-    pub fn new(call_bytes: u64) -> Self {
-        Self { open: Vec::new(), next_id: 0, ended: Vec::new(), start_epoch_ns: None, call_bytes }
+    pub fn new(memory: &MemoryBudget) -> Self {
+        Self {
+            open: Vec::new(),
+            next_id: 0,
+            ended: Vec::new(),
+            start_epoch_ns: None,
+            call_bytes: memory.call_bytes(),
+            first_record_bytes: memory.first_record_bytes(),
+        }
     }
 
     /// Fixes the engine's clock against the wall clock, the first time it is called.
@@ -104,7 +111,7 @@ impl Lanes {
             name: name.clone(),
             queue,
             rest,
-            mean_bytes: FIRST_MEAN_BYTES,
+            mean_bytes: self.first_record_bytes,
             position,
             passed: false,
             end,

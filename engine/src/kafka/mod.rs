@@ -13,6 +13,7 @@ mod lanes;
 mod producer;
 mod reader;
 mod scan;
+mod served;
 mod settings;
 mod sink;
 mod topics;

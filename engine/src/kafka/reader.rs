@@ -22,12 +22,11 @@ use super::{KafkaError, hint};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::Tick;
 use crate::core::batcher::Room;
+use crate::memory::MemoryBudget;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
 /// How long the first broker may take to answer.
-/// About so many bytes are taken from a queue with one call.
-const CALL_BYTES: u64 = 2 << 20;
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition of a topic and its records.
@@ -206,7 +205,7 @@ impl TopicReader {
     #[must_use]
     pub fn read(self, topic: &str, ranges: Vec<(i32, i64, Option<i64>)>) -> ReadSource {
         ReadSource {
-            lanes: Lanes::new(CALL_BYTES),
+            lanes: Lanes::new(&MemoryBudget::unlimited(ranges.len())),
             consumer: Arc::new(self.consumer),
             inbox: self.inbox,
             waker: self.waker,

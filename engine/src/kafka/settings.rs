@@ -76,7 +76,7 @@ impl std::fmt::Debug for ClientSettings {
         f.debug_struct("ClientSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("properties", &masked(&self.properties))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::context::log;
+use super::served::ServedProducer;
 use super::settings::readable;
 use super::transaction::{Transactions, is_unauthorized};
 use super::{ClientSettings, KafkaError, Membership, dead_letter};
@@ -21,7 +22,7 @@ use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, 
 
 /// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
 struct Target {
-    producer: Arc<ThreadedProducer<Deliveries>>,
+    producer: Arc<ServedProducer<Deliveries>>,
     topic: String,
     /// Bytes of a record that is refused before it is sent: where both topics share a producer, its own
     /// bound is the larger one.
@@ -157,7 +158,7 @@ impl KafkaSink {
         let shared = producer_config(settings, queue, topics().filter_map(most), transactional_id);
         let create = |config: &ClientConfig| -> Result<_, KafkaError> {
             let context = Deliveries { acks: acks.clone(), transactional: transactional_id.is_some() };
-            Ok(Arc::new(config.create_with_context::<_, ThreadedProducer<_>>(context)?))
+            Ok(Arc::new(ServedProducer::create(config, context)?))
         };
         let all = transactional_id.map(|_| create(&shared)).transpose()?;
         let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {

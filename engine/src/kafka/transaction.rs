@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::producer::Producer;
 
 use super::group::Membership;
 use super::lanes::{REQUEST_TIMEOUT, offsets_of};
+use super::served::ServedProducer;
 use super::sink::Deliveries;
 use super::{KafkaError, hint};
 use crate::columns::LaneName;
@@ -20,7 +21,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// The transactions of a producer, on account of a member of a group.
 pub(super) struct Transactions {
-    producer: Arc<ThreadedProducer<Deliveries>>,
+    producer: Arc<ServedProducer<Deliveries>>,
     membership: Membership,
     is_open: AtomicBool,
     closed: Arc<AtomicBool>,
@@ -29,7 +30,7 @@ pub(super) struct Transactions {
 impl Transactions {
     /// Takes the transactional id over from whoever had it, and undoes what they left open.
     pub fn init(
-        producer: Arc<ThreadedProducer<Deliveries>>,
+        producer: Arc<ServedProducer<Deliveries>>,
         membership: Membership,
         closed: Arc<AtomicBool>,
     ) -> Result<Self, KafkaError> {

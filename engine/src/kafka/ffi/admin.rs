@@ -105,7 +105,7 @@ pub(in crate::kafka) fn topic_operations<C: ConsumerContext>(
         let Some(topic) = array(topics.cast_const(), count).first() else { return Ok(Vec::new()) };
         check(sys::rd_kafka_TopicDescription_error(*topic))?;
         let operations = sys::rd_kafka_TopicDescription_authorized_operations(*topic, &raw mut count);
-        Ok(array(operations, count).iter().map(Operation::of).collect())
+        Ok(array(operations, count).iter().copied().map(Operation::of).collect())
     }
 }
 
@@ -134,7 +134,7 @@ pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
         };
         check(sys::rd_kafka_ConsumerGroupDescription_error(*group))?;
         let operations = sys::rd_kafka_ConsumerGroupDescription_authorized_operations(*group, &raw mut count);
-        let operations = array(operations, count).iter().map(Operation::of).collect();
+        let operations = array(operations, count).iter().copied().map(Operation::of).collect();
         let state = sys::rd_kafka_ConsumerGroupDescription_state(*group);
         let members = (0..sys::rd_kafka_ConsumerGroupDescription_member_count(*group)).map(|index| {
             let member = sys::rd_kafka_ConsumerGroupDescription_member(*group, index);
@@ -167,7 +167,7 @@ pub(in crate::kafka) fn configuration(client: *mut sys::rd_kafka_t) -> Vec<(Stri
 }
 
 impl Operation {
-    fn of(operation: &AclOperation) -> Self {
+    fn of(operation: AclOperation) -> Self {
         match operation {
             AclOperation::RD_KAFKA_ACL_OPERATION_READ => Self::Read,
             AclOperation::RD_KAFKA_ACL_OPERATION_WRITE => Self::Write,
