@@ -40,6 +40,11 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("queued.max.messages.kbytes ").contains("derived from the plan"));
     assert!(property("enable.auto.commit ").contains("the engine's own"));
     assert!(property("socket.timeout.ms ").contains("default"));
+    let (_, producer) = text.split_once("the producer's properties").expect("two parts");
+    let property =
+        |name: &str| producer.lines().find(|line| line.trim_start().starts_with(name)).expect("a line");
+    assert!(property("enable.idempotence ").contains("the engine's own"));
+    assert!(property("queue.buffering.max.kbytes ").contains("derived from the plan"));
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
     assert!(committed(&broker, &job.group, &job.source).is_empty());
     job.run();

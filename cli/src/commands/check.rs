@@ -1,13 +1,14 @@
 //! `velo run --check`: what a job would find, without joining, writing or creating anything.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, GroupState, Inspector, May, Origin, PartitionState, TopicReader,
-    TopicSettings, topic_settings,
+    ClientSettings, GroupOptions, GroupState, Inspector, May, Origin, PartitionState, Properties,
+    TopicReader, TopicSettings, producer_properties, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 
@@ -20,6 +21,8 @@ pub(crate) struct Checked<'a> {
     pub options: GroupOptions,
     pub sink: &'a str,
     pub dlq: Option<&'a str>,
+    pub linger: Duration,
+    pub transactional_id: Option<String>,
 }
 
 /// What was found, line by line.
@@ -47,6 +50,16 @@ impl Findings {
         self.lines.push(format!("  {}  {text}", style::error("FAIL")));
     }
 
+    fn properties(&mut self, heading: &str, properties: Properties) {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        for (name, (value, origin)) in properties {
+            table.add_row([format!("  {name}"), value, origin_text(origin).to_owned()]);
+        }
+        self.heading(heading);
+        self.lines.push(table.to_string());
+    }
+
     /// A topic that may be used as it should, or why not.
     fn may(&mut self, topic: &str, what: &str, may: May) {
         match may {
@@ -65,8 +78,15 @@ impl Checked<'_> {
         self.topics(&inspector, &mut findings);
         self.group(&inspector, &mut findings);
         memory(&self.options.memory, &mut findings);
-        findings.heading("the consumer's properties");
-        anstream::println!("{}\n{}", findings.lines.join("\n"), self.properties(&inspector));
+        let of_producer = producer_properties(
+            self.settings,
+            self.linger,
+            self.options.memory.producer_bytes,
+            self.transactional_id.as_deref(),
+        )?;
+        findings.properties("the consumer's properties", inspector.properties(self.settings));
+        findings.properties("the producer's properties", of_producer);
+        anstream::println!("{}", findings.lines.join("\n"));
         Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -118,7 +138,7 @@ impl Checked<'_> {
             Some(-1) => findings.tell(&format!("{dlq} keeps letters for ever")),
             Some(ms) => findings.warn(&format!(
                 "{dlq} keeps letters for {} after the time of their records, which may have passed when they fail",
-                humantime::format_duration(std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+                humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
             )),
             None => {}
         }
@@ -143,15 +163,6 @@ impl Checked<'_> {
             Ok(partitions) => lag(&partitions, findings),
             Err(error) => findings.fail(&error.to_string()),
         }
-    }
-
-    fn properties(&self, inspector: &Inspector) -> Table {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        for (name, (value, origin)) in inspector.properties(self.settings) {
-            table.add_row([format!("  {name}"), value, origin_text(origin).to_owned()]);
-        }
-        table
     }
 }
 

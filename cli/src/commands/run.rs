@@ -239,7 +239,10 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     };
     if args.check {
         let (sink, dlq) = (job.sink_topic.as_str(), job.dlq_topic.as_deref());
-        return Checked { settings, reader: &reader, options, sink, dlq }.check().map(Ended::Checked);
+        let linger = linger(&job.config.sink.strategy);
+        let transactional_id = args.exactly_once.then(|| transactional_id(args, &group_id));
+        let checked = Checked { settings, reader: &reader, options, sink, dlq, linger, transactional_id };
+        return checked.check().map(Ended::Checked);
     }
     let ensure = |topic: &String, settings_of_new: &[(&str, &str)]| -> Result<TargetTopic> {
         let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;

@@ -1,18 +1,24 @@
 //! What a job would find: topics, groups and a client's properties in; nothing is joined, written or made.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer};
 
 use super::context::Context;
 use super::ffi::admin::{self, Operation};
 use super::lanes::{REQUEST_TIMEOUT, watermarks};
 use super::settings::{ClientSettings, Origin, masked};
+use super::sink::producer_config;
 use super::{GroupOptions, KafkaError, hint};
 use crate::columns::LaneName;
 use crate::waker::Waker;
+
+/// Properties by name, and who says so.
+pub type Properties = BTreeMap<String, (String, Origin)>;
 
 /// Whether something may be done; `None` where the brokers do not say.
 pub type May = Option<bool>;
@@ -116,15 +122,33 @@ impl Inspector {
 
     /// Every property of the client and who says so, secrets masked.
     #[must_use]
-    pub fn properties(&self, settings: &ClientSettings) -> BTreeMap<String, (String, Origin)> {
-        let all = masked(admin::configuration(self.consumer.client().native_ptr()));
-        let with_origin = |(name, value): (String, String)| {
-            let is_set = self.names.contains(&name);
-            let origin = if is_set { settings.origin(&name) } else { Origin::Default };
-            (name, (value, origin))
-        };
-        all.into_iter().map(with_origin).collect()
+    pub fn properties(&self, settings: &ClientSettings) -> Properties {
+        with_origins(admin::configuration(self.consumer.client().native_ptr()), &self.names, settings)
     }
+}
+
+/// Every property of a producer as a job would have it, and who says so, secrets masked.
+///
+/// # Errors
+/// Where the client's properties are wrong.
+pub fn producer_properties(
+    settings: &ClientSettings,
+    linger: Duration,
+    queue_bytes: u64,
+    transactional_id: Option<&str>,
+) -> Result<Properties, KafkaError> {
+    let config = producer_config(settings, (linger, queue_bytes), std::iter::empty(), transactional_id);
+    let names: Vec<_> = config.config_map().keys().map(|name| (*name).to_owned()).collect();
+    let producer: BaseProducer = config.create()?;
+    Ok(with_origins(admin::configuration(producer.client().native_ptr()), &names, settings))
+}
+
+fn with_origins(all: Vec<(String, String)>, set: &[String], settings: &ClientSettings) -> Properties {
+    let with_origin = |(name, value): (String, String)| {
+        let origin = if set.contains(&name) { settings.origin(&name) } else { Origin::Default };
+        (name, (value, origin))
+    };
+    masked(all).into_iter().map(with_origin).collect()
 }
 
 /// No operations at all are what brokers answer that do not tell.

@@ -24,7 +24,7 @@ pub use data_loss::OnDataLoss;
 pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;
 pub use group::{GroupOptions, GroupSource, Membership};
-pub use inspect::{GroupState, Inspector, May, PartitionState};
+pub use inspect::{GroupState, Inspector, May, PartitionState, Properties, producer_properties};
 pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};

@@ -218,7 +218,7 @@ impl KafkaSink {
 }
 
 /// The properties of a producer for topics that take so many bytes at once.
-fn producer_config(
+pub(super) fn producer_config(
     settings: &ClientSettings,
     (linger, queue_bytes): (Duration, u64),
     max_message_bytes: impl Iterator<Item = u64>,
