@@ -200,7 +200,7 @@ fn wakes_up_too_late(broker: &Broker, exactly_once: bool) {
     }
     signal(&zombie, "-TERM");
     let status = zombie.wait().expect("gone");
-    assert!(status.success(), "{}", std::fs::read_to_string(log.path()).expect("a log"));
+    assert!(status.success(), "{status}: {}", std::fs::read_to_string(log.path()).expect("a log"));
     stop(peer, "-TERM");
     let audit = audit(&job, load);
     println!("woke up too late, exactly once: {exactly_once}: {audit:?}");

@@ -543,7 +543,8 @@ impl Core {
             if !skipped.is_empty() {
                 actions.push(Action::Skip(id, skipped));
             }
-            return;
+            // All of its lanes may be gone.
+            return self.drop_settled(id, actions);
         }
         self.write(now, id, verdict, actions);
         if !dead.is_empty() {

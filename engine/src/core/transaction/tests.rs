@@ -232,5 +232,8 @@ proptest! {
         }
         prop_assert_eq!(&world.committed, &world.position);
         prop_assert!(world.core.ledger().is_balanced());
+        // And nothing is left that would keep the job from ending.
+        world.step(Event::Stop);
+        prop_assert!(world.core.is_done());
     }
 }
