@@ -1,41 +1,96 @@
-//! What is tried: a strategy and its size, from the table of keys.
+//! What is tried: a strategy and its settings, from the table of keys.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use velo_schema::keys::Key;
-use velo_schema::{Config, Entry, Scope, Settings, Side, StrategyKind};
+use velo_schema::keys::{KEYS, Key, KeyDef, Relevance};
+use velo_schema::strategy::Words;
+use velo_schema::{Config, Entry, Plan, Scope, Settings, Side, StrategyKind};
+
+/// A key and its value as they stand in a clause.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Setting {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
 
 /// A configuration to try; what it does not name has its default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     /// The strategy.
     pub strategy: StrategyKind,
-    /// Records per batch at most.
-    pub records: u64,
+    /// Its settings, in the order of the table of keys.
+    pub settings: Vec<Setting>,
 }
 
-/// The strategies that are tried.
-const TRIED: &[StrategyKind] = &[StrategyKind::FixedSize, StrategyKind::LowLatency];
+/// The keys that mean something under this strategy only, or under a few.
+fn own_keys(strategy: StrategyKind) -> impl Iterator<Item = &'static KeyDef> {
+    KEYS.iter()
+        .filter(move |def| matches!(def.relevance, Relevance::Strategies(_)) && def.applies_to(strategy))
+}
 
 impl Candidate {
-    /// Every candidate, from the simplest strategy and the smallest size on.
+    /// Every candidate: all strategies, with every value that the table of keys would have tried.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let of = |strategy: &StrategyKind| {
-            let strategy = *strategy;
-            let sizes = strategy.size_key().map_or(&[][..], |key| key.def().search);
-            sizes.iter().map(move |records| Self { strategy, records: *records })
-        };
-        TRIED.iter().flat_map(of).collect()
+        StrategyKind::ALL.iter().flat_map(|strategy| Self::of_strategy(*strategy)).collect()
     }
 
-    /// The settings that make it, in the job's scope.
+    fn of_strategy(strategy: StrategyKind) -> Vec<Self> {
+        let start = vec![Self { strategy, settings: Vec::new() }];
+        own_keys(strategy).filter(|def| !def.search.is_empty()).fold(start, |candidates, def| {
+            let with = |candidate: &Self, value: &&str| {
+                let setting = Setting { key: def.name.to_owned(), value: (*value).to_owned() };
+                let settings = candidate.settings.iter().cloned().chain([setting]).collect();
+                Self { strategy, settings }
+            };
+            let extend = |candidate| def.search.iter().map(move |value| with(candidate, value));
+            candidates.iter().flat_map(extend).collect()
+        })
+    }
+
+    /// The candidate that a configuration is, as far as batches are concerned; none where it has none.
+    #[must_use]
+    pub fn of_settings(settings: &Settings) -> Option<Self> {
+        let config = settings.config();
+        if !config.enabled {
+            return None;
+        }
+        let strategy = config.strategy.kind();
+        let searched = |def: &&KeyDef| !def.search.is_empty();
+        let set = |def: &KeyDef| settings.get(def.key).origin != velo_schema::Origin::Default;
+        let named = own_keys(strategy).filter(|def| searched(def) || set(def));
+        let value = |def: &KeyDef| {
+            let value = settings.get(def.key).value.as_ref()?.to_string();
+            Some(Setting { key: def.name.to_owned(), value })
+        };
+        Some(Self { strategy, settings: named.filter_map(value).collect() })
+    }
+
+    /// What nobody has configured: the defaults.
+    #[must_use]
+    pub fn defaults() -> Self {
+        let none = Settings::resolve(&[], Side::Job, None);
+        Self::of_settings(&none).expect("batches are enabled by default")
+    }
+
+    /// The strategy and its settings, as they stand in a clause.
+    #[must_use]
+    pub fn clause(&self) -> Vec<Setting> {
+        let strategy =
+            Setting { key: Key::BatchStrategy.name().to_owned(), value: self.strategy.to_string() };
+        std::iter::once(strategy).chain(self.settings.iter().cloned()).collect()
+    }
+
+    /// The entries of its clause, in the job's scope. What is no setting (of a file that was edited) is
+    /// left out.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let size = self.strategy.size_key();
-        let texts = std::iter::once((Key::BatchStrategy, self.strategy.to_string()))
-            .chain(size.map(|key| (key, self.records.to_string())));
-        texts.filter_map(|(key, text)| Entry::parse(Scope::Job, key, &text).ok()).collect()
+        let entry = |setting: Setting| {
+            Key::from_name(&setting.key).and_then(|key| Entry::parse(Scope::Job, key, &setting.value).ok())
+        };
+        self.clause().into_iter().filter_map(entry).collect()
     }
 
     /// The configuration that these settings make.
@@ -43,27 +98,54 @@ impl Candidate {
     pub fn config(&self) -> Config {
         Settings::resolve(&self.entries(), Side::Job, None).config()
     }
+
+    /// What it means for records of so many bytes.
+    #[must_use]
+    pub fn plan(&self, record_bytes: Option<u64>) -> Plan {
+        Plan::of(&self.config(), record_bytes)
+    }
+
+    /// What is simpler has fewer settings that are not the default, then an earlier strategy.
+    pub(crate) fn complexity(&self) -> (usize, &Self) {
+        let is_default = |setting: &Setting| {
+            let default = Key::from_name(&setting.key).and_then(|key| key.def().default_value());
+            default.is_some_and(|default| default.to_string() == setting.value)
+        };
+        (self.settings.iter().filter(|setting| !is_default(setting)).count(), self)
+    }
 }
 
 impl std::fmt::Display for Candidate {
+    /// The strategy and the values that make it: `fixed_size 500, 50ms`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.strategy, self.records)
+        write!(f, "{}", self.strategy)?;
+        for (index, setting) in self.settings.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { " " } else { ", " }, setting.value)?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use velo_schema::Plan;
 
     #[test]
-    fn every_candidate_is_what_it_says() {
+    fn every_strategy_is_tried_and_every_candidate_is_what_it_says() {
         let all = Candidate::all();
-        assert!(all.len() > 5);
-        for candidate in all {
-            let plan = Plan::of(&candidate.config(), None);
-            assert_eq!(plan.strategy, Some(candidate.strategy));
-            assert_eq!(plan.max_poll_records.max, candidate.records);
+        for strategy in StrategyKind::ALL {
+            assert!(all.iter().filter(|candidate| candidate.strategy == *strategy).count() > 3, "{strategy}");
         }
+        for candidate in all {
+            assert_eq!(candidate.plan(None).strategy, Some(candidate.strategy));
+            assert_eq!(candidate.entries().len(), candidate.settings.len() + 1, "{candidate}");
+            let settings = Settings::resolve(&candidate.entries(), Side::Job, None);
+            assert_eq!(Candidate::of_settings(&settings), Some(candidate));
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_a_fixed_size() {
+        assert_eq!(Candidate::defaults().to_string(), "fixed_size 100, 1s");
     }
 }

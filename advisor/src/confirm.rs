@@ -8,9 +8,8 @@ use velo_engine::{Builder, Control};
 
 use crate::advice::Confirmation;
 use crate::candidate::Candidate;
-use crate::runner::processor;
+use crate::runner::Workload;
 use crate::sample::SampleError;
-use crate::trial::Work;
 
 /// Runs a candidate on what comes into the topic from now on, for `length`; `reader` wakes `control`.
 ///
@@ -19,8 +18,8 @@ use crate::trial::Work;
 pub fn confirm(
     reader: TopicReader,
     topic: &str,
-    candidate: Candidate,
-    work: Work,
+    candidate: &Candidate,
+    workload: &Workload,
     length: Duration,
     max_bytes_per_s: u64,
     control: Control,
@@ -31,7 +30,7 @@ pub fn confirm(
     }
     let source = reader.read(topic, ranges).with_max_rate(Some(max_bytes_per_s));
     let stop = control.clone();
-    let builder = Builder::controlled(candidate.config(), control).boxed_processor(processor(work));
+    let builder = Builder::controlled(candidate.config(), control).boxed_processor(workload.work());
     let started = std::time::Instant::now();
     let report = builder.run(source, &mut |_| {
         if started.elapsed() >= length {

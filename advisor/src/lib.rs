@@ -11,15 +11,19 @@ pub mod advice;
 pub mod candidate;
 #[cfg(feature = "kafka")]
 pub mod confirm;
+pub mod cost;
+pub mod predict;
 pub mod profile;
 pub mod recommend;
 pub mod runner;
 #[cfg(feature = "kafka")]
 pub mod sample;
+pub mod session;
 pub mod trial;
 
-pub use advice::{Advice, Confirmation, Goal, Recommendation, Refusal, Setting, Wishes};
-pub use candidate::Candidate;
+pub use advice::{Advice, Confirmation, Goal, Recommendation, Refusal, Wishes};
+pub use candidate::{Candidate, Setting};
+pub use cost::Cost;
 pub use profile::Profile;
 pub use recommend::recommend;
 pub use trial::{Evidence, Trial, Work};

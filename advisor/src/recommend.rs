@@ -1,42 +1,61 @@
-//! Sample and trials in, advice out. Pure: the same trials give the same advice.
+//! Sample, predictions and trials in, advice out. Pure: the same trials give the same advice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use velo_schema::Plan;
-use velo_schema::guide::choose_when;
+use velo_schema::guide::{Condition, Met, choose_when};
+use velo_schema::StrategyKind;
 
-use crate::advice::{Advice, Goal, Recommendation, Refusal, Setting, Tried, Wishes};
+use crate::advice::{Advice, Gain, Goal, Recommendation, Refusal, Tried, Wishes};
 use crate::candidate::Candidate;
+use crate::cost::{Cost, median};
+use crate::predict::ENOUGH_BATCHES;
 use crate::profile::Profile;
-use crate::trial::{Evidence, Replay, Trial};
+use crate::trial::{Evidence, Header, Replay, Trial};
 
 /// How much more than the busiest second a configuration must be able to do.
 const HEADROOM: f64 = 1.2;
-/// Differences below this are noise: the simpler of two such candidates is taken.
-const TIE: f64 = 0.03;
-/// Fewer batches than this do not show their 99th percentile.
-const ENOUGH_BATCHES: u64 = 20;
+/// Of candidates that are this close to the best, the simplest is taken.
+const TIE: f64 = 0.01;
+/// What is less different from the current configuration is not worth a change.
+const WORTH: f64 = 0.03;
+/// How far a measured 99th percentile may be off, and a predicted one.
+const MARGIN_MEASURED: f64 = 0.05;
+const MARGIN_PREDICTED: f64 = 0.15;
+/// Rounds that differ by more than this factor say nothing.
+const NOISE: f64 = 2.0;
 
 /// The advice that follows from the evidence.
 #[must_use]
 pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
-    let profile = &evidence.header.profile;
-    let mut tried = summaries(&evidence.trials, profile, wishes);
-    rank(&mut tried, wishes.goal);
-    let feasible: Vec<_> = tried.iter().filter(|tried| tried.is_feasible).collect();
-    let recommendation = feasible.first().map(|best| Recommendation {
-        runner_up: feasible.get(1).map(|second| second.candidate),
+    let Header { topic, profile, work, cost, current, .. } = &evidence.header;
+    let tried = ranked(evidence, wishes);
+    let is_measured = !evidence.trials.is_empty();
+    // What was only predicted is a reason to try it, not to recommend it, while there is better.
+    let feasible: Vec<_> =
+        tried.iter().filter(|tried| tried.is_feasible && (tried.rounds > 0 || !is_measured)).collect();
+    let noise = noise(evidence, feasible.first().map(|best| &best.candidate));
+    let recommendation = feasible.first().filter(|_| noise.is_none()).map(|best| Recommendation {
+        runner_up: feasible.get(1).map(|second| second.candidate.clone()),
+        gain: current.as_ref().and_then(|current| gain(evidence, &tried, &best.candidate, current, wishes.goal)),
+        is_current: current.as_ref() == Some(&best.candidate),
         ..describe(best, profile, wishes)
     });
-    let refusal = if recommendation.is_some() { None } else { Some(refuse(&tried, profile, wishes)) };
+    let refusal = match recommendation {
+        Some(_) => None,
+        None => Some(noise.unwrap_or_else(|| refuse(&tried, profile, wishes))),
+    };
     Advice {
-        version: 1,
-        topic: evidence.header.topic.clone(),
+        version: 2,
+        topic: topic.clone(),
         profile: Some(profile.clone()),
-        work: Some(evidence.header.work),
+        work: Some(*work),
+        cost: Some(cost.clone()),
+        measured: is_measured,
+        current: current.clone(),
         goal: wishes.goal,
         p99_limit_ms: wishes.p99.map(ms),
+        memory_limit_bytes: wishes.memory_bytes,
         candidates: tried,
         recommendation,
         refusal,
@@ -44,215 +63,281 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
     }
 }
 
+/// Whom to try: the best by what is known so far, and among them always what runs now and what the
+/// guide's table would choose, to compare with.
+#[must_use]
+pub fn shortlist(evidence: &Evidence, wishes: Wishes, most: usize) -> Vec<Candidate> {
+    let Header { profile, current, .. } = &evidence.header;
+    let ranked: Vec<_> = ranked(evidence, wishes).into_iter().map(|tried| tried.candidate).collect();
+    let always: Vec<_> = current.iter().cloned().chain([table_choice(profile, wishes)]).collect();
+    let mut chosen: Vec<_> =
+        ranked.iter().filter(|candidate| !always.contains(candidate)).take(most.saturating_sub(always.len())).collect();
+    chosen.extend(ranked.iter().filter(|candidate| always.contains(candidate)));
+    chosen.into_iter().cloned().collect()
+}
+
+/// What the guide's table alone would choose: the first strategy whose conditions all hold, at the first
+/// size of the decision matrix's row.
+#[must_use]
+pub fn table_choice(profile: &Profile, wishes: Wishes) -> Candidate {
+    const ORDER: [StrategyKind; 4] = [
+        StrategyKind::LowLatency,
+        StrategyKind::MegaBatch,
+        StrategyKind::MemoryBased,
+        StrategyKind::AdaptiveSize,
+    ];
+    let conditions = choose_when(&profile.workload(wishes.p99));
+    let holds = |strategy: &StrategyKind| {
+        let mut own = conditions.iter().filter(|condition| condition.strategy == *strategy);
+        own.all(|Condition { met, .. }| *met == Met::Met)
+    };
+    let strategy = ORDER.into_iter().find(holds).unwrap_or(StrategyKind::FixedSize);
+    let of_strategy = |candidate: &Candidate| candidate.strategy == strategy;
+    let on_the_matrix = |candidate: &Candidate| candidate.plan(None).matrix_row.is_some();
+    let all = Candidate::all();
+    let mut own: Vec<_> = all.into_iter().filter(of_strategy).collect();
+    let row = own.iter().position(on_the_matrix).unwrap_or(0);
+    own.swap_remove(row)
+}
+
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn summaries(trials: &[Trial], profile: &Profile, wishes: Wishes) -> Vec<Tried> {
-    let mut by_candidate = BTreeMap::<Candidate, Vec<&Trial>>::new();
-    for trial in trials {
-        by_candidate.entry(trial.candidate).or_default().push(trial);
+/// Every candidate with what is known of it, the best first.
+fn ranked(evidence: &Evidence, wishes: Wishes) -> Vec<Tried> {
+    let mut known = BTreeMap::<&Candidate, (Option<&Trial>, Vec<&Trial>)>::new();
+    for trial in &evidence.predicted {
+        known.entry(&trial.candidate).or_default().0 = Some(trial);
     }
-    by_candidate.into_iter().map(|(candidate, trials)| summary(candidate, &trials, profile, wishes)).collect()
+    for trial in &evidence.trials {
+        known.entry(&trial.candidate).or_default().1.push(trial);
+    }
+    let header = &evidence.header;
+    let mut tried: Vec<_> = known
+        .into_iter()
+        .map(|(candidate, (predicted, trials))| summary(candidate, predicted, &trials, header, wishes))
+        .collect();
+    rank(&mut tried, wishes.goal, header.current.as_ref());
+    tried
 }
 
-fn summary(candidate: Candidate, trials: &[&Trial], profile: &Profile, wishes: Wishes) -> Tried {
-    let capacity = median(trials.iter().map(|trial| trial.capacity_records_per_s)).unwrap_or(0.0);
+fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    if values.is_empty() { None } else { Some(median(&mut values)) }
+}
+
+fn summary(
+    candidate: &Candidate,
+    predicted: Option<&Trial>,
+    trials: &[&Trial],
+    header: &Header,
+    wishes: Wishes,
+) -> Tried {
+    let Header { profile, cost, .. } = header;
+    let measured = median_of(trials.iter().map(|trial| trial.capacity_records_per_s));
+    let capacity = measured.or(predicted.map(|trial| trial.capacity_records_per_s)).unwrap_or(0.0);
+    let model = predicted.and_then(|trial| trial.replay);
     let replays: Vec<Replay> = trials.iter().filter_map(|trial| trial.replay).collect();
-    let modelled = !replays.is_empty() && replays.iter().any(|replay| replay.batches < ENOUGH_BATCHES);
-    let floor = if modelled { model_p99_ms(candidate, capacity, profile) } else { 0.0 };
-    let p99s = || replays.iter().map(|replay| replay.p99_ms.max(floor));
-    let worst = p99s().reduce(f64::max);
-    let keeps_up = capacity >= HEADROOM * profile.peak_records_per_s && !replays.is_empty();
-    let within = worst.is_some_and(|worst| wishes.p99.is_none_or(|limit| worst <= ms(limit)));
+    let has_enough = replays.iter().all(|replay| replay.batches >= ENOUGH_BATCHES);
+    let modelled = replays.is_empty() || (!has_enough && model.is_some());
+    let shown = || {
+        let model = model.filter(|_| modelled && (trials.is_empty() || !replays.is_empty()));
+        replays.iter().copied().filter(move |_| !modelled).chain(model)
+    };
+    let p99_ms = median_of(shown().map(|replay| replay.p99_ms));
+    let worst = shown().map(|replay| replay.p99_ms).reduce(f64::max);
+    let margin = 1.0 + if modelled { MARGIN_PREDICTED } else { MARGIN_MEASURED };
+    let p99_upper_ms = worst.map(|worst| worst * margin);
+    let keeps_up = capacity >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some();
+    let mean_records = median_of(shown().map(|replay| replay.mean_records));
+    let memory_bytes = memory_bytes(candidate, profile);
+    let is_within = p99_upper_ms.is_some_and(|upper| wishes.p99.is_none_or(|limit| upper <= ms(limit)))
+        && wishes.memory_bytes.is_none_or(|limit| memory_bytes <= limit);
     Tried {
-        candidate,
+        candidate: candidate.clone(),
         rounds: trials.len() as u64,
         capacity_records_per_s: capacity,
-        p50_ms: median(replays.iter().map(|replay| replay.p50_ms)),
-        p99_ms: median(p99s()),
-        worst_p99_ms: worst,
+        p50_ms: median_of(shown().map(|replay| replay.p50_ms)),
+        p99_ms,
+        p99_upper_ms,
+        mean_records,
+        memory_bytes,
+        work_ms_per_record: work_of_a_record(cost, mean_records.unwrap_or(1.0)),
         modelled,
         keeps_up,
-        is_feasible: keeps_up && within,
+        is_feasible: keeps_up && is_within,
     }
 }
 
-/// The first record of a batch waits until it is full, or as long as it may, and is then processed.
-fn model_p99_ms(candidate: Candidate, capacity: f64, profile: &Profile) -> f64 {
-    let records = candidate.records as f64;
-    let fill_ms = records / profile.records_per_s.max(1e-9) * 1e3;
-    let service_ms = records / capacity.max(1e-9) * 1e3;
-    fill_ms.min(ms(candidate.config().strategy.max_wait())) + service_ms
+/// Three batches as large as they get, and never less than three of the largest record.
+fn memory_bytes(candidate: &Candidate, profile: &Profile) -> u64 {
+    const BATCHES: u64 = 3;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
+    let mean = (profile.mean_bytes.ceil() as u64).max(1);
+    let records = candidate.plan(Some(mean)).batch_records.max;
+    // A window holds what comes while it is open.
+    let window = candidate.config().strategy.max_wait().as_secs_f64() * profile.peak_records_per_s;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let records = match candidate.strategy {
+        StrategyKind::TimeWindow => records.min(window.ceil() as u64).max(1),
+        _ => records,
+    };
+    BATCHES * records.saturating_mul(mean).max(profile.max_bytes)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+fn work_of_a_record(cost: &Cost, records: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of counts")]
+    let records = (records.round() as u64).max(1);
+    ms(cost.of(records)) / records as f64
+}
+
+/// How good it is; lower is better.
+fn score(tried: &Tried, goal: Goal) -> f64 {
+    match goal {
+        Goal::Latency if tried.keeps_up => tried.p99_ms.unwrap_or(f64::INFINITY),
+        Goal::Memory if tried.keeps_up => tried.memory_bytes as f64,
+        Goal::Cpu if tried.keeps_up => tried.work_ms_per_record,
+        _ => 1.0 / tried.capacity_records_per_s.max(1e-9),
     }
 }
 
-/// The best first: feasible ones by the goal, then those that keep up, then the rest. Within a tie
-/// the simplest, which is the order of the candidates.
-fn rank(tried: &mut [Tried], goal: Goal) {
+/// The best first: feasible ones by the goal, then those that keep up, then the rest. Of those that are as
+/// good as the best, what runs now, then the simplest.
+fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
     let group = |tried: &Tried| match (tried.is_feasible, tried.keeps_up) {
         (true, _) => 0,
         (false, true) => 1,
         (false, false) => 2,
     };
-    // Lower is better.
-    let score = |tried: &Tried| match goal {
-        Goal::Latency if tried.keeps_up => tried.p99_ms.unwrap_or(f64::INFINITY),
-        Goal::Latency | Goal::Throughput => 1.0 / tried.capacity_records_per_s.max(1e-9),
+    tried.sort_by(|a, b| group(a).cmp(&group(b)).then(score(a, goal).total_cmp(&score(b, goal))));
+    // What was tried goes before what was predicted to be as good.
+    let Some(first) = tried.iter().position(|tried| tried.rounds > 0).or(Some(0)) else { return };
+    let Some(best) = tried.get(first).cloned() else { return };
+    let is_tie = |other: &Tried| {
+        let worth = if Some(&other.candidate) == current { WORTH } else { TIE };
+        group(other) == group(&best) && score(other, goal) <= score(&best, goal) * (1.0 + worth)
     };
-    tried.sort_by(|a, b| group(a).cmp(&group(b)).then(score(a).total_cmp(&score(b))));
-    let Some(best) = tried.first().copied() else { return };
-    let ties = tried
-        .iter()
-        .take_while(|other| group(other) == group(&best) && score(other) <= score(&best) * (1.0 + TIE))
-        .count();
-    tried[..ties].sort_by_key(|tried| tried.candidate);
+    tried.sort_by(|a, b| {
+        let key = |tried: &Tried| (group(tried), !is_tie(tried), tried.rounds == 0 && is_tie(tried));
+        let is_current = |tried: &Tried| Some(&tried.candidate) == current;
+        key(a).cmp(&key(b)).then_with(|| match is_tie(a) && is_tie(b) {
+            true => is_current(b)
+                .cmp(&is_current(a))
+                .then_with(|| a.candidate.complexity().cmp(&b.candidate.complexity())),
+            false => score(a, goal).total_cmp(&score(b, goal)),
+        })
+    });
+}
+
+/// The recommendation against what runs now, by rounds in which both were tried.
+fn gain(
+    evidence: &Evidence,
+    tried: &[Tried],
+    best: &Candidate,
+    current: &Candidate,
+    goal: Goal,
+) -> Option<Gain> {
+    let of = |candidate: &Candidate| tried.iter().find(|tried| tried.candidate == *candidate);
+    let (best_tried, current_tried) = (of(best)?, of(current)?);
+    let ratio = score(best_tried, goal) / score(current_tried, goal);
+    let interval = compare(&rounds_of(evidence, best), &rounds_of(evidence, current), goal);
+    let is_certain = interval.is_some_and(is_different);
+    Some(Gain { ratio, interval, is_certain }).filter(|gain| gain.ratio.is_finite())
+}
+
+fn rounds_of<'a>(evidence: &'a Evidence, candidate: &Candidate) -> Vec<&'a Trial> {
+    evidence.trials.iter().filter(|trial| trial.candidate == *candidate).collect()
+}
+
+/// The interval of 95 % of the ratio of two candidates' scores, from the log-ratios of their rounds in
+/// order; none with fewer than three.
+#[must_use]
+pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
+    let of = |trial: &Trial| match goal {
+        Goal::Latency => trial.replay.map(|replay| replay.p99_ms),
+        _ => Some(1.0 / trial.capacity_records_per_s),
+    };
+    let ratios = a.iter().zip(b).filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
+    let ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();
+    let count = ratios.len();
+    // Student's t at 97.5 % for 2 degrees of freedom and more.
+    const T: [f64; 9] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+    let t = *T.get(count.checked_sub(3)?).unwrap_or(&2.2);
+    let mean = ratios.iter().sum::<f64>() / count as f64;
+    let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / (count as f64 - 1.0);
+    let half = t * (variance / count as f64).sqrt();
+    Some(((mean - half).exp(), (mean + half).exp()))
+}
+
+/// Whether an interval of a ratio is beyond a difference that matters.
+#[must_use]
+pub fn is_different((low, high): (f64, f64)) -> bool {
+    low > 1.0 + WORTH || high < 1.0 / (1.0 + WORTH)
+}
+
+fn noise(evidence: &Evidence, best: Option<&Candidate>) -> Option<Refusal> {
+    let rounds = rounds_of(evidence, best?);
+    let capacities = || rounds.iter().map(|trial| trial.capacity_records_per_s);
+    let (low, high) = (capacities().reduce(f64::min)?, capacities().reduce(f64::max)?);
+    (high > NOISE * low).then(|| Refusal::Noisy {
+        candidate: rounds[0].candidate.clone(),
+        low_records_per_s: low,
+        high_records_per_s: high,
+    })
 }
 
 fn describe(best: &Tried, profile: &Profile, wishes: Wishes) -> Recommendation {
-    let candidate = best.candidate;
+    let candidate = best.candidate.clone();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
-    let plan = Plan::of(&candidate.config(), Some(profile.mean_bytes as u64));
-    let settings = candidate.entries().into_iter();
+    let plan = candidate.plan(Some(profile.mean_bytes as u64));
     Recommendation {
+        settings: candidate.clause(),
         candidate,
-        settings: settings
-            .map(|entry| Setting { key: entry.key.name().to_owned(), value: entry.value.to_string() })
-            .collect(),
         max_poll_records: plan.max_poll_records,
         tier: plan.tier,
         matrix_row: plan.matrix_row,
         nearest_row: plan.nearest_row,
         conditions: choose_when(&profile.workload(wishes.p99)),
+        is_current: false,
+        gain: None,
         runner_up: None,
         holds_until_records_per_s: best.capacity_records_per_s / HEADROOM,
     }
 }
 
+/// Which constraint nothing meets: throughput first, then memory, then latency.
 fn refuse(tried: &[Tried], profile: &Profile, wishes: Wishes) -> Refusal {
-    let fastest = tried.iter().filter(|tried| tried.keeps_up).min_by(|a, b| {
-        a.worst_p99_ms.unwrap_or(f64::INFINITY).total_cmp(&b.worst_p99_ms.unwrap_or(f64::INFINITY))
-    });
-    if let (Some(best), Some(limit)) = (fastest, wishes.p99) {
-        let p99_ms = best.worst_p99_ms.unwrap_or(f64::INFINITY);
-        return Refusal::LatencyLimit { best: best.candidate, p99_ms, limit_ms: ms(limit) };
-    }
     let strongest = tried.iter().max_by(|a, b| a.capacity_records_per_s.total_cmp(&b.capacity_records_per_s));
-    strongest.map_or(Refusal::NoTrials, |best| Refusal::NothingKeepsUp {
-        best: best.candidate,
-        capacity_records_per_s: best.capacity_records_per_s,
-        needed_records_per_s: HEADROOM * profile.peak_records_per_s,
+    let Some(strongest) = strongest else { return Refusal::NoTrials };
+    let keep_up = || tried.iter().filter(|tried| tried.keeps_up);
+    if keep_up().next().is_none() {
+        return Refusal::NothingKeepsUp {
+            best: strongest.candidate.clone(),
+            capacity_records_per_s: strongest.capacity_records_per_s,
+            needed_records_per_s: HEADROOM * profile.peak_records_per_s,
+        };
+    }
+    let smallest = keep_up().min_by_key(|tried| tried.memory_bytes);
+    if let (Some(smallest), Some(limit_bytes)) = (smallest, wishes.memory_bytes)
+        && smallest.memory_bytes > limit_bytes
+    {
+        return Refusal::MemoryLimit {
+            best: smallest.candidate.clone(),
+            needed_bytes: smallest.memory_bytes,
+            limit_bytes,
+            largest_record_bytes: profile.max_bytes,
+        };
+    }
+    let fits = |tried: &&Tried| wishes.memory_bytes.is_none_or(|limit| tried.memory_bytes <= limit);
+    let upper = |tried: &Tried| tried.p99_upper_ms.unwrap_or(f64::INFINITY);
+    let fastest = keep_up().filter(fits).min_by(|a, b| upper(a).total_cmp(&upper(b)));
+    fastest.zip(wishes.p99).map_or(Refusal::NoTrials, |(best, limit)| Refusal::LatencyLimit {
+        best: best.candidate.clone(),
+        p99_ms: upper(best),
+        limit_ms: ms(limit),
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::trial::{Header, VERSION, Work};
-    use velo_engine::processor::Synthetic;
-    use velo_engine::source::replay::Recorded;
-    use velo_schema::StrategyKind;
-
-    fn evidence(rate: u64, trials: &[(StrategyKind, u64, f64, Option<f64>)]) -> Evidence {
-        let recording: Vec<_> = (0..rate)
-            .map(|n| Recorded { at: Duration::from_micros(n * 1_000_000 / rate), ..Recorded::default() })
-            .collect();
-        let profile = Profile::of(&recording, Duration::from_secs(1)).unwrap();
-        let work = Work::new(Synthetic::default(), Duration::ZERO);
-        let trial = |(strategy, records, capacity, p99): &(StrategyKind, u64, f64, Option<f64>)| Trial {
-            candidate: Candidate { strategy: *strategy, records: *records },
-            capacity_records_per_s: *capacity,
-            replay: p99.map(|p99_ms| Replay { records_per_s: 1.0, p50_ms: 1.0, p99_ms, batches: 100 }),
-        };
-        let header = Header { version: VERSION, topic: "t".into(), profile, work };
-        Evidence { header, trials: trials.iter().map(trial).collect() }
-    }
-
-    fn chosen(evidence: &Evidence, goal: Goal, p99_ms: Option<u64>) -> Result<Candidate, Refusal> {
-        let advice = recommend(evidence, Wishes { goal, p99: p99_ms.map(Duration::from_millis) });
-        match (advice.recommendation, advice.refusal) {
-            (Some(recommendation), None) => Ok(recommendation.candidate),
-            (None, Some(refusal)) => Err(refusal),
-            both => panic!("{both:?}"),
-        }
-    }
-
-    use StrategyKind::{FixedSize, LowLatency};
-
-    #[test]
-    fn the_goal_decides_among_what_keeps_up() {
-        let evidence = evidence(
-            1000,
-            &[
-                (LowLatency, 1, 1100.0, Some(2.0)),
-                (LowLatency, 5, 5000.0, Some(4.0)),
-                (FixedSize, 500, 90_000.0, Some(500.0)),
-            ],
-        );
-        assert_eq!(chosen(&evidence, Goal::Latency, None).unwrap().records, 5);
-        assert_eq!(chosen(&evidence, Goal::Throughput, None).unwrap().records, 500);
-        assert_eq!(chosen(&evidence, Goal::Throughput, Some(100)).unwrap().records, 5);
-    }
-
-    #[test]
-    fn of_equals_the_simplest_is_taken() {
-        let evidence = evidence(
-            100,
-            &[
-                (LowLatency, 1, 1000.0, Some(10.0)),
-                (FixedSize, 10, 1000.0, Some(10.2)),
-                (FixedSize, 50, 1.0, None),
-            ],
-        );
-        assert_eq!(chosen(&evidence, Goal::Latency, None).unwrap().strategy, FixedSize);
-    }
-
-    #[test]
-    fn one_slow_round_of_several_breaks_the_limit() {
-        let evidence = evidence(
-            100,
-            &[
-                (LowLatency, 1, 1000.0, Some(5.0)),
-                (LowLatency, 1, 1000.0, Some(50.0)),
-                (LowLatency, 2, 1000.0, Some(19.0)),
-            ],
-        );
-        assert_eq!(chosen(&evidence, Goal::Latency, Some(20)).unwrap().records, 2);
-    }
-
-    #[test]
-    fn too_few_batches_are_judged_by_the_model() {
-        let mut evidence = evidence(100, &[(FixedSize, 50, 10_000.0, Some(1.0))]);
-        evidence.trials[0].replay.as_mut().unwrap().batches = 3;
-        let tried = recommend(&evidence, Wishes { goal: Goal::Latency, p99: None }).candidates[0];
-        // 50 records take 500 ms to come and 5 ms to process.
-        assert!(tried.modelled && (tried.p99_ms.unwrap() - 505.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_refusal_names_the_constraint_that_binds() {
-        let slow = evidence(1000, &[(FixedSize, 500, 1100.0, Some(5.0))]);
-        assert!(matches!(chosen(&slow, Goal::Latency, None), Err(Refusal::NothingKeepsUp { .. })));
-        let late = evidence(100, &[(FixedSize, 500, 9000.0, Some(50.0))]);
-        assert!(matches!(chosen(&late, Goal::Latency, Some(20)), Err(Refusal::LatencyLimit { .. })));
-        assert_eq!(chosen(&evidence(1, &[]), Goal::Latency, None), Err(Refusal::NoTrials));
-    }
-
-    #[test]
-    fn swapping_two_candidates_trials_swaps_the_advice() {
-        let kinds = |a, b| evidence(100, &[(a, 10, 9000.0, Some(2.0)), (b, 10, 9000.0, Some(30.0))]);
-        let first = chosen(&kinds(FixedSize, LowLatency), Goal::Latency, None).unwrap();
-        let second = chosen(&kinds(LowLatency, FixedSize), Goal::Latency, None).unwrap();
-        assert_eq!((first.strategy, second.strategy), (FixedSize, LowLatency));
-    }
-}
+mod tests;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_engine::processor::Synthetic;
+use velo_engine::report::Report;
 
 use crate::candidate::Candidate;
+use crate::cost::Cost;
 use crate::profile::Profile;
 
 /// What a batch costs besides being taken: the job's work and its way to the sink.
@@ -41,7 +43,7 @@ impl Work {
 }
 
 /// One candidate, once: how much it can do, and how long records wait at their recorded times.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// What was tried.
     pub candidate: Candidate,
@@ -62,6 +64,22 @@ pub struct Replay {
     pub p99_ms: f64,
     /// Batches completed.
     pub batches: u64,
+    /// Records of a batch: the mean.
+    pub mean_records: f64,
+}
+
+impl Replay {
+    /// As a run of the engine, real or simulated, reports it.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self {
+            records_per_s: report.records_per_s,
+            p50_ms: report.latency_ms.p50,
+            p99_ms: report.latency_ms.p99,
+            batches: report.batches.count,
+            mean_records: report.ledger.delivered as f64 / (report.batches.count as f64).max(1.0),
+        }
+    }
 }
 
 /// Everything that advice is made from.
@@ -69,7 +87,9 @@ pub struct Replay {
 pub struct Evidence {
     /// What was sampled.
     pub header: Header,
-    /// What was tried.
+    /// What every candidate would do, in virtual time.
+    pub predicted: Vec<Trial>,
+    /// What the best of them did.
     pub trials: Vec<Trial>,
 }
 
@@ -82,17 +102,22 @@ pub struct Header {
     pub topic: String,
     /// Its workload.
     pub profile: Profile,
-    /// What a batch costs.
+    /// What was asked for: the work beside the processor's own.
     pub work: Work,
+    /// What a batch costs, as it was measured.
+    pub cost: Cost,
+    /// What runs now, where that is known.
+    pub current: Option<Candidate>,
 }
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
     Sample(Header),
+    Predicted(Trial),
     Trial(Trial),
 }
 
@@ -113,7 +138,7 @@ pub enum EvidenceError {
     /// There is no first line with the sample.
     #[error("the first line is not a sample: this is no file of trials")]
     NoSample,
-    /// A later version wrote it.
+    /// Another version wrote it.
     #[error("the file has version {0}; this program reads version {VERSION}")]
     Version(u32),
 }
@@ -125,7 +150,7 @@ impl Evidence {
     /// Where a line cannot be read, with its number.
     pub fn read(lines: impl BufRead) -> Result<Self, EvidenceError> {
         let mut header = None;
-        let mut trials = Vec::new();
+        let (mut predicted, mut trials) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(lines.lines()) {
             let line = line?;
             if line.trim().is_empty() {
@@ -133,15 +158,16 @@ impl Evidence {
             }
             match serde_json::from_str(&line).map_err(|error| EvidenceError::Line { number, error })? {
                 Line::Sample(found) => header = Some(found),
+                Line::Predicted(trial) if header.is_some() => predicted.push(trial),
                 Line::Trial(trial) if header.is_some() => trials.push(trial),
-                Line::Trial(_) => return Err(EvidenceError::NoSample),
+                Line::Predicted(_) | Line::Trial(_) => return Err(EvidenceError::NoSample),
             }
         }
         let header = header.ok_or(EvidenceError::NoSample)?;
-        if header.version > VERSION {
+        if header.version != VERSION {
             return Err(EvidenceError::Version(header.version));
         }
-        Ok(Self { header, trials })
+        Ok(Self { header, predicted, trials })
     }
 }
 
@@ -153,12 +179,20 @@ pub fn write_header(out: &mut dyn Write, header: &Header) -> std::io::Result<()>
     write_line(out, &Line::Sample(header.clone()))
 }
 
+/// Writes what a candidate would do.
+///
+/// # Errors
+/// Where writing fails.
+pub fn write_predicted(out: &mut dyn Write, trial: &Trial) -> std::io::Result<()> {
+    write_line(out, &Line::Predicted(trial.clone()))
+}
+
 /// Writes a trial's line and makes sure that it is on its way before the next trial begins.
 ///
 /// # Errors
 /// Where writing fails.
 pub fn write_trial(out: &mut dyn Write, trial: &Trial) -> std::io::Result<()> {
-    write_line(out, &Line::Trial(*trial))
+    write_line(out, &Line::Trial(trial.clone()))
 }
 
 fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
@@ -171,16 +205,21 @@ fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use velo_schema::StrategyKind;
 
     fn evidence() -> Evidence {
         let recording = [velo_engine::source::replay::Recorded::default()];
         let profile = Profile::of(&recording, Duration::from_secs(1)).unwrap();
         let work = Work::new(Synthetic::default(), Duration::from_millis(3));
-        let header = Header { version: VERSION, topic: "t".into(), profile, work };
-        let candidate = Candidate { strategy: StrategyKind::FixedSize, records: 50 };
-        let replay = Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4 });
-        Evidence { header, trials: vec![Trial { candidate, capacity_records_per_s: 5.0, replay }] }
+        let cost = Cost::line(Duration::from_millis(1), Duration::ZERO);
+        let current = Some(Candidate::defaults());
+        let header = Header { version: VERSION, topic: "t".into(), profile, work, cost, current };
+        let replay = Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4, mean_records: 5.0 });
+        let trial = |capacity| Trial {
+            candidate: Candidate::defaults(),
+            capacity_records_per_s: capacity,
+            replay,
+        };
+        Evidence { header, predicted: vec![trial(5.0)], trials: vec![trial(4.0)] }
     }
 
     #[test]
@@ -188,6 +227,7 @@ mod tests {
         let evidence = evidence();
         let mut file = Vec::new();
         write_header(&mut file, &evidence.header).unwrap();
+        write_predicted(&mut file, &evidence.predicted[0]).unwrap();
         write_trial(&mut file, &evidence.trials[0]).unwrap();
         assert_eq!(Evidence::read(file.as_slice()).unwrap(), evidence);
     }

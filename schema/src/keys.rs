@@ -95,8 +95,8 @@ pub struct KeyDef {
     pub example: &'static str,
     /// Where it comes from.
     pub origin: KeyOrigin,
-    /// The sizes that an advisor tries; empty where it tries none.
-    pub search: &'static [u64],
+    /// The values that an advisor tries, spelled as in a clause; where there are none, it keeps the default.
+    pub search: &'static [&'static str],
 }
 
 impl KeyDef {
@@ -262,7 +262,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(&[FixedSize]),
         example: "500",
-        search: &[10, 50, 100, 200, 500, 1000, 2000],
+        search: &["10", "20", "50", "100", "200", "500", "1000", "2000", "5000"],
         ..row(
             Key::BatchSize,
             records(1, MAX_RECORDS),
@@ -273,6 +273,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(TIMED),
         example: "500ms",
+        search: &["10ms", "50ms", "200ms", "1s"],
         ..row(
             Key::BatchTimeout,
             WAIT,
@@ -283,6 +284,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(&[TimeWindow]),
         example: "5s",
+        search: &["5ms", "10ms", "50ms", "100ms", "200ms", "500ms", "1s", "5s"],
         ..row(
             Key::BatchWindow,
             SPAN,
@@ -293,6 +295,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(&[MemoryBased]),
         example: "10485760",
+        search: &["65536", "262144", "1048576", "4194304", "10485760"],
         ..row(
             Key::BatchMemorySize,
             Kind::Integer { min: 1, max: i64::MAX as u64, unit: "bytes" },
@@ -313,6 +316,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(&[AdaptiveSize]),
         example: "2000",
+        search: &["1000", "10000"],
         ..row(
             Key::BatchAdaptiveMaxSize,
             records(1, MAX_RECORDS),
@@ -322,6 +326,7 @@ pub const KEYS: &[KeyDef] = &[
     },
     KeyDef {
         relevance: Relevance::Strategies(&[AdaptiveSize]),
+        search: &["10ms", "50ms", "200ms", "1s"],
         ..row(
             Key::BatchTargetLatency,
             SPAN,
@@ -332,7 +337,7 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         relevance: Relevance::Strategies(&[LowLatency]),
         example: "5",
-        search: &[1, 2, 5, 10],
+        search: &["1", "2", "5", "10", "20", "50"],
         ..row(
             Key::BatchLowLatencyMaxSize,
             records(1, MAX_RECORDS),
@@ -361,7 +366,7 @@ pub const KEYS: &[KeyDef] = &[
     },
     KeyDef {
         relevance: Relevance::Strategies(&[MegaBatch]),
-        search: &[10_000, 50_000, 100_000],
+        search: &["10000", "50000", "100000"],
         ..row(
             Key::BatchMegaBatchSize,
             records(10_000, 100_000),
@@ -502,12 +507,11 @@ mod tests {
     }
 
     #[test]
-    fn every_search_size_is_a_value_of_its_key() {
+    fn every_searched_value_is_one_of_its_key_in_its_own_spelling() {
         for def in KEYS {
-            for size in def.search {
-                assert!(def.parse(&size.to_string()).is_ok(), "{}: {size}", def.name);
+            for text in def.search {
+                assert_eq!(def.parse(text).unwrap().value.to_string(), *text, "{}", def.name);
             }
-            assert!(def.search.is_sorted(), "{}", def.name);
         }
     }
 

@@ -24,7 +24,9 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn payload_bytes(&self) -> u64 {
+    /// Bytes of its key and value.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
         [&self.key, &self.value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
     }
 }

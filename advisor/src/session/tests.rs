@@ -1,0 +1,317 @@
+//! Regret: how much worse the chosen configuration is than the best one, on workloads whose true costs are
+//! known here and nowhere else. The bench is the engine in virtual time, with noise; the truth is measured on
+//! arrivals that the advisor has not seen.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use fastrand::Rng;
+use velo_engine::processor::Synthetic;
+use velo_engine::source::replay::Recorded;
+
+use super::*;
+use crate::advice::Goal;
+use crate::profile::Profile;
+use crate::recommend::{compare, is_different, table_choice};
+use crate::trial::{VERSION, Work};
+
+/// What a batch really costs.
+#[derive(Debug, Clone, Copy)]
+struct Truth {
+    per_batch_ms: f64,
+    per_record_ms: f64,
+    /// Beyond so many records each costs more by this factor.
+    cliff: Option<(u64, f64)>,
+}
+
+impl Truth {
+    fn of(&self, records: u64) -> Duration {
+        let beyond = self.cliff.map_or(0.0, |(edge, factor)| records.saturating_sub(edge) as f64 * (factor - 1.0));
+        let ms = self.per_batch_ms + self.per_record_ms * (records as f64 + beyond);
+        Duration::from_secs_f64(ms / 1e3)
+    }
+
+    /// Records a second, at the best of sizes that are tried.
+    fn strongest(&self) -> f64 {
+        let rate = |records: u64| records as f64 / self.of(records).as_secs_f64();
+        [1, 10, 50, 100, 200, 500, 1000, 2000, 5000].into_iter().map(rate).fold(0.0, f64::max)
+    }
+}
+
+/// How records come.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Poisson,
+    Bursts,
+    Steps,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    truth: Truth,
+    shape: Shape,
+    records_per_s: f64,
+    mixed_sizes: bool,
+    skewed: bool,
+    wishes: Wishes,
+    seed: u64,
+}
+
+/// A normal value, by the sum of uniform ones.
+fn normal(random: &mut Rng) -> f64 {
+    (0..12).map(|_| random.f64()).sum::<f64>() - 6.0
+}
+
+impl Case {
+    fn of(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let log = |random: &mut Rng, low: f64, high: f64| low * (high / low).powf(random.f64());
+        let truth = match random.u8(..3) {
+            0 => Truth {
+                per_batch_ms: log(&mut random, 5.0, 50.0),
+                per_record_ms: log(&mut random, 0.0005, 0.01),
+                cliff: None,
+            },
+            1 => Truth {
+                per_batch_ms: log(&mut random, 0.1, 1.0),
+                per_record_ms: log(&mut random, 0.02, 0.5),
+                cliff: None,
+            },
+            _ => Truth {
+                per_batch_ms: log(&mut random, 1.0, 10.0),
+                per_record_ms: log(&mut random, 0.005, 0.05),
+                cliff: Some((random.u64(50..2000), 2.0 + 8.0 * random.f64())),
+            },
+        };
+        let shape = [Shape::Poisson, Shape::Bursts, Shape::Steps][random.usize(..3)];
+        let records_per_s = (truth.strongest() * log(&mut random, 0.02, 0.4)).clamp(20.0, 5000.0);
+        let (mixed_sizes, skewed) = (random.bool(), random.bool());
+        let goal = if random.bool() { Goal::Latency } else { Goal::Throughput };
+        let p99 = random.bool().then(|| Duration::from_secs_f64(log(&mut random, 0.03, 2.0)));
+        let wishes = Wishes { goal, p99, memory_bytes: None };
+        Self { truth, shape, records_per_s, mixed_sizes, skewed, wishes, seed }
+    }
+
+    /// A stretch of arrivals; each `part` is another one.
+    fn record(&self, part: u64, count: usize) -> (Vec<Recorded>, Duration) {
+        let mut random = Rng::with_seed(self.seed ^ (part << 32) ^ 0x9E37);
+        let period = count as f64 / self.records_per_s;
+        let mut times: Vec<f64> = match self.shape {
+            Shape::Poisson => (0..count).map(|_| random.f64() * period).collect(),
+            // Half of them in short bursts, spread evenly enough for one stretch to be like another.
+            Shape::Bursts => {
+                let bursts = (count / 40).max(1);
+                let burst = |n: usize| (n % bursts) as f64 * period / bursts as f64;
+                (0..count)
+                    .map(|n| if n % 2 == 0 { random.f64() * period } else { burst(n / 2) + random.f64() * 0.002 })
+                    .collect()
+            }
+            // Three quarters in the second half.
+            Shape::Steps => (0..count)
+                .map(|_| period / 2.0 * (random.f64() + f64::from(u8::from(random.f64() < 0.75))))
+                .collect(),
+        };
+        times.sort_by(f64::total_cmp);
+        let record = |at: f64| {
+            let bytes = if self.mixed_sizes { 1 << random.u32(4..14) } else { 200 };
+            let partition = if self.skewed && random.u8(..10) < 7 { 0 } else { random.i32(..12) };
+            let at = Duration::from_secs_f64(at.min(period));
+            Recorded { at, partition, key: None, value: Some(vec![0; bytes]) }
+        };
+        (times.into_iter().map(record).collect(), Duration::from_secs_f64(period))
+    }
+
+    fn header(&self, recording: &[Recorded], period: Duration) -> Header {
+        Header {
+            version: VERSION,
+            topic: "simulated".to_owned(),
+            profile: Profile::of(recording, period).expect("there are records"),
+            work: Work::new(Synthetic::default(), Duration::ZERO),
+            cost: Cost::line(Duration::ZERO, Duration::ZERO),
+            current: None,
+        }
+    }
+
+    /// How good a candidate really is, lower is better; none where it does not keep up or breaks the limit.
+    fn judge(&self, trial: &Trial, peak: f64) -> Option<f64> {
+        let replay = trial.replay.filter(|_| trial.capacity_records_per_s >= 1.2 * peak)?;
+        let limit_ms = self.wishes.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
+        (replay.p99_ms <= limit_ms).then(|| match self.wishes.goal {
+            Goal::Latency => replay.p99_ms,
+            _ => 1.0 / trial.capacity_records_per_s,
+        })
+    }
+}
+
+/// The engine in virtual time: each batch takes what it really does, give or take a few percent, and each
+/// trial a few percent more or less than that.
+struct Simulated<'a> {
+    truth: Truth,
+    arrivals: &'a Arrivals,
+    random: Rng,
+}
+
+impl Simulated<'_> {
+    const BATCH_NOISE: f64 = 0.05;
+    const TRIAL_NOISE: f64 = 0.01;
+
+    fn drift(&mut self) -> f64 {
+        1.0 + Self::TRIAL_NOISE * normal(&mut self.random)
+    }
+}
+
+impl Bench for Simulated<'_> {
+    fn serve(&mut self, records: u64, _: Duration) -> Duration {
+        let drift = self.drift();
+        self.truth.of(records).mul_f64(drift)
+    }
+
+    fn try_candidate(&mut self, candidate: &Candidate, _: Lengths) -> Trial {
+        let drift = self.drift();
+        let (truth, random) = (self.truth, &mut self.random);
+        predict(candidate, self.arrivals, &mut |records| {
+            truth.of(records).mul_f64((drift * (1.0 + Self::BATCH_NOISE * normal(random))).max(0.1))
+        })
+    }
+}
+
+const SAMPLE: usize = 1500;
+
+/// How a choice did: its regret, or what went wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Result {
+    Regret(f64),
+    /// The limit is broken, or it does not keep up.
+    Breach,
+    /// Nothing was recommended although something would have done with room to spare.
+    Missed,
+}
+
+/// The advisor's, the table's and random search's result; none where nothing at all would do.
+fn run(case: &Case) -> Option<[Result; 3]> {
+    let (recording, period) = case.record(0, SAMPLE);
+    let arrivals = Arrivals::of(&recording, period);
+    let mut bench = Simulated { truth: case.truth, arrivals: &arrivals, random: Rng::with_seed(case.seed) };
+    let header = case.header(&recording, period);
+    let peak = header.profile.peak_records_per_s;
+    let table = table_choice(&header.profile, case.wishes);
+    let budget = Duration::from_secs(30);
+    let goes_on = &mut |_: Step<'_>| ControlFlow::Continue(());
+    let evidence = advise(&mut bench, header.clone(), &arrivals, case.wishes, budget, case.seed, goes_on);
+    let advised = recommend(&evidence, case.wishes).recommendation.map(|best| best.candidate);
+    // As many trials, of any candidates.
+    let mut all = Candidate::all();
+    Rng::with_seed(case.seed).shuffle(&mut all);
+    let mut random = Evidence { header, predicted: Vec::new(), trials: Vec::new() };
+    for candidate in all.iter().take(evidence.trials.len()) {
+        let lengths = Lengths { saturated: budget, replay: budget };
+        random.trials.push(bench.try_candidate(candidate, lengths));
+    }
+    let searched = recommend(&random, case.wishes).recommendation.map(|best| best.candidate);
+    let (fresh, period) = case.record(1, 2 * SAMPLE);
+    let fresh = Arrivals::of(&fresh, period);
+    let judge = |candidate: &Candidate| {
+        let trial = predict(candidate, &fresh, &mut |records| case.truth.of(records));
+        case.judge(&trial, peak)
+    };
+    let best = best_of(case, &all, &fresh, peak)?;
+    let result = |choice: Option<Candidate>| match choice {
+        None => Result::Missed,
+        Some(candidate) => judge(&candidate).map_or(Result::Breach, |own| Result::Regret(own / best - 1.0)),
+    };
+    Some([advised, Some(table), searched].map(result))
+}
+
+/// The best result there is. Where throughput is the goal, the first in its order that meets the limit; else
+/// the best of those that look best over a shorter time.
+fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Option<f64> {
+    const LOOKED_AT: usize = 25;
+    let short = Arrivals { arrivals: fresh.arrivals[..SAMPLE / 4].to_vec(), period: fresh.period / 8 };
+    let mut serve = |records| case.truth.of(records);
+    let trial = |candidate| predict(candidate, &short, &mut serve);
+    let mut trials: Vec<_> = all.iter().map(trial).filter(|trial| trial.replay.is_some()).collect();
+    let p99 = |trial: &Trial| trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms);
+    let full = |trial: &Trial| case.judge(&predict(&trial.candidate, fresh, &mut |n| case.truth.of(n)), peak);
+    if case.wishes.goal == Goal::Latency {
+        trials.retain(|trial| trial.capacity_records_per_s >= 1.2 * peak);
+        trials.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
+        return trials.iter().take(LOOKED_AT).filter_map(full).reduce(f64::min);
+    }
+    trials.sort_by(|a, b| b.capacity_records_per_s.total_cmp(&a.capacity_records_per_s));
+    trials.iter().find_map(full)
+}
+
+/// On all cores; in the order of the seeds.
+fn run_all(cases: u64) -> Vec<(u64, [Result; 3])> {
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    let mut results: Vec<_> = thread::scope(|scope| {
+        let work = || {
+            let mut own = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= cases {
+                    return own;
+                }
+                own.extend(run(&Case::of(seed)).map(|results| (seed, results)));
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
+    });
+    results.sort_by_key(|(seed, _)| *seed);
+    results
+}
+
+/// Median and 90th percentile of the regret, breaches and misses.
+fn figures(results: &[(u64, [Result; 3])], of: usize) -> (f64, f64, usize, usize) {
+    let own = || results.iter().map(|(_, results)| results[of]);
+    let mut regrets: Vec<_> =
+        own().map(|result| if let Result::Regret(regret) = result { regret } else { f64::INFINITY }).collect();
+    regrets.sort_by(f64::total_cmp);
+    let at = |q: usize| regrets[(regrets.len() * q / 100).min(regrets.len() - 1)];
+    let count = |what: Result| own().filter(|result| *result == what).count();
+    (at(50), at(90), count(Result::Breach), count(Result::Missed))
+}
+
+#[test]
+fn what_is_advised_is_nearly_the_best_there_is() {
+    let results = run_all(std::env::var("VELO_REGRET_CASES").map_or(560, |text| text.parse().unwrap()));
+    let mut table = String::new();
+    for (name, of) in [("advisor", 0), ("the guide's table", 1), ("random search", 2)] {
+        let (median, p90, breaches, missed) = figures(&results, of);
+        let _ = writeln!(
+            table,
+            "{name}: regret median {:.2} %, p90 {:.2} %; {breaches} breaches, {missed} missed",
+            median * 100.0,
+            p90 * 100.0,
+        );
+    }
+    println!("{} workloads\n{table}", results.len());
+    for (seed, results) in results.iter().filter(|(_, results)| !matches!(results[0], Result::Regret(r) if r < 0.05)) {
+        println!("{:?}\n{:?}", results[0], Case::of(*seed));
+    }
+    let (median, p90, breaches, _) = figures(&results, 0);
+    assert!(median <= 0.01 && p90 <= 0.05 && breaches == 0, "{table}");
+}
+
+#[test]
+fn equals_are_seldom_said_to_be_different() {
+    let mut different = 0;
+    const PAIRS: u64 = 200;
+    for seed in 0..PAIRS {
+        let case = Case::of(seed);
+        let (recording, period) = case.record(0, SAMPLE);
+        let arrivals = Arrivals::of(&recording, period);
+        let mut bench = Simulated { truth: case.truth, arrivals: &arrivals, random: Rng::with_seed(seed) };
+        let candidate = Candidate::defaults();
+        let lengths = Lengths { saturated: Duration::ZERO, replay: Duration::ZERO };
+        let mut rounds = || (0..ROUNDS).map(|_| bench.try_candidate(&candidate, lengths)).collect::<Vec<_>>();
+        let (a, b) = (rounds(), rounds());
+        let (a, b): (Vec<_>, Vec<_>) = (a.iter().collect(), b.iter().collect());
+        different += u64::from(compare(&a, &b, case.wishes.goal).is_some_and(is_different));
+    }
+    println!("{different} of {PAIRS} pairs");
+    assert!(different * 20 <= PAIRS, "{different} of {PAIRS} equal pairs are said to be different");
+}
