@@ -69,6 +69,9 @@ impl Candidate {
     }
 
     /// What nobody has configured: the defaults.
+    ///
+    /// # Panics
+    /// Never: batches are enabled by default.
     #[must_use]
     pub fn defaults() -> Self {
         let none = Settings::resolve(&[], Side::Job, None);

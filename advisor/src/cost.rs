@@ -49,7 +49,8 @@ impl Cost {
         let points: Vec<_> =
             by_size.into_iter().map(|(records, mut ms)| Point { records, ms: median(&mut ms) }).collect();
         let first = points.first()?;
-        let pairs = points.iter().enumerate().flat_map(|(index, a)| points[..index].iter().map(move |b| (a, b)));
+        let pairs =
+            points.iter().enumerate().flat_map(|(index, a)| points[..index].iter().map(move |b| (a, b)));
         let mut slopes: Vec<_> =
             pairs.map(|(a, b)| (a.ms - b.ms) / (a.records as f64 - b.records as f64)).collect();
         let slope = if slopes.is_empty() { 0.0 } else { median(&mut slopes).max(0.0) };
@@ -105,7 +106,10 @@ mod tests {
     fn a_line_is_found_whatever_one_point_says() {
         let points = [(1, 2.1), (10, 3.0), (100, 12.0), (1000, 102.0), (1, 2.1), (10, 3.0), (1, 90.0)];
         let cost = Cost::fit(&measured(&points)).unwrap();
-        assert!((cost.per_batch_ms - 2.0).abs() < 0.01 && (cost.per_record_ms - 0.1).abs() < 0.001, "{cost:?}");
+        assert!(
+            (cost.per_batch_ms - 2.0).abs() < 0.01 && (cost.per_record_ms - 0.1).abs() < 0.001,
+            "{cost:?}"
+        );
         assert!(cost.is_line());
         assert!((cost.of(500).as_secs_f64() * 1e3 - 52.0).abs() < 0.1);
     }

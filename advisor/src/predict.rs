@@ -76,7 +76,11 @@ impl Arrivals {
         let for_time = (seconds / self.period.as_secs_f64().max(1e-9)).ceil();
         let for_count = (ENOUGH_ARRIVALS as f64 / count as f64).ceil();
         let most = (MOST_ARRIVALS / count).max(1);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is bounded")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is bounded"
+        )]
         let rounds = (for_time.max(for_count) as usize).clamp(1, most);
         let round = move |round: usize| {
             let round = u32::try_from(round).unwrap_or(u32::MAX);

@@ -78,6 +78,26 @@ impl Profile {
         })
     }
 
+    /// A workload that nobody has measured: even arrivals of records of one size.
+    #[must_use]
+    pub fn even(records_per_s: f64, record_bytes: u64) -> Self {
+        Self {
+            records: 0,
+            seconds: 0.0,
+            records_per_s,
+            peak_records_per_s: records_per_s,
+            dispersion: 0.0,
+            mean_bytes: record_bytes as f64,
+            p50_bytes: record_bytes,
+            p99_bytes: record_bytes,
+            max_bytes: record_bytes,
+            bytes_variation: 0.0,
+            partitions: 1,
+            largest_partition_share: 1.0,
+            keyed_share: 0.0,
+        }
+    }
+
     /// The same, as far as the guide's conditions ask for it.
     #[must_use]
     pub fn workload(&self, latency: Option<Duration>) -> Workload {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use velo_schema::guide::{Condition, Met, choose_when};
 use velo_schema::StrategyKind;
+use velo_schema::guide::{Condition, Met, choose_when};
 
 use crate::advice::{Advice, Gain, Goal, Recommendation, Refusal, Tried, Wishes};
 use crate::candidate::Candidate;
@@ -37,7 +37,9 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
     let noise = noise(evidence, feasible.first().map(|best| &best.candidate));
     let recommendation = feasible.first().filter(|_| noise.is_none()).map(|best| Recommendation {
         runner_up: feasible.get(1).map(|second| second.candidate.clone()),
-        gain: current.as_ref().and_then(|current| gain(evidence, &tried, &best.candidate, current, wishes.goal)),
+        gain: current
+            .as_ref()
+            .and_then(|current| gain(evidence, &tried, &best.candidate, current, wishes.goal)),
         is_current: current.as_ref() == Some(&best.candidate),
         ..describe(best, profile, wishes)
     });
@@ -70,8 +72,11 @@ pub fn shortlist(evidence: &Evidence, wishes: Wishes, most: usize) -> Vec<Candid
     let Header { profile, current, .. } = &evidence.header;
     let ranked: Vec<_> = ranked(evidence, wishes).into_iter().map(|tried| tried.candidate).collect();
     let always: Vec<_> = current.iter().cloned().chain([table_choice(profile, wishes)]).collect();
-    let mut chosen: Vec<_> =
-        ranked.iter().filter(|candidate| !always.contains(candidate)).take(most.saturating_sub(always.len())).collect();
+    let mut chosen: Vec<_> = ranked
+        .iter()
+        .filter(|candidate| !always.contains(candidate))
+        .take(most.saturating_sub(always.len()))
+        .collect();
     chosen.extend(ranked.iter().filter(|candidate| always.contains(candidate)));
     chosen.into_iter().cloned().collect()
 }
@@ -221,12 +226,13 @@ fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
     tried.sort_by(|a, b| {
         let key = |tried: &Tried| (group(tried), !is_tie(tried), tried.rounds == 0 && is_tie(tried));
         let is_current = |tried: &Tried| Some(&tried.candidate) == current;
-        key(a).cmp(&key(b)).then_with(|| match is_tie(a) && is_tie(b) {
-            true => is_current(b)
+        let by_score = || score(a, goal).total_cmp(&score(b, goal));
+        let by_simplicity = || {
+            is_current(b)
                 .cmp(&is_current(a))
-                .then_with(|| a.candidate.complexity().cmp(&b.candidate.complexity())),
-            false => score(a, goal).total_cmp(&score(b, goal)),
-        })
+                .then_with(|| a.candidate.complexity().cmp(&b.candidate.complexity()))
+        };
+        key(a).cmp(&key(b)).then_with(|| if is_tie(a) && is_tie(b) { by_simplicity() } else { by_score() })
     });
 }
 
@@ -254,6 +260,8 @@ fn rounds_of<'a>(evidence: &'a Evidence, candidate: &Candidate) -> Vec<&'a Trial
 /// order; none with fewer than three.
 #[must_use]
 pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
+    // Student's t at 97.5 % for 2 degrees of freedom and more.
+    const T: [f64; 9] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     let of = |trial: &Trial| match goal {
         Goal::Latency => trial.replay.map(|replay| replay.p99_ms),
         _ => Some(1.0 / trial.capacity_records_per_s),
@@ -261,8 +269,6 @@ pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
     let ratios = a.iter().zip(b).filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
     let ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();
     let count = ratios.len();
-    // Student's t at 97.5 % for 2 degrees of freedom and more.
-    const T: [f64; 9] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     let t = *T.get(count.checked_sub(3)?).unwrap_or(&2.2);
     let mean = ratios.iter().sum::<f64>() / count as f64;
     let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / (count as f64 - 1.0);

@@ -1,7 +1,9 @@
 //! Tries candidates on the real engine: the recorded arrivals, replayed open loop through the job's
 //! processor.
+#![allow(clippy::disallowed_methods, reason = "a synthetic round trip lasts for a time")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use velo_engine::columns::Batch;
@@ -27,6 +29,8 @@ pub struct Workload {
     pub format: ValueFormat,
     /// What a batch's way to the sink takes.
     pub sink_cost: Duration,
+    /// Set to end what is under way.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Workload {
@@ -43,29 +47,40 @@ impl Workload {
         }
     }
 
-    fn replay(&self, candidate: &Candidate, length: Duration, pace: Pace) -> Report {
+    /// None where it was ended before its time.
+    fn replay(&self, candidate: &Candidate, length: Duration, pace: Pace) -> Option<Report> {
         let source = ReplaySource::new(Arc::clone(&self.recording), self.period, length, pace);
         let mut config = JobConfig::uniform(candidate.config());
         config.warm_up = length / 5;
         config.format = self.format;
-        Engine::builder(config).boxed_processor(self.work()).run(source, &mut |_| {})
+        let builder = Engine::builder(config).boxed_processor(self.work());
+        let control = builder.control();
+        let report = builder.run(source, &mut |_| {
+            if self.stop.load(Ordering::Acquire) {
+                control.abandon();
+            }
+        });
+        (!self.stop.load(Ordering::Acquire)).then_some(report)
     }
 }
 
 impl Bench for Workload {
     /// What a batch takes is what it takes the whole engine, with everything there at once.
-    fn serve(&mut self, records: u64, length: Duration) -> Duration {
+    fn serve(&mut self, records: u64, length: Duration) -> Option<Duration> {
         let size = Setting { key: Key::BatchSize.name().to_owned(), value: records.to_string() };
         let candidate = Candidate { strategy: velo_schema::StrategyKind::FixedSize, settings: vec![size] };
-        let capacity = self.replay(&candidate, length, Pace::Saturated).records_per_s;
-        Duration::from_secs_f64((records as f64 / capacity.max(1e-3)).min(1e6))
+        let capacity = self.replay(&candidate, length, Pace::Saturated)?.records_per_s;
+        Some(Duration::from_secs_f64((records as f64 / capacity.max(1e-3)).min(1e6)))
     }
 
-    fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Trial {
-        let capacity = self.replay(candidate, lengths.saturated, Pace::Saturated).records_per_s;
-        let replay = (capacity >= self.records_per_s())
-            .then(|| Replay::of(&self.replay(candidate, lengths.replay, Pace::Recorded)));
-        Trial { candidate: candidate.clone(), capacity_records_per_s: capacity, replay }
+    fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Option<Trial> {
+        let capacity = self.replay(candidate, lengths.saturated, Pace::Saturated)?.records_per_s;
+        let replay = if capacity >= self.records_per_s() {
+            Some(Replay::of(&self.replay(candidate, lengths.replay, Pace::Recorded)?))
+        } else {
+            None
+        };
+        Some(Trial { candidate: candidate.clone(), capacity_records_per_s: capacity, replay })
     }
 }
 

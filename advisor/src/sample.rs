@@ -1,6 +1,7 @@
 //! Watches a topic: its records with their times, once, within a cap of bytes per second.
 #![allow(clippy::disallowed_methods, reason = "sampling lasts for a time")]
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use velo_engine::columns::{Batch, BatchBuilder, LaneId, LaneName, Names};
@@ -21,6 +22,8 @@ pub struct Sample {
     pub period: Duration,
     /// What was worth telling.
     pub notices: Vec<String>,
+    /// The longest delay of a request that the brokers asked for, which ended the sample.
+    pub throttle: Option<Duration>,
 }
 
 /// How much is looked at.
@@ -49,7 +52,8 @@ const MOST_BYTES: u64 = 256 << 20;
 const ENOUGH: f64 = 0.9;
 
 /// Samples a topic: what its recent past holds, by the records' own timestamps, and what comes now,
-/// until `limits.period` is covered. `observe` gets the records and the time so far.
+/// until `limits.period` is covered, the brokers hold it back, or `observe`, which gets the records and the
+/// time so far, ends it.
 ///
 /// # Errors
 /// Where the topic cannot be read.
@@ -58,7 +62,7 @@ pub fn sample(
     topic: &str,
     limits: Limits,
     waker: &Waker,
-    observe: &mut dyn FnMut(u64, Duration),
+    observe: &mut dyn FnMut(u64, Duration) -> ControlFlow<()>,
 ) -> Result<Sample, SampleError> {
     let now_ms = epoch_ms();
     let since_ms = now_ms - i64::try_from(limits.period.as_millis()).unwrap_or(i64::MAX);
@@ -70,13 +74,22 @@ pub fn sample(
         ranges.push((partition.partition, start, None));
     }
     let source = reader.read(topic, ranges).with_max_rate(Some(limits.max_bytes_per_s));
-    let mut watch =
-        Watch { source, lanes: Vec::new(), records: Vec::new(), bytes: 0, since_ms, notices: Vec::new() };
+    let mut watch = Watch {
+        source,
+        lanes: Vec::new(),
+        records: Vec::new(),
+        bytes: 0,
+        since_ms,
+        notices: Vec::new(),
+        throttle: None,
+    };
     let start = Instant::now();
     while start.elapsed() < limits.period && watch.bytes < MOST_BYTES {
         let took = watch.step(Tick(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)))?;
         let seen = watch.records.len() as u64;
-        observe(seen, start.elapsed());
+        if observe(seen, start.elapsed()).is_break() || watch.throttle.is_some() {
+            break;
+        }
         if past > 0 && seen >= past && watch.span() >= limits.period.mul_f64(ENOUGH) {
             break;
         }
@@ -100,6 +113,7 @@ struct Watch<S> {
     bytes: u64,
     since_ms: i64,
     notices: Vec<String>,
+    throttle: Option<Duration>,
 }
 
 impl<S: Source> Watch<S> {
@@ -110,6 +124,7 @@ impl<S: Source> Watch<S> {
         for event in events {
             match event {
                 SourceEvent::Assigned(lane, name, _) => self.lanes.push((lane, name)),
+                SourceEvent::Throttled(delay) => self.throttle = self.throttle.max(Some(delay)),
                 SourceEvent::Notice(notice) if !self.notices.contains(&notice) => self.notices.push(notice),
                 _ => {}
             }
@@ -159,6 +174,6 @@ impl<S: Source> Watch<S> {
         let period = span + span / count;
         let at = |time: i64| Duration::from_millis(u64::try_from(time - first).unwrap_or(0));
         let records = self.records.into_iter().map(|(time, record)| Recorded { at: at(time), ..record });
-        Sample { recording: records.collect(), period, notices: self.notices }
+        Sample { recording: records.collect(), period, notices: self.notices, throttle: self.throttle }
     }
 }

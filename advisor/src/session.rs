@@ -14,10 +14,10 @@ use crate::trial::{Evidence, Header, Trial};
 
 /// What batches are measured on: the real engine, or a simulated one that nobody but a test needs.
 pub trait Bench {
-    /// What one batch of so many records takes, over `length`.
-    fn serve(&mut self, records: u64, length: Duration) -> Duration;
-    /// Tries a candidate once.
-    fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Trial;
+    /// What one batch of so many records takes, over `length`; none where it was interrupted.
+    fn serve(&mut self, records: u64, length: Duration) -> Option<Duration>;
+    /// Tries a candidate once; none where it was interrupted.
+    fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Option<Trial>;
 }
 
 /// How long each part of a trial takes.
@@ -34,8 +34,6 @@ pub struct Lengths {
 pub enum Step<'a> {
     /// Batches of so many records are measured.
     Calibrating(u64),
-    /// What batches cost.
-    Calibrated(&'a Cost),
     /// What a candidate would do.
     Predicted(&'a Trial),
     /// A candidate is tried in this round, from 0; the best so far is known from the second on.
@@ -51,8 +49,11 @@ pub type Observe<'a> = &'a mut dyn FnMut(Step<'_>) -> ControlFlow<()>;
 pub const ROUNDS: u32 = 4;
 /// How many are tried in the first round.
 const FIRST_ROUND: usize = 8;
-/// The part of the budget that calibration has.
-const CALIBRATION: u32 = 5;
+/// Of the budget: a fifth for the calibration, the rest for trials.
+#[must_use]
+pub fn shares(budget: Duration) -> (Duration, Duration) {
+    (budget / 5, budget / 5 * 4)
+}
 
 /// Measures what batches of some sizes take: the smallest first, as long as they fit into the time, then in
 /// a shuffled order once more. `None` where it was ended before anything was known.
@@ -67,7 +68,8 @@ pub fn calibrate(bench: &mut dyn Bench, budget: Duration, seed: u64, observe: Ob
         if last > length || observe(Step::Calibrating(records)).is_break() {
             break;
         }
-        measured.push((records, bench.serve(records, length)));
+        let Some(took) = bench.serve(records, length) else { return Cost::fit(&measured) };
+        measured.push((records, took));
     }
     let first_pass = measured.len();
     let mut random = fastrand::Rng::with_seed(seed);
@@ -78,7 +80,8 @@ pub fn calibrate(bench: &mut dyn Bench, budget: Duration, seed: u64, observe: Ob
             if observe(Step::Calibrating(records)).is_break() {
                 return Cost::fit(&measured);
             }
-            measured.push((records, bench.serve(records, length)));
+            let Some(took) = bench.serve(records, length) else { return Cost::fit(&measured) };
+            measured.push((records, took));
         }
     }
     Cost::fit(&measured)
@@ -128,7 +131,8 @@ pub fn try_best(
             let ranked = recommend(evidence, wishes).candidates;
             best = ranked.iter().find(|tried| tried.rounds > 0).map(|tried| tried.candidate.clone());
             let current = evidence.header.current.as_ref();
-            let goes_on = ranked.iter().map(|tried| &tried.candidate).filter(|tried| candidates.contains(tried));
+            let goes_on =
+                ranked.iter().map(|tried| &tried.candidate).filter(|tried| candidates.contains(tried));
             let mut next: Vec<_> = goes_on.clone().take(keep).cloned().collect();
             next.extend(current.filter(|current| !next.contains(current)).cloned());
             candidates = next;
@@ -146,7 +150,7 @@ pub fn try_best(
             if observe(Step::Trying(candidate, number, best.as_ref())).is_break() {
                 return;
             }
-            let trial = bench.try_candidate(candidate, lengths);
+            let Some(trial) = bench.try_candidate(candidate, lengths) else { return };
             let goes_on = observe(Step::Tried(&trial));
             evidence.trials.push(trial);
             if goes_on.is_break() {
@@ -154,27 +158,7 @@ pub fn try_best(
             }
         }
     }
-}
-
-/// All of it, on a budget: a fifth for the calibration, the rest for trials.
-pub fn advise(
-    bench: &mut dyn Bench,
-    mut header: Header,
-    arrivals: &Arrivals,
-    wishes: Wishes,
-    budget: Duration,
-    seed: u64,
-    observe: Observe<'_>,
-) -> Evidence {
-    if let Some(cost) = calibrate(bench, budget / CALIBRATION, seed, observe) {
-        header.cost = cost;
-    }
-    let mut evidence = Evidence { header, predicted: Vec::new(), trials: Vec::new() };
-    if observe(Step::Calibrated(&evidence.header.cost)).is_continue() {
-        evidence.predicted = predict_all(&evidence.header, arrivals, observe);
-        try_best(bench, &mut evidence, wishes, budget - budget / CALIBRATION, seed, observe);
-    }
-    evidence
+    evidence.is_complete = true;
 }
 
 #[cfg(test)]

@@ -91,6 +91,8 @@ pub struct Evidence {
     pub predicted: Vec<Trial>,
     /// What the best of them did.
     pub trials: Vec<Trial>,
+    /// Whether the run that measured it came to its end.
+    pub is_complete: bool,
 }
 
 /// The first line of a file of trials.
@@ -119,6 +121,7 @@ enum Line {
     Sample(Header),
     Predicted(Trial),
     Trial(Trial),
+    Complete(bool),
 }
 
 /// A file of trials that cannot be read.
@@ -150,7 +153,7 @@ impl Evidence {
     /// Where a line cannot be read, with its number.
     pub fn read(lines: impl BufRead) -> Result<Self, EvidenceError> {
         let mut header = None;
-        let (mut predicted, mut trials) = (Vec::new(), Vec::new());
+        let (mut predicted, mut trials, mut is_complete) = (Vec::new(), Vec::new(), false);
         for (number, line) in (1..).zip(lines.lines()) {
             let line = line?;
             if line.trim().is_empty() {
@@ -160,14 +163,17 @@ impl Evidence {
                 Line::Sample(found) => header = Some(found),
                 Line::Predicted(trial) if header.is_some() => predicted.push(trial),
                 Line::Trial(trial) if header.is_some() => trials.push(trial),
-                Line::Predicted(_) | Line::Trial(_) => return Err(EvidenceError::NoSample),
+                Line::Complete(complete) if header.is_some() => is_complete = complete,
+                Line::Predicted(_) | Line::Trial(_) | Line::Complete(_) => {
+                    return Err(EvidenceError::NoSample);
+                }
             }
         }
         let header = header.ok_or(EvidenceError::NoSample)?;
         if header.version != VERSION {
             return Err(EvidenceError::Version(header.version));
         }
-        Ok(Self { header, predicted, trials })
+        Ok(Self { header, predicted, trials, is_complete })
     }
 }
 
@@ -195,6 +201,14 @@ pub fn write_trial(out: &mut dyn Write, trial: &Trial) -> std::io::Result<()> {
     write_line(out, &Line::Trial(trial.clone()))
 }
 
+/// Writes that the run has come to its end.
+///
+/// # Errors
+/// Where writing fails.
+pub fn write_complete(out: &mut dyn Write) -> std::io::Result<()> {
+    write_line(out, &Line::Complete(true))
+}
+
 fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
     let mut bytes = serde_json::to_vec(line)?;
     bytes.push(b'\n');
@@ -213,13 +227,11 @@ mod tests {
         let cost = Cost::line(Duration::from_millis(1), Duration::ZERO);
         let current = Some(Candidate::defaults());
         let header = Header { version: VERSION, topic: "t".into(), profile, work, cost, current };
-        let replay = Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4, mean_records: 5.0 });
-        let trial = |capacity| Trial {
-            candidate: Candidate::defaults(),
-            capacity_records_per_s: capacity,
-            replay,
-        };
-        Evidence { header, predicted: vec![trial(5.0)], trials: vec![trial(4.0)] }
+        let replay =
+            Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4, mean_records: 5.0 });
+        let trial =
+            |capacity| Trial { candidate: Candidate::defaults(), capacity_records_per_s: capacity, replay };
+        Evidence { header, predicted: vec![trial(5.0)], trials: vec![trial(4.0)], is_complete: true }
     }
 
     #[test]
@@ -229,6 +241,7 @@ mod tests {
         write_header(&mut file, &evidence.header).unwrap();
         write_predicted(&mut file, &evidence.predicted[0]).unwrap();
         write_trial(&mut file, &evidence.trials[0]).unwrap();
+        write_complete(&mut file).unwrap();
         assert_eq!(Evidence::read(file.as_slice()).unwrap(), evidence);
     }
 

@@ -56,6 +56,12 @@ pub(crate) enum Command {
     #[cfg(feature = "kafka")]
     #[command(after_help = ADVISE_HELP)]
     Advise(AdviseArgs),
+    /// Print the report of a run, or the advice of trials, again
+    #[cfg(feature = "kafka")]
+    Report {
+        /// What velo run --report or velo advise --json or --trials has written, or - for stdin
+        file: PathBuf,
+    },
     /// Look into a dead letter queue, or send its records back
     #[cfg(feature = "kafka")]
     #[command(subcommand)]
@@ -156,10 +162,14 @@ Examples:
   velo-advise --demo                                 a topic and a live producer in this process
   velo-advise --topic orders --bootstrap-servers localhost:9092 --p99 100ms
   velo-advise --topic orders --bootstrap-servers localhost:9092 --cost 2ms+0.1ms/record --json
+  velo-advise --sql job.sql --bootstrap-servers localhost:9092 --exec 'python3 enrich.py' --write
+  velo-advise --rate 5k/s --record-size 1KiB --p99 100ms --cost 2ms+0.1ms/record     by the model alone
   velo-advise --from-trials trials.jsonl             the same advice from what was measured before
 
+Ctrl-C ends it with what is known so far; the next run goes on from there.
+
 Exit codes: 0 a recommendation, 2 it could not start, 3 not enough evidence, 4 nothing tried meets the
-constraints.";
+constraints, 130 interrupted.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum SeverityArg {
@@ -462,7 +472,7 @@ mod kafka {
         /// Bytes for records in memory: 3/16 for what is fetched ahead, 3/16 for what is in flight, 1/8
         /// for what is written and not acknowledged, the rest for what these need besides. A batch that does
         /// not fit is sealed earlier
-        #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
+        #[arg(long, value_name = "SIZE", value_parser = memory_limit, conflicts_with = "dry_run")]
         pub memory_limit: Option<u64>,
         /// Take this long for each batch, as the real work would, to try a strategy before the work
         /// exists: 2ms+0.1ms/record
@@ -538,6 +548,28 @@ mod kafka {
         Latency,
         /// The most records a second
         Throughput,
+        /// The smallest batches in bytes
+        Memory,
+        /// The least work for a record
+        Cpu,
+    }
+
+    /// In whose terms a recommendation is said.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum ExportArg {
+        /// A WITH clause
+        Guide,
+        /// Properties of a librdkafka consumer
+        Librdkafka,
+        /// Properties of a Java consumer
+        Java,
+        /// Properties of a Spring Kafka listener
+        Spring,
+        /// A batching block of Redpanda Connect
+        RedpandaConnect,
+        /// A WITH clause that velostream 0.1 reads as it is meant
+        #[value(name = "velostream-0.1")]
+        Velostream01,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -550,8 +582,8 @@ mod kafka {
 
     #[derive(Debug, Args)]
     pub(crate) struct AdviseArgs {
-        /// The topic to measure
-        #[arg(long, required_unless_present_any = ["demo", "from_trials"])]
+        /// The topic to measure [default: the one that the statement of --sql reads]
+        #[arg(long, required_unless_present_any = ["demo", "from_trials", "sql", "rate"])]
         pub topic: Option<String>,
         #[command(flatten)]
         pub broker: BrokerArgs,
@@ -562,12 +594,32 @@ mod kafka {
         /// Advise from what an earlier run has measured
         #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "bootstrap_servers"])]
         pub from_trials: Option<PathBuf>,
+        /// Advise without a topic, by the model alone: how many records come, 5k/s
+        #[arg(long, value_parser = arrivals, value_name = "RECORDS/s", requires = "record_size",
+              conflicts_with_all = ["topic", "bootstrap_servers", "from_trials", "demo"])]
+        pub rate: Option<f64>,
+        /// How large they are: 1KiB
+        #[arg(long, value_parser = bytes, value_name = "SIZE", requires = "rate")]
+        pub record_size: Option<u64>,
+        /// The file whose statement is to be configured: what it says now is tried, too, and the advice is a
+        /// change of its clause
+        #[arg(long, value_name = "FILE")]
+        pub sql: Option<PathBuf>,
+        /// The statement, where the file has several
+        #[arg(long, value_name = "NAME", requires = "sql")]
+        pub statement: Option<String>,
+        /// Change the statement's clause in the file, and nothing else in it
+        #[arg(long, requires = "sql")]
+        pub write: bool,
         /// What is wanted
         #[arg(long, value_enum, default_value = "latency")]
         pub goal: GoalArg,
         /// The longest latency for 99 of 100 records: 100ms
         #[arg(long, value_parser = duration, value_name = "DURATION")]
         pub p99: Option<Duration>,
+        /// Most payload in memory, of three batches: 64MiB
+        #[arg(long, value_parser = bytes, value_name = "SIZE")]
+        pub memory: Option<u64>,
         /// How long trials may take altogether
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub budget: Duration,
@@ -577,18 +629,46 @@ mod kafka {
         /// Most bytes a second to read from the topic
         #[arg(long, default_value = "10MB", value_parser = rate, value_name = "SIZE/s")]
         pub max_rate: u64,
+        /// Process with this program, as velo run --exec does; `VELO_ADVISE=1` tells it that nothing it puts out
+        /// is written. It sees real records, many times [default: nothing is done with them]
+        #[arg(long, value_name = "COMMAND", conflicts_with_all = ["cost", "rate"])]
+        pub exec: Option<String>,
+        /// How long the program may take for a batch
+        #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+        pub exec_timeout: Duration,
+        /// How values are encoded: with json, every value is decoded
+        #[arg(long, value_enum, default_value = "bytes")]
+        pub value_format: ValueFormatArg,
         /// What the job's own work takes: 2ms+0.1ms/record [default: nothing]
         #[arg(long, value_parser = cost, value_name = "COST")]
         pub cost: Option<Synthetic>,
         /// What a batch's way to the sink takes [default: one measured round trip to the broker]
         #[arg(long, value_parser = duration, value_name = "DURATION")]
         pub sink_cost: Option<Duration>,
-        /// Where to keep what is measured [default: velo-trials-TOPIC.jsonl; none for --demo]
+        /// Where to keep what is measured; a run that was interrupted goes on from there
+        /// [default: velo-trials-TOPIC.jsonl; none for --demo]
         #[arg(long, value_name = "FILE")]
         pub trials: Option<PathBuf>,
+        /// Print the recommendation in the terms of another system instead
+        #[arg(long, value_enum, value_name = "SYSTEM", conflicts_with = "json")]
+        pub export: Option<ExportArg>,
         /// Print the advice as JSON on stdout
         #[arg(long)]
         pub json: bool,
+    }
+
+    /// `5k/s`, `5000/s`, `1.5M/s`.
+    fn arrivals(text: &str) -> Result<f64, String> {
+        let number = text.strip_suffix("/s").unwrap_or(text).trim();
+        let (number, factor) = match number.char_indices().next_back() {
+            Some((end, 'k' | 'K')) => (&number[..end], 1e3),
+            Some((end, 'M')) => (&number[..end], 1e6),
+            _ => (number, 1.0),
+        };
+        match number.parse::<f64>() {
+            Ok(rate) if rate > 0.0 && rate * factor <= 1e9 => Ok(rate * factor),
+            _ => Err("expected records a second, 5000/s or 5k/s, and at most a billion".to_owned()),
+        }
     }
 
     /// Below this a single record of a megabyte would not fit into its part.

@@ -9,6 +9,8 @@ mod dlq;
 mod keys;
 mod lint;
 mod plan;
+#[cfg(feature = "kafka")]
+mod report;
 mod rules;
 #[cfg(feature = "kafka")]
 mod run;
@@ -37,6 +39,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         #[cfg(feature = "kafka")]
         Command::Advise(args) => advise::run(&args),
+        #[cfg(feature = "kafka")]
+        Command::Report { file } => report::run(&file),
         #[cfg(feature = "kafka")]
         Command::Dlq(DlqCommand::Show(args)) => dlq::show(&args),
         #[cfg(feature = "kafka")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use velo_engine::kafka::{ClientSettings, Origin};
+use velo_engine::kafka::{ClientSettings, Origin, canonical_name};
 
 use crate::args::BrokerArgs;
 use crate::properties::{parse, translate};
@@ -14,26 +14,38 @@ const VARIABLES: &str = "VELO_KAFKA_";
 
 /// The client's settings: variables first, then the properties file, then `-X`, each over those before.
 pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
-    let mut all = Vec::new();
-    all.extend(std::env::vars().filter_map(|(name, value)| {
-        let name = name.strip_prefix(VARIABLES)?.to_ascii_lowercase().replace('_', ".");
-        Some((name, (value, Origin::Environment)))
-    }));
+    let mut variables = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        // What is no text is no name or value of ours.
+        let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else { continue };
+        if let Some(name) = name.strip_prefix(VARIABLES) {
+            let name = name.to_ascii_lowercase().replace('_', ".");
+            let value = resolved(&name, &value).context("a variable")?;
+            variables.insert(name, value);
+        }
+    }
+    let mut in_file = BTreeMap::new();
     if let Some(path) = &args.properties_file {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         for (number, name, value) in parse(&text).with_context(|| path.display().to_string())? {
             let value = resolved(&name, &value).with_context(|| format!("{}:{number}", path.display()))?;
-            all.push((name, (value, Origin::File)));
+            in_file.insert(name, value);
         }
     }
-    for text in &args.properties {
-        let (name, value) = property(text).with_context(|| "-X".to_owned())?;
-        all.push((name, (value, Origin::Argument)));
-    }
-    let origins: BTreeMap<_, _> = all.iter().map(|(name, (_, origin))| (name.clone(), *origin)).collect();
-    let mut properties: BTreeMap<_, _> = all.into_iter().map(|(name, (value, _))| (name, value)).collect();
-    for name in translate(&mut properties)? {
-        anstream::eprintln!("note: the property {name} is for Java clients and has no effect here");
+    let arguments = args.properties.iter().map(|text| property(text).context("-X"));
+    let arguments = arguments.collect::<Result<BTreeMap<_, _>>>()?;
+    let (mut properties, mut origins) = (BTreeMap::new(), BTreeMap::new());
+    let sources = [(variables, Origin::Environment), (in_file, Origin::File), (arguments, Origin::Argument)];
+    // Each is translated by itself, so that whoever goes before goes before.
+    for (mut source, origin) in sources {
+        for name in translate(&mut source)? {
+            anstream::eprintln!("note: the property {name} is for Java clients and has no effect here");
+        }
+        for (name, value) in source {
+            let name = canonical_name(&name).to_owned();
+            origins.insert(name.clone(), origin);
+            properties.insert(name, value);
+        }
     }
     // Files of operators say where the brokers are, too; the option wins.
     let in_file = match origins.get("bootstrap.servers") {
@@ -41,6 +53,10 @@ pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
         _ => None,
     };
     for (name, path) in properties.iter().filter(|(name, _)| name.ends_with(".location")) {
+        // The client looks for certificates where systems have them.
+        if name == "ssl.ca.location" && path == "probe" {
+            continue;
+        }
         if !Path::new(path).exists() {
             bail!("{name}: there is no file '{path}'");
         }
@@ -60,9 +76,16 @@ fn property(text: &str) -> Result<(String, String)> {
     Ok((key.trim().to_owned(), resolved(key.trim(), value.trim())?))
 }
 
+/// The value, or what stands in the file behind `@`; `@@` is an `@` that begins a value.
 fn resolved(key: &str, value: &str) -> Result<String> {
     let Some(path) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
-    let text = std::fs::read_to_string(Path::new(path)).with_context(|| format!("{key}=@{path}"))?;
+    if path.starts_with('@') {
+        return Ok(path.to_owned());
+    }
+    // It may be a secret that begins like this, so it is not repeated.
+    let unread =
+        || format!("{key}: the file behind @ cannot be read (a value that begins with @ is written @@)");
+    let text = std::fs::read_to_string(Path::new(path)).with_context(unread)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -77,7 +100,10 @@ mod tests {
         std::fs::write(file.path(), "hunter2\n").unwrap();
         let text = format!("sasl.password=@{}", file.path().display());
         assert_eq!(property(&text).unwrap().1, "hunter2");
-        let error = property("hunter2").unwrap_err().to_string();
-        assert!(!error.contains("hunter2"));
+        assert_eq!(property("sasl.password=@@hunter2").unwrap().1, "@hunter2");
+        for text in ["hunter2", "sasl.password=@hunter2"] {
+            let error = format!("{:#}", property(text).unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

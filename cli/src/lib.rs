@@ -7,6 +7,8 @@
 mod args;
 pub mod check_program;
 mod check_runs;
+#[cfg(feature = "kafka")]
+mod clause;
 mod commands;
 #[cfg(feature = "kafka")]
 mod demo;

@@ -16,17 +16,53 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
-        while line.ends_with('\\') {
+        // An odd number of backslashes at the end: the line goes on.
+        while line.len().wrapping_sub(line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
             line += lines.next().map_or("", |(_, more)| more.trim());
         }
-        let Some((name, value)) = line.split_once(['=', ':']) else {
+        let Some(at) = separator(&line) else {
             // What was meant to be a secret may stand here, so it is not repeated.
             bail!("line {number}: a property is written key=value");
         };
-        properties.push((number, name.trim().to_owned(), value.trim().to_owned()));
+        let (name, value) = (line[..at].trim(), line[at + 1..].trim());
+        properties.push((number, unescaped(name), unescaped(value)));
     }
     Ok(properties)
+}
+
+/// The first `=` or `:` that no backslash stands before.
+fn separator(line: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    line.char_indices().find_map(|(at, character)| {
+        let found = !is_escaped && matches!(character, '=' | ':');
+        is_escaped = character == '\\' && !is_escaped;
+        found.then_some(at)
+    })
+}
+
+/// A text as Java reads it: a backslash stands before what belongs to the text, or begins `\n`, `\t`, `\u0040`.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            plain.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some('t') => plain.push('\t'),
+            Some('u') => {
+                let digits: String = characters.by_ref().take(4).collect();
+                let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+                plain.push(code.unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            other => plain.extend(other),
+        }
+    }
+    plain
 }
 
 /// Properties of Java clients that say nothing to a client that is not written in Java.
@@ -136,11 +172,12 @@ mod tests {
     fn a_java_clients_file_becomes_librdkafkas_properties() {
         let text = "# a comment\nsecurity.protocol=SASL_SSL\nsasl.mechanism: SCRAM-SHA-512\n\
                     sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\\n  \
-                    username=\"bob\" password=\"hunter\\\"2=\";\n\
+                    username=\"bob\" password=\"hunter\\\\\"2=\";\nsasl.kerberos.service.name=a\\u0062\\:c\\\\\n\
                     ssl.truststore.type=PEM\nssl.truststore.location=/ca.pem\nkey.deserializer=x\n\
                     ssl.endpoint.identification.algorithm=\n";
         let properties = translated(text).unwrap();
         let expected = [
+            ("sasl.kerberos.service.name", "ab:c\\"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.password", "hunter\"2="),
             ("sasl.username", "bob"),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kafka")]
 pub(crate) mod advice;
+#[cfg(feature = "kafka")]
+pub(crate) mod export;
 pub(crate) mod finding_github;
 pub(crate) mod finding_json;
 pub(crate) mod finding_sarif;

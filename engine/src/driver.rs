@@ -198,6 +198,8 @@ impl<S: Source> Driver<S> {
         if self.control.wished() < Wish::Abandon {
             self.commit_finally();
         }
+        // Nothing may be written any more when the source gives its partitions to others.
+        self.pool.close();
         observe(self.progress());
     }
 
@@ -297,6 +299,10 @@ impl<S: Source> Driver<S> {
                 self.step(Event::CommitEnded(result.is_ok()));
                 self.notice_error("an offset commit failed and will be tried again", result);
             }
+            SourceEvent::Throttled(delay) => self.notice(format!(
+                "the brokers slow this client down, by up to {} ms a request: a quota on its user or client id",
+                delay.as_millis()
+            )),
             SourceEvent::Notice(notice) => self.notice(notice),
         }
     }
@@ -377,6 +383,10 @@ impl<S: Source> Driver<S> {
     }
 
     fn take_finished(&mut self) {
+        let started: Vec<_> = self.pool.started().collect();
+        for (id, attempt) in started {
+            self.step(Event::Started(id, attempt));
+        }
         let finished: Vec<_> = self.pool.finished().collect();
         for done in finished {
             if let Some(in_flight) = self.batches.get_mut(&done.id) {

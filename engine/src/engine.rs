@@ -139,12 +139,11 @@ impl Builder {
                         let (all, observe) = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
                         let notices = progress.notices.clone();
                         all[index] = Progress { notices: Vec::new(), ..progress };
-                        // The first member speaks for all of them.
-                        if index == 0 || !notices.is_empty() {
-                            let sum = all.iter().cloned().reduce(Progress::and).unwrap_or_default();
-                            observe(Progress { notices, ..sum });
-                        }
+                        let sum = all.iter().cloned().reduce(Progress::and).unwrap_or_default();
+                        observe(Progress { notices, ..sum });
                     });
+                    // What it has left is somebody else's now.
+                    shown.lock().unwrap_or_else(PoisonError::into_inner).0[index].lag.clear();
                     if ending.error.is_some() {
                         control.drain();
                     }

@@ -134,8 +134,8 @@ impl Buckets {
     fn of(histogram: &Histogram<u64>, bounds: &[f64], scale: f64) -> Self {
         let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
         for recorded in histogram.iter_recorded() {
-            // The value that stands for all those that are not told apart.
-            let value = recorded.value_iterated_to() as f64 * scale;
+            // The least of those that are not told apart: a round number is itself.
+            let value = histogram.lowest_equivalent(recorded.value_iterated_to()) as f64 * scale;
             let bucket = bounds.partition_point(|bound| *bound < value);
             counts[bucket].1 += recorded.count_since_last_iteration();
         }

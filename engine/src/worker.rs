@@ -73,6 +73,7 @@ pub(crate) struct Pool {
     interrupts: Vec<Interrupt>,
     /// Where jobs go, and where parcels go.
     tasks: Option<(Sender<Task>, Sender<Task>)>,
+    started: Receiver<(BatchId, u32)>,
     done: Receiver<Done>,
     ended: Receiver<Result<(), TransactionError>>,
     threads: Vec<JoinHandle<()>>,
@@ -88,6 +89,7 @@ impl Pool {
         waker: &Waker,
     ) -> Self {
         let (jobs, to_process) = crossbeam_channel::unbounded();
+        let (started_queue, started) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
         let (ended_queue, ended) = crossbeam_channel::unbounded();
         let closing = Arc::<AtomicBool>::default();
@@ -95,6 +97,7 @@ impl Pool {
             let worker = Worker {
                 processor,
                 processing,
+                started: started_queue.clone(),
                 done: done_queue.clone(),
                 ended: ended_queue.clone(),
                 sink: Arc::clone(sink),
@@ -124,6 +127,7 @@ impl Pool {
             closing,
             interrupts,
             tasks: Some((jobs, parcels)),
+            started,
             done,
             ended,
             threads,
@@ -166,6 +170,11 @@ impl Pool {
         self.ended.try_recv().ok()
     }
 
+    /// The batches that a processor has taken up since the last call, and which attempt at each.
+    pub fn started(&self) -> impl Iterator<Item = (BatchId, u32)> + '_ {
+        self.started.try_iter()
+    }
+
     /// Whatever has been processed since the last call.
     pub fn finished(&self) -> impl Iterator<Item = Done> + '_ {
         self.done.try_iter()
@@ -177,13 +186,19 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Writes nothing from now on. Whoever owns the partitions next writes what is not written by now; doing it
+    /// here, too, would come behind their records.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.sink.close();
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(10);
-        // Whoever owns the partitions next writes what is not written by now; doing it here, too,
-        // would come behind their records.
-        self.closing.store(true, Ordering::Release);
-        self.sink.close();
+        self.close();
         self.tasks = None;
         for interrupt in &self.interrupts {
             interrupt();
@@ -210,6 +225,7 @@ struct Worker {
     /// None where all that is to be done is to write.
     processor: Option<Box<dyn Processor>>,
     processing: Processing,
+    started: Sender<(BatchId, u32)>,
     done: Sender<Done>,
     ended: Sender<Result<(), TransactionError>>,
     sink: Arc<dyn Sink>,
@@ -248,6 +264,8 @@ impl Worker {
 
     fn process(&mut self, Job { id, batch, attempt }: Job) {
         let Some(processor) = &mut self.processor else { return };
+        // It fails only where nobody waits for it any more.
+        let _ = self.started.send((id, attempt));
         let bad = self.processing.format.check(&batch);
         let (verdict, output) = match bisect(&mut **processor, &batch, bad, Attempt { number: attempt }) {
             Ok((rows, output)) => {

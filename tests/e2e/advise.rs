@@ -65,10 +65,12 @@ fn json(output: &Output) -> Json {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
 }
 
+/// The strategy, and records of a batch at most.
 fn recommended(advice: &Json) -> (String, u64) {
-    let candidate = &advice["recommendation"]["candidate"];
-    let strategy = candidate["strategy"].as_str().unwrap_or_else(|| panic!("no recommendation: {advice}"));
-    (strategy.to_owned(), candidate["records"].as_u64().expect("a size"))
+    let best = &advice["recommendation"];
+    let strategy = best["candidate"]["strategy"].as_str();
+    let strategy = strategy.unwrap_or_else(|| panic!("no recommendation: {advice}"));
+    (strategy.to_owned(), best["max_poll_records"]["max"].as_u64().expect("a size"))
 }
 
 /// Requests that change nothing. Produce is the test's own producer's.

@@ -217,6 +217,30 @@ fn a_job_that_was_stopped_while_a_peer_took_over_writes_and_commits_nothing() {
 }
 
 #[test]
+fn an_instance_whose_transactional_id_is_taken_over_says_so_and_ends() {
+    let _busy = busy();
+    let broker = real();
+    let load = Load { number: 20_000, partitions: 2, bytes: 100, poison_every: 100 };
+    let job = Job::new(&broker, load, BUFFERED);
+    let member = |cost: &str| {
+        let mut command = job.endless_command();
+        command.args(["--exactly-once", "--transactional-id", &job.group, "--cost", cost]);
+        command
+    };
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let mut first = member("1ms/record").stderr(log.reopen().expect("a file")).spawn().expect("velo runs");
+    wait_for_commit(&job, &mut first, 1000);
+    let mut second = member("0ms").spawn().expect("velo runs");
+    let status = first.wait().expect("gone");
+    let said = std::fs::read_to_string(log.path()).expect("a log");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("another process has taken over its transactional id"), "{said}");
+    wait_for_commit(&job, &mut second, 20_000);
+    stop(second, "-TERM");
+    assert_eq!(audit(&job, load), everything(load));
+}
+
+#[test]
 fn a_batch_that_takes_too_long_ends_the_job_and_frees_its_partitions() {
     let _busy = busy();
     let broker = real();

@@ -42,7 +42,12 @@ fn evidence(rate: u64, rows: &[Row<'_>]) -> Evidence {
             p99s => p99s.iter().map(|p99| trial(text, *capacity, Some(*p99))).collect(),
         }
     };
-    Evidence { header, predicted: Vec::new(), trials: rows.iter().flat_map(rounds).collect() }
+    Evidence {
+        header,
+        predicted: Vec::new(),
+        trials: rows.iter().flat_map(rounds).collect(),
+        is_complete: true,
+    }
 }
 
 fn wishes(goal: Goal, p99_ms: Option<u64>) -> Wishes {

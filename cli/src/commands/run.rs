@@ -218,6 +218,9 @@ enum Ended {
 }
 
 fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Ended> {
+    if args.exactly_once && settings.property("isolation.level") == Some("read_uncommitted") {
+        bail!("isolation.level: --exactly-once reads committed records only");
+    }
     let reader = TopicReader::connect(settings, 0, Waker::default())?;
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
@@ -410,7 +413,7 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCo
 }
 
 /// The ledger, as a sum that adds up.
-fn summary(report: &Report) -> String {
+pub(super) fn summary(report: &Report) -> String {
     let ledger = &report.ledger;
     let written = report.sink_batches.as_ref().map_or_else(String::new, |groups| {
         format!("; written in {}, median {} records", groups.count, groups.size_p50)

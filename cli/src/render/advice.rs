@@ -1,11 +1,16 @@
 //! Advice for people: the workload, what was tried, the verdict, the clause to paste.
 
-use velo_advisor::{Advice, Confirmation, Profile, Recommendation, Work};
+use velo_advisor::advice::{Gain, Tried};
+use velo_advisor::{Advice, Candidate, Confirmation, Cost, Goal, Profile, Recommendation, Work};
 use velo_schema::guide::Met;
 use velo_schema::plan::NearestRow;
 
+use super::export::clause;
 use super::plan::table;
 use super::style::bold;
+
+/// Candidates that are shown at most.
+const MOST_SHOWN: usize = 12;
 
 /// The workload in a few lines.
 pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
@@ -32,15 +37,39 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
     )
 }
 
+/// What batches cost, as it was measured.
+pub(crate) fn cost(cost: &Cost) -> String {
+    let line = format!("{:.3} ms + {:.5} ms a record", cost.per_batch_ms, cost.per_record_ms);
+    let what = if cost.is_line() {
+        format!("a batch takes {line}, within {:.0} %", cost.residual * 100.0)
+    } else {
+        let points = cost.points.iter().map(|point| format!("{} in {:.2} ms", point.records, point.ms));
+        format!("no line: {}", points.collect::<Vec<_>>().join(", "))
+    };
+    format!(
+        "{} {what}; measured with the engine, its processor and the sink's round trip",
+        bold("calibration:")
+    )
+}
+
 /// The advice in full.
 pub(crate) fn text(advice: &Advice) -> String {
-    let mut text = if advice.candidates.is_empty() { String::new() } else { candidates(advice) };
+    let mut text = if advice.measured || advice.candidates.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n\n", bold("modelled, not measured"))
+    };
+    text += &if advice.candidates.is_empty() { String::new() } else { candidates(advice) };
     match (&advice.recommendation, &advice.refusal) {
         (Some(recommendation), _) => text += &verdict(advice, recommendation),
         (None, Some(refusal)) => {
             text += &format!(
-                "\n{} {refusal}\nkeep what runs now, or the defaults: batch.strategy fixed_size, batch.size 100\n{}",
+                "\n{} {refusal}\nkeep what runs now, {}\n{}",
                 bold("no recommendation:"),
+                advice.current.as_ref().map_or_else(
+                    || format!("or the defaults: {}", Candidate::defaults()),
+                    ToString::to_string,
+                ),
                 if refusal.is_infeasible() {
                     ""
                 } else {
@@ -55,12 +84,15 @@ pub(crate) fn text(advice: &Advice) -> String {
 
 fn candidates(advice: &Advice) -> String {
     let mut table = table(&["candidate", "throughput", "p50", "p99", "rounds", ""]);
-    for tried in &advice.candidates {
+    let is_shown = |tried: &&Tried| !advice.measured || tried.rounds > 0;
+    let shown: Vec<_> = advice.candidates.iter().filter(is_shown).take(MOST_SHOWN).collect();
+    for tried in &shown {
         let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         let remark = match (tried.is_feasible, tried.keeps_up, tried.modelled) {
             (_, false, _) => "cannot keep up",
-            (false, true, _) => "above the p99 asked for",
-            (true, true, true) => "p99 modelled: few batches",
+            (false, true, _) => "beyond a limit",
+            (true, true, true) if tried.rounds > 0 => "p99 modelled: few batches",
+            (true, true, true) => "modelled",
             (true, true, false) => "",
         };
         table.add_row([
@@ -72,7 +104,13 @@ fn candidates(advice: &Advice) -> String {
             remark.to_owned(),
         ]);
     }
-    format!("{table}\n")
+    let others = advice.candidates.len() - shown.len();
+    let others = match others {
+        0 => String::new(),
+        others if advice.measured => format!("{others} more were predicted to be no better\n"),
+        others => format!("and {others} more\n"),
+    };
+    format!("{table}\n{others}")
 }
 
 fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
@@ -89,9 +127,14 @@ fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
         bold("recommendation:"),
         recommendation.holds_until_records_per_s,
     );
-    if let Some(second) = recommendation.runner_up {
+    if let Some(second) = &recommendation.runner_up {
         text += &format!("  runner-up: {second}\n");
     }
+    text += &match (&recommendation.gain, recommendation.is_current) {
+        (_, true) => "  this is what runs now\n".to_owned(),
+        (Some(gain), false) => gained(gain, advice),
+        (None, false) => String::new(),
+    };
     let own = recommendation.conditions.iter().filter(|condition| condition.strategy == candidate.strategy);
     for condition in own {
         let met = match condition.met {
@@ -103,7 +146,7 @@ fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
         text += &format!("  guide's condition {met}: {}{measured}\n", condition.text);
     }
     text += &advice.confirmation.as_ref().map(confirmed).unwrap_or_default();
-    text + &clause(recommendation)
+    text + "\n" + &clause(&recommendation.candidate, "")
 }
 
 fn confirmed(live: &Confirmation) -> String {
@@ -119,12 +162,18 @@ fn confirmed(live: &Confirmation) -> String {
     )
 }
 
-/// The clause to paste.
-fn clause(recommendation: &Recommendation) -> String {
-    let settings: Vec<_> = recommendation
-        .settings
-        .iter()
-        .map(|setting| format!("    '{}' = '{}'", setting.key, setting.value))
-        .collect();
-    format!("\nWITH (\n{}\n)\n", settings.join(",\n"))
+/// Against what runs now.
+fn gained(gain: &Gain, advice: &Advice) -> String {
+    let what = match advice.goal {
+        Goal::Latency => "p99",
+        Goal::Throughput => "time a record",
+        Goal::Memory => "memory",
+        Goal::Cpu => "work a record",
+    };
+    let interval = match gain.interval {
+        Some((low, high)) => format!(" (95 %: {low:.2} to {high:.2})"),
+        None => String::new(),
+    };
+    let doubt = if gain.is_certain { "" } else { ", which these rounds do not prove" };
+    format!("  {what}: ×{:.2} of what runs now{interval}{doubt}\n", gain.ratio)
 }

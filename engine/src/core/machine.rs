@@ -49,6 +49,8 @@ struct InFlight {
     attempts: u32,
     /// Rows that are not settled.
     open_rows: u32,
+    /// Which attempt a processor has taken up last, and when.
+    started: Option<(u32, Tick)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +179,11 @@ impl Core {
                 }
             }
             Event::Tick => {}
+            Event::Started(id, attempt) => {
+                if let Some(batch) = self.batches.get_mut(id) {
+                    batch.started = Some((attempt, now));
+                }
+            }
             Event::Finished(batch, verdict) => self.finished(now, batch, verdict, actions),
             Event::Acked(batch, rows, fate) => self.acked(now, batch, rows, fate.into(), actions),
             Event::Refused(batch, row, stage, message) => {
@@ -293,7 +300,10 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let holding = self.unprocessed().filter_map(|batch| match batch.state {
-            BatchState::Running { since, .. } => Some(since + self.config.max_batch_time),
+            BatchState::Running { attempt, .. } => {
+                let (_, since) = batch.started.filter(|(started, _)| *started == attempt)?;
+                Some(since + self.config.max_batch_time)
+            }
             // Without a free worker its time alone changes nothing.
             BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
             _ => None,
@@ -400,6 +410,7 @@ impl Core {
             retries: 0,
             attempts: 0,
             open_rows,
+            started: None,
         });
         actions.push(Action::Seal(id, reason));
         if open_rows == 0 {
@@ -453,8 +464,11 @@ impl Core {
     /// Whoever processes a batch for ever holds its partitions: nobody else can take them over.
     fn end_stuck(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let most = self.config.max_batch_time;
-        let is_stuck = |id: &BatchId| match self.batches.get(*id).map(|batch| batch.state) {
-            Some(BatchState::Running { since, .. }) => now.since(since) >= most,
+        let is_stuck = |id: &BatchId| match self.batches.get(*id).map(|batch| (batch.state, batch.started)) {
+            // What waits for its turn, behind a sink that takes nothing, is not stuck.
+            Some((BatchState::Running { attempt, .. }, Some((started, since)))) => {
+                attempt == started && now.since(since) >= most
+            }
             _ => false,
         };
         if let Some(id) = self.unprocessed.iter().copied().find(|id| is_stuck(id)) {

@@ -142,6 +142,8 @@ pub enum Event<'a> {
     Ended(LaneId),
     /// Time has passed.
     Tick,
+    /// A processor has taken a batch up, for the attempt of this number.
+    Started(BatchId, u32),
     /// A batch was processed.
     Finished(BatchId, &'a Verdict),
     /// Rows reached where they were sent.

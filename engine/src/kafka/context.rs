@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
@@ -21,6 +22,8 @@ pub(super) enum ClientEvent {
     Revoke { partitions: TopicPartitionList, lost: bool },
     /// A commit has ended.
     Committed(Result<(), KafkaError>),
+    /// The brokers hold requests back, by up to so long each.
+    Throttled(Duration),
     /// An error that the client deals with itself.
     Error(Option<RDKafkaErrorCode>, String),
 }
@@ -58,9 +61,10 @@ impl Inbox {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Leaves an event as if the client had reported it.
-    pub fn push(&self, event: ClientEvent) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    /// Puts events back that were not dealt with, before those that have come since.
+    pub fn put_back(&self, events: impl IntoIterator<Item = ClientEvent>) {
+        let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.splice(..0, events);
     }
 
     /// From now on revocations are carried out at once: the consumer is being closed.
@@ -77,10 +81,7 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let throttled = statistics.brokers.values().filter_map(|broker| Some(broker.throttle.as_ref()?.max));
         if let Some(ms) = throttled.max().filter(|ms| *ms > 0) {
-            let text = format!(
-                "the brokers slow this client down, by up to {ms} ms a request: a quota on its user or client id"
-            );
-            self.push(ClientEvent::Error(None, text));
+            self.push(ClientEvent::Throttled(Duration::from_millis(u64::try_from(ms).unwrap_or(0))));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The source of `velo run`: a member of a consumer group that commits what is settled.
 #![allow(clippy::disallowed_methods, reason = "a commit that is waited for has a time-out")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
 use super::data_loss::{OnDataLoss, Resume, resume};
 use super::ffi::{commit_async, known_end};
-use super::lanes::{Lanes, REQUEST_TIMEOUT, Start, offsets_of, start_offset, watermarks};
+use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use super::transaction::is_unauthorized;
 use crate::columns::{BatchBuilder, LaneId, LaneName};
@@ -107,6 +107,9 @@ const SESSION: Duration = Duration::from_secs(45);
 /// How long the last commit, or that of a revoked partition, may take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the brokers may take to say where partitions are to be read from, before it is tried again.
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A member of a group.
 pub struct GroupSource {
     options: GroupOptions,
@@ -117,8 +120,15 @@ pub struct GroupSource {
     properties: BTreeMap<String, String>,
     /// Revoked partitions whose lanes are not all released yet, and those lanes.
     leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
-    /// Commits whose end has not been heard of.
-    commits_in_flight: usize,
+    /// Commits whose end has not been heard of, in their order: the job's own, or one that is waited for, by
+    /// its number.
+    commits: VecDeque<Option<u64>>,
+    /// How many were waited for.
+    waits: u64,
+    /// How the job's own commits have ended, where it does not know yet.
+    ended: Vec<Result<(), ClientError>>,
+    /// Whether it was said that an assignment has to wait.
+    waits_for_brokers: bool,
     /// Lanes that are read anew once they are drained, and from where: their offsets mean other records
     /// by now, so nothing of them is committed.
     renewed: Vec<(LaneId, i64)>,
@@ -177,7 +187,10 @@ impl GroupSource {
             waker,
             properties: readable(&config),
             leaving: Vec::new(),
-            commits_in_flight: 0,
+            commits: VecDeque::new(),
+            waits: 0,
+            ended: Vec::new(),
+            waits_for_brokers: false,
             renewed: Vec::new(),
             drained: Vec::new(),
             committed: BTreeMap::new(),
@@ -202,22 +215,28 @@ impl GroupSource {
 
     fn assign(
         &mut self,
-        partitions: TopicPartitionList,
+        partitions: &TopicPartitionList,
         events: &mut Vec<SourceEvent>,
-    ) -> Result<(), KafkaError> {
+    ) -> Result<(), Unassigned> {
+        // Everything that has to be asked for is, before anything begins.
         let committed = self
             .consumer
-            .committed_offsets(partitions, REQUEST_TIMEOUT)
-            .map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
-        let mut positions = Vec::new();
+            .committed_offsets(partitions.clone(), ASSIGN_TIMEOUT)
+            .map_err(|error| Unassigned::of("the group's committed offsets", &error))?;
+        let mut found = Vec::new();
         for element in committed.elements() {
-            let name = LaneName { topic: element.topic().into(), partition: element.partition() };
-            let LaneName { topic, partition } = &name;
+            let (topic, partition) = (element.topic(), element.partition());
             element.error().map_err(|error| {
-                KafkaError::during(format!("the group's committed offset of {topic}[{partition}]"), &error)
+                Unassigned::of(format!("the group's committed offset of {topic}[{partition}]"), &error)
             })?;
-            let bounds = watermarks(&self.consumer, &name)?;
-            let position = match element.offset() {
+            let bounds = self.consumer.fetch_watermarks(topic, partition, ASSIGN_TIMEOUT);
+            let bounds = bounds
+                .map_err(|error| Unassigned::of(format!("the offsets of {topic}[{partition}]"), &error))?;
+            found.push((LaneName { topic: topic.into(), partition }, element.offset(), bounds));
+        }
+        let mut positions = Vec::new();
+        for (name, offset, bounds) in found {
+            let position = match offset {
                 Offset::Offset(offset) => self.go_on(&name, offset, bounds, events)?,
                 _ => self.set_out(&name, bounds, events)?,
             };
@@ -350,7 +369,7 @@ impl GroupSource {
             match event {
                 ClientEvent::Assign(partitions) => drop(take_over(&self.consumer, &partitions)),
                 ClientEvent::Revoke { partitions, .. } => drop(give_up(&self.consumer, &partitions)),
-                ClientEvent::Committed(_) | ClientEvent::Error(..) => {}
+                ClientEvent::Committed(_) | ClientEvent::Throttled(_) | ClientEvent::Error(..) => {}
             }
         }
     }
@@ -410,43 +429,45 @@ impl GroupSource {
         }
     }
 
-    /// Commits, and waits for the end of that and of all commits before. Returns what else has happened.
+    /// Commits, and waits for the end of that. Returns what else has happened, whatever came of it.
     ///
     /// The client's own call waits for ever where no broker answers.
     fn commit_and_wait(
         &mut self,
         offsets: &[(LaneId, i64)],
         deadline: Instant,
-    ) -> Result<(Result<(), ClientError>, Vec<ClientEvent>), KafkaError> {
-        let offsets = self.offsets(offsets)?;
+    ) -> (Result<(), Uncommitted>, Vec<ClientEvent>) {
         let mut aside = Vec::new();
-        if offsets.count() == 0 {
-            return Ok((Ok(()), aside));
+        let begun = self.offsets(offsets).map_err(Uncommitted::Impossible).and_then(|offsets| {
+            let is_any = offsets.count() > 0;
+            let begun = if is_any { commit_async(&self.consumer, &offsets) } else { Ok(()) };
+            begun.map(|()| is_any).map_err(|code| Uncommitted::Refused(ClientError::ConsumerCommit(code)))
+        });
+        match begun {
+            Ok(true) => {}
+            Ok(false) => return (Ok(()), aside),
+            Err(error) => return (Err(error), aside),
         }
-        commit_async(&self.consumer, &offsets)
-            .map_err(|error| KafkaError::new(format!("an offset commit: {error}")))?;
-        // Commits end in their order.
-        let mut earlier = self.commits_in_flight;
-        let mut ours = None;
-        while ours.is_none() && Instant::now() < deadline {
+        self.waits += 1;
+        let ours = Some(self.waits);
+        self.commits.push_back(ours);
+        let mut result = None;
+        while result.is_none() && Instant::now() < deadline {
             drop(self.consumer.poll(Duration::from_millis(20)));
             for event in self.inbox.take() {
                 match event {
-                    ClientEvent::Committed(result) if earlier == 0 && ours.is_none() => ours = Some(result),
-                    ClientEvent::Committed(result) => {
-                        earlier = earlier.saturating_sub(1);
-                        aside.push(ClientEvent::Committed(result));
-                    }
+                    // Commits end in their order.
+                    ClientEvent::Committed(ended) => match self.commits.pop_front().flatten() {
+                        None => self.ended.push(ended),
+                        number if number == ours => result = Some(ended),
+                        // Nobody waits for it any more.
+                        Some(_) => {}
+                    },
                     other => aside.push(other),
                 }
             }
         }
-        match ours {
-            Some(result) => Ok((result, aside)),
-            None => {
-                Err(KafkaError::new(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}")))
-            }
-        }
+        (result.map_or(Err(Uncommitted::Unanswered), |result| result.map_err(Uncommitted::Refused)), aside)
     }
 
     /// A process that was stopped for longer than its session does not know that the group has given its
@@ -459,15 +480,9 @@ impl GroupSource {
         }
         tracing::warn!("the process was stopped for longer than its session");
         let known: Vec<_> = self.committed.iter().map(|(lane, offset)| (*lane, *offset)).collect();
-        let is_member = match self.commit_and_wait(&known, Instant::now() + COMMIT_TIMEOUT) {
-            Ok((result, aside)) => {
-                for event in aside {
-                    self.inbox.push(event);
-                }
-                !result.is_err_and(|error| is_expelled(&error))
-            }
-            Err(_) => true,
-        };
+        let (result, aside) = self.commit_and_wait(&known, Instant::now() + COMMIT_TIMEOUT);
+        self.inbox.put_back(aside);
+        let is_member = !matches!(&result, Err(Uncommitted::Refused(error)) if is_expelled(error));
         if !is_member {
             let lanes = self.lanes.ids();
             events.push(SourceEvent::Notice(
@@ -485,6 +500,71 @@ impl GroupSource {
         let named = |(lane, offset): &(LaneId, i64)| Some((self.lanes.name(*lane)?.clone(), *offset));
         offsets_of(offsets.iter().filter(|(lane, _)| !is_renewed(*lane)).filter_map(named))
     }
+}
+
+/// Why partitions are not taken over.
+enum Unassigned {
+    /// The brokers do not answer, or not yet.
+    NotYet(KafkaError),
+    /// They never will.
+    Never(KafkaError),
+}
+
+impl Unassigned {
+    fn of(what: impl std::fmt::Display, error: &ClientError) -> Self {
+        use RDKafkaErrorCode as Code;
+        let told = KafkaError::during(what, error);
+        let passes = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::OperationTimedOut
+                    | Code::RequestTimedOut
+                    | Code::UnstableOffsetCommit
+                    | Code::BrokerTransportFailure
+                    | Code::AllBrokersDown
+                    | Code::Resolve
+                    | Code::CoordinatorLoadInProgress
+                    | Code::CoordinatorNotAvailable
+                    | Code::NotCoordinator
+                    | Code::WaitingForCoordinator
+                    | Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+            )
+        );
+        if passes { Self::NotYet(told) } else { Self::Never(told) }
+    }
+}
+
+impl From<KafkaError> for Unassigned {
+    fn from(error: KafkaError) -> Self {
+        Self::Never(error)
+    }
+}
+
+/// Why a commit that was waited for is none.
+enum Uncommitted {
+    /// The group says no.
+    Refused(ClientError),
+    /// Nobody has answered.
+    Unanswered,
+    /// It cannot be said.
+    Impossible(KafkaError),
+}
+
+impl From<Uncommitted> for KafkaError {
+    fn from(error: Uncommitted) -> Self {
+        match error {
+            Uncommitted::Refused(error) => Self::during("an offset commit", &error),
+            Uncommitted::Unanswered => {
+                Self::new(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}"))
+            }
+            Uncommitted::Impossible(error) => error,
+        }
+    }
+}
+
+fn told(result: Result<(), ClientError>) -> Result<(), String> {
+    result.map_err(|error| KafkaError::from(error).to_string())
 }
 
 fn lost(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceEvent {
@@ -537,15 +617,37 @@ impl Source for GroupSource {
             }
             events.push(SourceEvent::Notice(error.to_string()));
         }
-        for event in self.inbox.take() {
+        for result in std::mem::take(&mut self.ended) {
+            events.push(SourceEvent::CommitEnded(told(result)));
+        }
+        let mut news: VecDeque<_> = self.inbox.take().into();
+        while let Some(event) = news.pop_front() {
             match event {
-                ClientEvent::Assign(partitions) => self.assign(partitions, events)?,
+                ClientEvent::Assign(partitions) => match self.assign(&partitions, events) {
+                    Ok(()) => self.waits_for_brokers = false,
+                    Err(Unassigned::Never(error)) => {
+                        self.inbox.put_back(news);
+                        return Err(error.into());
+                    }
+                    // It is tried again with the next poll; what came behind it has to wait.
+                    Err(Unassigned::NotYet(error)) => {
+                        if !std::mem::replace(&mut self.waits_for_brokers, true) {
+                            events
+                                .push(SourceEvent::Notice(format!("partitions cannot be read yet: {error}")));
+                        }
+                        news.push_front(ClientEvent::Assign(partitions));
+                        self.inbox.put_back(news);
+                        break;
+                    }
+                },
                 ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
                 ClientEvent::Committed(result) => {
-                    self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
-                    let result = result.map_err(|error| KafkaError::from(error).to_string());
-                    events.push(SourceEvent::CommitEnded(result));
+                    // One that was waited for is over for those who did.
+                    if self.commits.pop_front().flatten().is_none() {
+                        events.push(SourceEvent::CommitEnded(told(result)));
+                    }
                 }
+                ClientEvent::Throttled(delay) => events.push(SourceEvent::Throttled(delay)),
                 ClientEvent::Error(_, error) => events.push(SourceEvent::Notice(error)),
             }
         }
@@ -581,36 +683,44 @@ impl Source for GroupSource {
 impl Commit for GroupSource {
     fn commit(&mut self, offsets: &[(LaneId, i64)]) {
         self.committed.extend(offsets.iter().copied());
-        // An error comes back as the end of the commit.
-        self.commits_in_flight += 1;
         let begun = match self.offsets(offsets) {
             Ok(offsets) => commit_async(&self.consumer, &offsets),
             Err(_) => Err(RDKafkaErrorCode::InvalidArgument),
         };
-        if let Err(code) = begun {
-            self.inbox.push(ClientEvent::Committed(Err(ClientError::ConsumerCommit(code))));
+        match begun {
+            Ok(()) => self.commits.push_back(None),
+            // An error comes back as the end of the commit.
+            Err(code) => self.ended.push(Err(ClientError::ConsumerCommit(code))),
         }
     }
 
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
-        let (result, aside) = self.commit_and_wait(offsets, Instant::now() + COMMIT_TIMEOUT)?;
-        for event in aside {
-            self.inbox.push(event);
-        }
-        result.map_err(|error| KafkaError::during("an offset commit", &error).into())
+        let (result, aside) = self.commit_and_wait(offsets, Instant::now() + COMMIT_TIMEOUT);
+        self.inbox.put_back(aside);
+        result.map_err(|error| KafkaError::from(error).into())
     }
 
     fn commit_last(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
         let deadline = Instant::now() + COMMIT_TIMEOUT;
+        let mut offsets = offsets.to_vec();
         loop {
-            let (result, aside) = self.commit_and_wait(offsets, deadline)?;
+            let (result, aside) = self.commit_and_wait(&offsets, deadline);
+            // What somebody else has from now on is theirs to commit.
+            for event in &aside {
+                if let ClientEvent::Revoke { partitions, .. } = event {
+                    let is_revoked = |LaneName { topic, partition }: &LaneName| {
+                        partitions.find_partition(topic, *partition).is_some()
+                    };
+                    offsets.retain(|(lane, _)| !self.lanes.name(*lane).is_some_and(is_revoked));
+                }
+            }
             // Nobody drains or reads any more: rebalances are answered at once, or the group would wait.
             self.answer(aside);
-            match result.map_err(|error| (is_rebalancing(&error), error)) {
-                // The group has a new generation that this member has not heard of yet.
-                Err((true, _)) if Instant::now() < deadline => {}
-                Err((_, error)) => return Err(KafkaError::during("an offset commit", &error).into()),
+            match result {
                 Ok(()) => return Ok(()),
+                // The group has a new generation that this member has not heard of yet.
+                Err(Uncommitted::Refused(error)) if is_rebalancing(&error) && Instant::now() < deadline => {}
+                Err(error) => return Err(KafkaError::from(error).into()),
             }
         }
     }

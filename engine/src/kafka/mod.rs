@@ -29,7 +29,7 @@ pub use lanes::Start;
 pub use producer::{NewRecord, RecordProducer};
 pub use reader::{Partition, ReadSource, TopicReader};
 pub use scan::scan;
-pub use settings::{ClientSettings, Origin, PropertyError};
+pub use settings::{ClientSettings, Origin, PropertyError, canonical_name};
 pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};
 pub use topics::{Ensured, TopicSettings, ensure_topic, topic_settings};
 

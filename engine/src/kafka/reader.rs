@@ -62,6 +62,8 @@ impl TopicReader {
                 ("queued.max.messages.kbytes", kbytes.to_string()),
                 ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
                 ("fetch.queue.backoff.ms", "10".to_owned()),
+                // They say whether the brokers hold requests back.
+                ("statistics.interval.ms", "1000".to_owned()),
             ],
             &[
                 ("group.id", &group),
@@ -283,10 +285,10 @@ impl Source for ReadSource {
             events.push(SourceEvent::Notice(error.to_string()));
         }
         for event in self.inbox.take() {
-            if let ClientEvent::Error(code, error) = event
-                && concerns(code)
-            {
-                events.push(SourceEvent::Notice(error));
+            match event {
+                ClientEvent::Throttled(delay) => events.push(SourceEvent::Throttled(delay)),
+                ClientEvent::Error(code, error) if concerns(code) => events.push(SourceEvent::Notice(error)),
+                _ => {}
             }
         }
         self.lanes.report(events);

@@ -32,6 +32,22 @@ const OWNED: &[(&str, &str)] = &[
     ("partitioner", "keys keep their partition as the Java client has it (murmur2)"),
 ];
 
+/// Other names of properties, and the ones that are used here: a client that is told both takes either.
+const ALIASES: &[(&str, &str)] = &[
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("compression.codec", "compression.type"),
+    ("retries", "message.send.max.retries"),
+    ("request.required.acks", "acks"),
+];
+
+/// The name that stands for a property and its aliases.
+#[must_use]
+pub fn canonical_name(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name)
+}
+
 /// Words in the name of a property whose value is nobody's business.
 const SECRET: &[&str] = &["password", "passphrase", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
 
@@ -89,6 +105,8 @@ impl ClientSettings {
         bootstrap_servers: impl Into<String>,
         properties: BTreeMap<String, String>,
     ) -> Result<Self, PropertyError> {
+        let properties: BTreeMap<_, _> =
+            properties.into_iter().map(|(name, value)| (canonical_name(&name).to_owned(), value)).collect();
         let owned = OWNED.iter().find(|(name, _)| properties.contains_key(*name));
         if let Some((name, reason)) = owned {
             return Err(PropertyError { name: (*name).to_owned(), reason });
@@ -121,7 +139,8 @@ impl ClientSettings {
     }
 
     /// What the user wants a property to be.
-    pub(super) fn property(&self, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&str> {
         self.properties.get(name).map(String::as_str)
     }
 

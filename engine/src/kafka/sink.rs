@@ -85,6 +85,7 @@ pub struct KafkaSink {
 pub(super) struct Deliveries {
     acks: Acks,
     transactional: bool,
+    closed: Arc<AtomicBool>,
 }
 
 impl ClientContext for Deliveries {
@@ -102,8 +103,9 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let result = match result {
             Ok(_) => Ok(()),
-            // The producer is going away: these records will be read and written again.
-            Err((error, _)) if is_purged(error) => return,
+            // The producer is going away: these records will be read and written again. One that cannot go on
+            // purges its records, too, and nobody else would say so.
+            Err((error, _)) if is_purged(error) && self.closed.load(Ordering::Acquire) => return,
             Err((error, _)) => Err(send_error(error, self.transactional)),
         };
         self.acks.push(Ack::of(unpack(opaque), result));
@@ -151,13 +153,17 @@ impl KafkaSink {
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
         let SinkOptions { sink, dlq, source_partitions, group_id, linger, queue_bytes, transactions } =
             options;
-        let queue = (linger, queue_bytes);
+        let closed = Arc::<AtomicBool>::default();
+        // A record that a topic takes must fit into the queue, or it would never leave.
+        let largest = std::iter::once(&sink).chain(&dlq).filter_map(|topic| topic.max_message_bytes).max();
+        let queue = (linger, queue_bytes.max(largest.unwrap_or(0) + QUEUE_OVERHEAD_BYTES));
         let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
         let topics = || std::iter::once(&sink).chain(&dlq);
         let most = |topic: &TargetTopic| topic.max_message_bytes;
         let shared = producer_config(settings, queue, topics().filter_map(most), transactional_id);
         let create = |config: &ClientConfig| -> Result<_, KafkaError> {
-            let context = Deliveries { acks: acks.clone(), transactional: transactional_id.is_some() };
+            let (acks, closed) = (acks.clone(), Arc::clone(&closed));
+            let context = Deliveries { acks, transactional: transactional_id.is_some(), closed };
             Ok(Arc::new(ServedProducer::create(config, context)?))
         };
         let all = transactional_id.map(|_| create(&shared)).transpose()?;
@@ -174,7 +180,6 @@ impl KafkaSink {
             })
         };
         let (sink, dlq) = (target(&sink)?, dlq.as_ref().map(target).transpose()?);
-        let closed = Arc::<AtomicBool>::default();
         let begin = |TransactionOptions { membership, .. }: &TransactionOptions| {
             Transactions::init(Arc::clone(&sink.producer), membership.clone(), Arc::clone(&closed))
         };
@@ -210,12 +215,20 @@ impl KafkaSink {
             if self.closed.load(Ordering::Acquire) {
                 break;
             }
+            if to.producer.in_flight_count() == 0 {
+                let reason = "it is larger than what may be kept in memory to be written";
+                self.acks.push(Ack::of(ticket, Err(SendError::Record(reason.to_owned()))));
+                break;
+            }
             record = refused;
             to.producer.poll(WAIT);
         }
         Sent::Pending
     }
 }
+
+/// What a record takes in the client's queue beside its bytes, at most.
+const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// The properties of a producer for topics that take so many bytes at once.
 pub(super) fn producer_config(

@@ -3,6 +3,8 @@
 pub mod memory;
 pub mod replay;
 
+use std::time::Duration;
+
 use velo_schema::Tier;
 
 use crate::columns::{BatchBuilder, LaneId, LaneName};
@@ -28,6 +30,8 @@ pub enum SourceEvent {
     Revoked(LaneId, Revoke),
     /// The commit in flight has ended; the error where it failed.
     CommitEnded(Result<(), String>),
+    /// The brokers hold requests back, by up to so long each.
+    Throttled(Duration),
     /// Something worth telling that changes nothing.
     Notice(String),
 }
