@@ -140,8 +140,8 @@ fn summary(
     wishes: Wishes,
 ) -> Tried {
     let Header { profile, cost, .. } = header;
-    let measured = median_of(trials.iter().map(|trial| trial.capacity_records_per_s));
-    let capacity = measured.or(predicted.map(|trial| trial.capacity_records_per_s)).unwrap_or(0.0);
+    let measured = median_of(trials.iter().filter_map(|trial| trial.capacity_records_per_s));
+    let capacity = measured.or(predicted.and_then(|trial| trial.capacity_records_per_s)).unwrap_or(0.0);
     let model = predicted.and_then(|trial| trial.replay);
     let replays: Vec<Replay> = trials.iter().filter_map(|trial| trial.replay).collect();
     let has_enough = replays.iter().all(|replay| replay.batches >= ENOUGH_BATCHES);
@@ -264,7 +264,7 @@ pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
     const T: [f64; 9] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     let of = |trial: &Trial| match goal {
         Goal::Latency => trial.replay.map(|replay| replay.p99_ms),
-        _ => Some(1.0 / trial.capacity_records_per_s),
+        _ => trial.capacity_records_per_s.map(|capacity| 1.0 / capacity),
     };
     let ratios = a.iter().zip(b).filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
     let ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();
@@ -284,7 +284,7 @@ pub fn is_different((low, high): (f64, f64)) -> bool {
 
 fn noise(evidence: &Evidence, best: Option<&Candidate>) -> Option<Refusal> {
     let rounds = rounds_of(evidence, best?);
-    let capacities = || rounds.iter().map(|trial| trial.capacity_records_per_s);
+    let capacities = || rounds.iter().filter_map(|trial| trial.capacity_records_per_s);
     let (low, high) = (capacities().reduce(f64::min)?, capacities().reduce(f64::max)?);
     (high > NOISE * low).then(|| Refusal::Noisy {
         candidate: rounds[0].candidate.clone(),

@@ -14,6 +14,7 @@ use velo_engine::{Engine, JobConfig};
 use velo_schema::keys::Key;
 
 use crate::candidate::{Candidate, Setting};
+use crate::predict::ENOUGH_BATCHES;
 use crate::session::{Bench, Lengths};
 use crate::trial::{Replay, Trial};
 
@@ -74,8 +75,10 @@ impl Bench for Workload {
     }
 
     fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Option<Trial> {
-        let capacity = self.replay(candidate, lengths.saturated, Pace::Saturated)?.records_per_s;
-        let replay = if capacity >= self.records_per_s() {
+        let saturated = self.replay(candidate, lengths.saturated, Pace::Saturated)?;
+        let has_enough = saturated.batches.count >= ENOUGH_BATCHES;
+        let capacity = has_enough.then_some(saturated.records_per_s);
+        let replay = if capacity.is_none_or(|capacity| capacity >= self.records_per_s()) {
             Some(Replay::of(&self.replay(candidate, lengths.replay, Pace::Recorded)?))
         } else {
             None

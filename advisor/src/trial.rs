@@ -47,8 +47,8 @@ impl Work {
 pub struct Trial {
     /// What was tried.
     pub candidate: Candidate,
-    /// Records settled per second with all of them there at once.
-    pub capacity_records_per_s: f64,
+    /// Records settled per second with all of them there at once; null where too few batches ended in time.
+    pub capacity_records_per_s: Option<f64>,
     /// At the recorded times; null where it cannot keep up with the mean rate.
     pub replay: Option<Replay>,
 }
@@ -229,8 +229,11 @@ mod tests {
         let header = Header { version: VERSION, topic: "t".into(), profile, work, cost, current };
         let replay =
             Some(Replay { records_per_s: 1.0, p50_ms: 2.0, p99_ms: 3.0, batches: 4, mean_records: 5.0 });
-        let trial =
-            |capacity| Trial { candidate: Candidate::defaults(), capacity_records_per_s: capacity, replay };
+        let trial = |capacity| Trial {
+            candidate: Candidate::defaults(),
+            capacity_records_per_s: Some(capacity),
+            replay,
+        };
         Evidence { header, predicted: vec![trial(5.0)], trials: vec![trial(4.0)], is_complete: true }
     }
 

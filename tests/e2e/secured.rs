@@ -294,4 +294,15 @@ fn a_quota_is_noticed() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.contains("a quota on its user or client id"), "{stderr}");
+
+    // Who only looks stops at once.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
+    command.args(["advise", "--topic", &job.source, "--bootstrap-servers", &secured.addresses["sasl_ssl"]]);
+    command.args(["--sample", "2h", "--json"]);
+    for property in &properties {
+        command.args(["-X", property]);
+    }
+    let output = command.output().expect("velo runs");
+    let advice: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!((output.status.code(), &advice["refusal"]["reason"]), (Some(3), &"throttled".into()));
 }

@@ -33,7 +33,7 @@ fn evidence(rate: u64, rows: &[Row<'_>]) -> Evidence {
     };
     let trial = |text: &str, capacity: f64, p99_ms: Option<f64>| Trial {
         candidate: candidate(text),
-        capacity_records_per_s: capacity,
+        capacity_records_per_s: Some(capacity),
         replay: p99_ms.map(replay),
     };
     let rounds = |(text, capacity, p99s): &Row<'_>| -> Vec<Trial> {
@@ -134,7 +134,7 @@ fn a_refusal_names_the_constraint_that_binds() {
     assert!(matches!(chosen(&late, tight), Err(Refusal::MemoryLimit { largest_record_bytes: 100, .. })));
     assert_eq!(chosen(&evidence(1, &[]), latency), Err(Refusal::NoTrials));
     let mut noisy = evidence(100, &[(ONE, 1000.0, &[5.0, 5.0])]);
-    noisy.trials[1].capacity_records_per_s = 3000.0;
+    noisy.trials[1].capacity_records_per_s = Some(3000.0);
     assert!(matches!(chosen(&noisy, latency), Err(Refusal::Noisy { .. })));
 }
 

@@ -143,11 +143,12 @@ impl Case {
 
     /// How good a candidate really is, lower is better; none where it does not keep up or breaks the limit.
     fn judge(&self, trial: &Trial, peak: f64) -> Option<f64> {
-        let replay = trial.replay.filter(|_| trial.capacity_records_per_s >= 1.2 * peak)?;
+        let capacity = trial.capacity_records_per_s.filter(|capacity| *capacity >= 1.2 * peak)?;
+        let replay = trial.replay?;
         let limit_ms = self.wishes.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
         (replay.p99_ms <= limit_ms).then(|| match self.wishes.goal {
             Goal::Latency => replay.p99_ms,
-            _ => 1.0 / trial.capacity_records_per_s,
+            _ => 1.0 / capacity,
         })
     }
 }
@@ -255,11 +256,12 @@ fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Optio
     let p99 = |trial: &Trial| trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms);
     let full = |trial: &Trial| case.judge(&predict(&trial.candidate, fresh, &mut |n| case.truth.of(n)), peak);
     if case.wishes.goal == Goal::Latency {
-        trials.retain(|trial| trial.capacity_records_per_s >= 1.2 * peak);
+        trials.retain(|trial| trial.capacity_records_per_s >= Some(1.2 * peak));
         trials.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
         return trials.iter().take(LOOKED_AT).filter_map(full).reduce(f64::min);
     }
-    trials.sort_by(|a, b| b.capacity_records_per_s.total_cmp(&a.capacity_records_per_s));
+    let capacity = |trial: &Trial| trial.capacity_records_per_s.unwrap_or(0.0);
+    trials.sort_by(|a, b| capacity(b).total_cmp(&capacity(a)));
     trials.iter().find_map(full)
 }
 
