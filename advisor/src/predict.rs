@@ -42,21 +42,22 @@ impl Arrivals {
         Self { arrivals: (0..).zip(recording).map(arrival).collect(), period }
     }
 
-    /// Evenly spread ones, for a second or as many as it takes to see something.
+    /// Random ones at a mean rate, which nobody has recorded: the same each time.
     #[must_use]
-    pub fn even(records_per_s: f64, record_bytes: u64) -> Self {
+    pub fn random(records_per_s: f64, record_bytes: u64) -> Self {
         let rate = records_per_s.max(1e-3);
-        let seconds = (ENOUGH_ARRIVALS as f64 / rate).clamp(1.0, 1e6);
-        let arrivals = (0_i64..)
-            .map(|offset| Arrival {
-                at: Duration::from_secs_f64(offset as f64 / rate),
-                bytes: record_bytes,
-                offset,
-            })
-            .take_while(|arrival| arrival.at.as_secs_f64() < seconds)
-            .take(MOST_ARRIVALS);
-        let arrivals: Vec<_> = arrivals.collect();
-        let period = Duration::from_secs_f64(arrivals.len() as f64 / rate);
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut at_s = 0.0;
+        let count = 4 * ENOUGH_ARRIVALS;
+        let mut arrival = |offset: usize| {
+            at_s -= (1.0 - random.f64()).ln() / rate;
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            Arrival { at: Duration::from_secs_f64(at_s.min(1e9)), bytes: record_bytes, offset }
+        };
+        let arrivals: Vec<_> = (0..count).map(&mut arrival).collect();
+        // To where the next one would come.
+        let period =
+            arrivals.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_secs_f64(1.0 / rate);
         Self { arrivals, period }
     }
 
@@ -151,10 +152,20 @@ mod tests {
         Duration::from_millis(5) + Duration::from_micros(100) * u32::try_from(records).unwrap()
     }
 
+    /// A thousand a second.
+    fn even() -> Arrivals {
+        let arrival = |ms: i64| Arrival {
+            at: Duration::from_millis(u64::try_from(ms).unwrap()),
+            bytes: 100,
+            offset: ms,
+        };
+        Arrivals { arrivals: (0..2000).map(arrival).collect(), period: Duration::from_secs(2) }
+    }
+
     #[test]
     fn what_is_predicted_can_be_checked_by_hand() {
         // 1,000 records a second: 100 records take 100 ms to come and 15 ms to process.
-        let arrivals = Arrivals::even(1000.0, 100);
+        let arrivals = even();
         let trial = predict(&candidate("fixed_size 100, 1s"), &arrivals, &mut cost);
         assert!((trial.capacity_records_per_s.unwrap() - 100.0 / 0.015).abs() < 1.0, "{trial:?}");
         let replay = trial.replay.unwrap();
@@ -167,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_candidate_can_be_predicted() {
-        let arrivals = Arrivals::even(1000.0, 100);
+        let arrivals = Arrivals::random(1000.0, 100);
         for candidate in Candidate::all() {
             let trial = predict(&candidate, &arrivals, &mut cost);
             assert!(trial.capacity_records_per_s > Some(100.0), "{candidate}: {trial:?}");

@@ -78,15 +78,15 @@ impl Profile {
         })
     }
 
-    /// A workload that nobody has measured: even arrivals of records of one size.
+    /// A workload that nobody has measured: random arrivals of records of one size.
     #[must_use]
-    pub fn even(records_per_s: f64, record_bytes: u64) -> Self {
+    pub fn random(records_per_s: f64, record_bytes: u64) -> Self {
         Self {
             records: 0,
             seconds: 0.0,
             records_per_s,
             peak_records_per_s: records_per_s,
-            dispersion: 0.0,
+            dispersion: 1.0,
             mean_bytes: record_bytes as f64,
             p50_bytes: record_bytes,
             p99_bytes: record_bytes,

@@ -36,7 +36,11 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
         tried.iter().filter(|tried| tried.is_feasible && (tried.rounds > 0 || !is_measured)).collect();
     let noise = noise(evidence, feasible.first().map(|best| &best.candidate));
     let recommendation = feasible.first().filter(|_| noise.is_none()).map(|best| Recommendation {
-        runner_up: feasible.get(1).map(|second| second.candidate.clone()),
+        runner_up: feasible
+            .iter()
+            .map(|tried| &tried.candidate)
+            .find(|other| is_another(other, &best.candidate))
+            .cloned(),
         gain: current
             .as_ref()
             .and_then(|current| gain(evidence, &tried, &best.candidate, current, wishes.goal)),
@@ -103,6 +107,12 @@ pub fn table_choice(profile: &Profile, wishes: Wishes) -> Candidate {
     let mut own: Vec<_> = all.into_iter().filter(of_strategy).collect();
     let row = own.iter().position(on_the_matrix).unwrap_or(0);
     own.swap_remove(row)
+}
+
+/// Whether a candidate differs in more than how long it waits.
+fn is_another(one: &Candidate, other: &Candidate) -> bool {
+    let size = |candidate: &Candidate| candidate.plan(None).batch_records;
+    one.strategy != other.strategy || size(one) != size(other)
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -208,7 +218,7 @@ fn score(tried: &Tried, goal: Goal) -> f64 {
 }
 
 /// The best first: feasible ones by the goal, then those that keep up, then the rest. Of those that are as
-/// good as the best, what runs now, then the simplest.
+/// good as the best, what runs now, then, for latency, what waits for less, then the simplest.
 fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
     let group = |tried: &Tried| match (tried.is_feasible, tried.keeps_up) {
         (true, _) => 0,

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use velo_engine::kafka::{NewRecord, RecordProducer};
 
 use crate::broker::{Broker, embedded, quiet, real};
+use crate::run::program;
 use crate::topic::{committed, count};
 
 /// Runs `work` while records come into a topic at a steady rate.
@@ -51,11 +52,11 @@ fn wait_for_records(broker: &Broker, topic: &str) {
 }
 
 fn advise(broker: &Broker, topic: &str, folder: &TempDir, more: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_velo-advise"))
+    program()
         .current_dir(folder.path())
-        .args(["--topic", topic, "--bootstrap-servers", &broker.address(), "--json"])
+        .args(["advise", "--topic", topic, "--bootstrap-servers", &broker.address(), "--json"])
         .args(if more.contains(&"--sample") { &[][..] } else { &["--sample", "2s"] })
-        .args(["--budget", "6s"])
+        .args(if more.contains(&"--budget") { &[][..] } else { &["--budget", "6s"] })
         .args(more)
         .output()
         .expect("velo-advise runs")
@@ -218,7 +219,7 @@ fn p99_of_run(broker: &Broker, rate: u64, cost: &str, clause: &str, records: u64
     std::fs::write(folder.path().join("job.sql"), sql).expect("written");
     while_producing(broker, &source, rate, || {
         wait_for_records(broker, &source);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_velo"))
+        let mut child = program()
             .current_dir(folder.path())
             .args(["run", "job.sql", "--bootstrap-servers", &broker.address(), "--from", "latest"])
             .args(["--cost", cost, "--report", "report.json"])
@@ -234,6 +235,68 @@ fn p99_of_run(broker: &Broker, rate: u64, cost: &str, clause: &str, records: u64
     let report = std::fs::read(folder.path().join("report.json")).expect("a report");
     let report: Json = serde_json::from_slice(&report).expect("json");
     report["latency_ms"]["p99"].as_f64().expect("a latency")
+}
+
+/// A candidate of advice as a clause.
+fn clause(candidate: &Json) -> String {
+    let strategy = format!("'batch.strategy' = '{}'", candidate["strategy"].as_str().expect("a strategy"));
+    let settings = candidate["settings"].as_array().expect("settings").iter();
+    let text = |json: &Json| json.as_str().expect("a text").to_owned();
+    let settings =
+        settings.map(|setting| format!("'{}' = '{}'", text(&setting["key"]), text(&setting["value"])));
+    std::iter::once(strategy).chain(settings).collect::<Vec<_>>().join(", ")
+}
+
+/// How much worse than the best of those that simulation with the true cost ranks first the advised
+/// configuration is, both measured by `velo run` on the live topic. The figures are printed, whatever they are.
+#[test]
+#[ignore = "takes a quarter of an hour, and is only worth something in a release build on a quiet machine"]
+fn regret_on_a_real_broker() {
+    const RANKED: usize = 12;
+    const SECONDS: u64 = 6;
+    let _quiet = quiet();
+    let broker = real();
+    let folder = TempDir::new().expect("a folder");
+    let mut regrets = Vec::new();
+    for (rate, cost) in [
+        (500, "1ms"),
+        (2000, "5ms"),
+        (5000, "20ms+0.01ms/record"),
+        (1000, "0.2ms+0.3ms/record"),
+        (300, "10ms+1ms/record"),
+        (10_000, "2ms+0.02ms/record"),
+    ] {
+        let topic = broker.topic("live", 2);
+        let advice = while_producing(&broker, &topic, rate, || {
+            wait_for_records(&broker, &topic);
+            advise(&broker, &topic, &folder, &["--cost", cost, "--budget", "25s", "--sink-cost", "0ms"])
+        });
+        let advised = json(&advice)["recommendation"]["candidate"].clone();
+        let rate_text = format!("{rate}/s");
+        let args = ["advise", "--rate", &rate_text, "--record-size", "200", "--cost", cost, "--json"];
+        let model = json(&velo(&folder, &args));
+        let ranked =
+            model["candidates"].as_array().expect("candidates").iter().map(|tried| &tried["candidate"]);
+        let measure = |candidate: &Json| p99_of_run(&broker, rate, cost, &clause(candidate), rate * SECONDS);
+        let own = measure(&advised);
+        let others: Vec<_> = ranked
+            .filter(|ranked| **ranked != advised)
+            .take(RANKED)
+            .map(|ranked| (measure(ranked), ranked))
+            .collect();
+        let (best, of) =
+            others.iter().fold((own, &advised), |best, other| if other.0 < best.0 { *other } else { best });
+        let regret = own / best - 1.0;
+        println!(
+            "{rate}/s, {cost}: advised {} with p99 {own:.1} ms; best {} with {best:.1} ms; regret {:.1} %",
+            clause(&advised),
+            clause(of),
+            regret * 100.0
+        );
+        regrets.push(regret);
+    }
+    regrets.sort_by(f64::total_cmp);
+    println!("median {:.1} %, worst {:.1} %", (regrets[2] + regrets[3]) * 50.0, regrets[5] * 100.0);
 }
 
 #[test]

@@ -21,6 +21,12 @@ pub struct Job<'a> {
     pub group: String,
 }
 
+/// `velo`; another build can be tested, one that is installed, say.
+pub fn program() -> Command {
+    let program = std::env::var_os("VELO_TEST_PROGRAM");
+    Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_velo").into()))
+}
+
 impl<'a> Job<'a> {
     pub fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
         let source = broker.topic("source", load.partitions);
@@ -72,9 +78,7 @@ impl<'a> Job<'a> {
 
     /// The job, without a word about where the broker is.
     pub fn command_without_broker(&self) -> Command {
-        // Another build can be tested, one that is installed, say.
-        let program = std::env::var_os("VELO_TEST_PROGRAM");
-        let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_velo").into()));
+        let mut command = program();
         command
             .arg("run")
             .arg(self.sql_path())

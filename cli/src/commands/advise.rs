@@ -48,6 +48,9 @@ const ENOUGH_RECORDS: u64 = 100;
 const DRIFT: f64 = 0.2;
 
 pub(crate) fn run(args: &AdviseArgs) -> Result<ExitCode> {
+    if args.write && args.sql.as_deref() == Some(Path::new("-")) {
+        bail!("--write needs a file, not stdin");
+    }
     let target = args.sql.as_deref().map(|path| Target::read(path, args.statement.as_deref())).transpose()?;
     let outcome = advise(args, target.as_ref())?;
     print(args, target.as_ref(), &outcome)
@@ -182,12 +185,12 @@ fn modelled(args: &AdviseArgs, current: Option<Candidate>, records_per_s: f64, r
     let header = Header {
         version: VERSION,
         topic: String::new(),
-        profile: Profile::even(records_per_s, record_bytes),
+        profile: Profile::random(records_per_s, record_bytes),
         work: Work::new(cost, sink),
         cost: Cost::line(cost.per_batch + sink, cost.per_record),
         current,
     };
-    let arrivals = Arrivals::even(records_per_s, record_bytes);
+    let arrivals = Arrivals::random(records_per_s, record_bytes);
     let predicted = predict_all(&header, &arrivals, &mut |_| ControlFlow::Continue(()));
     let evidence = Evidence { header, predicted, trials: Vec::new(), is_complete: true };
     recommend(&evidence, wishes(args, None))
@@ -208,6 +211,13 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn advise(&self) -> Result<Outcome> {
+        if let Some(path) = &self.trials {
+            // Better now than when everything has been measured; nothing is left where there was nothing.
+            let was_there = path.exists();
+            let opened = File::options().create(true).append(true).open(path).map(drop);
+            let removed = opened.and_then(|()| if was_there { Ok(()) } else { std::fs::remove_file(path) });
+            removed.with_context(|| path.display().to_string())?;
+        }
         let runs = self
             .args
             .exec
@@ -247,7 +257,9 @@ impl Session<'_> {
         };
         let work = Work::new(self.args.cost.unwrap_or_default(), sink_cost);
         anstream::eprintln!("{}", advice::workload(&profile, &work));
-        let evidence = self.measure(&mut workload, &arrivals, profile, work)?;
+        let Some(evidence) = self.measure(&mut workload, &arrivals, profile, work)? else {
+            return Ok(self.refused(Refusal::NoTrials));
+        };
         let mut advice = recommend(&evidence, self.wishes);
         let mut interrupted = self.is_stopped();
         if let Some(recommendation) = advice.recommendation.as_ref().filter(|_| !interrupted) {
@@ -321,14 +333,15 @@ impl Session<'_> {
         (is_same && (1.0 - ratio).abs() <= DRIFT).then_some(evidence)
     }
 
-    /// Calibrates, predicts and tries; each finding is written before the next one is sought.
+    /// Calibrates, predicts and tries; each finding is written before the next one is sought. None where it
+    /// was interrupted before there was any.
     fn measure(
         &self,
         workload: &mut Workload,
         arrivals: &Arrivals,
         profile: Profile,
         work: Work,
-    ) -> Result<Evidence> {
+    ) -> Result<Option<Evidence>> {
         let seed = profile.records;
         let budget = self.args.budget;
         let (for_calibration, for_trials) = shares(budget);
@@ -349,7 +362,7 @@ impl Session<'_> {
                 }
                 self.goes_on()
             });
-            let Some(cost) = cost else { bail!("interrupted before anything was measured") };
+            let Some(cost) = cost else { return Ok(None) };
             anstream::eprintln!("{}", advice::cost(&cost));
             let (topic, current) = (self.topic.clone(), self.current.clone());
             let header = Header { version: VERSION, topic, profile, work, cost, current };
@@ -396,7 +409,7 @@ impl Session<'_> {
         if let Some(file) = file.as_mut().filter(|_| evidence.is_complete) {
             write_complete(file).with_context(what)?;
         }
-        Ok(evidence)
+        Ok(Some(evidence))
     }
 }
 
@@ -437,10 +450,6 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
     }
     let mut out = anstream::stdout().lock();
     let recommendation = advice.recommendation.as_ref();
-    let changed = match (target, recommendation) {
-        (Some(target), Some(best)) if !best.is_current => Some((target, target.with(&best.candidate)?)),
-        _ => None,
-    };
     if args.json {
         serde_json::to_writer_pretty(&mut out, advice)?;
         writeln!(out)?;
@@ -448,17 +457,17 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
         write!(out, "{}", export::export(system, recommendation))?;
     } else {
         write!(out, "{}", advice::text(advice))?;
-        if let Some((target, text)) = &changed {
-            write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, text))?;
-        }
     }
-    if let Some((target, text)) = changed.as_ref().filter(|_| args.write && !outcome.interrupted) {
-        let path = Path::new(&target.input.name);
-        if args.sql.as_deref() == Some(Path::new("-")) {
-            bail!("--write needs a file, not stdin");
+    let best = recommendation.filter(|best| !best.is_current);
+    if let (Some(target), Some(best)) = (target, best) {
+        let text = target.with(&best.candidate)?;
+        if !args.json && args.export.is_none() {
+            write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, &text))?;
         }
-        mend::write(path, text).with_context(|| target.input.name.clone())?;
-        anstream::eprintln!("{} was changed", target.input.name);
+        if args.write && !outcome.interrupted {
+            mend::write(Path::new(&target.input.name), &text).with_context(|| target.input.name.clone())?;
+            anstream::eprintln!("{} was changed", target.input.name);
+        }
     }
     Ok(exit_code(outcome))
 }

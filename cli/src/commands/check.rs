@@ -7,8 +7,8 @@ use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, GroupState, Inspector, May, Origin, PartitionState, Properties,
-    TopicReader, TopicSettings, producer_properties, topic_settings,
+    ClientSettings, GroupOptions, GroupState, Inspector, May, OnDataLoss, Origin, PartitionState, Properties,
+    Start, TopicReader, TopicSettings, producer_properties, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 
@@ -82,12 +82,19 @@ impl Checked<'_> {
             self.settings,
             self.linger,
             self.options.memory.producer_bytes,
+            &self.max_message_bytes(),
             self.transactional_id.as_deref(),
         )?;
         findings.properties("the consumer's properties", inspector.properties(self.settings));
         findings.properties("the producer's properties", of_producer);
         anstream::println!("{}", findings.lines.join("\n"));
         Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// How large a record the topics take that are written, as far as that is known.
+    fn max_message_bytes(&self) -> Vec<u64> {
+        let of = |topic| topic_settings(self.settings, self.reader, topic).max_message_bytes;
+        [Some(self.sink), self.dlq].into_iter().flatten().filter_map(of).collect()
     }
 
     fn topics(&self, inspector: &Inspector, findings: &mut Findings) {
@@ -160,26 +167,31 @@ impl Checked<'_> {
             Err(error) => findings.fail(&error.to_string()),
         }
         match inspector.partitions(self.options.partitions) {
-            Ok(partitions) => lag(&partitions, findings),
+            Ok(partitions) => lag(&partitions, &self.options, findings),
             Err(error) => findings.fail(&error.to_string()),
         }
     }
 }
 
-fn lag(partitions: &[PartitionState], findings: &mut Findings) {
+fn lag(partitions: &[PartitionState], options: &GroupOptions, findings: &mut Findings) {
     let mut sum = 0;
     for PartitionState { partition, low, high, committed } in partitions {
-        let from = committed.unwrap_or(*low);
-        sum += high - from;
-        if !(*low..=*high).contains(&from) {
-            findings.fail(&format!(
-                "partition {partition} is committed at {from}, its records are {low} to before {high}: \
-                 --on-data-loss decides"
-            ));
+        let first = if options.start == Start::Latest { *high } else { *low };
+        let from = committed.unwrap_or(first);
+        sum += (high - from).max(0);
+        if (*low..=*high).contains(&from) {
+            continue;
+        }
+        let lost =
+            format!("partition {partition} is committed at {from}, its records are {low} to before {high}");
+        match options.on_data_loss {
+            OnDataLoss::Fail => findings.fail(&format!("{lost}: --on-data-loss fail ends the job")),
+            OnDataLoss::Continue => findings.warn(&format!("{lost}: it goes on at {low}")),
         }
     }
     let open = partitions.iter().filter(|partition| partition.committed.is_none()).count();
-    findings.tell(&format!("{sum} records to read; {open} partitions without a committed offset"));
+    let of_a_time = if open > 0 && matches!(options.start, Start::Timestamp(_)) { " at most" } else { "" };
+    findings.tell(&format!("{sum} records to read{of_a_time}; {open} partitions without a committed offset"));
 }
 
 fn memory(budget: &MemoryBudget, findings: &mut Findings) {

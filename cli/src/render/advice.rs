@@ -150,6 +150,9 @@ fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
 }
 
 fn confirmed(live: &Confirmation) -> String {
+    if live.records == 0 {
+        return "  live: no record came while it was confirmed\n".to_owned();
+    }
     format!(
         "  live: {} records in {:.1} s, {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; {} tier, {:.1} records a call\n",
         live.records,
@@ -174,6 +177,10 @@ fn gained(gain: &Gain, advice: &Advice) -> String {
         Some((low, high)) => format!(" (95 %: {low:.2} to {high:.2})"),
         None => String::new(),
     };
-    let doubt = if gain.is_certain { "" } else { ", which these rounds do not prove" };
+    let doubt = match (advice.measured, gain.is_certain) {
+        (false, _) => ", by the model",
+        (true, true) => "",
+        (true, false) => ", which these rounds do not prove",
+    };
     format!("  {what}: ×{:.2} of what runs now{interval}{doubt}\n", gain.ratio)
 }

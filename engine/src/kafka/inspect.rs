@@ -127,7 +127,8 @@ impl Inspector {
     }
 }
 
-/// Every property of a producer as a job would have it, and who says so, secrets masked.
+/// Every property of a producer as a job would have it, for topics that take records of so many bytes, and
+/// who says so, secrets masked.
 ///
 /// # Errors
 /// Where the client's properties are wrong.
@@ -135,9 +136,11 @@ pub fn producer_properties(
     settings: &ClientSettings,
     linger: Duration,
     queue_bytes: u64,
+    max_message_bytes: &[u64],
     transactional_id: Option<&str>,
 ) -> Result<Properties, KafkaError> {
-    let config = producer_config(settings, (linger, queue_bytes), std::iter::empty(), transactional_id);
+    let config =
+        producer_config(settings, (linger, queue_bytes), max_message_bytes.iter().copied(), transactional_id);
     let names: Vec<_> = config.config_map().keys().map(|name| (*name).to_owned()).collect();
     let producer: BaseProducer = config.create()?;
     Ok(with_origins(admin::configuration(producer.client().native_ptr()), &names, settings))
