@@ -294,8 +294,11 @@ pub fn is_different((low, high): (f64, f64)) -> bool {
 
 fn noise(evidence: &Evidence, best: Option<&Candidate>) -> Option<Refusal> {
     let rounds = rounds_of(evidence, best?);
-    let capacities = || rounds.iter().filter_map(|trial| trial.capacity_records_per_s);
-    let (low, high) = (capacities().reduce(f64::min)?, capacities().reduce(f64::max)?);
+    let mut capacities: Vec<_> = rounds.iter().filter_map(|trial| trial.capacity_records_per_s).collect();
+    capacities.sort_by(f64::total_cmp);
+    // One round of several may have been disturbed; the middle ones count.
+    let edge = capacities.len().saturating_sub(1) / 3;
+    let (low, high) = (*capacities.get(edge)?, *capacities.get(capacities.len() - 1 - edge)?);
     (high > NOISE * low).then(|| Refusal::Noisy {
         candidate: rounds[0].candidate.clone(),
         low_records_per_s: low,

@@ -56,7 +56,7 @@ fn advise(broker: &Broker, topic: &str, folder: &TempDir, more: &[&str]) -> Outp
         .current_dir(folder.path())
         .args(["advise", "--topic", topic, "--bootstrap-servers", &broker.address(), "--json"])
         .args(if more.contains(&"--sample") { &[][..] } else { &["--sample", "2s"] })
-        .args(if more.contains(&"--budget") { &[][..] } else { &["--budget", "6s"] })
+        .args(if more.contains(&"--budget") { &[][..] } else { &["--budget", "10s"] })
         .args(more)
         .output()
         .expect("velo-advise runs")
@@ -73,6 +73,15 @@ fn recommended(advice: &Json) -> (String, u64) {
     let strategy = best["candidate"]["strategy"].as_str();
     let strategy = strategy.unwrap_or_else(|| panic!("no recommendation: {advice}"));
     (strategy.to_owned(), best["max_poll_records"]["max"].as_u64().expect("a size"))
+}
+
+/// It has measured all it wanted to; a busy machine may have been too noisy for a recommendation.
+fn assert_advised(output: &Output) {
+    let advice = json(output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_noisy = advice["refusal"]["reason"] == "noisy";
+    assert!(output.status.success() || is_noisy, "{said}\n{}", advice["refusal"]);
+    assert_eq!(advice["measured"], true, "{said}");
 }
 
 /// Requests that change nothing. Produce is the test's own producer's.
@@ -98,8 +107,7 @@ fn the_embedded_broker_sees_only_requests_that_read() {
         wait_for_records(&broker, &topic);
         advise(&broker, &topic, &folder, &[])
     });
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    recommended(&json(&output));
+    assert_advised(&output);
     assert_harmless(&broker);
 
     // The check itself would notice a single commit.
@@ -147,8 +155,7 @@ fn real_kafka_has_the_same_groups_and_offsets_afterwards() {
         wait_for_records(&broker, &topic);
         advise(&broker, &topic, &folder, &[])
     });
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    recommended(&json(&output));
+    assert_advised(&output);
     assert_eq!(committed(&broker, &format!("other-{topic}"), &topic), before);
     assert_eq!(of_ours(groups(&broker)), [], "the advisor left a group behind");
 }
