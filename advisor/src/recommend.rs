@@ -164,7 +164,9 @@ fn summary(
     let worst = shown().map(|replay| replay.p99_ms).reduce(f64::max);
     let margin = 1.0 + if modelled { MARGIN_PREDICTED } else { MARGIN_MEASURED };
     let p99_upper_ms = worst.map(|worst| worst * margin);
-    let keeps_up = capacity >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some();
+    // A round that fell behind has no latencies to compare with a limit.
+    let fell_behind = trials.iter().any(|trial| trial.replay.is_none());
+    let keeps_up = capacity >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some() && !fell_behind;
     let mean_records = median_of(shown().map(|replay| replay.mean_records));
     let memory_bytes = memory_bytes(candidate, profile);
     let is_within = p99_upper_ms.is_some_and(|upper| wishes.p99.is_none_or(|limit| upper <= ms(limit)))
@@ -238,8 +240,14 @@ fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
         let is_current = |tried: &Tried| Some(&tried.candidate) == current;
         let by_score = || score(a, goal).total_cmp(&score(b, goal));
         let by_simplicity = || {
+            let wait = |tried: &Tried| match goal {
+                // The shorter it waits, the less it matters when fewer records come.
+                Goal::Latency => tried.candidate.config().strategy.max_wait(),
+                _ => Duration::ZERO,
+            };
             is_current(b)
                 .cmp(&is_current(a))
+                .then_with(|| wait(a).cmp(&wait(b)))
                 .then_with(|| a.candidate.complexity().cmp(&b.candidate.complexity()))
         };
         key(a).cmp(&key(b)).then_with(|| if is_tie(a) && is_tie(b) { by_simplicity() } else { by_score() })
@@ -255,7 +263,7 @@ fn gain(
     goal: Goal,
 ) -> Option<Gain> {
     let of = |candidate: &Candidate| tried.iter().find(|tried| tried.candidate == *candidate);
-    let (best_tried, current_tried) = (of(best)?, of(current)?);
+    let (best_tried, current_tried) = (of(best)?, of(current).filter(|tried| tried.keeps_up)?);
     let ratio = score(best_tried, goal) / score(current_tried, goal);
     let interval = compare(&rounds_of(evidence, best), &rounds_of(evidence, current), goal);
     let is_certain = interval.is_some_and(is_different);
@@ -274,7 +282,9 @@ pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
     const T: [f64; 9] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     let of = |trial: &Trial| match goal {
         Goal::Latency => trial.replay.map(|replay| replay.p99_ms),
-        _ => trial.capacity_records_per_s.map(|capacity| 1.0 / capacity),
+        Goal::Throughput => trial.capacity_records_per_s.map(|capacity| 1.0 / capacity),
+        // They do not differ from round to round.
+        Goal::Memory | Goal::Cpu => None,
     };
     let ratios = a.iter().zip(b).filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
     let ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();

@@ -91,6 +91,21 @@ fn of_equals_the_simplest_is_taken_and_what_runs_now_before_it() {
 }
 
 #[test]
+fn of_equal_latencies_the_one_that_waits_for_less_is_taken() {
+    let evidence =
+        evidence(100, &[("fixed_size 500, 1s", 1000.0, &[10.0]), ("fixed_size 500, 10ms", 1000.0, &[10.0])]);
+    assert_eq!(chosen(&evidence, wishes(Goal::Latency, None)).unwrap(), "fixed_size 500, 10ms");
+    assert_eq!(chosen(&evidence, wishes(Goal::Throughput, None)).unwrap(), "fixed_size 500, 1s");
+}
+
+#[test]
+fn a_round_that_fell_behind_is_not_forgotten() {
+    let mut evidence = evidence(100, &[(ONE, 1000.0, &[5.0, 5.0, 5.0]), (FIVE, 1000.0, &[9.0])]);
+    evidence.trials[0].replay = None;
+    assert_eq!(chosen(&evidence, wishes(Goal::Latency, Some(20))).unwrap(), FIVE);
+}
+
+#[test]
 fn one_slow_round_of_several_breaks_the_limit() {
     let evidence = evidence(100, &[(ONE, 1000.0, &[5.0, 50.0]), (FIVE, 1000.0, &[19.0])]);
     assert_eq!(chosen(&evidence, wishes(Goal::Latency, Some(20))).unwrap(), FIVE);

@@ -174,7 +174,23 @@ impl Target {
     fn with(&self, candidate: &Candidate) -> Result<String> {
         let options = Options::default();
         let unit = self.document.units(&options).nth(self.number).context("the statement")?;
-        with_settings(&unit, candidate).with_context(|| self.input.name.clone())
+        let text = with_settings(&unit, candidate).with_context(|| self.input.name.clone())?;
+        // Other scopes, keys that stay and templates may have a say: what was written is read again.
+        let changed = Input { text, name: self.input.name.clone(), language: self.input.language };
+        let document = changed.document();
+        let reads = document.units(&options).nth(self.number).map(|unit| sides(&unit).0.config());
+        let wanted = candidate.config();
+        let is_meant = |config: &velo_schema::Config| {
+            (config.enabled, &config.strategy, config.max_batch_records)
+                == (wanted.enabled, &wanted.strategy, wanted.max_batch_records)
+        };
+        if !reads.as_ref().is_some_and(is_meant) {
+            bail!(
+                "{}: other settings of the statement would change what was recommended; write the clause by hand",
+                self.input.name
+            );
+        }
+        Ok(changed.text)
     }
 }
 
@@ -460,7 +476,14 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
     }
     let best = recommendation.filter(|best| !best.is_current);
     if let (Some(target), Some(best)) = (target, best) {
-        let text = target.with(&best.candidate)?;
+        let text = match target.with(&best.candidate) {
+            Ok(text) => text,
+            Err(error) if args.write => return Err(error),
+            Err(error) => {
+                anstream::eprintln!("note: {error:#}");
+                return Ok(exit_code(outcome));
+            }
+        };
         if !args.json && args.export.is_none() {
             write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, &text))?;
         }
