@@ -11,7 +11,7 @@ use velo_schema::{Span, Tier};
 use crate::candidate::{Candidate, Setting};
 use crate::cost::Cost;
 use crate::profile::Profile;
-use crate::trial::Work;
+use crate::trial::{Setup, Work};
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +28,7 @@ pub enum Goal {
 }
 
 /// The goal and its constraints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wishes {
     /// What is wanted.
     pub goal: Goal,
@@ -42,7 +42,7 @@ pub struct Wishes {
 /// The advice. Fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
-    /// Of this format: 1.
+    /// Of this format.
     pub version: u32,
     /// The topic.
     pub topic: String,
@@ -52,6 +52,10 @@ pub struct Advice {
     pub work: Option<Work>,
     /// What a batch costs, as it was measured.
     pub cost: Option<Cost>,
+    /// What was measured on; null where nothing was.
+    pub setup: Option<Setup>,
+    /// Share of the records that failed while they were processed.
+    pub failed_share: f64,
     /// Whether anything was tried; else everything rests on the model.
     pub measured: bool,
     /// What runs now, where that is known.
@@ -70,18 +74,29 @@ pub struct Advice {
     pub refusal: Option<Refusal>,
     /// The recommendation on the live topic.
     pub confirmation: Option<Confirmation>,
+    /// What runs now on the live topic, after the recommendation.
+    pub current_confirmation: Option<Confirmation>,
+    /// What was read of the topic for all this; null where nothing was.
+    pub reading: Option<Reading>,
+    /// What was worth telling on the way.
+    pub notes: Vec<String>,
 }
+
+/// The version of the format.
+pub const VERSION: u32 = 3;
 
 impl Advice {
     /// A refusal before anything was tried.
     #[must_use]
     pub fn refused(topic: String, wishes: Wishes, refusal: Refusal) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             topic,
             profile: None,
             work: None,
             cost: None,
+            setup: None,
+            failed_share: 0.0,
             measured: false,
             current: None,
             goal: wishes.goal,
@@ -91,7 +106,43 @@ impl Advice {
             recommendation: None,
             refusal: Some(refusal),
             confirmation: None,
+            current_confirmation: None,
+            reading: None,
+            notes: Vec::new(),
         }
+    }
+
+    /// What the live topic says against the advice, where it does.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        /// A few seconds are not a measurement: what is off by less says nothing.
+        const OFF: f64 = 1.25;
+        let candidate = &self.recommendation.as_ref()?.candidate;
+        // What is no latency in the trials is none here.
+        let availability = self.profile.as_ref().and_then(|profile| profile.availability);
+        let clocks_ms =
+            availability.filter(|delays| !delays.least_counts).map_or(0.0, |delays| delays.least_ms);
+        let p99_of = |live: &Option<Confirmation>| {
+            live.filter(|live| live.records > 0).map(|live| live.p99_ms - clocks_ms)
+        };
+        let p99_ms = p99_of(&self.confirmation)?;
+        let tried = self.candidates.iter().find(|tried| tried.candidate == *candidate);
+        // Trials that do not know how records come let expect too little.
+        let expected_ms = tried.filter(|_| availability.is_some()).and_then(|tried| tried.p99_upper_ms);
+        let expected_ms = expected_ms.filter(|upper| p99_ms > upper * OFF);
+        let limit_ms = self.p99_limit_ms.filter(|limit| p99_ms > *limit);
+        let current_ms = p99_of(&self.current_confirmation).filter(|_| self.goal == Goal::Latency);
+        let found = if let Some(limit_ms) = limit_ms {
+            format!("beyond the limit of {limit_ms:.1} ms")
+        } else if let Some(current_ms) = current_ms.filter(|current| p99_ms > current * OFF) {
+            format!("and {current_ms:.1} ms with what runs now")
+        } else {
+            format!("where its trials let expect {:.1} ms at most", expected_ms?)
+        };
+        Some(format!(
+            "the live topic speaks against it: the p99 of {candidate} was {p99_ms:.1} ms there, {found}; measure for \
+             longer (--sample, --budget) before it is relied on"
+        ))
     }
 }
 
@@ -104,11 +155,15 @@ pub struct Tried {
     pub rounds: u64,
     /// Records per second at most: the median of the trials.
     pub capacity_records_per_s: f64,
+    /// The least and the most of the trials.
+    pub capacity_range: Option<(f64, f64)>,
     /// The median of the trials' medians; null where it cannot keep up.
     pub p50_ms: Option<f64>,
     /// The median of the trials' 99th percentiles.
     pub p99_ms: Option<f64>,
-    /// What the 99th percentile is not above in 95 of 100 cases: what a limit is compared with.
+    /// The best of the rounds, less a margin.
+    pub p99_lower_ms: Option<f64>,
+    /// The worst of the rounds, and a margin: what a limit is compared with.
     pub p99_upper_ms: Option<f64>,
     /// Records of a batch: the mean.
     pub mean_records: Option<f64>,
@@ -147,8 +202,61 @@ pub struct Recommendation {
     pub gain: Option<Gain>,
     /// The next best, if there is one that meets the constraints.
     pub runner_up: Option<Candidate>,
+    /// Against that.
+    pub gain_over_runner_up: Option<Gain>,
     /// The rate up to which it keeps up with a fifth to spare.
     pub holds_until_records_per_s: f64,
+    /// How far the rate may go in both directions before the advice ends, by the model; null where no arrivals
+    /// are there to tell.
+    pub holds: Option<Holds>,
+}
+
+/// The rates between which a recommendation holds, with arrivals of the same shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Holds {
+    /// What holds.
+    pub candidate: Candidate,
+    /// For whom.
+    pub wishes: Wishes,
+    /// Below, and why; null where nothing was found.
+    pub from: Option<Bound>,
+    /// Above, and why; null where nothing was found.
+    pub until: Option<Bound>,
+}
+
+impl Holds {
+    /// Whether this is about a candidate and wishes.
+    #[must_use]
+    pub fn is_of(&self, candidate: &Candidate, wishes: Wishes) -> bool {
+        self.candidate == *candidate && self.wishes == wishes
+    }
+}
+
+/// Where a recommendation ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Bound {
+    /// The mean rate.
+    pub records_per_s: f64,
+    /// Why.
+    pub because: Because,
+}
+
+/// Why a recommendation ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Because {
+    /// It cannot do a fifth more than the busiest second needs.
+    #[error("it has no fifth to spare any more")]
+    FallsBehind,
+    /// The limit of the 99th percentile is passed.
+    #[error("its p99 passes the limit")]
+    LatencyLimit,
+    /// Another one is better by a tenth.
+    #[error("{candidate} is better")]
+    Overtaken {
+        /// Which.
+        candidate: Candidate,
+    },
 }
 
 /// What changes against the current configuration, with what confidence.
@@ -181,6 +289,19 @@ pub struct Confirmation {
     pub records_per_call: f64,
 }
 
+/// What was read of the topic, to sample it and to confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reading {
+    /// Bytes of records, decompressed, those that were fetched ahead and thrown away included.
+    pub record_bytes: u64,
+    /// Bytes of all answers of the brokers, as they came over the wire.
+    pub wire_bytes: u64,
+    /// Over this time.
+    pub seconds: f64,
+    /// The cap.
+    pub max_bytes_per_s: u64,
+}
+
 /// Why nothing is recommended; the defaults, or what runs now, stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "reason")]
@@ -200,6 +321,15 @@ pub enum Refusal {
         /// How many are needed.
         needed: u64,
     },
+    /// What came, came at once.
+    #[error("all records came within {seconds} s: that is no rate")]
+    TooShort {
+        /// From the first to the last.
+        seconds: f64,
+    },
+    /// Somebody ended it before anything was known.
+    #[error("it was interrupted before anything was measured")]
+    Interrupted,
     /// The brokers held the reader back.
     #[error(
         "the brokers slow this client down, by up to {throttle_ms} ms a request: a quota on its user or client id; \
@@ -209,18 +339,21 @@ pub enum Refusal {
         /// The longest delay.
         throttle_ms: u64,
     },
-    /// What was measured differs too much from round to round.
+    /// The same work took very different times.
     #[error(
-        "the measurements are too noisy: {candidate} did between {low_records_per_s:.0} and \
-         {high_records_per_s:.0} records/s; something else uses this machine"
+        "the measurements are too noisy: {what} differ by a factor of {factor:.1}; something else uses this machine"
     )]
     Noisy {
-        /// Whose rounds differ most among the best.
-        candidate: Candidate,
-        /// Its worst round.
-        low_records_per_s: f64,
-        /// Its best round.
-        high_records_per_s: f64,
+        /// Whose times differ.
+        what: String,
+        /// By how much.
+        factor: f64,
+    },
+    /// Not one record can be processed.
+    #[error("every record fails: {error}")]
+    EveryRecordFails {
+        /// The first error.
+        error: String,
     },
     /// Not even the smallest batch fits into memory.
     #[error(

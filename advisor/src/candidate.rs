@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_schema::keys::{KEYS, Key, KeyDef, Relevance};
 use velo_schema::strategy::Words;
-use velo_schema::{Config, Entry, Plan, Scope, Settings, Side, StrategyKind};
+use velo_schema::{Config, Entry, Plan, Scope, Settings, Side, Strategy, StrategyKind};
 
 /// A key and its value as they stand in a clause.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -100,6 +100,12 @@ impl Candidate {
     #[must_use]
     pub fn config(&self) -> Config {
         Settings::resolve(&self.entries(), Side::Job, None).config()
+    }
+
+    /// Whether a batch is processed on several threads.
+    #[must_use]
+    pub fn is_parallel(&self) -> bool {
+        matches!(self.config().strategy, Strategy::MegaBatch { parallel: true, .. })
     }
 
     /// What it means for records of so many bytes.

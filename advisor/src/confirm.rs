@@ -1,44 +1,69 @@
-//! The recommendation on the live topic: the real engine over the read-only source.
+//! A configuration on the live topic: the real engine over the read-only source.
 #![allow(clippy::disallowed_methods, reason = "confirming lasts for a time")]
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use velo_engine::kafka::{Start, TopicReader};
-use velo_engine::{Builder, Control};
+use velo_engine::kafka::{KafkaError, Received, Start, TopicReader};
+use velo_engine::source::SourceError;
+use velo_engine::waker::Waker;
+use velo_engine::{Builder, Control, JobConfig};
 
 use crate::advice::Confirmation;
 use crate::candidate::Candidate;
 use crate::runner::Workload;
 use crate::sample::SampleError;
 
-/// Runs a candidate on what comes into the topic from now on, for `length`; `reader` wakes `control`.
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Live<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// For how long.
+    pub length: Duration,
+    /// Most payload bytes a second.
+    pub max_bytes_per_s: u64,
+}
+
+/// Runs a candidate on what comes into the topic from now on, and adds what was `received` for it. `connect`
+/// makes a client that wakes a waker. Where the workload is stopped it ends at once.
 ///
 /// # Errors
-/// Where the topic cannot be read.
+/// Where the topic cannot be read, or the brokers hold the client back, which ends it, too.
 pub fn confirm(
-    reader: TopicReader,
-    topic: &str,
+    connect: &dyn Fn(Waker) -> Result<TopicReader, KafkaError>,
+    live: Live<'_>,
     candidate: &Candidate,
     workload: &Workload,
-    length: Duration,
-    max_bytes_per_s: u64,
-    control: Control,
+    received: &mut Received,
 ) -> Result<Confirmation, SampleError> {
+    let control = Control::default();
+    let reader = connect(control.waker())?;
     let mut ranges = Vec::new();
-    for partition in reader.partitions(topic)? {
-        ranges.push((partition.partition, reader.offset(topic, partition, Start::Latest)?, None));
+    for partition in reader.partitions(live.topic)? {
+        ranges.push((partition.partition, reader.offset(live.topic, partition, Start::Latest)?, None));
     }
-    let source = reader.read(topic, ranges).with_max_rate(Some(max_bytes_per_s));
+    let source = reader.read(live.topic, ranges).with_max_rate(Some(live.max_bytes_per_s));
+    let meter = source.meter();
+    let config = JobConfig { format: workload.format, ..JobConfig::uniform(candidate.config()) };
     let stop = control.clone();
-    let builder = Builder::controlled(candidate.config(), control).boxed_processor(workload.work());
-    let started = std::time::Instant::now();
+    let builder = Builder::controlled(config, control).boxed_processor(workload.work());
+    let started = Instant::now();
     let report = builder.run(source, &mut |_| {
-        if started.elapsed() >= length {
+        let is_throttled = !meter.received().throttle.is_zero();
+        if is_throttled || workload.stop.load(Ordering::Acquire) {
+            stop.abandon();
+        } else if started.elapsed() >= live.length {
             stop.drain();
         }
     });
+    let seen = meter.received();
+    *received += seen;
+    if !seen.throttle.is_zero() {
+        return Err(SampleError::Throttled(seen.throttle));
+    }
     if let Some(error) = report.error {
-        return Err(velo_engine::source::SourceError(error).into());
+        return Err(SourceError(error).into());
     }
     Ok(Confirmation {
         records: report.ledger.ok,

@@ -6,6 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Times below this differ for no reason that matters.
+const SETTLED_MS: f64 = 1.0;
+/// A batch is not taken to be done more than so many times as fast by several threads.
+const MOST_THREADS: f64 = 64.0;
 /// Beyond this a line does not describe the measured times, and they are joined instead.
 const BENT: f64 = 0.1;
 
@@ -18,8 +22,13 @@ pub struct Cost {
     pub per_record_ms: f64,
     /// How far the worst measured size is from that line, of its own time.
     pub residual: f64,
+    /// How many times as long as its shortest measurement, or a millisecond, the longest of a size took: the median
+    /// of all sizes.
+    pub spread: f64,
     /// The medians that were measured, by size.
     pub points: Vec<Point>,
+    /// How many times as fast several threads do the part of the records; null where that was not measured.
+    pub speedup: Option<f64>,
 }
 
 /// Batches of one size.
@@ -36,7 +45,14 @@ impl Cost {
     #[must_use]
     pub fn line(per_batch: Duration, per_record: Duration) -> Self {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-        Self { per_batch_ms: ms(per_batch), per_record_ms: ms(per_record), residual: 0.0, points: Vec::new() }
+        Self {
+            per_batch_ms: ms(per_batch),
+            per_record_ms: ms(per_record),
+            residual: 0.0,
+            spread: 1.0,
+            points: Vec::new(),
+            speedup: None,
+        }
     }
 
     /// From measured batches; `None` where there are none.
@@ -46,6 +62,11 @@ impl Cost {
         for (records, took) in measured {
             by_size.entry(*records).or_default().push(took.as_secs_f64() * 1e3);
         }
+        let spread = |ms: &Vec<f64>| {
+            let least = ms.iter().copied().fold(f64::INFINITY, f64::min).max(SETTLED_MS);
+            ms.iter().copied().fold(0.0, f64::max).max(least) / least
+        };
+        let mut spreads: Vec<_> = by_size.values().map(spread).collect();
         let points: Vec<_> =
             by_size.into_iter().map(|(records, mut ms)| Point { records, ms: median(&mut ms) }).collect();
         let first = points.first()?;
@@ -60,7 +81,8 @@ impl Cost {
             (start + slope * point.records as f64 - point.ms).abs() / point.ms.max(f64::MIN_POSITIVE)
         };
         let residual = points.iter().map(off).fold(0.0, f64::max);
-        Some(Self { per_batch_ms: start, per_record_ms: slope, residual, points })
+        let spread = median(&mut spreads);
+        Some(Self { per_batch_ms: start, per_record_ms: slope, residual, spread, points, speedup: None })
     }
 
     /// Whether one line describes it.
@@ -75,6 +97,31 @@ impl Cost {
         let at = records as f64;
         let ms = if self.is_line() { self.per_batch_ms + self.per_record_ms * at } else { self.joined(at) };
         Duration::from_secs_f64((ms / 1e3).clamp(0.0, 1e6))
+    }
+
+    /// The same, where batches of some sizes were measured on several threads, too: the largest of them tells
+    /// by how much the part of the records is faster.
+    #[must_use]
+    pub fn with_parallel(self, measured: &[(u64, Duration)]) -> Self {
+        /// Of smaller batches there is too little to share.
+        const ENOUGH: f64 = 2.0;
+        let largest = Self::fit(measured).and_then(|cost| cost.points.last().copied());
+        let speedup = largest.and_then(|Point { records, ms }| {
+            let whole = self.of(records).as_secs_f64() * 1e3;
+            let of_records = whole - self.per_batch_ms;
+            (whole > ENOUGH * self.per_batch_ms && of_records > 0.0)
+                .then(|| of_records / (ms - self.per_batch_ms).max(of_records / MOST_THREADS))
+        });
+        Self { speedup, ..self }
+    }
+
+    /// What a batch takes that is processed on several threads.
+    #[must_use]
+    pub fn of_parallel(&self, records: u64) -> Duration {
+        let (whole, fixed) =
+            (self.of(records), Duration::from_secs_f64((self.per_batch_ms / 1e3).clamp(0.0, 1e6)));
+        let of_records = whole.saturating_sub(fixed);
+        whole.min(fixed) + of_records.div_f64(self.speedup.unwrap_or(1.0))
     }
 
     /// On the segments between the points; beyond them on the outermost ones.
@@ -121,6 +168,18 @@ mod tests {
         assert!((cost.of(100).as_secs_f64() * 1e3 - 2.0).abs() < 1e-6);
         assert!((cost.of(1500).as_secs_f64() * 1e3 - 35.5).abs() < 1e-6);
         assert!(cost.of(4000) > cost.of(2000));
+    }
+
+    #[test]
+    fn several_threads_share_the_part_of_the_records() {
+        let line = Cost::fit(&measured(&[(1, 2.1), (100, 12.0), (1000, 102.0)])).unwrap();
+        assert_eq!(line.of_parallel(100), line.of(100));
+        let shared = line.with_parallel(&measured(&[(100, 7.5), (1000, 52.0)]));
+        assert!((shared.speedup.unwrap() - 2.0).abs() < 0.01, "{shared:?}");
+        assert!((shared.of_parallel(10_000).as_secs_f64() * 1e3 - 502.0).abs() < 1.0);
+        // What is shared of a batch that is all fixed cost is not to be seen.
+        let fixed = Cost::line(Duration::from_millis(50), Duration::from_nanos(10));
+        assert_eq!(fixed.with_parallel(&measured(&[(1000, 50.0)])).speedup, None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod candidate;
 #[cfg(feature = "kafka")]
 pub mod confirm;
 pub mod cost;
+pub mod delays;
+pub mod drift;
 pub mod predict;
 pub mod profile;
 pub mod recommend;

@@ -15,7 +15,7 @@ use crate::trial::{Replay, Trial};
 /// Arrivals over a time, which may be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrivals {
-    /// In the order of their times.
+    /// In the order in which they can be read.
     pub arrivals: Vec<Arrival>,
     /// How long they take.
     pub period: Duration,
@@ -36,10 +36,56 @@ impl Arrivals {
     pub fn of(recording: &[Recorded], period: Duration) -> Self {
         let arrival = |(offset, record): (i64, &Recorded)| Arrival {
             at: record.at,
+            delay: record.delay,
             bytes: record.payload_bytes(),
             offset,
         };
-        Self { arrivals: (0..).zip(recording).map(arrival).collect(), period }
+        Self { arrivals: (0..).zip(recording).map(arrival).collect(), period }.excerpt()
+    }
+
+    /// Of long ones a few stretches, one behind the other: the densest one, and others at even distances.
+    fn excerpt(self) -> Self {
+        const STRETCHES: usize = 4;
+        const EACH: usize = MOST_ARRIVALS / STRETCHES;
+        let count = self.arrivals.len();
+        if count <= MOST_ARRIVALS {
+            return self;
+        }
+        // How long it is from a stretch's first arrival to the one behind its last one.
+        let length = |first: usize| {
+            let end = self.arrivals.get(first + EACH).map_or(self.period, Arrival::available);
+            end.saturating_sub(self.arrivals[first].available())
+        };
+        let densest = (0..=count - EACH).min_by_key(|first| length(*first)).unwrap_or(0);
+        let spread = (1..STRETCHES).map(|number| (number - 1) * (count - EACH) / (STRETCHES - 2));
+        let mut excerpt = Self { arrivals: Vec::with_capacity(MOST_ARRIVALS), period: Duration::ZERO };
+        for first in [densest].into_iter().chain(spread) {
+            let begin = self.arrivals[first].available();
+            for arrival in &self.arrivals[first..first + EACH] {
+                let offset = i64::try_from(excerpt.arrivals.len()).unwrap_or(i64::MAX);
+                let available = excerpt.period + arrival.available().saturating_sub(begin);
+                // The first ones may have had their times before the stretch began.
+                let delay = arrival.delay.min(available);
+                excerpt.arrivals.push(Arrival {
+                    at: available.saturating_sub(delay),
+                    delay,
+                    offset,
+                    ..*arrival
+                });
+            }
+            excerpt.period += length(first);
+        }
+        excerpt
+    }
+
+    /// The same ones, coming faster by a factor.
+    #[must_use]
+    pub fn faster(&self, factor: f64) -> Self {
+        let sooner = |arrival: &Arrival| {
+            let (at, delay) = (arrival.at.div_f64(factor), arrival.delay.div_f64(factor));
+            Arrival { at, delay, ..*arrival }
+        };
+        Self { arrivals: self.arrivals.iter().map(sooner).collect(), period: self.period.div_f64(factor) }
     }
 
     /// Random ones at a mean rate, which nobody has recorded: the same each time.
@@ -52,7 +98,12 @@ impl Arrivals {
         let mut arrival = |offset: usize| {
             at_s -= (1.0 - random.f64()).ln() / rate;
             let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-            Arrival { at: Duration::from_secs_f64(at_s.min(1e9)), bytes: record_bytes, offset }
+            Arrival {
+                at: Duration::from_secs_f64(at_s.min(1e9)),
+                bytes: record_bytes,
+                offset,
+                ..Arrival::default()
+            }
         };
         let arrivals: Vec<_> = (0..count).map(&mut arrival).collect();
         // To where the next one would come.
@@ -68,7 +119,8 @@ impl Arrivals {
     }
 
     fn mean_bytes(&self) -> u64 {
-        self.arrivals.iter().map(|arrival| arrival.bytes).sum::<u64>() / (self.arrivals.len() as u64).max(1)
+        let sum: u128 = self.arrivals.iter().map(|arrival| u128::from(arrival.bytes)).sum();
+        u64::try_from(sum / (self.arrivals.len() as u128).max(1)).unwrap_or(u64::MAX)
     }
 
     /// As many rounds as it takes to see enough batches and records, as far as that is bounded.
@@ -98,7 +150,11 @@ impl Arrivals {
     /// All of them there from the beginning, `count` in all.
     fn at_once(&self, count: usize) -> impl Iterator<Item = Arrival> + '_ {
         let sizes = self.arrivals.iter().map(|arrival| arrival.bytes).cycle();
-        (0_i64..).zip(sizes).take(count).map(|(offset, bytes)| Arrival { at: Duration::ZERO, bytes, offset })
+        (0_i64..).zip(sizes).take(count).map(|(offset, bytes)| Arrival {
+            bytes,
+            offset,
+            ..Arrival::default()
+        })
     }
 }
 
@@ -117,7 +173,8 @@ pub fn predict(candidate: &Candidate, arrivals: &Arrivals, serve: &mut dyn FnMut
         let report = simulate(&config, times, |rows, _| serve(rows.len() as u64).into()).report;
         Replay::of(&report)
     });
-    Trial { candidate: candidate.clone(), capacity_records_per_s: Some(capacity), replay }
+    let candidate = candidate.clone();
+    Trial { candidate, round: 0, capacity_records_per_s: Some(capacity), replay, failed_share: 0.0 }
 }
 
 /// Records a second with all of them there at once. Batches of a known size are full then; how large those of
@@ -158,6 +215,7 @@ mod tests {
             at: Duration::from_millis(u64::try_from(ms).unwrap()),
             bytes: 100,
             offset: ms,
+            ..Arrival::default()
         };
         Arrivals { arrivals: (0..2000).map(arrival).collect(), period: Duration::from_secs(2) }
     }
@@ -174,6 +232,29 @@ mod tests {
         let alone = predict(&candidate("low_latency 1"), &arrivals, &mut cost);
         assert!((alone.capacity_records_per_s.unwrap() - 1.0 / 0.0051).abs() < 1.0, "{alone:?}");
         assert_eq!(alone.replay, None);
+    }
+
+    #[test]
+    fn of_long_arrivals_the_densest_stretch_and_others_are_looked_at() {
+        // A record every 100 ms for over an hour, and 5,000 within one second after a quarter of it.
+        let sparse = (0..40_000_u64).map(|n| 100 * n);
+        let mut times: Vec<_> = sparse.chain((0..5000).map(|n| 1_000_000 + n / 5)).collect();
+        times.sort_unstable();
+        let record = |ms: u64| Recorded { at: Duration::from_millis(ms), ..Recorded::default() };
+        let recording: Vec<_> = times.into_iter().map(record).collect();
+        let arrivals = Arrivals::of(&recording, Duration::from_secs(4000));
+        assert_eq!(arrivals.arrivals.len(), MOST_ARRIVALS);
+        assert!(arrivals.arrivals.is_sorted_by_key(|arrival| arrival.at));
+        assert!(arrivals.arrivals.is_sorted_by(|a, b| a.offset + 1 == b.offset));
+        let within = |from: f64, to: f64| {
+            let at = |arrival: &&Arrival| (from..to).contains(&arrival.at.as_secs_f64());
+            arrivals.arrivals.iter().filter(at).count()
+        };
+        let dense = within(0.0, 1.0);
+        assert!((3000..3020).contains(&dense), "{dense}");
+        assert!((990..=1000).contains(&within(1.0, 101.0)));
+        // Three quarters of them are as sparse as they mostly are.
+        assert!((890.0..910.0).contains(&arrivals.period.as_secs_f64()), "{:?}", arrivals.period);
     }
 
     #[test]

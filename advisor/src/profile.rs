@@ -6,7 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_engine::source::replay::Recorded;
+use velo_schema::Tier;
 use velo_schema::guide::Workload;
+
+use crate::delays::Availability;
 
 /// What a topic's workload looked like while it was sampled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,9 +22,13 @@ pub struct Profile {
     pub records_per_s: f64,
     /// Arrivals in the busiest second.
     pub peak_records_per_s: f64,
+    /// When that second began, from the start of the sample.
+    pub peak_at_s: f64,
     /// Variance of the arrivals per 100 ms divided by their mean: 1 for random arrivals, below for
     /// even ones, above for bursts.
     pub dispersion: f64,
+    /// The same at other scales: bursts that add up to longer ones grow with the scale.
+    pub dispersions: Vec<Dispersion>,
     /// Mean payload, key and value together.
     pub mean_bytes: f64,
     /// Median payload.
@@ -36,9 +43,62 @@ pub struct Profile {
     pub partitions: u64,
     /// Share of the records that the busiest partition had.
     pub largest_partition_share: f64,
+    /// Each partition's mean arrivals.
+    pub by_partition: Vec<PartitionRate>,
     /// Share of the records that have a key.
     pub keyed_share: f64,
+    /// Share of the records that have no value: tombstones.
+    pub null_share: f64,
+    /// Bytes on the wire for each byte of records, the protocol's own included; null where too little was read.
+    pub wire_bytes_per_byte: Option<f64>,
+    /// What taking a record from the client costs; null where too little was read.
+    pub fetch: Option<FetchCost>,
+    /// How long after their times records could be read; null where none was watched as it came.
+    pub availability: Option<Availability>,
+    /// How long before it was read the sample ended: 0 for one that was watched as it came.
+    pub ended_s_ago: f64,
 }
+
+/// The variance of arrivals in windows of one width divided by their mean.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Dispersion {
+    /// The windows' width.
+    pub window_ms: u64,
+    /// 1 for random arrivals.
+    pub index: f64,
+}
+
+/// What comes to one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartitionRate {
+    /// Its number.
+    pub partition: i32,
+    /// Mean arrivals.
+    pub records_per_s: f64,
+}
+
+/// What it takes to get a record out of the client, in each tier.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FetchCost {
+    /// One record a call.
+    pub standard_us: f64,
+    /// Many records a call.
+    pub buffered_us: f64,
+}
+
+impl FetchCost {
+    /// In one tier.
+    #[must_use]
+    pub fn of(&self, tier: Tier) -> f64 {
+        match tier {
+            Tier::Standard => self.standard_us,
+            Tier::Buffered | Tier::Auto => self.buffered_us,
+        }
+    }
+}
+
+/// The widths at which arrivals are counted.
+const SCALES_MS: [u64; 3] = [10, 100, 1000];
 
 impl Profile {
     /// The profile of a recording that lasts `period`; `None` where there is nothing in it.
@@ -49,7 +109,7 @@ impl Profile {
             return None;
         }
         let count = recording.len() as f64;
-        let mut sizes: Vec<u64> = recording.iter().map(payload_bytes).collect();
+        let mut sizes: Vec<u64> = recording.iter().map(Recorded::payload_bytes).collect();
         sizes.sort_unstable();
         let (mean_bytes, deviation) = mean_and_deviation(sizes.iter().map(|size| *size as f64));
         let mut by_partition = BTreeMap::<i32, u64>::new();
@@ -57,16 +117,25 @@ impl Profile {
             *by_partition.entry(record.partition).or_default() += 1;
         }
         let largest = by_partition.values().copied().max().unwrap_or(0);
-        let (mean, deviation_of_arrivals) =
-            mean_and_deviation(windows(recording, period, Duration::from_millis(100)).into_iter());
+        let dispersion = |window_ms: u64| {
+            let width = Duration::from_millis(window_ms);
+            let (mean, deviation) = mean_and_deviation(windows(recording, period, width).into_iter());
+            if mean > 0.0 { deviation.powi(2) / mean } else { 0.0 }
+        };
+        // A scale that the sample does not span twice has nothing to compare.
+        let scales = SCALES_MS.iter().filter(|ms| seconds * 1e3 >= 2.0 * **ms as f64);
+        let scales = scales.map(|ms| Dispersion { window_ms: *ms, index: dispersion(*ms) });
+        let share = |count: usize| count as f64 / recording.len() as f64;
         let records_per_s = count / seconds;
-        let peak = windows(recording, period, Duration::from_secs(1)).into_iter().fold(0.0, f64::max);
+        let (peak, peak_at) = busiest_second(recording);
         Some(Self {
             records: recording.len() as u64,
             seconds,
             records_per_s,
-            peak_records_per_s: peak.max(records_per_s),
-            dispersion: if mean > 0.0 { deviation_of_arrivals.powi(2) / mean } else { 0.0 },
+            peak_records_per_s: (peak as f64).max(records_per_s),
+            peak_at_s: peak_at.as_secs_f64(),
+            dispersion: dispersion(100),
+            dispersions: scales.collect(),
             mean_bytes,
             p50_bytes: quantile(&sizes, 0.5),
             p99_bytes: quantile(&sizes, 0.99),
@@ -74,7 +143,19 @@ impl Profile {
             bytes_variation: if mean_bytes > 0.0 { deviation / mean_bytes } else { 0.0 },
             partitions: by_partition.len() as u64,
             largest_partition_share: largest as f64 / count,
-            keyed_share: recording.iter().filter(|record| record.key.is_some()).count() as f64 / count,
+            by_partition: by_partition
+                .iter()
+                .map(|(partition, records)| PartitionRate {
+                    partition: *partition,
+                    records_per_s: *records as f64 / seconds,
+                })
+                .collect(),
+            keyed_share: share(recording.iter().filter(|record| record.key.is_some()).count()),
+            null_share: share(recording.iter().filter(|record| record.value.is_none()).count()),
+            wire_bytes_per_byte: None,
+            fetch: None,
+            availability: None,
+            ended_s_ago: 0.0,
         })
     }
 
@@ -86,7 +167,9 @@ impl Profile {
             seconds: 0.0,
             records_per_s,
             peak_records_per_s: records_per_s,
+            peak_at_s: 0.0,
             dispersion: 1.0,
+            dispersions: Vec::new(),
             mean_bytes: record_bytes as f64,
             p50_bytes: record_bytes,
             p99_bytes: record_bytes,
@@ -94,7 +177,13 @@ impl Profile {
             bytes_variation: 0.0,
             partitions: 1,
             largest_partition_share: 1.0,
+            by_partition: Vec::new(),
             keyed_share: 0.0,
+            null_share: 0.0,
+            wire_bytes_per_byte: None,
+            fetch: None,
+            availability: None,
+            ended_s_ago: 0.0,
         }
     }
 
@@ -112,9 +201,20 @@ impl Profile {
     }
 }
 
-fn payload_bytes(record: &Recorded) -> u64 {
-    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    (length(&record.key) + length(&record.value)) as u64
+/// Most records within one second, and when it began.
+fn busiest_second(recording: &[Recorded]) -> (usize, Duration) {
+    let mut first = 0;
+    let mut busiest = (0, Duration::ZERO);
+    for (last, record) in recording.iter().enumerate() {
+        while record.at.saturating_sub(recording[first].at) >= Duration::from_secs(1) {
+            first += 1;
+        }
+        let count = last + 1 - first;
+        if count > busiest.0 {
+            busiest = (count, recording[first].at);
+        }
+    }
+    busiest
 }
 
 /// How many records came in each whole window of `width`.
@@ -148,7 +248,12 @@ mod tests {
     use super::*;
 
     fn record(ms: u64, partition: i32, bytes: usize) -> Recorded {
-        Recorded { at: Duration::from_millis(ms), partition, key: None, value: Some(vec![0; bytes]) }
+        Recorded {
+            at: Duration::from_millis(ms),
+            partition,
+            value: Some(vec![0; bytes]),
+            ..Recorded::default()
+        }
     }
 
     #[test]

@@ -6,22 +6,28 @@ use std::time::Duration;
 use velo_schema::StrategyKind;
 use velo_schema::guide::{Condition, Met, choose_when};
 
-use crate::advice::{Advice, Gain, Goal, Recommendation, Refusal, Tried, Wishes};
+use crate::advice::{Advice, Gain, Goal, Recommendation, Refusal, Tried, VERSION as ADVICE_VERSION, Wishes};
 use crate::candidate::Candidate;
-use crate::cost::{Cost, median};
+use crate::cost::median;
 use crate::predict::ENOUGH_BATCHES;
 use crate::profile::Profile;
-use crate::trial::{Evidence, Header, Replay, Trial};
+use crate::trial::{Evidence, Header, Trial};
 
 /// How much more than the busiest second a configuration must be able to do.
-const HEADROOM: f64 = 1.2;
+pub(crate) const HEADROOM: f64 = 1.2;
 /// Of candidates that are this close to the best, the simplest is taken.
 const TIE: f64 = 0.01;
+/// One that can do so much more than the busiest second needs gets over a stall soon.
+const TO_SPARE: f64 = 2.0;
+/// How much more latency that is worth.
+const STEADY: f64 = 0.05;
 /// What is less different from the current configuration is not worth a change.
 const WORTH: f64 = 0.03;
 /// How far a measured 99th percentile may be off, and a predicted one.
 const MARGIN_MEASURED: f64 = 0.05;
-const MARGIN_PREDICTED: f64 = 0.15;
+pub(crate) const MARGIN_PREDICTED: f64 = 0.15;
+/// What is added to that as the prediction rests on fewer batches.
+const MARGIN_FEW: f64 = 0.35;
 /// Rounds that differ by more than this factor say nothing.
 const NOISE: f64 = 2.0;
 
@@ -34,29 +40,37 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
     // What was only predicted is a reason to try it, not to recommend it, while there is better.
     let feasible: Vec<_> =
         tried.iter().filter(|tried| tried.is_feasible && (tried.rounds > 0 || !is_measured)).collect();
-    let noise = noise(evidence, feasible.first().map(|best| &best.candidate));
-    let recommendation = feasible.first().filter(|_| noise.is_none()).map(|best| Recommendation {
-        runner_up: feasible
-            .iter()
-            .map(|tried| &tried.candidate)
-            .find(|other| is_another(other, &best.candidate))
-            .cloned(),
-        gain: current
-            .as_ref()
-            .and_then(|current| gain(evidence, &tried, &best.candidate, current, wishes.goal)),
-        is_current: current.as_ref() == Some(&best.candidate),
-        ..describe(best, profile, wishes)
+    let noise = noise(evidence, feasible.first().map(|best| &best.candidate), wishes.goal);
+    let recommendation = feasible.first().filter(|_| noise.is_none()).map(|best| {
+        let mut others = feasible.iter().map(|tried| &tried.candidate);
+        let runner_up = others.find(|other| is_another(other, &best.candidate));
+        let gain_over = |other: &Candidate| gain(evidence, &tried, &best.candidate, other, wishes.goal);
+        Recommendation {
+            runner_up: runner_up.cloned(),
+            gain_over_runner_up: runner_up.and_then(gain_over),
+            gain: current.as_ref().and_then(gain_over),
+            is_current: current.as_ref() == Some(&best.candidate),
+            holds: evidence.holds.iter().find(|holds| holds.is_of(&best.candidate, wishes)).cloned(),
+            ..describe(best, profile, wishes)
+        }
     });
     let refusal = match recommendation {
         Some(_) => None,
-        None => Some(noise.unwrap_or_else(|| refuse(&tried, profile, wishes))),
+        None => Some(match (refuse(&tried, profile, wishes), noise) {
+            // It is counted, whatever was measured.
+            (memory @ Refusal::MemoryLimit { .. }, _) if feasible.is_empty() => memory,
+            (_, Some(noise)) => noise,
+            (refusal, None) => refusal,
+        }),
     };
     Advice {
-        version: 2,
+        version: ADVICE_VERSION,
         topic: topic.clone(),
         profile: Some(profile.clone()),
         work: Some(*work),
         cost: Some(cost.clone()),
+        setup: Some(evidence.header.setup.clone()),
+        failed_share: median_of(evidence.trials.iter().map(|trial| trial.failed_share)).unwrap_or(0.0),
         measured: is_measured,
         current: current.clone(),
         goal: wishes.goal,
@@ -66,6 +80,9 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
         recommendation,
         refusal,
         confirmation: None,
+        current_confirmation: None,
+        reading: None,
+        notes: Vec::new(),
     }
 }
 
@@ -133,7 +150,7 @@ fn ranked(evidence: &Evidence, wishes: Wishes) -> Vec<Tried> {
         .into_iter()
         .map(|(candidate, (predicted, trials))| summary(candidate, predicted, &trials, header, wishes))
         .collect();
-    rank(&mut tried, wishes.goal, header.current.as_ref());
+    rank(&mut tried, wishes.goal, header);
     tried
 }
 
@@ -149,24 +166,35 @@ fn summary(
     header: &Header,
     wishes: Wishes,
 ) -> Tried {
-    let Header { profile, cost, .. } = header;
+    let profile = &header.profile;
     let measured = median_of(trials.iter().filter_map(|trial| trial.capacity_records_per_s));
     let capacity = measured.or(predicted.and_then(|trial| trial.capacity_records_per_s)).unwrap_or(0.0);
+    // Records are taken from the client while others are processed: the slower of both is what it can do.
+    let fetch_us = profile.fetch.map_or(0.0, |fetch| fetch.of(candidate.plan(None).tier));
+    let capacity = if fetch_us > 0.0 { capacity.min(1e6 / fetch_us) } else { capacity };
+    let capacities = || trials.iter().filter_map(|trial| trial.capacity_records_per_s);
     let model = predicted.and_then(|trial| trial.replay);
-    let replays: Vec<Replay> = trials.iter().filter_map(|trial| trial.replay).collect();
-    let has_enough = replays.iter().all(|replay| replay.batches >= ENOUGH_BATCHES);
-    let modelled = replays.is_empty() || (!has_enough && model.is_some());
-    let shown = || {
-        let model = model.filter(|_| modelled && (trials.is_empty() || !replays.is_empty()));
-        replays.iter().copied().filter(move |_| !modelled).chain(model)
-    };
+    // Rounds grow longer: those that are long enough count.
+    let replays = || trials.iter().filter_map(|trial| trial.replay);
+    let enough = || replays().filter(|replay| replay.batches >= ENOUGH_BATCHES);
+    let modelled = enough().next().is_none();
+    let may_be_modelled = trials.is_empty() || replays().next().is_some();
+    let model = model.filter(|_| modelled && may_be_modelled);
+    // Where there is no model either, a few batches are all there is.
+    let few = || replays().filter(|replay| modelled && model.is_none() && replay.batches > 0);
+    let shown = || enough().chain(model).chain(few());
     let p99_ms = median_of(shown().map(|replay| replay.p99_ms));
     let worst = shown().map(|replay| replay.p99_ms).reduce(f64::max);
-    let margin = 1.0 + if modelled { MARGIN_PREDICTED } else { MARGIN_MEASURED };
+    let least = shown().map(|replay| replay.p99_ms).reduce(f64::min);
+    let fewest = shown().map(|replay| replay.batches).min().unwrap_or(0);
+    let lacking = ENOUGH_BATCHES.saturating_sub(fewest) as f64 / ENOUGH_BATCHES as f64;
+    let margin = 1.0 + if modelled { MARGIN_PREDICTED + MARGIN_FEW * lacking } else { MARGIN_MEASURED };
     let p99_upper_ms = worst.map(|worst| worst * margin);
     // A round that fell behind has no latencies to compare with a limit.
     let fell_behind = trials.iter().any(|trial| trial.replay.is_none());
-    let keeps_up = capacity >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some() && !fell_behind;
+    // The worst round counts, as it does for a limit.
+    let surely = capacities().fold(capacity, f64::min);
+    let keeps_up = surely >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some() && !fell_behind;
     let mean_records = median_of(shown().map(|replay| replay.mean_records));
     let memory_bytes = memory_bytes(candidate, profile);
     let is_within = p99_upper_ms.is_some_and(|upper| wishes.p99.is_none_or(|limit| upper <= ms(limit)))
@@ -175,12 +203,14 @@ fn summary(
         candidate: candidate.clone(),
         rounds: trials.len() as u64,
         capacity_records_per_s: capacity,
+        capacity_range: capacities().reduce(f64::min).zip(capacities().reduce(f64::max)),
         p50_ms: median_of(shown().map(|replay| replay.p50_ms)),
         p99_ms,
+        p99_lower_ms: least.map(|least| least / margin),
         p99_upper_ms,
         mean_records,
         memory_bytes,
-        work_ms_per_record: work_of_a_record(cost, mean_records.unwrap_or(1.0)),
+        work_ms_per_record: work_of_a_record(header, mean_records.unwrap_or(1.0)) + fetch_us / 1e3,
         modelled,
         keeps_up,
         is_feasible: keeps_up && is_within,
@@ -200,13 +230,14 @@ fn memory_bytes(candidate: &Candidate, profile: &Profile) -> u64 {
         StrategyKind::TimeWindow => records.min(window.ceil() as u64).max(1),
         _ => records,
     };
-    BATCHES * records.saturating_mul(mean).max(profile.max_bytes)
+    records.saturating_mul(mean).max(profile.max_bytes).saturating_mul(BATCHES)
 }
 
-fn work_of_a_record(cost: &Cost, records: f64) -> f64 {
+/// Of all threads together: several are done earlier, and have no less to do.
+fn work_of_a_record(header: &Header, records: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of counts")]
-    let records = (records.round() as u64).max(1);
-    ms(cost.of(records)) / records as f64
+    let whole = (records.round() as u64).max(1);
+    ms(header.cost.of(whole)) / whole as f64
 }
 
 /// How good it is; lower is better.
@@ -219,9 +250,14 @@ fn score(tried: &Tried, goal: Goal) -> f64 {
     }
 }
 
-/// The best first: feasible ones by the goal, then those that keep up, then the rest. Of those that are as
-/// good as the best, what runs now, then, for latency, what waits for less, then the simplest.
-fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
+/// The best first: feasible ones by the goal, then those that keep up, then the rest. Where the lowest latency
+/// is that of one with little to spare, one with enough goes before it that is nearly as good. Of those that are as
+/// good as the best, what runs now, then, for latency, what waits for less, else what has a lower p99, then the
+/// simplest.
+fn rank(tried: &mut [Tried], goal: Goal, header: &Header) {
+    let current = header.current.as_ref();
+    let enough = TO_SPARE * header.profile.peak_records_per_s;
+    let is_steady = |tried: &Tried| goal != Goal::Latency || tried.capacity_records_per_s >= enough;
     let group = |tried: &Tried| match (tried.is_feasible, tried.keeps_up) {
         (true, _) => 0,
         (false, true) => 1,
@@ -230,10 +266,19 @@ fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
     tried.sort_by(|a, b| group(a).cmp(&group(b)).then(score(a, goal).total_cmp(&score(b, goal))));
     // What was tried goes before what was predicted to be as good.
     let Some(first) = tried.iter().position(|tried| tried.rounds > 0).or(Some(0)) else { return };
-    let Some(best) = tried.get(first).cloned() else { return };
+    let Some(best) = tried.get(first) else { return };
+    let is_near = |other: &Tried, best: &Tried, worth: f64| {
+        group(other) == group(best) && score(other, goal) <= score(best, goal) * (1.0 + worth)
+    };
+    let is_instead = |other: &&Tried| {
+        (other.rounds > 0 || best.rounds == 0) && is_steady(other) && is_near(other, best, STEADY)
+    };
+    let best = tried.iter().find(is_instead).unwrap_or(best).clone();
     let is_tie = |other: &Tried| {
-        let worth = if Some(&other.candidate) == current { WORTH } else { TIE };
-        group(other) == group(&best) && score(other, goal) <= score(&best, goal) * (1.0 + worth)
+        if Some(&other.candidate) == current {
+            return is_near(other, &best, WORTH);
+        }
+        is_near(other, &best, TIE) && (is_steady(other) || !is_steady(&best))
     };
     tried.sort_by(|a, b| {
         let key = |tried: &Tried| (group(tried), !is_tie(tried), tried.rounds == 0 && is_tie(tried));
@@ -245,9 +290,13 @@ fn rank(tried: &mut [Tried], goal: Goal, current: Option<&Candidate>) {
                 Goal::Latency => tried.candidate.config().strategy.max_wait(),
                 _ => Duration::ZERO,
             };
+            // Other goals do not ask for it, and nobody minds.
+            let p99 = |tried: &Tried| tried.p99_ms.filter(|_| goal != Goal::Latency).unwrap_or(0.0);
             is_current(b)
                 .cmp(&is_current(a))
+                .then_with(|| a.modelled.cmp(&b.modelled))
                 .then_with(|| wait(a).cmp(&wait(b)))
+                .then_with(|| p99(a).total_cmp(&p99(b)))
                 .then_with(|| a.candidate.complexity().cmp(&b.candidate.complexity()))
         };
         key(a).cmp(&key(b)).then_with(|| if is_tie(a) && is_tie(b) { by_simplicity() } else { by_score() })
@@ -264,18 +313,22 @@ fn gain(
 ) -> Option<Gain> {
     let of = |candidate: &Candidate| tried.iter().find(|tried| tried.candidate == *candidate);
     let (best_tried, current_tried) = (of(best)?, of(current).filter(|tried| tried.keeps_up)?);
-    let ratio = score(best_tried, goal) / score(current_tried, goal);
     let interval = compare(&rounds_of(evidence, best), &rounds_of(evidence, current), goal);
+    // The rounds that both had say more than what each did over all of its own.
+    let ratio = match interval {
+        Some((low, high)) => (low * high).sqrt(),
+        None => score(best_tried, goal) / score(current_tried, goal),
+    };
     let is_certain = interval.is_some_and(is_different);
     Some(Gain { ratio, interval, is_certain }).filter(|gain| gain.ratio.is_finite())
 }
 
-fn rounds_of<'a>(evidence: &'a Evidence, candidate: &Candidate) -> Vec<&'a Trial> {
+pub(crate) fn rounds_of<'a>(evidence: &'a Evidence, candidate: &Candidate) -> Vec<&'a Trial> {
     evidence.trials.iter().filter(|trial| trial.candidate == *candidate).collect()
 }
 
-/// The interval of 95 % of the ratio of two candidates' scores, from the log-ratios of their rounds in
-/// order; none with fewer than three.
+/// The interval of 95 % of the ratio of two candidates' scores, from the log-ratios of the rounds that both had;
+/// none with fewer than three.
 #[must_use]
 pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
     // Student's t at 97.5 % for 2 degrees of freedom and more.
@@ -286,7 +339,8 @@ pub fn compare(a: &[&Trial], b: &[&Trial], goal: Goal) -> Option<(f64, f64)> {
         // They do not differ from round to round.
         Goal::Memory | Goal::Cpu => None,
     };
-    let ratios = a.iter().zip(b).filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
+    let pairs = a.iter().filter_map(|a| Some((a, b.iter().find(|b| b.round == a.round)?)));
+    let ratios = pairs.filter_map(|(a, b)| Some((of(a)? / of(b)?).ln()));
     let ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();
     let count = ratios.len();
     let t = *T.get(count.checked_sub(3)?).unwrap_or(&2.2);
@@ -302,18 +356,23 @@ pub fn is_different((low, high): (f64, f64)) -> bool {
     low > 1.0 + WORTH || high < 1.0 / (1.0 + WORTH)
 }
 
-fn noise(evidence: &Evidence, best: Option<&Candidate>) -> Option<Refusal> {
-    let rounds = rounds_of(evidence, best?);
+/// Where the same thing took very different times, because something else was in the way.
+fn noise(evidence: &Evidence, best: Option<&Candidate>, goal: Goal) -> Option<Refusal> {
+    let spread = evidence.header.cost.spread;
+    if spread > NOISE {
+        return Some(Refusal::Noisy { what: "batches of one size".to_owned(), factor: spread });
+    }
+    // How much more than is needed something can do matters to nobody else; latencies differ from round to round
+    // because the rounds do.
+    let best = best.filter(|_| goal == Goal::Throughput)?;
+    let rounds = rounds_of(evidence, best);
     let mut capacities: Vec<_> = rounds.iter().filter_map(|trial| trial.capacity_records_per_s).collect();
     capacities.sort_by(f64::total_cmp);
     // One round of several may have been disturbed; the middle ones count.
     let edge = capacities.len().saturating_sub(1) / 3;
     let (low, high) = (*capacities.get(edge)?, *capacities.get(capacities.len() - 1 - edge)?);
-    (high > NOISE * low).then(|| Refusal::Noisy {
-        candidate: rounds[0].candidate.clone(),
-        low_records_per_s: low,
-        high_records_per_s: high,
-    })
+    let what = format!("the rounds of {best}");
+    (high > NOISE * low).then(|| Refusal::Noisy { what, factor: high / low })
 }
 
 fn describe(best: &Tried, profile: &Profile, wishes: Wishes) -> Recommendation {
@@ -331,7 +390,11 @@ fn describe(best: &Tried, profile: &Profile, wishes: Wishes) -> Recommendation {
         is_current: false,
         gain: None,
         runner_up: None,
-        holds_until_records_per_s: best.capacity_records_per_s / HEADROOM,
+        gain_over_runner_up: None,
+        holds: None,
+        // Peaks grow with the rate.
+        holds_until_records_per_s: profile.records_per_s * best.capacity_records_per_s
+            / (HEADROOM * profile.peak_records_per_s),
     }
 }
 

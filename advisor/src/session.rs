@@ -5,28 +5,56 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::advice::Wishes;
+use crate::advice::{Goal, Tried, Wishes};
 use crate::candidate::Candidate;
 use crate::cost::Cost;
 use crate::predict::{Arrivals, predict};
-use crate::recommend::{recommend, shortlist};
+use crate::recommend::{compare, is_different, recommend, rounds_of, shortlist};
 use crate::trial::{Evidence, Header, Trial};
 
 /// What batches are measured on: the real engine, or a simulated one that nobody but a test needs.
 pub trait Bench {
-    /// What one batch of so many records takes, over `length`; none where it was interrupted.
-    fn serve(&mut self, records: u64, length: Duration) -> Option<Duration>;
-    /// Tries a candidate once; none where it was interrupted.
-    fn try_candidate(&mut self, candidate: &Candidate, lengths: Lengths) -> Option<Trial>;
+    /// What one batch of a load takes, over `length`.
+    ///
+    /// # Errors
+    /// Where it ended before its time.
+    fn serve(&mut self, load: Load, length: Duration) -> Result<Duration, Ended>;
+    /// Tries a candidate once.
+    ///
+    /// # Errors
+    /// Where it ended before its time.
+    fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended>;
 }
 
-/// How long each part of a trial takes.
+/// Batches of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lengths {
+pub struct Load {
+    /// Records of a batch.
+    pub records: u64,
+    /// Whether each is processed on several threads.
+    pub is_parallel: bool,
+}
+
+/// Which part of the recording a round's trials replay, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The round, from 0.
+    pub round: u32,
     /// All records at once.
     pub saturated: Duration,
     /// At the recorded times, the warm-up included.
     pub replay: Duration,
+    /// Where in the recording that begins.
+    pub from: Duration,
+}
+
+/// Why measuring ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody wanted it to.
+    Interrupted,
+    /// Not one record could be processed: the first error.
+    EveryRecordFailed(String),
 }
 
 /// What has just been found out, or what is done next.
@@ -37,7 +65,7 @@ pub enum Step<'a> {
     /// What a candidate would do.
     Predicted(&'a Trial),
     /// A candidate is tried in this round, from 0; the best so far is known from the second on.
-    Trying(&'a Candidate, u32, Option<&'a Candidate>),
+    Trying(&'a Candidate, u32, Option<&'a Tried>),
     /// It was.
     Tried(&'a Trial),
 }
@@ -56,53 +84,84 @@ pub fn shares(budget: Duration) -> (Duration, Duration) {
 }
 
 /// Measures what batches of some sizes take: the smallest first, as long as they fit into the time, then in
-/// a shuffled order once more. `None` where it was ended before anything was known.
-pub fn calibrate(bench: &mut dyn Bench, budget: Duration, seed: u64, observe: Observe<'_>) -> Option<Cost> {
+/// a shuffled order twice more.
+///
+/// # Errors
+/// Where it was ended before its time: a part of the sizes says nothing about the others.
+pub fn calibrate(
+    bench: &mut dyn Bench,
+    budget: Duration,
+    seed: u64,
+    observe: Observe<'_>,
+) -> Result<Cost, Ended> {
     const PASSES: u32 = 3;
-    let sizes = sizes();
-    let length = budget / (PASSES * u32::try_from(sizes.len()).unwrap_or(1));
-    let mut measured: Vec<(u64, Duration)> = Vec::new();
-    for records in &sizes {
-        let records = *records;
-        let last = measured.last().map_or(Duration::ZERO, |(_, took)| *took);
-        if last > length || observe(Step::Calibrating(records)).is_break() {
-            break;
-        }
-        let Some(took) = bench.serve(records, length) else { return Cost::fit(&measured) };
-        measured.push((records, took));
-    }
-    let first_pass = measured.len();
+    const COARSE: [u64; 3] = [100, 1000, 10_000];
+    let loads = loads();
+    let length = budget / (PASSES * u32::try_from(loads.len()).unwrap_or(1));
+    let mut measured: Vec<(Load, Duration)> = Vec::new();
     let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 1..PASSES {
-        let mut again = sizes[..first_pass].to_vec();
-        random.shuffle(&mut again);
-        for records in again {
-            if observe(Step::Calibrating(records)).is_break() {
-                return Cost::fit(&measured);
+    let mut wanted = loads;
+    for pass in 0..PASSES {
+        for load in std::mem::take(&mut wanted) {
+            // In the first pass the loads grow; what is larger than one that takes too long by its size does, too.
+            // Where a batch of one record takes too long already, a few sizes must do.
+            let first = measured.first().map_or(Duration::ZERO, |(_, took)| *took);
+            let is_too_long = |(other, took): &(Load, Duration)| {
+                *took > length && *took > first * 2 && other.records < load.records
+            };
+            let is_too_many = first > length && !COARSE.contains(&load.records);
+            if pass == 0 && (is_too_many || measured.iter().any(is_too_long)) {
+                continue;
             }
-            let Some(took) = bench.serve(records, length) else { return Cost::fit(&measured) };
-            measured.push((records, took));
+            if observe(Step::Calibrating(load.records)).is_break() {
+                return Err(Ended::Interrupted);
+            }
+            measured.push((load, bench.serve(load, length)?));
         }
+        // Each once more.
+        let mut again: Vec<Load> = Vec::new();
+        for (load, _) in &measured {
+            if !again.contains(load) {
+                again.push(*load);
+            }
+        }
+        random.shuffle(&mut again);
+        wanted = again;
     }
-    Cost::fit(&measured)
+    cost(&measured).ok_or(Ended::Interrupted)
 }
 
-/// The sizes that candidates have, up to where a batch is a load of its own.
-fn sizes() -> Vec<u64> {
+fn cost(measured: &[(Load, Duration)]) -> Option<Cost> {
+    let of = |is_parallel: bool| {
+        let own = measured.iter().filter(move |(load, _)| load.is_parallel == is_parallel);
+        own.map(|(load, took)| (load.records, *took)).collect::<Vec<_>>()
+    };
+    Some(Cost::fit(&of(false))?.with_parallel(&of(true)))
+}
+
+/// The sizes that candidates have, up to where a batch is a load of its own, and some of them on several
+/// threads, the smallest first.
+fn loads() -> Vec<Load> {
     const MOST: u64 = 10_000;
+    const PARALLEL: [u64; 3] = [100, 1000, 10_000];
     let all = Candidate::all();
     let sizes = all.iter().map(|candidate| candidate.plan(None).batch_records.max);
     let sizes: BTreeSet<_> = sizes.filter(|records| *records <= MOST).collect();
-    sizes.into_iter().collect()
+    let single = sizes.into_iter().map(|records| Load { records, is_parallel: false });
+    let parallel = PARALLEL.map(|records| Load { records, is_parallel: true });
+    let mut loads: Vec<_> = single.chain(parallel).collect();
+    loads.sort_by_key(|load| load.records);
+    loads
 }
 
-/// Predicts every candidate, and what runs now.
+/// Predicts every candidate that keeps to the job's cap, and what runs now.
 pub fn predict_all(header: &Header, arrivals: &Arrivals, observe: Observe<'_>) -> Vec<Trial> {
-    let all = Candidate::all();
+    let mut all = Candidate::all();
+    all.retain(|candidate| header.allows(candidate));
     let known: Vec<_> = header.current.iter().filter(|current| !all.contains(current)).cloned().collect();
     let mut predicted = Vec::new();
     for candidate in all.iter().chain(&known) {
-        let trial = predict(candidate, arrivals, &mut |records| header.cost.of(records));
+        let trial = predict(candidate, arrivals, &mut |records| header.cost_of(candidate, records));
         let goes_on = observe(Step::Predicted(&trial));
         predicted.push(trial);
         if goes_on.is_break() {
@@ -112,9 +171,13 @@ pub fn predict_all(header: &Header, arrivals: &Arrivals, observe: Observe<'_>) -
     predicted
 }
 
-/// Tries the best candidates in rounds: half of them go on to the next one each time, and what runs now
-/// always does. Each round has the same time, so that fewer are tried for longer. Trials that `evidence`
-/// holds already count for their rounds.
+/// Tries the best candidates in rounds: half as many go on to the next one each time, and what runs now
+/// always does. Each round has the same time, so that fewer are tried for longer, and a part of the recording of
+/// its own, which is the same for all: first the busiest one. It ends when those that are left are told apart.
+/// Trials that `evidence` holds already count for their rounds.
+///
+/// # Errors
+/// Where it was ended before its time.
 pub fn try_best(
     bench: &mut dyn Bench,
     evidence: &mut Evidence,
@@ -122,18 +185,21 @@ pub fn try_best(
     budget: Duration,
     seed: u64,
     observe: Observe<'_>,
-) {
+) -> Result<(), Ended> {
     let mut candidates = shortlist(evidence, wishes, FIRST_ROUND);
-    let mut best = None;
     for number in 0..ROUNDS {
         let keep = (FIRST_ROUND >> number).max(2);
+        let mut best = None;
         if number > 0 {
             let ranked = recommend(evidence, wishes).candidates;
-            best = ranked.iter().find(|tried| tried.rounds > 0).map(|tried| tried.candidate.clone());
+            best = ranked.iter().find(|tried| tried.rounds > 0).cloned();
             let current = evidence.header.current.as_ref();
-            let goes_on =
-                ranked.iter().map(|tried| &tried.candidate).filter(|tried| candidates.contains(tried));
-            let mut next: Vec<_> = goes_on.clone().take(keep).cloned().collect();
+            // Who was left behind comes back where the others turn out to be worse.
+            let tried = ranked.iter().filter(|tried| tried.rounds > 0).map(|tried| &tried.candidate);
+            let mut next: Vec<_> = tried.take(keep).cloned().collect();
+            if are_told_apart(evidence, &next, wishes.goal) {
+                break;
+            }
             next.extend(current.filter(|current| !next.contains(current)).cloned());
             candidates = next;
         }
@@ -141,24 +207,52 @@ pub fn try_best(
         // The order is shuffled, so that whatever drifts over time hits no candidate in particular.
         fastrand::Rng::with_seed(seed ^ u64::from(number)).shuffle(&mut round);
         let each = budget / ROUNDS / u32::try_from(round.len()).unwrap_or(u32::MAX).max(1);
-        let lengths = Lengths { saturated: each / 5, replay: each * 4 / 5 };
+        let replay = each * 4 / 5;
+        let from = beginning(&evidence.header, number, replay);
+        let part = Part { round: number, saturated: each / 5, replay, from };
         for candidate in &round {
-            let rounds = evidence.trials.iter().filter(|trial| trial.candidate == *candidate).count();
-            if rounds > number as usize {
+            let is_known = |trial: &Trial| trial.candidate == *candidate && trial.round == number;
+            if evidence.trials.iter().any(is_known) {
                 continue;
             }
             if observe(Step::Trying(candidate, number, best.as_ref())).is_break() {
-                return;
+                return Err(Ended::Interrupted);
             }
-            let Some(trial) = bench.try_candidate(candidate, lengths) else { return };
+            let trial = bench.try_candidate(candidate, part)?;
             let goes_on = observe(Step::Tried(&trial));
             evidence.trials.push(trial);
             if goes_on.is_break() {
-                return;
+                return Err(Ended::Interrupted);
             }
         }
     }
     evidence.is_complete = true;
+    Ok(())
+}
+
+/// Where a round's part of the recording begins: for the first one so that the busiest second is behind its
+/// warm-up, for the others at even distances.
+fn beginning(header: &Header, round: u32, replay: Duration) -> Duration {
+    let period = Duration::from_secs_f64(header.profile.seconds.max(0.0));
+    match round {
+        0 => Duration::from_secs_f64(header.profile.peak_at_s.max(0.0)).saturating_sub(warm_up(replay)),
+        round => period / (ROUNDS - 1) * (round - 1),
+    }
+}
+
+/// How much of a replay is left out of its latencies.
+#[must_use]
+pub fn warm_up(replay: Duration) -> Duration {
+    replay / 5
+}
+
+/// Whether the first is surely better than each of the others.
+fn are_told_apart(evidence: &Evidence, candidates: &[Candidate], goal: Goal) -> bool {
+    let Some((first, others)) = candidates.split_first() else { return false };
+    let apart = |other: &Candidate| {
+        compare(&rounds_of(evidence, first), &rounds_of(evidence, other), goal).is_some_and(is_different)
+    };
+    !others.is_empty() && others.iter().all(apart)
 }
 
 #[cfg(test)]

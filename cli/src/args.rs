@@ -325,6 +325,17 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(feature = "kafka")]
+/// A record's size: brokers take no larger one than fits into a signed number of 32 bits.
+fn record_bytes(text: &str) -> Result<u64, String> {
+    let bytes = bytes(text)?;
+    if bytes <= i32::MAX.unsigned_abs().into() {
+        Ok(bytes)
+    } else {
+        Err("no record is larger than 2GiB".to_owned())
+    }
+}
+
+#[cfg(feature = "kafka")]
 mod kafka {
     use std::num::NonZeroU16;
     use std::path::PathBuf;
@@ -335,7 +346,7 @@ mod kafka {
     use velo_engine::processor::{Synthetic, ValueFormat};
     use velo_schema::value::{Kind, Value, parse};
 
-    use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, bytes};
+    use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, bytes, record_bytes};
 
     /// Where the brokers are.
     #[derive(Debug, Args)]
@@ -463,6 +474,10 @@ mod kafka {
         /// Write a JSON report here, or to stdout with -
         #[arg(long, value_name = "FILE")]
         pub report: Option<PathBuf>,
+        /// Leave records that come within this time of the start out of the reported latencies, which the start
+        /// itself delays
+        #[arg(long, default_value = "0s", value_parser = duration, value_name = "DURATION")]
+        pub warm_up: Duration,
         /// How long a stop, or a revoked partition, may take to settle what is in flight
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub drain_timeout: Duration,
@@ -576,7 +591,7 @@ mod kafka {
     pub(crate) enum DemoArg {
         /// 20,000 records a second into a sink with a round trip of 10 ms
         Bulk,
-        /// 500 records a second that must be handled within 20 ms
+        /// 500 records a second that must be handled within 50 ms
         Alerts,
     }
 
@@ -589,17 +604,20 @@ mod kafka {
         pub broker: BrokerArgs,
         /// Advise on a topic in this process, with a live producer; no broker is needed
         #[arg(long, value_enum, value_name = "WORKLOAD", num_args = 0..=1, default_missing_value = "bulk",
-              conflicts_with_all = ["topic", "bootstrap_servers", "from_trials"])]
+              conflicts_with_all = ["topic", "from_trials"])]
         pub demo: Option<DemoArg>,
         /// Advise from what an earlier run has measured
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "bootstrap_servers"])]
+        #[arg(long, value_name = "FILE",
+              conflicts_with_all = ["topic", "budget", "sample", "max_rate", "trials",
+                                    "value_format", "exec", "cost", "sink_cost"])]
         pub from_trials: Option<PathBuf>,
         /// Advise without a topic, by the model alone: how many records come, 5k/s
         #[arg(long, value_parser = arrivals, value_name = "RECORDS/s", requires = "record_size",
-              conflicts_with_all = ["topic", "bootstrap_servers", "from_trials", "demo"])]
+              conflicts_with_all = ["topic", "from_trials", "demo", "budget", "sample", "max_rate",
+                                    "trials", "value_format"])]
         pub rate: Option<f64>,
         /// How large they are: 1KiB
-        #[arg(long, value_parser = bytes, value_name = "SIZE", requires = "rate")]
+        #[arg(long, value_parser = record_bytes, value_name = "SIZE", requires = "rate")]
         pub record_size: Option<u64>,
         /// The file whose statement is to be configured: what it says now is tried, too, and the advice is a
         /// change of its clause
@@ -611,9 +629,9 @@ mod kafka {
         /// Change the statement's clause in the file, and nothing else in it
         #[arg(long, requires = "sql")]
         pub write: bool,
-        /// What is wanted
-        #[arg(long, value_enum, default_value = "latency")]
-        pub goal: GoalArg,
+        /// What is wanted [default: latency, or what the trials of --from-trials were made for]
+        #[arg(long, value_enum)]
+        pub goal: Option<GoalArg>,
         /// The longest latency for 99 of 100 records: 100ms
         #[arg(long, value_parser = duration, value_name = "DURATION")]
         pub p99: Option<Duration>,

@@ -21,7 +21,8 @@ const BYTES: u64 = 2000;
 /// Why batches are sealed in virtual time and how large they are at most; in which tier the engine
 /// itself reads as many records from memory, and whether it keeps to the plan.
 pub(crate) fn batches(config: &JobConfig) -> String {
-    let arrivals = (0..RECORDS).map(|n| Arrival { at: GAP * n, bytes: BYTES, offset: n.into() });
+    let arrivals =
+        (0..RECORDS).map(|n| Arrival { at: GAP * n, bytes: BYTES, offset: n.into(), ..Arrival::default() });
     let simulated = simulate(config, arrivals, |rows, _| {
         let records = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         (Duration::from_millis(1) + Duration::from_micros(10) * records).into()
@@ -77,7 +78,7 @@ pub(crate) fn failures(config: &JobConfig) -> String {
     for side in [&mut config.source, &mut config.job, &mut config.sink] {
         side.max_batch_records = 10;
     }
-    let arrivals = (0..100).map(|offset| Arrival { at: Duration::ZERO, bytes: 1, offset });
+    let arrivals = (0..100).map(|offset| Arrival { bytes: 1, offset, ..Arrival::default() });
     let run = simulate(&config, arrivals, |rows, attempt| {
         let row_of = |wanted| (0_u32..).zip(rows).find(|(_, row)| row.offset == wanted).map(|(row, _)| row);
         let error =

@@ -8,77 +8,147 @@ use anyhow::{Result, bail};
 use velo_advisor::{Candidate, Setting};
 use velo_lint::Unit;
 use velo_lint::scan::{Form, RawEntry, RawValue};
+use velo_lint::unit::{Item, Part};
+use velo_schema::Scope;
 use velo_schema::keys::{Key, Relevance};
 
-/// The text with the candidate's settings in the statement's clause: values that are there are replaced; a key
-/// that means nothing any more makes room for one that is missing, or goes; what is still missing is added behind
-/// the last entry.
+use crate::render::plan::source_name;
+
+/// The text with the candidate's settings where the statement's source takes them from: values that are there
+/// are replaced; a key that means nothing any more makes room for one that is missing, or goes; what is still
+/// missing is added behind the last entry, or in a clause of its own.
 pub(crate) fn with_settings(unit: &Unit<'_>, candidate: &Candidate) -> Result<String> {
-    let is_here = |part: &&velo_lint::unit::Part<'_>| part.file == 0 && part.clause.form == Form::Sql;
-    let Some((number, part)) = unit.clauses.iter().enumerate().find(|(_, part)| is_here(part)) else {
-        bail!("the statement has no WITH clause in this file: add the clause by hand");
-    };
-    let text = unit.text;
-    let entries: Vec<_> = part.clause.entries.iter().map(outer).collect();
     let settings = candidate.clause();
     let mut missing: VecDeque<&Setting> = settings.iter().collect();
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
-    let mut useless = Vec::new();
-    for item in &unit.items {
+    let mut useless: Vec<&Item<'_>> = Vec::new();
+    let in_force = in_force(unit);
+    for item in &in_force {
         let of_batches =
             matches!(item.key.def().relevance, Relevance::Strategies(_)) || item.key == Key::BatchStrategy;
-        if !of_batches {
-            continue;
-        }
-        if item.clause != number {
-            bail!("'{}' stands in another clause: change it there", item.qualified());
-        }
-        if let Some(setting) = settings.iter().find(|setting| setting.key == item.key.name()) {
+        let setting = settings.iter().find(|setting| setting.key == item.key.name());
+        if item.key == Key::BatchEnable && item.value != "true" {
+            edits.push((value_of(unit, item)?, "true".to_owned()));
+        } else if item.key == Key::BatchMaxSize {
+            may_stay(item, candidate)?;
+        } else if let Some(setting) = setting {
             missing.retain(|other| other.key != setting.key);
+            let value = value_of(unit, item)?;
             if item.value != setting.value {
-                edits.push((item.value_span.range.clone(), setting.value.clone()));
+                edits.push((value, setting.value.clone()));
             }
-        } else if !item.key.def().applies_to(candidate.strategy) {
-            useless.extend(entries.iter().position(|entry| *entry == outer(item.raw)));
+        } else if of_batches {
+            value_of(unit, item)?;
+            useless.push(item);
         }
     }
-    let spelled = |setting: &Setting| format!("'{}' = '{}'", setting.key, setting.value);
-    // The first of those that go make room.
-    let room = missing.len().min(useless.len());
-    for entry in useless.drain(..room) {
-        edits.extend(missing.pop_front().map(|setting| (entries[entry].clone(), spelled(setting))));
+    // What is new stands where its strategy is said, else where any of its kind is.
+    let home = in_force.iter().find(|item| item.key == Key::BatchStrategy).or(in_force.first());
+    let scope = home.map_or(Scope::Job, |item| item.scope.clone());
+    let spelled = |setting: &Setting| {
+        let key = Key::from_name(&setting.key).map_or_else(|| setting.key.clone(), |key| scope.qualify(key));
+        format!("'{key}' = '{}'", setting.value)
+    };
+    let number = home.map(|item| item.clause).or_else(|| clause_of(unit));
+    // The first of those that go make room for those that come, in the same clause.
+    let mut of_home: Vec<_> = useless.iter().copied().filter(|item| Some(item.clause) == number).collect();
+    for item in of_home.drain(..missing.len().min(of_home.len())) {
+        edits.extend(missing.pop_front().map(|setting| (outer(item.raw), spelled(setting))));
+        useless.retain(|other| !std::ptr::eq(*other, item));
     }
-    edits.extend(without(text, &entries, &useless));
+    for (number, part) in unit.clauses.iter().enumerate() {
+        let entries: Vec<_> = part.clause.entries.iter().map(outer).collect();
+        let of_this = useless.iter().filter(|item| item.clause == number);
+        let places = of_this.filter_map(|item| entries.iter().position(|entry| *entry == outer(item.raw)));
+        let places: Vec<_> = places.collect();
+        edits.extend(without(unit.text, &entries, &places));
+    }
     if !missing.is_empty() {
-        let (at, is_first) = match entries.last() {
-            Some(last) => (last.end, false),
-            // Behind the opening bracket.
-            None => (
-                text[part.clause.span.clone()]
-                    .find('(')
-                    .map_or(part.clause.span.end, |at| part.clause.span.start + at + 1),
-                true,
-            ),
-        };
-        let before = match entries.last() {
-            Some(last) if text[part.clause.span.start..last.start].contains('\n') => {
-                let line = text[..last.start].rfind('\n').map_or(0, |at| at + 1);
-                let indent = text[line..last.start].chars().take_while(|c| c.is_whitespace());
-                format!("\n{}", indent.collect::<String>())
-            }
-            Some(_) => " ".to_owned(),
-            None => String::new(),
-        };
         let spelled: Vec<_> = missing.iter().map(|setting| spelled(setting)).collect();
-        let comma = if is_first { "" } else { "," };
-        edits.push((at..at, format!("{comma}{before}{}", spelled.join(&format!(",{before}")))));
+        edits.push(addition(unit, number, &spelled)?);
     }
     edits.sort_by_key(|(range, _)| range.start);
-    let mut changed = text.to_owned();
+    let mut changed = unit.text.to_owned();
     for (range, new) in edits.into_iter().rev() {
         changed.replace_range(range, &new);
     }
     Ok(changed)
+}
+
+/// The items whose values hold for the statement's source, in order.
+fn in_force<'u, 'a>(unit: &'u Unit<'a>) -> Vec<&'u Item<'a>> {
+    let named = source_name(unit).map(|name| Scope::Named(name.to_owned()));
+    let chain: Vec<_> = named.into_iter().chain([Scope::Source, Scope::Job]).collect();
+    let holds = |item: &&Item<'a>| {
+        let effective = chain.iter().find_map(|scope| unit.set_in(scope, item.key));
+        effective.is_some_and(|effective| std::ptr::eq(effective, *item))
+    };
+    unit.items.iter().filter(holds).collect()
+}
+
+/// Where an item's value stands, if it is a text of this file that holds as it stands.
+fn value_of(unit: &Unit<'_>, item: &Item<'_>) -> Result<Range<usize>> {
+    let part = &unit.clauses[item.clause];
+    if part.file != 0 || part.clause.form != Form::Sql {
+        bail!("'{}' stands in another file: change it there", item.qualified());
+    }
+    if part.is_templated {
+        bail!("a template decides what stands beside '{}': change it by hand", item.qualified());
+    }
+    match item.raw.value {
+        RawValue::Text(_) => Ok(item.value_span.range.clone()),
+        _ => bail!("the value of '{}' is no text: change it by hand", item.qualified()),
+    }
+}
+
+/// A cap may stay where it does not cap anything.
+fn may_stay(item: &Item<'_>, candidate: &Candidate) -> Result<()> {
+    let most = candidate.plan(None).batch_records.max;
+    let caps = item.value.parse::<u64>().is_ok_and(|cap| cap < most);
+    if caps {
+        bail!(
+            "'{}' = '{}' caps what was recommended, batches of up to {most} records: raise it first, or take it out",
+            item.qualified(),
+            item.value
+        );
+    }
+    Ok(())
+}
+
+/// The clause for what is new where nothing of its kind stands anywhere: one that has settings of ours, else the
+/// first one behind the query.
+fn clause_of(unit: &Unit<'_>) -> Option<usize> {
+    let is_here = |part: &Part<'_>| part.file == 0 && part.clause.form == Form::Sql && !part.is_templated;
+    let has_ours = |number: &usize| unit.items.iter().any(|item| item.clause == *number);
+    let end = unit.statement.query.as_ref().map_or(0, |query| query.end);
+    let here = || unit.clauses.iter().enumerate().filter(|(_, part)| is_here(part));
+    let behind = || here().filter(|(_, part)| part.clause.span.start >= end);
+    here().map(|(number, _)| number).find(has_ours).or_else(|| behind().map(|(number, _)| number).next())
+}
+
+/// Entries behind the last one of a clause, or in one of their own behind the query.
+fn addition(unit: &Unit<'_>, number: Option<usize>, spelled: &[String]) -> Result<(Range<usize>, String)> {
+    let text = unit.text;
+    let Some(number) = number else {
+        let Some(query) = &unit.statement.query else { bail!("the statement has no query to stand behind") };
+        let end = query.start + text[query.clone()].trim_end().trim_end_matches(';').trim_end().len();
+        return Ok((end..end, format!("\nWITH (\n    {}\n)", spelled.join(",\n    "))));
+    };
+    let clause = unit.clauses[number].clause;
+    let Some(last) = clause.entries.last().map(outer) else {
+        // Behind the opening bracket.
+        let open =
+            text[clause.span.clone()].find('(').map_or(clause.span.end, |at| clause.span.start + at + 1);
+        return Ok((open..open, spelled.join(", ")));
+    };
+    let before = if text[clause.span.start..last.start].contains('\n') {
+        let line = text[..last.start].rfind('\n').map_or(0, |at| at + 1);
+        let indent = text[line..last.start].chars().take_while(|c| c.is_whitespace());
+        format!("\n{}", indent.collect::<String>())
+    } else {
+        " ".to_owned()
+    };
+    Ok((last.end..last.end, format!(",{before}{}", spelled.join(&format!(",{before}")))))
 }
 
 /// An entry with its quotes.
@@ -114,12 +184,26 @@ fn without(text: &str, entries: &[Range<usize>], useless: &[usize]) -> Vec<(Rang
             }
             Some(at) => {
                 edits.push((at..at + 1, String::new()));
-                edits.push((own.clone(), String::new()));
+                edits.push((whole_line(text, own), String::new()));
             }
             None => edits.push((own.clone(), String::new())),
         }
     }
     edits
+}
+
+/// The line that an entry has for itself, with the line break before it; else the entry.
+fn whole_line(text: &str, entry: &Range<usize>) -> Range<usize> {
+    let start = text[..entry.start].rfind('\n');
+    let end = text[entry.end..].find('\n').map(|at| entry.end + at);
+    match (start, end) {
+        (Some(start), Some(end))
+            if text[start..entry.start].trim().is_empty() && text[entry.end..end].trim().is_empty() =>
+        {
+            start..end
+        }
+        _ => entry.clone(),
+    }
 }
 
 /// The comma between two entries, where there is nothing else but space and comments.
@@ -155,7 +239,7 @@ mod tests {
         // It says what was asked for, and nothing is wrong with it.
         let document = Document::read("job.sql", &after, Language::Sql, &NoFiles);
         let unit = document.units(&options).next().expect("a statement");
-        let settings = velo_schema::Settings::resolve(&unit.entries(), velo_schema::Side::Job, None);
+        let (settings, ..) = crate::render::plan::sides(&unit);
         assert_eq!(Candidate::of_settings(&settings), Some(candidate), "{after}");
         let findings = document.check(&options);
         assert!(
@@ -191,6 +275,10 @@ mod tests {
                  guess\n  'batch.low_latency_max_size' = '5' -- a while\n);",
             ),
             (
+                "'batch.strategy' = 'fixed_size',\n  'batch.size' = '1000', -- by guess\n  'batch.timeout' = '5s'\n);",
+                "'batch.strategy' = 'low_latency',\n  'batch.low_latency_max_size' = '5' -- by guess\n);",
+            ),
+            (
                 "'batch.strategy' = 'fixed_size' /* a, b */, -- c, d\n 'batch.low_latency_max_size' = '1', \
                  'batch.size' = '9', /* e */ 'batch.timeout' = '1s' -- f\n);",
                 "'batch.strategy' = 'low_latency' /* a, b */, -- c, d\n 'batch.low_latency_max_size' = '5' /* e */  \
@@ -202,6 +290,72 @@ mod tests {
             ),
         ] {
             assert_eq!(changed(&format!("{start}{before}"), "low_latency 5"), format!("{start}{after}"));
+        }
+    }
+
+    #[test]
+    fn what_holds_for_the_source_changes_and_nothing_else() {
+        let start = "CREATE STREAM a AS SELECT * FROM b EMIT CHANGES WITH (";
+        for (before, after) in [
+            // The sink keeps its own.
+            (
+                "'sink.batch.strategy' = 'fixed_size', 'sink.batch.size' = '7', 'batch.strategy' = 'fixed_size', \
+                 'batch.size' = '100');",
+                "'sink.batch.strategy' = 'fixed_size', 'sink.batch.size' = '7', 'batch.strategy' = 'low_latency', \
+                 'batch.low_latency_max_size' = '5');",
+            ),
+            // What the source says goes before what the job says.
+            (
+                "'batch.size' = '100', 'source.batch.strategy' = 'low_latency', \
+                 'source.batch.low_latency_max_size' = '1');",
+                "'source.batch.strategy' = 'low_latency', 'source.batch.low_latency_max_size' = '5');",
+            ),
+            (
+                "'b.batch.strategy' = 'time_window');",
+                "'b.batch.strategy' = 'low_latency', \
+              'b.batch.low_latency_max_size' = '5');",
+            ),
+            // Other keys of the same strategy would make another candidate of it.
+            (
+                "'batch.strategy' = 'low_latency', 'batch.low_latency_wait' = '9ms');",
+                "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '5');",
+            ),
+            (
+                "'batch.enable' = 'false', 'batch.size' = '3');",
+                "'batch.enable' = 'true', 'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '5');",
+            ),
+        ] {
+            assert_eq!(changed(&format!("{start}{before}"), "low_latency 5"), format!("{start}{after}"));
+        }
+    }
+
+    #[test]
+    fn a_statement_without_a_clause_gets_one() {
+        let before = "CREATE STREAM a AS SELECT * FROM b EMIT CHANGES;\n";
+        let expected = "CREATE STREAM a AS SELECT * FROM b EMIT CHANGES\nWITH (\n    'batch.strategy' = 'low_latency',\n    \
+                        'batch.low_latency_max_size' = '5'\n);\n";
+        assert_eq!(changed(before, "low_latency 5"), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_changed_says_why() {
+        let start = "CREATE STREAM a AS SELECT * FROM b EMIT CHANGES WITH (";
+        for (clause, why) in [
+            (
+                "'batch.size' = '5', {% if x %} 'topic' = 'y', {% endif %} 'group.id' = 'g');",
+                "a template decides",
+            ),
+            ("'batch.size' = '100', 'batch.max_size' = '200');", "'batch.max_size' = '200' caps"),
+        ] {
+            let text = format!("{start}{clause}");
+            let document = Document::read("job.sql", &text, Language::Sql, &NoFiles);
+            let options = Options::default();
+            let unit = document.units(&options).next().expect("a statement");
+            let all = Candidate::all();
+            let candidate =
+                all.iter().find(|all| all.to_string() == "fixed_size 500, 50ms").expect("a candidate");
+            let error = with_settings(&unit, candidate).expect_err("it cannot").to_string();
+            assert!(error.starts_with(why), "{error}");
         }
     }
 

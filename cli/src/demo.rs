@@ -33,8 +33,8 @@ pub(crate) const ALERTS: Workload = Workload {
     records_per_s: 500,
     bunch: 1,
     sink_cost: Duration::from_micros(200),
-    p99: Some(Duration::from_millis(20)),
-    description: "500 payments a second, each to be checked within 20 ms",
+    p99: Some(Duration::from_millis(50)),
+    description: "500 payments a second, each to be checked within 50 ms",
 };
 
 pub(crate) const TOPIC: &str = "orders";

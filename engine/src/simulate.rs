@@ -18,14 +18,24 @@ use crate::core::{Action, Core, Event, Fate, JobError, Tick, Verdict, Weight};
 use crate::report::{Ending, Meter, Report};
 
 /// A record that comes to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// When, from the start.
+    /// Its time, from the start.
     pub at: Duration,
+    /// How much later than that it can be read.
+    pub delay: Duration,
     /// Bytes of its key and value.
     pub bytes: u64,
     /// Its offset.
     pub offset: i64,
+}
+
+impl Arrival {
+    /// When it can be read, from the start.
+    #[must_use]
+    pub fn available(&self) -> Duration {
+        self.at + self.delay
+    }
 }
 
 /// What an attempt at a batch comes to.
@@ -73,7 +83,7 @@ pub struct Simulation {
     pub sealed: Vec<Sealed>,
 }
 
-/// Runs a job over arrivals, in the order of their times, until all are settled or the job has failed.
+/// Runs a job over arrivals, in the order in which they can be read, until all are settled or the job has failed.
 /// `serve` says what becomes of a batch's records at an attempt, counted from 0; what succeeds is
 /// written at once, and so are dead letters.
 ///
@@ -82,7 +92,12 @@ pub struct Simulation {
 /// use velo_engine::simulate::{Arrival, simulate};
 ///
 /// // A thousand records a second for a minute, in batches of 100 that take 20 ms.
-/// let arrivals = (0..60_000).map(|n: u32| Arrival { at: Duration::from_millis(n.into()), bytes: 100, offset: n.into() });
+/// let arrivals = (0..60_000).map(|n: u32| Arrival {
+///     at: Duration::from_millis(n.into()),
+///     bytes: 100,
+///     offset: n.into(),
+///     ..Arrival::default()
+/// });
 /// let run = simulate(&velo_schema::Config::default().into(), arrivals, |_, _| Duration::from_millis(20).into());
 /// assert_eq!(run.report.batches.count, 600);
 /// assert!((run.report.latency_ms.max - 119.0).abs() < 2.0);
@@ -175,7 +190,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                 continue;
             }
             match self.arrivals.peek() {
-                Some(arrival) if Tick::default() + arrival.at <= self.now => {}
+                Some(arrival) if Tick::default() + arrival.available() <= self.now => {}
                 Some(_) => self.step(Event::Idle),
                 None => {
                     self.step(Event::Idle);
@@ -203,7 +218,8 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
     fn next(&mut self) -> Option<Tick> {
         let finish = self.finishing.peek().map(|Reverse((at, ..))| *at);
         let has_room = self.core.room().records > 0 && self.core.takes_from(LANE);
-        let arrival = self.arrivals.peek().filter(|_| has_room).map(|arrival| Tick::default() + arrival.at);
+        let arrival =
+            self.arrivals.peek().filter(|_| has_room).map(|arrival| Tick::default() + arrival.available());
         [finish, arrival, self.core.deadline()].into_iter().flatten().min()
     }
 
@@ -217,7 +233,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         let (mut taken, mut bytes) = (0, 0);
         let mut exceeds = false;
         while let Some(arrival) = self.arrivals.peek().filter(|_| taken < room.records) {
-            if Tick::default() + arrival.at > self.now {
+            if Tick::default() + arrival.available() > self.now {
                 break;
             }
             exceeds = !room.fits(taken, bytes, arrival.bytes);

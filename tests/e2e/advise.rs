@@ -1,18 +1,27 @@
 //! `velo-advise`: advice that depends on the workload, and no trace of it on the brokers.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::catch_unwind;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use velo_engine::kafka::{NewRecord, RecordProducer};
+use velo_advisor::recommend::{compare, is_different};
+use velo_advisor::runner::Workload;
+use velo_advisor::sample::{Limits, sample};
+use velo_advisor::session::{Bench, Part, ROUNDS};
+use velo_advisor::{Candidate, Goal};
+use velo_engine::kafka::{NewRecord, RecordProducer, TopicReader};
+use velo_engine::processor::{Synthetic, ValueFormat};
+use velo_engine::waker::Waker;
 
 use crate::broker::{Broker, embedded, quiet, real};
 use crate::run::program;
@@ -20,8 +29,26 @@ use crate::topic::{committed, count};
 
 /// Runs `work` while records come into a topic at a steady rate.
 fn while_producing<T>(broker: &Broker, topic: &str, records_per_s: u64, work: impl FnOnce() -> T) -> T {
+    while_gathering(broker, topic, records_per_s, Duration::from_millis(5), work)
+}
+
+/// The producer gathers records for `linger` and sends them together.
+fn while_gathering<T>(
+    broker: &Broker,
+    topic: &str,
+    records_per_s: u64,
+    linger: Duration,
+    work: impl FnOnce() -> T,
+) -> T {
+    /// Ends the producer also where what is tested panics.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
     let stop = AtomicBool::new(false);
-    let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
+    let producer = RecordProducer::connect(&broker.settings(), linger).expect("a producer");
     thread::scope(|scope| {
         scope.spawn(|| {
             let start = Instant::now();
@@ -38,9 +65,8 @@ fn while_producing<T>(broker: &Broker, topic: &str, records_per_s: u64, work: im
             }
             producer.flush().expect("flushed");
         });
-        let result = work();
-        stop.store(true, Ordering::Release);
-        result
+        let _stop = Stop(&stop);
+        work()
     })
 }
 
@@ -75,18 +101,22 @@ fn recommended(advice: &Json) -> (String, u64) {
     (strategy.to_owned(), best["max_poll_records"]["max"].as_u64().expect("a size"))
 }
 
-/// It has measured all it wanted to; a busy machine may have been too noisy for a recommendation.
+/// It has measured all it wanted to. What a busy machine allows for is no recommendation, and that is said.
 fn assert_advised(output: &Output) {
     let advice = json(output);
     let said = String::from_utf8_lossy(&output.stderr);
-    let is_noisy = advice["refusal"]["reason"] == "noisy";
-    assert!(output.status.success() || is_noisy, "{said}\n{}", advice["refusal"]);
+    let code = match advice["refusal"]["reason"].as_str() {
+        None => 0,
+        Some("noisy") => 3,
+        Some("nothing_keeps_up" | "latency_limit") => 4,
+        Some(_) => panic!("{said}\n{}", advice["refusal"]),
+    };
+    assert_eq!(output.status.code(), Some(code), "{said}\n{}", advice["refusal"]);
     assert_eq!(advice["measured"], true, "{said}");
 }
 
 /// Requests that change nothing. Produce is the test's own producer's.
-const HARMLESS: &[&str] =
-    &["ApiVersions", "Metadata", "FindCoordinator", "ListOffsets", "Fetch", "DescribeConfigs"];
+const HARMLESS: &[&str] = &["ApiVersions", "Metadata", "FindCoordinator", "ListOffsets", "Fetch"];
 const OF_THE_PRODUCER: &[&str] = &["Produce", "InitProducerId"];
 
 fn assert_harmless(broker: &Broker) {
@@ -160,61 +190,86 @@ fn real_kafka_has_the_same_groups_and_offsets_afterwards() {
     assert_eq!(of_ours(groups(&broker)), [], "the advisor left a group behind");
 }
 
+/// What was measured of the demos on a quiet machine. After a change of the format, once for each of them:
+/// `velo-advise --demo alerts --sample 4s --budget 10s --trials tests/e2e/trials/alerts.jsonl`.
+const ALERTS: &str = include_str!("trials/alerts.jsonl");
+const BULK: &str = include_str!("trials/bulk.jsonl");
+
+/// The advice on trials.
+fn from_trials(trials: &str, more: &[&str]) -> Json {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("trials.jsonl");
+    std::fs::write(&path, trials).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_velo-advise"));
+    json(&command.args(["--json", "--from-trials"]).arg(path).args(more).output().expect("velo-advise runs"))
+}
+
 #[test]
-fn swapped_trials_give_the_other_advice_and_the_same_trials_the_same() {
+fn swapped_trials_give_the_other_advice() {
+    for (trials, more) in [(ALERTS, &["--p99", "50ms"][..]), (BULK, &[])] {
+        let advice = from_trials(trials, more);
+        let (strategy, records) = recommended(&advice);
+        // What the best did is what the last other one of another strategy did, and the other way round.
+        let best = advice["recommendation"]["candidate"].to_string();
+        let tried = advice["candidates"].as_array().expect("candidates").iter();
+        let mut other = tried.filter(|tried| tried["rounds"] != 0).map(|tried| &tried["candidate"]);
+        let other = other.rfind(|other| other["strategy"] != strategy).expect("another").to_string();
+        let swapped = trials.replace(&best, "THE BEST").replace(&other, &best).replace("THE BEST", &other);
+        assert_ne!(swapped, trials, "{best} and {other}");
+        // A third may win now, never the best.
+        assert_ne!(recommended(&from_trials(&swapped, more)), (strategy, records));
+    }
+}
+
+#[test]
+fn what_was_measured_of_different_workloads_ends_differently() {
+    let (bulk, bulk_records) = recommended(&from_trials(BULK, &[]));
+    let (alerts, alert_records) = recommended(&from_trials(ALERTS, &["--p99", "50ms"]));
+    assert_ne!(bulk, "low_latency");
+    assert_eq!(alerts, "low_latency");
+    assert!(bulk_records > 100 && alert_records <= 50, "{bulk_records} and {alert_records}");
+}
+
+#[test]
+fn what_was_measured_says_the_same_when_it_is_read_again() {
     let _quiet = quiet();
     let broker = embedded();
     let topic = broker.topic("advised", 2);
     let folder = TempDir::new().expect("a folder");
     let output = while_producing(&broker, &topic, 500, || {
         wait_for_records(&broker, &topic);
-        advise(&broker, &topic, &folder, &["--p99", "20ms", "--sink-cost", "1ms"])
+        advise(&broker, &topic, &folder, &["--p99", "500ms", "--sink-cost", "1ms"])
     });
+    assert_advised(&output);
     let advice = json(&output);
-    let (strategy, records) = recommended(&advice);
-    assert_eq!(strategy, "low_latency");
-
-    let from = |trials: &str| {
-        let path = folder.path().join("swapped.jsonl");
-        std::fs::write(&path, trials).expect("written");
-        let output = Command::new(env!("CARGO_BIN_EXE_velo-advise"))
-            .args(["--json", "--p99", "20ms", "--from-trials"])
-            .arg(path)
-            .output()
-            .expect("velo-advise runs");
-        recommended(&json(&output))
-    };
-    let trials =
-        std::fs::read_to_string(folder.path().join(format!("velo-trials-{topic}.jsonl"))).expect("trials");
-    assert_eq!(from(&trials), (strategy.clone(), records));
-
-    // What the best did is what the first other one of another strategy did, and the other way round.
-    let best = advice["recommendation"]["candidate"].to_string();
-    let tried = advice["candidates"].as_array().expect("candidates").iter();
-    let mut other = tried.filter(|tried| tried["rounds"] != 0).map(|tried| &tried["candidate"]);
-    let other = other.rfind(|other| other["strategy"] != strategy).expect("another").to_string();
-    let swapped = trials.replace(&best, "THE BEST").replace(&other, &best).replace("THE BEST", &other);
-    assert_ne!(swapped, trials, "{best} and {other}");
-    // A third may win now, never the best.
-    assert_ne!(from(&swapped), (strategy, records));
+    let path = folder.path().join(format!("velo-trials-{topic}.jsonl"));
+    let again = from_trials(&std::fs::read_to_string(path).expect("trials"), &["--p99", "500ms"]);
+    for part in ["recommendation", "refusal", "candidates", "profile", "cost"] {
+        assert_eq!(again[part], advice[part], "{part}");
+    }
 }
 
 #[test]
-fn demos_of_different_workloads_end_differently() {
+fn a_demo_needs_nothing_else() {
     let _quiet = quiet();
     let demo = |workload: &str| {
+        let folder = TempDir::new().expect("a folder");
         let output = Command::new(env!("CARGO_BIN_EXE_velo-advise"))
+            .current_dir(folder.path())
             .args(["--demo", workload, "--json", "--budget", "10s", "--sample", "2s"])
             .output()
             .expect("velo-advise runs");
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        recommended(&json(&output))
+        assert_advised(&output);
+        json(&output)
     };
-    let (bulk, bulk_records) = demo("bulk");
-    let (alerts, alert_records) = demo("alerts");
-    assert_ne!(bulk, "low_latency");
-    assert_eq!(alerts, "low_latency");
-    assert!(bulk_records > 100 && alert_records <= 50, "{bulk_records} and {alert_records}");
+    let (bulk, alerts) = (demo("bulk"), demo("alerts"));
+    let rate = |advice: &Json| advice["profile"]["records_per_s"].as_f64().expect("a rate");
+    assert!(rate(&bulk) > 5.0 * rate(&alerts), "{} and {}", bulk["profile"], alerts["profile"]);
+    // The sink's 10 ms for each batch allow of no small ones, however busy the machine is.
+    if bulk["refusal"].is_null() {
+        let (strategy, records) = recommended(&bulk);
+        assert!(strategy != "low_latency" && records > 100, "{strategy} {records}");
+    }
 }
 
 /// The p99 of `velo run` with a clause, on a live topic, once it has written `records` records.
@@ -254,13 +309,68 @@ fn clause(candidate: &Json) -> String {
     std::iter::once(strategy).chain(settings).collect::<Vec<_>>().join(", ")
 }
 
+/// Seconds that others have had of this machine's processors, where the system says it: by `/proc/stat`, whose ticks
+/// are hundredths.
+fn stolen_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|line| line.split_whitespace().nth(8));
+    ticks.and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0
+}
+
+/// The p99 of a fresh `velo run` that others disturb little, else of the one of three that they disturb least.
+fn quiet_p99(broker: &Broker, topic: &str, rate: u64, cost: &str, clause: &str) -> f64 {
+    const LITTLE_S: f64 = 0.3;
+    const TRIES: usize = 3;
+    let mut least = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..TRIES {
+        let before = stolen_s();
+        let p99 = settled_p99(broker, topic, rate, cost, clause);
+        let stolen = stolen_s() - before;
+        if stolen < least.0 {
+            least = (stolen, p99);
+        }
+        if stolen <= LITTLE_S {
+            break;
+        }
+    }
+    least.1
+}
+
+/// The p99 of a fresh `velo run` with this clause and cost on a live topic, once it has settled.
+fn settled_p99(broker: &Broker, topic: &str, rate: u64, cost: &str, clause: &str) -> f64 {
+    const SECONDS: u64 = 7;
+    let folder = TempDir::new().expect("a folder");
+    let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
+    std::fs::write(folder.path().join("job.sql"), sql).expect("written");
+    let mut child = program()
+        .current_dir(folder.path())
+        .args(["run", "job.sql", "--bootstrap-servers", &broker.address(), "--from", "latest", "--dry-run"])
+        .args(["--cost", cost, "--report", "report.json", "--warm-up", "2s"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("velo runs");
+    let until = count(broker, topic) + rate * SECONDS;
+    while count(broker, topic) < until {
+        assert_eq!(child.try_wait().expect("a child"), None, "the job ended by itself");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    child.wait().expect("an end");
+    let report = std::fs::read(folder.path().join("report.json")).expect("a report");
+    let report: Json = serde_json::from_slice(&report).expect("json");
+    report["latency_ms"]["p99"].as_f64().expect("a latency")
+}
+
 /// How much worse than the best of those that simulation with the true cost ranks first the advised
-/// configuration is, both measured by `velo run` on the live topic. The figures are printed, whatever they are.
+/// configuration is, all measured by `velo run` on the live topic: each once, then the advised one and the two
+/// best twice more, for the medians. What others on the same host disturb is measured again. The figures are
+/// printed, whatever they are.
 #[test]
-#[ignore = "takes a quarter of an hour, and is only worth something in a release build on a quiet machine"]
+#[ignore = "takes half an hour, and is only worth something in a release build on a quiet machine"]
 fn regret_on_a_real_broker() {
     const RANKED: usize = 12;
-    const SECONDS: u64 = 6;
+    const AGAIN: usize = 2;
     let _quiet = quiet();
     let broker = real();
     let folder = TempDir::new().expect("a folder");
@@ -274,36 +384,121 @@ fn regret_on_a_real_broker() {
         (10_000, "2ms+0.02ms/record"),
     ] {
         let topic = broker.topic("live", 2);
-        let advice = while_producing(&broker, &topic, rate, || {
+        let started = Instant::now();
+        let (advised, ranked) = while_producing(&broker, &topic, rate, || {
             wait_for_records(&broker, &topic);
-            advise(&broker, &topic, &folder, &["--cost", cost, "--budget", "25s", "--sink-cost", "0ms"])
+            let advice =
+                advise(&broker, &topic, &folder, &["--cost", cost, "--budget", "25s", "--sink-cost", "0ms"]);
+            let advised = json(&advice)["recommendation"]["candidate"].clone();
+            assert!(advised.is_object(), "{}", json(&advice)["refusal"]);
+            let took = started.elapsed();
+            let rate_text = format!("{rate}/s");
+            let args = ["advise", "--rate", &rate_text, "--record-size", "200", "--cost", cost, "--json"];
+            let model = json(&velo(&folder, &args));
+            let ranked = model["candidates"].as_array().expect("candidates").iter();
+            let ranked: Vec<_> = ranked.map(|tried| tried["candidate"].clone()).take(RANKED).collect();
+            let measure = |candidate: &Json| quiet_p99(&broker, &topic, rate, cost, &clause(candidate));
+            let mut measured: Vec<_> = ranked
+                .iter()
+                .filter(|ranked| **ranked != advised)
+                .map(|one| (measure(one), one.clone()))
+                .collect();
+            measured.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let mut finalists = vec![(vec![measure(&advised)], advised)];
+            finalists.extend(measured.into_iter().take(2).map(|(p99, one)| (vec![p99], one)));
+            for _ in 0..AGAIN {
+                for (p99s, one) in &mut finalists {
+                    p99s.push(measure(one));
+                }
+            }
+            println!("{rate}/s, {cost}: advice took {:.0} s", took.as_secs_f64());
+            let mut medians = finalists.into_iter().map(|(mut p99s, one)| {
+                p99s.sort_by(f64::total_cmp);
+                println!("  {p99s:.1?} ms: {}", clause(&one));
+                p99s[AGAIN / 2]
+            });
+            let advised = medians.next().expect("the advised one");
+            (advised, medians.fold(advised, f64::min))
         });
-        let advised = json(&advice)["recommendation"]["candidate"].clone();
-        let rate_text = format!("{rate}/s");
-        let args = ["advise", "--rate", &rate_text, "--record-size", "200", "--cost", cost, "--json"];
-        let model = json(&velo(&folder, &args));
-        let ranked =
-            model["candidates"].as_array().expect("candidates").iter().map(|tried| &tried["candidate"]);
-        let measure = |candidate: &Json| p99_of_run(&broker, rate, cost, &clause(candidate), rate * SECONDS);
-        let own = measure(&advised);
-        let others: Vec<_> = ranked
-            .filter(|ranked| **ranked != advised)
-            .take(RANKED)
-            .map(|ranked| (measure(ranked), ranked))
-            .collect();
-        let (best, of) =
-            others.iter().fold((own, &advised), |best, other| if other.0 < best.0 { *other } else { best });
-        let regret = own / best - 1.0;
-        println!(
-            "{rate}/s, {cost}: advised {} with p99 {own:.1} ms; best {} with {best:.1} ms; regret {:.1} %",
-            clause(&advised),
-            clause(of),
-            regret * 100.0
-        );
+        let regret = advised / ranked - 1.0;
+        println!("  regret {:.1} %", regret * 100.0);
         regrets.push(regret);
     }
     regrets.sort_by(f64::total_cmp);
     println!("median {:.1} %, worst {:.1} %", (regrets[2] + regrets[3]) * 50.0, regrets[5] * 100.0);
+}
+
+/// Pairs of configurations that differ only in their spelling, tried in turn on a real topic's records.
+#[test]
+#[ignore = "takes minutes, and is only worth something in a release build on a quiet machine"]
+fn equals_on_a_real_broker() {
+    const PAIRS: usize = 10;
+    let _quiet = quiet();
+    let broker = real();
+    let topic = past(&broker, 2000, 500);
+    let waker = Waker::default();
+    let connect = || TopicReader::connect(&broker.settings(), 1 << 20, waker.clone());
+    let limits = Limits { period: Duration::from_secs(4), max_bytes_per_s: 10_000_000 };
+    let goes_on = &mut |_, _| ControlFlow::Continue(());
+    let sample = sample(&connect, &topic, limits, &waker, goes_on).expect("a sample");
+    let cost = Synthetic { per_batch: Duration::from_millis(2), per_record: Duration::from_micros(50) };
+    let mut workload = Workload {
+        recording: sample.recording,
+        period: sample.period,
+        processor: Box::new(move || Box::new(cost)),
+        format: ValueFormat::Bytes,
+        sink_cost: Duration::ZERO,
+        has_program: false,
+        stop: Arc::default(),
+    };
+    let all: Vec<_> = Candidate::all().into_iter().filter(|one| one.to_string().contains(", 50ms")).collect();
+    let mut different = 0;
+    for pair in 0..PAIRS {
+        let one = all[pair * all.len() / PAIRS].clone();
+        let mut other = one.clone();
+        for setting in &mut other.settings {
+            setting.value = setting.value.replace("50ms", "0.05s");
+        }
+        assert_eq!(one.config(), other.config());
+        let (mut trials, mut others) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let part = Part {
+                round,
+                saturated: Duration::from_millis(500),
+                replay: Duration::from_secs(2),
+                from: sample.period / ROUNDS * round,
+            };
+            trials.push(workload.try_candidate(&one, part).expect("tried"));
+            others.push(workload.try_candidate(&other, part).expect("tried"));
+        }
+        let (trials, others): (Vec<_>, Vec<_>) = (trials.iter().collect(), others.iter().collect());
+        for goal in [Goal::Latency, Goal::Throughput] {
+            let interval = compare(&trials, &others, goal);
+            println!("{one}, {goal:?}: ratio {interval:.3?}");
+            different += usize::from(interval.is_some_and(is_different));
+        }
+    }
+    println!("{different} of {} said to be different", 2 * PAIRS);
+}
+
+#[test]
+fn records_are_replayed_in_the_bunches_in_which_they_are_sent() {
+    const LINGER_MS: f64 = 200.0;
+    let _quiet = quiet();
+    let broker = embedded();
+    let topic = broker.topic("bunched", 2);
+    let folder = TempDir::new().expect("a folder");
+    let output = while_gathering(&broker, &topic, 500, Duration::from_secs_f64(LINGER_MS / 1e3), || {
+        wait_for_records(&broker, &topic);
+        advise(&broker, &topic, &folder, &["--cost", "1ms", "--sink-cost", "0ms"])
+    });
+    let advice = json(&output);
+    let availability = &advice["profile"]["availability"];
+    let ms = |of: &str| availability[of].as_f64().expect("a time");
+    // The first record of each bunch waits for the last one.
+    assert!(ms("p99_ms") > 0.9 * LINGER_MS, "{availability}");
+    let p99 = advice["candidates"][0]["p99_ms"].as_f64().expect("a latency");
+    assert!(p99 > 0.9 * LINGER_MS, "{p99} with {availability}");
 }
 
 #[test]
@@ -338,8 +533,9 @@ fn an_idle_topic_and_an_impossible_wish_are_refused() {
         // No batch can be through before the work on it is done.
         advise(&broker, &topic, &folder, &["--p99", "5ms", "--sink-cost", "20ms"])
     });
-    assert_eq!(output.status.code(), Some(4));
-    assert_eq!(json(&output)["refusal"]["reason"], "latency_limit");
+    assert_advised(&output);
+    let refusal = json(&output)["refusal"].clone();
+    assert!(refusal["reason"] == "latency_limit" || refusal["reason"] == "noisy", "{refusal}");
 }
 
 /// A topic with records of the last seconds, as an hour of them would look in small.
@@ -357,6 +553,84 @@ fn recorded(broker: &Broker, records: u64) -> String {
     }
     producer.flush().expect("flushed");
     topic
+}
+
+/// A topic whose records came an hour ago, evenly at a rate.
+fn past(broker: &Broker, records: u64, per_s: u64) -> String {
+    const HOUR_MS: i64 = 3_600_000;
+    let topic = broker.topic("past", 2);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
+    let start_ms = i64::try_from(now).expect("a time") - HOUR_MS;
+    let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
+    for index in 0..records {
+        let value = format!("{{\"index\":{index},\"padding\":\"{}\"}}", "x".repeat(200));
+        let timestamp_ms = Some(start_ms + i64::try_from(index * 1000 / per_s).expect("small"));
+        let partition = Some(i32::from(index % 2 == 1));
+        let record =
+            NewRecord { partition, value: Some(value.as_bytes()), timestamp_ms, ..NewRecord::default() };
+        producer.send(&topic, record).expect("sent");
+    }
+    producer.flush().expect("flushed");
+    topic
+}
+
+#[test]
+fn of_a_topic_that_is_idle_now_the_last_activity_is_read_within_the_cap() {
+    let _quiet = quiet();
+    let broker = real();
+    let topic = past(&broker, 80_000, 10_000);
+    let folder = TempDir::new().expect("a folder");
+    let more = ["--sample", "4s", "--budget", "4s", "--sink-cost", "1ms", "--max-rate", "1MB"];
+    let ends = || -> Vec<_> {
+        let partitions = broker.reader().partitions(&topic).expect("partitions");
+        partitions.iter().map(|partition| (partition.low, partition.high)).collect()
+    };
+    let before = (groups(&broker), ends());
+    let advice = json(&advise(&broker, &topic, &folder, &more));
+    assert_eq!((groups(&broker), ends()), before, "groups and ends of the log are as they were");
+    let notes = advice["notes"].to_string();
+    assert!(notes.contains("nothing came within 4s: this is the topic's last activity"), "{notes}");
+    let profile = &advice["profile"];
+    let rate = profile["records_per_s"].as_f64().expect("a rate");
+    assert!((9500.0..10_500.0).contains(&rate), "{profile}");
+    assert!((3500.0..3700.0).contains(&profile["ended_s_ago"].as_f64().expect("seconds")), "{profile}");
+    // More than the cap lets through in that time: only a part of it was read, and that is said.
+    assert!(notes.contains("could be read, at "), "{notes}");
+    let reading = &advice["reading"];
+    let number = |name: &str| reading[name].as_f64().expect("a number");
+    // A quarter of a second is fetched ahead, and each partition has at least 64 KiB.
+    let allowed = 1e6 * (number("seconds") + 0.25) + 2.0 * 65_536.0;
+    assert!(number("record_bytes") <= allowed && number("wire_bytes") <= 1.1 * allowed, "{reading}");
+    assert!(number("record_bytes") > 1e6, "{reading}");
+}
+
+#[test]
+fn what_no_processor_can_take_is_refused_with_the_first_error() {
+    let _quiet = quiet();
+    let broker = real();
+    let topic = broker.topic("texts", 1);
+    let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
+    for index in 0..1000 {
+        let timestamp_ms = Some(1_700_000_000_000 + index * 4);
+        let record = NewRecord { value: Some(b"no json"), timestamp_ms, ..NewRecord::default() };
+        producer.send(&topic, record).expect("sent");
+    }
+    producer.flush().expect("flushed");
+    let folder = TempDir::new().expect("a folder");
+    let refused = |more: &[&str]| {
+        let output =
+            advise(&broker, &topic, &folder, &[&["--sample", "2s", "--budget", "5s"], more].concat());
+        let advice = json(&output);
+        assert_eq!(
+            (output.status.code(), &advice["refusal"]["reason"]),
+            (Some(3), &"every_record_fails".into())
+        );
+        advice["refusal"]["error"].to_string()
+    };
+    let error = refused(&["--value-format", "json"]);
+    assert!(error.contains("JSON"), "{error}");
+    let error = refused(&["--exec", "echo 'no model file' >&2; exit 7"]);
+    assert!(error.contains("no model file") || error.contains('7'), "{error}");
 }
 
 fn velo(folder: &TempDir, args: &[&str]) -> Output {
@@ -397,6 +671,13 @@ fn a_statement_is_changed_in_place_and_the_change_is_shown() {
         "{after}"
     );
     assert!(velo(&folder, &["lint", "job.sql", "--fail-on", "warning"]).status.success(), "{after}");
+    // A cap of the statement is kept to.
+    let capped = after.replace("'failure_strategy'", "'batch.max_size' = '60', 'failure_strategy'");
+    std::fs::write(&path, capped).expect("written");
+    assert!(velo(&folder, &[&args[..], &["--write"]].concat()).status.success());
+    let kept = std::fs::read_to_string(&path).expect("a file");
+    assert!(kept.contains("'batch.max_size' = '60'"), "{kept}");
+    std::fs::write(&path, &after).expect("written");
     // What runs now is what is recommended now.
     let again = stdout(&velo(&folder, &args));
     assert!(again.contains("this is what runs now"), "{again}");
@@ -478,8 +759,16 @@ fn an_interrupted_run_says_what_it_knows_and_the_next_one_goes_on() {
         let output = command("6s").output().expect("velo-advise runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("going on from "), "{said}");
-        assert!(output.status.success(), "{said}");
+        assert!(stdout(&output).contains("recommendation:"), "{said}");
     });
+    // Of another workload nothing is taken over, and it says why.
+    let unfinished = std::fs::read_to_string(&trials).expect("trials").replace("{\"complete\":true}\n", "");
+    std::fs::write(&trials, unfinished).expect("written");
+    let output = while_producing(&broker, &topic, 1000, || {
+        command("6s").args(["--value-format", "json", "--cost", "1ms"]).output().expect("velo-advise runs")
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("what a batch has to do is another one than now; starting over"), "{said}");
     let report = velo(&folder, &["report", "trials.jsonl"]);
     assert!(stdout(&report).contains("recommendation:"), "{}", String::from_utf8_lossy(&report.stderr));
     let nothing = velo(&folder, &["report", "missing.json"]);
@@ -498,7 +787,7 @@ fn a_program_is_measured_on_the_topics_own_records() {
     let args = ["--sample", "4s", "--exec", program, "--value-format", "json", "--sink-cost", "1ms"];
     let output = advise(&broker, &topic, &folder, &args);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_advised(&output);
     assert!(said.contains("on real records, many times"), "{said}");
     assert!(json(&output)["cost"]["per_batch_ms"].as_f64() > Some(0.5), "{}", json(&output)["cost"]);
 }

@@ -135,7 +135,8 @@ pub fn committed(broker: &Broker, group: &str, topic: &str) -> BTreeMap<i32, i64
     for partition in broker.reader().partitions(topic).expect("partitions") {
         list.add_partition(topic, partition.partition);
     }
-    let found = consumer.committed_offsets(list, Duration::from_secs(30)).expect("offsets");
+    // Whoever left a transaction open is waited for: its offsets are known when the broker gives it up after a minute.
+    let found = consumer.committed_offsets(list, Duration::from_mins(2)).expect("offsets");
     found
         .elements()
         .iter()

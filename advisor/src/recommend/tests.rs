@@ -1,7 +1,12 @@
 use super::*;
-use crate::trial::{VERSION, Work};
+use crate::advice::Confirmation;
+use crate::cost::Cost;
+use crate::delays::Availability;
+use crate::profile::FetchCost;
+use crate::trial::{Replay, Setup, VERSION, Work};
 use velo_engine::processor::Synthetic;
 use velo_engine::source::replay::Recorded;
+use velo_schema::Tier;
 
 /// A candidate, its capacity, and the 99th percentiles of its rounds.
 type Row<'a> = (&'a str, f64, &'a [f64]);
@@ -26,28 +31,29 @@ fn evidence(rate: u64, rows: &[Row<'_>]) -> Evidence {
     let header = Header {
         version: VERSION,
         topic: "t".into(),
+        setup: Setup::default(),
+        wishes: wishes(Goal::Latency, None),
+        max_batch_records: None,
         profile,
         work: Work::new(Synthetic::default(), Duration::ZERO),
         cost: Cost::line(Duration::from_millis(1), Duration::from_micros(10)),
         current: None,
     };
-    let trial = |text: &str, capacity: f64, p99_ms: Option<f64>| Trial {
+    let trial = |text: &str, round: u32, capacity: f64, p99_ms: Option<f64>| Trial {
         candidate: candidate(text),
+        round,
         capacity_records_per_s: Some(capacity),
         replay: p99_ms.map(replay),
+        failed_share: 0.0,
     };
     let rounds = |(text, capacity, p99s): &Row<'_>| -> Vec<Trial> {
         match p99s {
-            [] => vec![trial(text, *capacity, None)],
-            p99s => p99s.iter().map(|p99| trial(text, *capacity, Some(*p99))).collect(),
+            [] => vec![trial(text, 0, *capacity, None)],
+            p99s => (0..).zip(*p99s).map(|(round, p99)| trial(text, round, *capacity, Some(*p99))).collect(),
         }
     };
-    Evidence {
-        header,
-        predicted: Vec::new(),
-        trials: rows.iter().flat_map(rounds).collect(),
-        is_complete: true,
-    }
+    let trials = rows.iter().flat_map(rounds).collect();
+    Evidence { trials, is_complete: true, ..Evidence::predicted(header, Vec::new()) }
 }
 
 fn wishes(goal: Goal, p99_ms: Option<u64>) -> Wishes {
@@ -112,6 +118,15 @@ fn one_slow_round_of_several_breaks_the_limit() {
 }
 
 #[test]
+fn nothing_does_more_than_the_client_hands_out() {
+    let mut evidence = evidence(100, &[(ONE, 9000.0, &[5.0]), (MANY, 900_000.0, &[50.0])]);
+    evidence.header.profile.fetch = Some(FetchCost { standard_us: 200.0, buffered_us: 5.0 });
+    let advice = recommend(&evidence, wishes(Goal::Throughput, None));
+    let capacities = advice.candidates.iter().map(|tried| tried.capacity_records_per_s);
+    assert_eq!(capacities.collect::<Vec<_>>(), [200_000.0, 5000.0]);
+}
+
+#[test]
 fn too_few_batches_are_judged_by_the_model() {
     let mut evidence = evidence(100, &[(MANY, 10_000.0, &[1.0])]);
     evidence.trials[0].replay.as_mut().unwrap().batches = 3;
@@ -150,7 +165,12 @@ fn a_refusal_names_the_constraint_that_binds() {
     assert_eq!(chosen(&evidence(1, &[]), latency), Err(Refusal::NoTrials));
     let mut noisy = evidence(100, &[(ONE, 1000.0, &[5.0, 5.0])]);
     noisy.trials[1].capacity_records_per_s = Some(3000.0);
+    assert!(matches!(chosen(&noisy, wishes(Goal::Throughput, None)), Err(Refusal::Noisy { .. })));
+    assert!(chosen(&noisy, latency).is_ok());
+    let mut noisy = evidence(100, &[(ONE, 1000.0, &[5.0])]);
+    noisy.header.cost.spread = 3.0;
     assert!(matches!(chosen(&noisy, latency), Err(Refusal::Noisy { .. })));
+    assert!(matches!(chosen(&noisy, tight), Err(Refusal::MemoryLimit { .. })));
 }
 
 #[test]
@@ -169,4 +189,60 @@ fn the_table_chooses_by_the_conditions() {
     let later = table_choice(&profile, wishes(Goal::Latency, Some(5000)));
     assert_eq!(later.strategy, StrategyKind::FixedSize);
     assert!(later.plan(None).matrix_row.is_some());
+}
+
+#[test]
+fn the_live_topic_may_speak_against_it() {
+    let live = |p99_ms: f64, records: u64| Confirmation {
+        records,
+        seconds: 3.0,
+        records_per_s: 100.0,
+        p50_ms: 1.0,
+        p99_ms,
+        tier: Tier::Standard,
+        records_per_call: 1.0,
+    };
+    // At most 10.5 ms are to be expected.
+    let mut evidence = evidence(100, &[(ONE, 1000.0, &[10.0])]);
+    let availability = Availability { least_ms: 1.0, p50_ms: 2.0, p99_ms: 3.0, least_counts: true };
+    evidence.header.profile.availability = Some(availability);
+    let advice = |limit: Option<u64>, best: Confirmation, current: Option<Confirmation>| Advice {
+        confirmation: Some(best),
+        current_confirmation: current,
+        ..recommend(&evidence, wishes(Goal::Latency, limit))
+    };
+    assert_eq!(advice(None, live(13.0, 300), None).doubt(), None);
+    assert_eq!(advice(None, live(0.0, 0), None).doubt(), None);
+    assert_eq!(advice(Some(20), live(13.0, 300), Some(live(12.0, 300))).doubt(), None);
+    let says = |advice: Advice, what: &str| {
+        let doubt = advice.doubt().unwrap();
+        assert!(doubt.contains(what), "{doubt}");
+    };
+    says(advice(None, live(14.0, 300), None), "let expect 10.5 ms");
+    let with = |availability| {
+        let mut advice = advice(None, live(14.0, 300), None);
+        advice.profile.as_mut().unwrap().availability = availability;
+        advice
+    };
+    assert_eq!(with(None).doubt(), None);
+    let skewed = Availability { least_ms: 5000.0, least_counts: false, ..availability };
+    assert_eq!(with(Some(skewed)).doubt(), None);
+    says(advice(Some(20), live(21.0, 300), None), "beyond the limit of 20.0 ms");
+    says(advice(None, live(13.0, 300), Some(live(9.0, 300))), "9.0 ms with what runs now");
+}
+
+#[test]
+fn one_with_enough_to_spare_goes_before_one_that_is_hardly_faster() {
+    let latency = wishes(Goal::Latency, None);
+    let of = |p99_ms: f64, capacity: f64| {
+        let evidence = evidence(1000, &[(FIVE, 1500.0, &[10.0]), (MANY, capacity, &[p99_ms])]);
+        chosen(&evidence, latency).unwrap()
+    };
+    assert_eq!(of(10.4, 2100.0), MANY);
+    assert_eq!(of(10.4, 1900.0), FIVE);
+    assert_eq!(of(10.6, 2100.0), FIVE);
+    // What runs now is not changed for that.
+    let mut evidence = evidence(1000, &[(FIVE, 1500.0, &[10.0]), (MANY, 9000.0, &[10.2])]);
+    evidence.header.current = Some(candidate(FIVE));
+    assert_eq!(chosen(&evidence, latency).unwrap(), FIVE);
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::advice::Goal;
 use crate::profile::Profile;
 use crate::recommend::{compare, is_different, table_choice};
-use crate::trial::{VERSION, Work};
+use crate::trial::{Setup, VERSION, Work};
 
 /// What a batch really costs.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +23,25 @@ struct Truth {
     per_record_ms: f64,
     /// Beyond so many records each costs more by this factor.
     cliff: Option<(u64, f64)>,
+    /// How much faster several threads do a batch's records.
+    speedup: f64,
 }
 
 impl Truth {
     fn of(&self, records: u64) -> Duration {
+        self.load(Load { records, is_parallel: false })
+    }
+
+    fn load(&self, Load { records, is_parallel }: Load) -> Duration {
         let beyond =
             self.cliff.map_or(0.0, |(edge, factor)| records.saturating_sub(edge) as f64 * (factor - 1.0));
-        let ms = self.per_batch_ms + self.per_record_ms * (records as f64 + beyond);
+        let speedup = if is_parallel { self.speedup } else { 1.0 };
+        let ms = self.per_batch_ms + self.per_record_ms * (records as f64 + beyond) / speedup;
         Duration::from_secs_f64(ms / 1e3)
+    }
+
+    fn of_candidate(&self, candidate: &Candidate, records: u64) -> Duration {
+        self.load(Load { records, is_parallel: candidate.is_parallel() })
     }
 
     /// Records a second, at the best of sizes that are tried.
@@ -68,21 +79,25 @@ impl Case {
     fn of(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let log = |random: &mut Rng, low: f64, high: f64| low * (high / low).powf(random.f64());
+        let speedup = 1.0 + random.f64();
         let truth = match random.u8(..3) {
             0 => Truth {
                 per_batch_ms: log(&mut random, 5.0, 50.0),
                 per_record_ms: log(&mut random, 0.0005, 0.01),
                 cliff: None,
+                speedup,
             },
             1 => Truth {
                 per_batch_ms: log(&mut random, 0.1, 1.0),
                 per_record_ms: log(&mut random, 0.02, 0.5),
                 cliff: None,
+                speedup,
             },
             _ => Truth {
                 per_batch_ms: log(&mut random, 1.0, 10.0),
                 per_record_ms: log(&mut random, 0.005, 0.05),
                 cliff: Some((random.u64(50..2000), 2.0 + 8.0 * random.f64())),
+                speedup,
             },
         };
         let shape = [Shape::Poisson, Shape::Bursts, Shape::Steps][random.usize(..3)];
@@ -125,7 +140,7 @@ impl Case {
             let bytes = if self.mixed_sizes { 1 << random.u32(4..14) } else { 200 };
             let partition = if self.skewed && random.u8(..10) < 7 { 0 } else { random.i32(..12) };
             let at = Duration::from_secs_f64(at.min(period));
-            Recorded { at, partition, key: None, value: Some(vec![0; bytes]) }
+            Recorded { at, partition, value: Some(vec![0; bytes]), ..Recorded::default() }
         };
         (times.into_iter().map(record).collect(), Duration::from_secs_f64(period))
     }
@@ -134,6 +149,9 @@ impl Case {
         Header {
             version: VERSION,
             topic: "simulated".to_owned(),
+            setup: Setup::default(),
+            wishes: Wishes { goal: Goal::Latency, p99: None, memory_bytes: None },
+            max_batch_records: None,
             profile: Profile::of(recording, period).expect("there are records"),
             work: Work::new(Synthetic::default(), Duration::ZERO),
             cost: Cost::line(Duration::ZERO, Duration::ZERO),
@@ -159,6 +177,18 @@ struct Simulated<'a> {
     truth: Truth,
     arrivals: &'a Arrivals,
     random: Rng,
+    /// Whether something else takes most of the machine, half of the time.
+    has_neighbour: bool,
+}
+
+/// A simulated trial has all of the recording.
+const WHOLE: Part =
+    Part { round: 0, saturated: Duration::ZERO, replay: Duration::ZERO, from: Duration::ZERO };
+
+impl<'a> Simulated<'a> {
+    fn new(case: &Case, arrivals: &'a Arrivals) -> Self {
+        Self { truth: case.truth, arrivals, random: Rng::with_seed(case.seed), has_neighbour: false }
+    }
 }
 
 impl Simulated<'_> {
@@ -166,22 +196,25 @@ impl Simulated<'_> {
     const TRIAL_NOISE: f64 = 0.01;
 
     fn drift(&mut self) -> f64 {
-        1.0 + Self::TRIAL_NOISE * normal(&mut self.random)
+        let neighbour = if self.has_neighbour && self.random.bool() { 4.0 } else { 1.0 };
+        neighbour * (1.0 + Self::TRIAL_NOISE * normal(&mut self.random))
     }
 }
 
 impl Bench for Simulated<'_> {
-    fn serve(&mut self, records: u64, _: Duration) -> Option<Duration> {
+    fn serve(&mut self, load: Load, _: Duration) -> Result<Duration, Ended> {
         let drift = self.drift();
-        Some(self.truth.of(records).mul_f64(drift))
+        Ok(self.truth.load(load).mul_f64(drift))
     }
 
-    fn try_candidate(&mut self, candidate: &Candidate, _: Lengths) -> Option<Trial> {
+    fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended> {
         let drift = self.drift();
         let (truth, random) = (self.truth, &mut self.random);
-        Some(predict(candidate, self.arrivals, &mut |records| {
-            truth.of(records).mul_f64((drift * (1.0 + Self::BATCH_NOISE * normal(random))).max(0.1))
-        }))
+        let trial = predict(candidate, self.arrivals, &mut |records| {
+            let noise = drift * (1.0 + Self::BATCH_NOISE * normal(random));
+            truth.of_candidate(candidate, records).mul_f64(noise.max(0.1))
+        });
+        Ok(Trial { round: part.round, ..trial })
     }
 }
 
@@ -192,8 +225,8 @@ fn advise(bench: &mut Simulated<'_>, header: Header, case: &Case) -> Evidence {
     let cost = calibrate(bench, calibration, case.seed, goes_on).expect("nobody interrupts it");
     let header = Header { cost, ..header };
     let predicted = predict_all(&header, bench.arrivals, goes_on);
-    let mut evidence = Evidence { header, predicted, trials: Vec::new(), is_complete: false };
-    try_best(bench, &mut evidence, case.wishes, trials, case.seed, goes_on);
+    let mut evidence = Evidence::predicted(header, predicted);
+    try_best(bench, &mut evidence, case.wishes, trials, case.seed, goes_on).expect("nobody interrupts it");
     evidence
 }
 
@@ -204,7 +237,7 @@ const CASES: u64 = 520;
 
 /// How a choice did: its regret, or what went wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Result {
+enum Outcome {
     Regret(f64),
     /// The limit is broken, or it does not keep up.
     Breach,
@@ -213,10 +246,10 @@ enum Result {
 }
 
 /// The advisor's, the table's and random search's result; none where nothing at all would do.
-fn run(case: &Case) -> Option<[Result; 3]> {
+fn run(case: &Case) -> Option<[Outcome; 3]> {
     let (recording, period) = case.record(0, SAMPLE);
     let arrivals = Arrivals::of(&recording, period);
-    let mut bench = Simulated { truth: case.truth, arrivals: &arrivals, random: Rng::with_seed(case.seed) };
+    let mut bench = Simulated::new(case, &arrivals);
     let header = Case::header(&recording, period);
     let peak = header.profile.peak_records_per_s;
     let table = table_choice(&header.profile, case.wishes);
@@ -225,22 +258,21 @@ fn run(case: &Case) -> Option<[Result; 3]> {
     // As many trials, of any candidates.
     let mut all = Candidate::all();
     Rng::with_seed(case.seed).shuffle(&mut all);
-    let mut random = Evidence { header, predicted: Vec::new(), trials: Vec::new(), is_complete: false };
+    let mut random = Evidence::predicted(header, Vec::new());
     for candidate in all.iter().take(evidence.trials.len()) {
-        let lengths = Lengths { saturated: Duration::ZERO, replay: Duration::ZERO };
-        random.trials.extend(bench.try_candidate(candidate, lengths));
+        random.trials.extend(bench.try_candidate(candidate, WHOLE));
     }
     let searched = recommend(&random, case.wishes).recommendation.map(|best| best.candidate);
     let (fresh, period) = case.record(1, 2 * SAMPLE);
     let fresh = Arrivals::of(&fresh, period);
     let judge = |candidate: &Candidate| {
-        let trial = predict(candidate, &fresh, &mut |records| case.truth.of(records));
+        let trial = predict(candidate, &fresh, &mut |records| case.truth.of_candidate(candidate, records));
         case.judge(&trial, peak)
     };
     let best = best_of(case, &all, &fresh, peak)?;
     let result = |choice: Option<Candidate>| match choice {
-        None => Result::Missed,
-        Some(candidate) => judge(&candidate).map_or(Result::Breach, |own| Result::Regret(own / best - 1.0)),
+        None => Outcome::Missed,
+        Some(candidate) => judge(&candidate).map_or(Outcome::Breach, |own| Outcome::Regret(own / best - 1.0)),
     };
     Some([advised, Some(table), searched].map(result))
 }
@@ -250,11 +282,13 @@ fn run(case: &Case) -> Option<[Result; 3]> {
 fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Option<f64> {
     const LOOKED_AT: usize = 25;
     let short = Arrivals { arrivals: fresh.arrivals[..SAMPLE / 4].to_vec(), period: fresh.period / 8 };
-    let mut serve = |records| case.truth.of(records);
-    let trial = |candidate| predict(candidate, &short, &mut serve);
+    let on = |candidate: &Candidate, arrivals: &Arrivals| {
+        predict(candidate, arrivals, &mut |records| case.truth.of_candidate(candidate, records))
+    };
+    let trial = |candidate| on(candidate, &short);
     let mut trials: Vec<_> = all.iter().map(trial).filter(|trial| trial.replay.is_some()).collect();
     let p99 = |trial: &Trial| trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms);
-    let full = |trial: &Trial| case.judge(&predict(&trial.candidate, fresh, &mut |n| case.truth.of(n)), peak);
+    let full = |trial: &Trial| case.judge(&on(&trial.candidate, fresh), peak);
     if case.wishes.goal == Goal::Latency {
         trials.retain(|trial| trial.capacity_records_per_s >= Some(1.2 * peak));
         trials.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
@@ -266,7 +300,7 @@ fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Optio
 }
 
 /// On all cores; in the order of the seeds.
-fn run_all(cases: u64) -> Vec<(u64, [Result; 3])> {
+fn run_all(cases: u64) -> Vec<(u64, [Outcome; 3])> {
     let next = AtomicU64::new(0);
     let threads = thread::available_parallelism().map_or(2, usize::from);
     let mut results: Vec<_> = thread::scope(|scope| {
@@ -288,15 +322,15 @@ fn run_all(cases: u64) -> Vec<(u64, [Result; 3])> {
 }
 
 /// Median and 90th percentile of the regret, breaches and misses.
-fn figures(results: &[(u64, [Result; 3])], of: usize) -> (f64, f64, usize, usize) {
+fn figures(results: &[(u64, [Outcome; 3])], of: usize) -> (f64, f64, usize, usize) {
     let own = || results.iter().map(|(_, results)| results[of]);
     let mut regrets: Vec<_> = own()
-        .map(|result| if let Result::Regret(regret) = result { regret } else { f64::INFINITY })
+        .map(|result| if let Outcome::Regret(regret) = result { regret } else { f64::INFINITY })
         .collect();
     regrets.sort_by(f64::total_cmp);
     let at = |q: usize| regrets[(regrets.len() * q / 100).min(regrets.len() - 1)];
-    let count = |what: Result| own().filter(|result| *result == what).count();
-    (at(50), at(90), count(Result::Breach), count(Result::Missed))
+    let count = |what: Outcome| own().filter(|result| *result == what).count();
+    (at(50), at(90), count(Outcome::Breach), count(Outcome::Missed))
 }
 
 #[test]
@@ -314,12 +348,27 @@ fn what_is_advised_is_nearly_the_best_there_is() {
     }
     println!("{} workloads\n{table}", results.len());
     for (seed, results) in
-        results.iter().filter(|(_, results)| !matches!(results[0], Result::Regret(r) if r < 0.05))
+        results.iter().filter(|(_, results)| !matches!(results[0], Outcome::Regret(r) if r < 0.05))
     {
         println!("{:?}\n{:?}", results[0], Case::of(*seed));
     }
     let (median, p90, breaches, _) = figures(&results, 0);
     assert!(median <= 0.01 && p90 <= 0.05 && breaches == 0, "{table}");
+}
+
+#[test]
+fn a_neighbour_that_comes_and_goes_is_a_reason_to_refuse() {
+    // Of batches that take less there is nothing to see.
+    let is_heavy = |case: &Case| case.truth.per_batch_ms > 2.0;
+    for case in (0..30).map(Case::of).filter(is_heavy) {
+        let seed = case.seed;
+        let (recording, period) = case.record(0, SAMPLE);
+        let arrivals = Arrivals::of(&recording, period);
+        let mut bench = Simulated { has_neighbour: true, ..Simulated::new(&case, &arrivals) };
+        let evidence = advise(&mut bench, Case::header(&recording, period), &case);
+        let refusal = recommend(&evidence, case.wishes).refusal;
+        assert!(matches!(refusal, Some(crate::Refusal::Noisy { .. })), "{seed}: {refusal:?}");
+    }
 }
 
 #[test]
@@ -330,12 +379,23 @@ fn equals_are_seldom_said_to_be_different() {
         let case = Case::of(seed);
         let (recording, period) = case.record(0, SAMPLE);
         let arrivals = Arrivals::of(&recording, period);
-        let mut bench = Simulated { truth: case.truth, arrivals: &arrivals, random: Rng::with_seed(seed) };
-        let candidate = Candidate::defaults();
-        let lengths = Lengths { saturated: Duration::ZERO, replay: Duration::ZERO };
-        let mut rounds =
-            || (0..ROUNDS).filter_map(|_| bench.try_candidate(&candidate, lengths)).collect::<Vec<_>>();
-        let (a, b) = (rounds(), rounds());
+        let mut bench = Simulated::new(&case, &arrivals);
+        // One of those that say 1s, and the same in other words.
+        let all = Candidate::all();
+        let all: Vec<_> =
+            all.iter().filter(|one| one.settings.iter().any(|setting| setting.value == "1s")).collect();
+        let index = usize::try_from(seed).expect("small");
+        let one = all[index % all.len()].clone();
+        let mut other = one.clone();
+        for setting in other.settings.iter_mut().filter(|setting| setting.value == "1s") {
+            "1000ms".clone_into(&mut setting.value);
+        }
+        assert!(one != other && one.config() == other.config(), "{one} and {other}");
+        let mut rounds = |candidate: &Candidate| -> Vec<_> {
+            let parts = (0..ROUNDS).map(|round| Part { round, ..WHOLE });
+            parts.flat_map(|part| bench.try_candidate(candidate, part)).collect()
+        };
+        let (a, b) = (rounds(&one), rounds(&other));
         let (a, b): (Vec<_>, Vec<_>) = (a.iter().collect(), b.iter().collect());
         different += u64::from(compare(&a, &b, case.wishes.goal).is_some_and(is_different));
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
-use velo_advisor::{Advice, Evidence, Goal, Wishes, recommend};
+use velo_advisor::{Advice, Evidence, recommend};
 use velo_engine::report::Report;
 
 use super::run::summary;
@@ -19,7 +19,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     let text = match serde_json::from_str::<Json>(&input.text) {
         Ok(json) if json.get("candidates").is_some() => {
             let read = serde_json::from_value::<Advice>(json);
-            advice::text(&read.with_context(|| format!("{name}: advice of another version"))?)
+            advice::whole(&read.with_context(|| format!("{name}: advice of another version"))?)
         }
         Ok(json) if json.get("ledger").is_some() => {
             let read = serde_json::from_value::<Report>(json);
@@ -32,7 +32,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
             let evidence = Evidence::read(input.text.as_bytes()).with_context(|| {
                 format!("{name} is neither a report of velo run nor advice or trials of velo advise")
             })?;
-            advice::text(&recommend(&evidence, Wishes { goal: Goal::Latency, p99: None, memory_bytes: None }))
+            advice::whole(&recommend(&evidence, evidence.header.wishes))
         }
     };
     let mut out = anstream::stdout().lock();

@@ -128,6 +128,7 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
             drain_timeout: args.drain_timeout,
             exactly_once: args.exactly_once,
             max_batch_time: args.max_batch_time,
+            warm_up: args.warm_up,
             ..JobConfig::uniform(job_config)
         },
         source_topic,

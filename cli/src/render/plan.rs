@@ -212,10 +212,15 @@ pub(crate) fn explain(view: &PlanView, key: velo_schema::keys::Key) -> String {
 pub(crate) fn sides(unit: &velo_lint::Unit<'_>) -> (Settings, Config, Config) {
     let entries = unit.entries();
     let own = unit.statement.name.as_ref().map(|name| name.text.as_str());
-    let source = unit.statement.names.iter().map(|name| name.text.as_str()).find(|name| Some(*name) != own);
     (
-        Settings::resolve(&entries, Side::Source, source),
+        Settings::resolve(&entries, Side::Source, source_name(unit)),
         Settings::resolve(&entries, Side::Job, None).config(),
         Settings::resolve(&entries, Side::Sink, own).config(),
     )
+}
+
+/// The name that settings of the statement's source alone begin with.
+pub(crate) fn source_name<'u>(unit: &'u velo_lint::Unit<'_>) -> Option<&'u str> {
+    let own = unit.statement.name.as_ref().map(|name| name.text.as_str());
+    unit.statement.names.iter().map(|name| name.text.as_str()).find(|name| Some(*name) != own)
 }

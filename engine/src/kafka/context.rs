@@ -28,11 +28,48 @@ pub(super) enum ClientEvent {
     Error(Option<RDKafkaErrorCode>, String),
 }
 
+/// What a client has received from brokers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of all answers, as they came over the wire.
+    pub wire_bytes: u64,
+    /// Bytes of the records in them, decompressed; also of those that nobody has taken yet.
+    pub record_bytes: u64,
+    /// The longest delay of a request that the brokers have asked for.
+    pub throttle: Duration,
+}
+
+impl std::ops::AddAssign for Received {
+    fn add_assign(&mut self, other: Self) {
+        self.wire_bytes += other.wire_bytes;
+        self.record_bytes += other.record_bytes;
+        self.throttle = self.throttle.max(other.throttle);
+    }
+}
+
+/// What says so, while the client is used and after it is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<Mutex<Received>>);
+
+impl Meter {
+    /// By the client's latest statistics.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, received: Received) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Received { throttle: held.throttle.max(received.throttle), ..received };
+    }
+}
+
 /// The context of all consumers. Rebalances are noted here and carried out by the poll thread
 /// between two polls, so that draining a partition is not a callback within a callback.
 pub(super) struct Context {
     events: Arc<Mutex<Vec<ClientEvent>>>,
     closing: Arc<AtomicBool>,
+    meter: Meter,
     waker: Waker,
 }
 
@@ -40,14 +77,17 @@ pub(super) struct Context {
 pub(super) struct Inbox {
     events: Arc<Mutex<Vec<ClientEvent>>>,
     closing: Arc<AtomicBool>,
+    meter: Meter,
 }
 
 impl Context {
     pub fn new(waker: Waker) -> (Self, Inbox) {
         let events = Arc::default();
         let closing = Arc::default();
-        let inbox = Inbox { events: Arc::clone(&events), closing: Arc::clone(&closing) };
-        (Self { events, closing, waker }, inbox)
+        let meter = Meter::default();
+        let inbox =
+            Inbox { events: Arc::clone(&events), closing: Arc::clone(&closing), meter: meter.clone() };
+        (Self { events, closing, meter, waker }, inbox)
     }
 
     fn push(&self, event: ClientEvent) {
@@ -67,7 +107,12 @@ impl Inbox {
         inbox.splice(..0, events);
     }
 
-    /// From now on revocations are carried out at once: the consumer is being closed.
+    /// What the client has received.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// From now on rebalances are answered at once: the consumer is being closed.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -79,9 +124,14 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let wire_bytes = statistics.brokers.values().map(|broker| broker.rxbytes).sum();
+        let record_bytes = partitions.map(|partition| partition.rxbytes).sum();
         let throttled = statistics.brokers.values().filter_map(|broker| Some(broker.throttle.as_ref()?.max));
-        if let Some(ms) = throttled.max().filter(|ms| *ms > 0) {
-            self.push(ClientEvent::Throttled(Duration::from_millis(u64::try_from(ms).unwrap_or(0))));
+        let throttle = Duration::from_millis(u64::try_from(throttled.max().unwrap_or(0)).unwrap_or(0));
+        self.meter.set(Received { wire_bytes, record_bytes, throttle });
+        if !throttle.is_zero() {
+            self.push(ClientEvent::Throttled(throttle));
         }
     }
 
@@ -101,8 +151,8 @@ impl ConsumerContext for Context {
     ) {
         let assigns = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            // An error here means that the consumer is gone already.
-            let _ = if assigns { Ok(()) } else { give_up(consumer, partitions) };
+            // What is given now is given up, too. An error here means that the consumer is gone already.
+            let _ = give_up(consumer, partitions);
         } else if assigns {
             self.push(ClientEvent::Assign(partitions.clone()));
         } else {

@@ -130,6 +130,29 @@ pub(super) fn commit_async<C: ConsumerContext>(
     }
 }
 
+/// How many events wait for the consumer's poll, which serves one of them each time.
+pub(super) fn waiting_events<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> usize {
+    // SAFETY: the client is alive, and the queue's handle is ours to destroy.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        let waiting = sys::rd_kafka_queue_length(queue);
+        sys::rd_kafka_queue_destroy(queue);
+        waiting
+    }
+}
+
+/// Whether the consumer has a member's id: from when its group gives it one until it leaves.
+pub(super) fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
+    // SAFETY: the client is alive; the id is a C string of our own, which its allocator takes back.
+    unsafe {
+        let client = consumer.client().native_ptr();
+        let id = sys::rd_kafka_memberid(client);
+        let is_member = !id.is_null() && *id != 0;
+        sys::rd_kafka_mem_free(client, id.cast());
+        is_member
+    }
+}
+
 /// Which broker is the controller, as far as the brokers have said by now.
 pub(super) fn controller_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
     // SAFETY: the client is alive, and without a time-out the call only looks at what is known.

@@ -13,7 +13,7 @@ use velo_schema::Tier;
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
 use super::data_loss::{OnDataLoss, Resume, resume};
-use super::ffi::{commit_async, known_end};
+use super::ffi::{commit_async, is_member, known_end, waiting_events};
 use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use super::transaction::is_unauthorized;
@@ -105,7 +105,10 @@ impl GroupOptions {
 /// How long a group waits for a member that is silent, unless it is told otherwise.
 const SESSION: Duration = Duration::from_secs(45);
 /// How long the last commit, or that of a revoked partition, may take.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a member that leaves waits for a rebalance to end.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// How long the brokers may take to say where partitions are to be read from, before it is tried again.
 const ASSIGN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,6 +132,9 @@ pub struct GroupSource {
     ended: Vec<Result<(), ClientError>>,
     /// Whether it was said that an assignment has to wait.
     waits_for_brokers: bool,
+    /// Members of the classic protocol do before they go, but for static ones, and for those that have waited for an
+    /// answer in vain a moment ago.
+    says_goodbye: bool,
     /// Lanes that are read anew once they are drained, and from where: their offsets mean other records
     /// by now, so nothing of them is committed.
     renewed: Vec<(LaneId, i64)>,
@@ -172,6 +178,8 @@ impl GroupSource {
         let lanes = Lanes::new(&options.memory);
         let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
+        let is_classic = settings.property("group.protocol") != Some("consumer");
+        let is_static = options.instance_id.is_some() || settings.property("group.instance.id").is_some();
         let (context, inbox) = Context::new(waker.clone());
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
         let wake = waker.clone();
@@ -191,6 +199,7 @@ impl GroupSource {
             waits: 0,
             ended: Vec::new(),
             waits_for_brokers: false,
+            says_goodbye: is_classic && !is_static,
             renewed: Vec::new(),
             drained: Vec::new(),
             committed: BTreeMap::new(),
@@ -374,6 +383,22 @@ impl GroupSource {
         }
     }
 
+    /// Leaves the group, so that it need not miss this member for a whole session before others get its partitions.
+    ///
+    /// Closing the client does not always do so. It says nothing for a member that has no partitions; and what it says
+    /// while the group is rebalancing waits behind the join, which the brokers answer when everybody has joined.
+    fn say_goodbye(&self) {
+        if !self.says_goodbye {
+            return;
+        }
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + FAREWELL;
+        while is_member(&self.consumer) && Instant::now() < deadline {
+            drop(self.consumer.poll(Duration::from_millis(20)));
+            self.answer(self.inbox.take());
+        }
+    }
+
     fn revoke(&mut self, partitions: TopicPartitionList, lost: bool, events: &mut Vec<SourceEvent>) {
         self.drained.retain(|(name, _)| partitions.find_partition(&name.topic, name.partition).is_none());
         for element in partitions.elements() {
@@ -467,6 +492,7 @@ impl GroupSource {
                 }
             }
         }
+        self.says_goodbye &= result.is_some();
         (result.map_or(Err(Uncommitted::Unanswered), |result| result.map_err(Uncommitted::Refused)), aside)
     }
 
@@ -602,7 +628,8 @@ impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.lanes.set_clock(now);
         self.ask_after_absence(now, events);
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+        for _ in 0..waiting_events(&self.consumer).max(1) {
+            let Some(Err(error)) = self.consumer.poll(Duration::ZERO) else { continue };
             if let Some((_, reason)) = self.consumer.client().fatal_error() {
                 return Err(SourceError(format!("the consumer cannot go on: {reason}")));
             }
@@ -742,7 +769,6 @@ impl Commit for GroupSource {
 
 impl Drop for GroupSource {
     fn drop(&mut self) {
-        self.inbox.close();
         self.lanes.clear();
         // The group does not let go of a member that owes it an answer. An answer fails only if the group
         // has taken the partitions already.
@@ -751,5 +777,7 @@ impl Drop for GroupSource {
         }
         let owed = self.inbox.take();
         self.answer(owed);
+        self.say_goodbye();
+        self.inbox.close();
     }
 }

@@ -20,6 +20,7 @@ mod topics;
 mod transaction;
 pub mod yardstick;
 
+pub use context::{Meter, Received};
 pub use data_loss::OnDataLoss;
 pub use dead_letter::DeadLetter;
 pub use embedded::EmbeddedBroker;

@@ -14,8 +14,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 use velo_schema::Tier;
 
-use super::context::{ClientEvent, Context, Inbox};
-use super::ffi::controller_id;
+use super::context::{ClientEvent, Context, Inbox, Meter};
+use super::ffi::{controller_id, known_end};
 use super::lanes::{Lane, Lanes, Start, offsets_of, start_offset, watermarks};
 use super::settings::{ClientSettings, readable};
 use super::{KafkaError, hint};
@@ -62,8 +62,8 @@ impl TopicReader {
                 ("queued.max.messages.kbytes", kbytes.to_string()),
                 ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
                 ("fetch.queue.backoff.ms", "10".to_owned()),
-                // They say whether the brokers hold requests back.
-                ("statistics.interval.ms", "1000".to_owned()),
+                // They say whether the brokers hold requests back, and what came over the wire.
+                ("statistics.interval.ms", "200".to_owned()),
             ],
             &[
                 ("group.id", &group),
@@ -113,6 +113,7 @@ impl TopicReader {
     fn contact(&self, topic: &str) -> Result<Metadata, KafkaError> {
         use RDKafkaErrorCode as Code;
         const ATTEMPT: Duration = Duration::from_millis(250);
+        const REPORTS: usize = 32;
         let started = Instant::now();
         let mut reason = None;
         loop {
@@ -120,8 +121,10 @@ impl TopicReader {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
-            // The client's reports wait to be polled.
-            drop(self.consumer.poll(Duration::ZERO));
+            // The client's reports wait to be polled, one at a time, statistics among them.
+            for _ in 0..REPORTS {
+                drop(self.consumer.poll(Duration::ZERO));
+            }
             let mut is_final = started.elapsed() >= CONTACT_TIMEOUT;
             for event in self.inbox.take() {
                 let ClientEvent::Error(code, text) = event else { continue };
@@ -215,8 +218,7 @@ impl TopicReader {
             ranges,
             assigned: false,
             max_bytes_per_s: None,
-            bytes: 0,
-            since: None,
+            paid_at: None,
             throttled_until: None,
         }
     }
@@ -232,14 +234,14 @@ pub struct ReadSource {
     ranges: Vec<(i32, i64, Option<i64>)>,
     assigned: bool,
     max_bytes_per_s: Option<u64>,
-    bytes: u64,
-    since: Option<Tick>,
+    /// When what has been taken is paid for.
+    paid_at: Option<Tick>,
     /// Until then the rate cap lets nothing be taken.
     throttled_until: Option<Tick>,
 }
 
 impl ReadSource {
-    /// Reads at most this many payload bytes a second, over the whole of the run.
+    /// Reads at most this many payload bytes a second. What is not used within a quarter of a second is lost.
     #[must_use]
     pub fn with_max_rate(mut self, max_bytes_per_s: Option<u64>) -> Self {
         self.max_bytes_per_s = max_bytes_per_s;
@@ -260,11 +262,19 @@ impl ReadSource {
         Ok(())
     }
 
-    /// When the next record may be taken under the rate cap.
-    fn allowed_at(&self) -> Option<Tick> {
-        let rate = self.max_bytes_per_s?;
-        let since = self.since?;
-        Some(since + Duration::from_secs_f64(self.bytes as f64 / rate.max(1) as f64))
+    /// What comes from the brokers, as it was at most a fifth of a second ago.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.inbox.meter().clone()
+    }
+
+    /// Counts what was taken against the rate cap.
+    fn pay(&mut self, now: Tick, bytes: u64) {
+        const SAVED: Duration = Duration::from_millis(250);
+        let Some(rate) = self.max_bytes_per_s else { return };
+        let earliest = Tick(now.0.saturating_sub(u64::try_from(SAVED.as_nanos()).unwrap_or(0)));
+        let from = self.paid_at.map_or(now, |paid_at| paid_at.max(earliest));
+        self.paid_at = Some(from + Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64));
     }
 }
 
@@ -309,19 +319,22 @@ impl Source for ReadSource {
         room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        self.since.get_or_insert(now);
-        self.throttled_until = self.allowed_at().filter(|at| *at > now);
+        self.throttled_until = self.paid_at.filter(|at| *at > now);
         if self.throttled_until.is_some() {
             return Ok(Filled { drained: true, ..Filled::default() });
         }
         let before = batch.bytes();
         let filled = self.lanes.fill(lane, tier, room, batch)?;
-        self.bytes += batch.bytes() - before;
+        self.pay(now, batch.bytes() - before);
         Ok(filled)
     }
 
     fn next_due(&self) -> Option<Tick> {
         self.throttled_until
+    }
+
+    fn end_offset(&self, lane: LaneId) -> Option<i64> {
+        known_end(&self.consumer, self.lanes.name(lane)?)
     }
 }
 

@@ -138,6 +138,14 @@ impl ClientSettings {
         &self.bootstrap_servers
     }
 
+    /// The same without some properties, and those of them that were set.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> (Self, Vec<String>) {
+        let set = names.iter().filter(|name| self.properties.remove(**name).is_some());
+        let set = set.map(|name| (*name).to_owned()).collect();
+        (self, set)
+    }
+
     /// What the user wants a property to be.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {

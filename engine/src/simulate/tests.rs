@@ -12,7 +12,12 @@ fn config(settings: &[(Key, &str)]) -> Config {
 }
 
 fn arrival(at_ms: u64, offset: usize, bytes: u64) -> Arrival {
-    Arrival { at: Duration::from_millis(at_ms), bytes, offset: i64::try_from(offset).unwrap() }
+    Arrival {
+        at: Duration::from_millis(at_ms),
+        bytes,
+        offset: i64::try_from(offset).unwrap(),
+        ..Arrival::default()
+    }
 }
 
 /// What seals a batch, in the words of the test.
@@ -178,6 +183,7 @@ fn rates(rates: &[(u64, f64)]) -> Vec<Arrival> {
                 at: Duration::from_secs_f64(at),
                 bytes: 100,
                 offset: i64::try_from(arrivals.len()).unwrap(),
+                ..Arrival::default()
             });
             at += 1.0 / *rate as f64;
         }

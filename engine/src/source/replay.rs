@@ -6,24 +6,36 @@ use std::time::Duration;
 use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
-use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
+use crate::columns::{BatchBuilder, Headers, LaneId, LaneName, Record};
 use crate::core::Tick;
 use crate::core::batcher::Room;
 
 /// A record of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recorded {
-    /// When it came, from the start of the recording.
+    /// Its time, from the start of the recording.
     pub at: Duration,
+    /// How much later than that a consumer could have it: producers and brokers pass records on together.
+    pub delay: Duration,
     /// Its partition.
     pub partition: i32,
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub value: Option<Vec<u8>>,
+    /// Its headers, if it has any.
+    pub headers: Option<Headers>,
+    /// Milliseconds since the epoch, as the record says.
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Recorded {
+    /// When a consumer could have it, from the start of the recording.
+    #[must_use]
+    pub fn available(&self) -> Duration {
+        self.at + self.delay
+    }
+
     /// Bytes of its key and value.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
@@ -31,13 +43,13 @@ impl Recorded {
     }
 }
 
-/// Records in the order in which they came.
+/// Records in the order in which a consumer could have them.
 pub type Recording = Arc<[Recorded]>;
 
 /// How a recording is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// At the recorded times.
+    /// When they became available; their latency counts from their own times.
     Recorded,
     /// All at once: how much can be done at most.
     Saturated,
@@ -52,6 +64,10 @@ pub struct ReplaySource {
     period: Duration,
     length: Duration,
     pace: Pace,
+    /// Where in the recording the replay begins.
+    from: Duration,
+    /// The first record from there on.
+    first: usize,
     start: Option<Tick>,
     /// How many records have been handed out, over all rounds.
     next: usize,
@@ -68,15 +84,44 @@ impl ReplaySource {
     #[must_use]
     pub fn new(recording: Recording, period: Duration, length: Duration, pace: Pace) -> Self {
         assert!(!recording.is_empty() && !period.is_zero(), "a recording has records and a length");
-        Self { recording, period, length, pace, start: None, next: 0, ended: false }
+        Self {
+            recording,
+            period,
+            length,
+            pace,
+            from: Duration::ZERO,
+            first: 0,
+            start: None,
+            next: 0,
+            ended: false,
+        }
     }
 
-    /// When the next record is due, from the start; `None` at the end.
+    /// The same from another place in the recording; its beginning follows its end.
+    #[must_use]
+    pub fn beginning_at(mut self, from: Duration) -> Self {
+        let first = self.recording.partition_point(|record| record.available() < from);
+        // Behind the last record the next one is the first.
+        (self.from, self.first) =
+            if first < self.recording.len() { (from, first) } else { Default::default() };
+        self
+    }
+
+    /// The next record, and how often the recording has been begun again before it.
+    fn upcoming(&self) -> (usize, usize) {
+        let place = self.first + self.next;
+        (place % self.recording.len(), place / self.recording.len())
+    }
+
+    /// When the next record is available, from the start; `None` at the end.
     fn due(&self) -> Option<Duration> {
-        let round = u32::try_from(self.next / self.recording.len()).ok()?;
-        let at = self.recording[self.next % self.recording.len()].at;
+        let (index, round) = self.upcoming();
+        let at = self.recording[index].available();
         let due = match self.pace {
-            Pace::Recorded => self.period.checked_mul(round)? + at,
+            Pace::Recorded => {
+                let at = self.period.checked_mul(u32::try_from(round).ok()?)?.checked_add(at)?;
+                at.checked_sub(self.from)?
+            }
             Pace::Saturated => Duration::ZERO,
         };
         (due < self.length).then_some(due)
@@ -112,15 +157,18 @@ impl Source for ReplaySource {
         let mut drained = self.ended;
         let mut exceeds = false;
         while taken < room.records && !drained {
-            let arrival = self.due().map(|due| match self.pace {
+            let available = self.due().map(|due| match self.pace {
                 Pace::Recorded => start + due,
                 Pace::Saturated => now,
             });
-            let Some(arrival) = arrival.filter(|arrival| *arrival <= now) else {
+            let Some(available) = available.filter(|available| *available <= now) else {
                 drained = true;
                 break;
             };
-            let record = &self.recording[self.next % self.recording.len()];
+            let record = &self.recording[self.upcoming().0];
+            // Its time may be before the replay began.
+            let delay = if self.pace == Pace::Recorded { record.delay } else { Duration::ZERO };
+            let arrival_ns = i128::from(available.0) - i128::try_from(delay.as_nanos()).unwrap_or(i128::MAX);
             let size = record.payload_bytes();
             exceeds = !room.fits(taken, bytes, size);
             if exceeds {
@@ -131,11 +179,11 @@ impl Source for ReplaySource {
                 lane,
                 Record {
                     offset: i64::try_from(self.next).unwrap_or(i64::MAX),
-                    timestamp_ms: None,
-                    arrival_ns: i64::try_from(arrival.0).unwrap_or(i64::MAX),
+                    timestamp_ms: record.timestamp_ms,
+                    arrival_ns: i64::try_from(arrival_ns).unwrap_or(i64::MAX),
                     key: record.key.as_deref(),
                     value: record.value.as_deref(),
-                    headers: None,
+                    headers: record.headers.clone(),
                 },
             );
             self.next += 1;
