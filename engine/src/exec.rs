@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -325,9 +325,15 @@ impl Program {
             return Err(format!("the program said something that it was not asked: {}", shortened(&line)));
         }
         let batches = self.batches.as_ref().ok_or("the program was ended")?;
-        batches
-            .send_timeout(Arc::new(lines_of(batch)), timeout)
-            .map_err(|_| "the program takes no more batches".to_owned())?;
+        match batches.send_timeout(Arc::new(lines_of(batch)), timeout) {
+            Ok(()) => {}
+            Err(SendTimeoutError::Timeout(_)) => {
+                return Err(format!("the program has not read the batch before within {timeout:?}"));
+            }
+            // What it could not be given ended the thread that writes: the program's end may be seen
+            // here as well as in its output.
+            Err(SendTimeoutError::Disconnected(_)) => return Err(self.ending()),
+        }
         crossbeam_channel::select! {
             recv(self.lines) -> line => match line {
                 Ok(Ok(line)) => Ok(line),
@@ -341,13 +347,13 @@ impl Program {
         }
     }
 
-    /// Why its output is at its end: it has ended, or it only closed it.
+    /// Why its input or its output is at its end: it has ended, or it only closed one of them.
     fn ending(&mut self) -> String {
         // One that is on its way out keeps its own exit code, however late the signal comes.
         match self.end() {
             Ok(status) if status.code().is_some() => format!("the program ended without an answer: {status}"),
-            Ok(_) => "the program closed its output without an answer, or was killed".to_owned(),
-            Err(error) => format!("the program closed its output: {error}"),
+            Ok(_) => "the program closed its input or its output without an answer, or was killed".to_owned(),
+            Err(error) => format!("the program closed its input or its output: {error}"),
         }
     }
 
@@ -484,6 +490,17 @@ mod tests {
             assert!(!errors[0].retriable);
             assert_eq!(output.counts(u32::try_from(rows).unwrap()), vec![1; rows]);
         }
+    }
+
+    #[test]
+    fn a_program_that_ended_before_it_was_asked_is_named_by_its_exit_code() {
+        let mut program = Program::start(&exec("exit 3").exec).unwrap();
+        // The writer ends with the first line that nobody reads.
+        let batches = program.batches.clone().unwrap();
+        while batches.send(Arc::new(vec![b'\n'])).is_ok() {}
+        let (_open, stopped) = crossbeam_channel::bounded(1);
+        let refusal = program.ask(&batch(&[b"{}"]), Duration::from_secs(20), &stopped).unwrap_err();
+        assert!(refusal.ends_with("exit status: 3"), "{refusal}");
     }
 
     #[test]

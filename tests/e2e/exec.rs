@@ -34,8 +34,7 @@ const OK: &str = "echo '{\"ok\":true}'";
 /// Runs a job whose values need not be JSON through a program; returns its report and what it said.
 fn run(broker: &Broker, once: &str, answer: &str, more: &[&str]) -> (Json, String, u64, u64) {
     let job = Job::new(broker, LOAD, SETTINGS);
-    let folder = job.report_path();
-    let command = program(folder.parent().expect("a folder"), once, answer);
+    let command = program(job.folder(), once, answer);
     let mut velo = job.command();
     velo.args(["--exec", &command]).args(more);
     let output = velo.output().expect("velo runs");
@@ -108,9 +107,8 @@ fn what_a_program_writes_takes_the_place_of_the_input() {
     let _busy = busy();
     let broker = embedded();
     let job = Job::new(&broker, LOAD, "'batch.size' = '1'");
-    let folder = job.report_path();
     let answer = "echo '{\"ok\":true,\"records\":[{\"record\":0,\"key\":\"k\",\"value_base64\":\"/wA=\"}]}'";
-    let command = program(folder.parent().expect("a folder"), ":", answer);
+    let command = program(job.folder(), ":", answer);
     let output = job.command().args(["--exec", &command]).output().expect("velo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut read_back = 0;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value as Json;
@@ -41,12 +41,16 @@ impl<'a> Job<'a> {
         Self { broker, folder, source, sink, dlq, group }
     }
 
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn sql_path(&self) -> PathBuf {
-        self.folder.path().join("job.sql")
+        self.folder().join("job.sql")
     }
 
     pub fn report_path(&self) -> PathBuf {
-        self.folder.path().join("report.json")
+        self.folder().join("report.json")
     }
 
     /// The job as a member whose session ends soon after it has died.

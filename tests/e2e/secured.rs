@@ -220,7 +220,8 @@ fn looking_needs_no_more_than_read_on_the_topic() {
     secured.acl("--add", "looker", &topics, "Read");
     let velo = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
-        command.args(args).args(["--bootstrap-servers", &secured.addresses["sasl_ssl"]]);
+        command.current_dir(job.folder()).args(args);
+        command.args(["--bootstrap-servers", &secured.addresses["sasl_ssl"]]);
         for property in secured.login("SCRAM-SHA-256", "looker") {
             command.args(["-X", &property]);
         }
@@ -298,7 +299,7 @@ fn a_quota_is_noticed() {
     // Who only looks stops at once.
     let mut command = Command::new(env!("CARGO_BIN_EXE_velo"));
     command.args(["advise", "--topic", &job.source, "--bootstrap-servers", &secured.addresses["sasl_ssl"]]);
-    command.args(["--sample", "2h", "--json"]);
+    command.args(["--sample", "2h", "--json"]).current_dir(job.folder());
     for property in &properties {
         command.args(["-X", property]);
     }
