@@ -91,7 +91,7 @@ fn records_that_are_deleted_under_the_cursor_end_the_job_or_are_counted() {
         let mut command = job.command();
         // Little is fetched ahead, and each record takes its time.
         command.args(["-X", "queued.min.messages=1", "-X", "fetch.message.max.bytes=1000"]);
-        command.args(["--cost", "5ms/record", "--on-data-loss", choice]);
+        command.args(["--cost", "20ms/record", "--on-data-loss", choice]);
         command.args(["-X", &format!("partition.assignment.strategy={assignor}")]);
         let mut child = command.spawn().expect("velo runs");
         wait_for_commit(&job, &mut child, 10);
