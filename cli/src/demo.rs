@@ -39,6 +39,8 @@ pub(crate) const ALERTS: Workload = Workload {
 
 pub(crate) const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 4;
+/// Where the producer's first record goes.
+const FIRST: &str = "producer-started";
 
 /// The broker and its producer; dropping it ends both.
 pub(crate) struct Demo {
@@ -55,6 +57,10 @@ impl Demo {
         // The embedded broker answers a fetch with one produced batch of each partition, so these must
         // not be tiny.
         let producer = RecordProducer::connect(&settings, Duration::from_millis(5))?;
+        // A producer's first record waits for connections and its producer id: none of the topic's shall.
+        broker.create_topic(FIRST, 1)?;
+        producer.send(FIRST, NewRecord::default())?;
+        producer.flush()?;
         let stop = Arc::<AtomicBool>::default();
         let (rate, bunch, stopped) = (workload.records_per_s, workload.bunch, Arc::clone(&stop));
         let thread = std::thread::spawn(move || produce(&producer, rate, bunch, &stopped));
