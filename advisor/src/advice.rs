@@ -159,7 +159,7 @@ pub struct Tried {
     pub capacity_range: Option<(f64, f64)>,
     /// The median of the trials' medians; null where it cannot keep up.
     pub p50_ms: Option<f64>,
-    /// The median of the trials' 99th percentiles.
+    /// The 99th percentile, as it would be in the middle of all rounds, whichever it was in.
     pub p99_ms: Option<f64>,
     /// The best of the rounds, less a margin.
     pub p99_lower_ms: Option<f64>,

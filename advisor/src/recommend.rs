@@ -13,6 +13,10 @@ use crate::predict::ENOUGH_BATCHES;
 use crate::profile::Profile;
 use crate::trial::{Evidence, Header, Trial};
 
+mod rounds;
+
+use rounds::Rounds;
+
 /// How much more than the busiest second a configuration must be able to do.
 pub(crate) const HEADROOM: f64 = 1.2;
 /// Of candidates that are this close to the best, the simplest is taken.
@@ -146,9 +150,13 @@ fn ranked(evidence: &Evidence, wishes: Wishes) -> Vec<Tried> {
         known.entry(&trial.candidate).or_default().1.push(trial);
     }
     let header = &evidence.header;
+    let rounds = Rounds::of(&evidence.trials);
     let mut tried: Vec<_> = known
         .into_iter()
-        .map(|(candidate, (predicted, trials))| summary(candidate, predicted, &trials, header, wishes))
+        .map(|(candidate, (predicted, trials))| {
+            let p99s_ms = rounds.p99_ms(&trials);
+            summary(candidate, predicted, (&trials, p99s_ms), header, wishes)
+        })
         .collect();
     rank(&mut tried, wishes.goal, header);
     tried
@@ -159,10 +167,12 @@ fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     if values.is_empty() { None } else { Some(median(&mut values)) }
 }
 
+/// Of a candidate with a prediction and trials, and its 99th percentile in the middle of all rounds and in the
+/// hardest one.
 fn summary(
     candidate: &Candidate,
     predicted: Option<&Trial>,
-    trials: &[&Trial],
+    (trials, p99s_ms): (&[&Trial], Option<(f64, f64)>),
     header: &Header,
     wishes: Wishes,
 ) -> Tried {
@@ -183,8 +193,10 @@ fn summary(
     // Where there is no model either, a few batches are all there is.
     let few = || replays().filter(|replay| modelled && model.is_none() && replay.batches > 0);
     let shown = || enough().chain(model).chain(few());
-    let p99_ms = median_of(shown().map(|replay| replay.p99_ms));
-    let worst = shown().map(|replay| replay.p99_ms).reduce(f64::max);
+    let p99_ms = p99s_ms.map(|(middle, _)| middle).or_else(|| median_of(shown().map(|replay| replay.p99_ms)));
+    // It would not do better in a hard round that it was not in.
+    let hardest = p99s_ms.map(|(_, hardest)| hardest);
+    let worst = shown().map(|replay| replay.p99_ms).chain(hardest).reduce(f64::max);
     let least = shown().map(|replay| replay.p99_ms).reduce(f64::min);
     let fewest = shown().map(|replay| replay.batches).min().unwrap_or(0);
     let lacking = ENOUGH_BATCHES.saturating_sub(fewest) as f64 / ENOUGH_BATCHES as f64;

@@ -71,7 +71,40 @@ fn chosen(evidence: &Evidence, wishes: Wishes) -> Result<String, Refusal> {
 
 const ONE: &str = "low_latency 1";
 const FIVE: &str = "low_latency 5";
+const TEN: &str = "low_latency 10";
 const MANY: &str = "fixed_size 500, 50ms";
+
+/// The best two have been in a round more than the others, and it was one that was hard on everybody.
+fn with_a_hard_round() -> Evidence {
+    let best: &[f64] = &[4.0, 80.0, 4.2];
+    evidence(1000, &[(FIVE, 5000.0, best), (TEN, 5000.0, &[5.0, 100.0]), (MANY, 90_000.0, &[12.0])])
+}
+
+#[test]
+fn who_was_in_a_hard_round_is_no_worse_for_it() {
+    let evidence = with_a_hard_round();
+    assert_eq!(chosen(&evidence, wishes(Goal::Latency, None)).unwrap(), FIVE);
+    let tried = recommend(&evidence, wishes(Goal::Latency, None)).candidates;
+    let order: Vec<_> = tried.iter().map(|tried| tried.candidate.to_string()).collect();
+    assert_eq!(order, [FIVE, TEN, MANY]);
+    // Each as it would be in the middle of all rounds.
+    let p99s_ms: Vec<_> = tried.iter().map(|tried| tried.p99_ms.unwrap()).collect();
+    for (p99_ms, expected) in p99s_ms.iter().zip([4.2, 5.2, 12.5]) {
+        assert!((p99_ms / expected).ln().abs() < 0.1, "{p99s_ms:?}");
+    }
+}
+
+#[test]
+fn who_was_not_in_a_hard_round_does_not_meet_a_limit_by_that() {
+    let refusal = chosen(&with_a_hard_round(), wishes(Goal::Latency, Some(50))).unwrap_err();
+    assert!(matches!(refusal, Refusal::LatencyLimit { p99_ms, .. } if p99_ms > 80.0), "{refusal:?}");
+}
+
+#[test]
+fn what_hit_one_of_two_is_not_held_against_the_other() {
+    let rows = [(FIVE, 5000.0, &[4.0, 40.0][..]), (TEN, 5000.0, &[5.0, 5.0]), (MANY, 90_000.0, &[12.0])];
+    assert_eq!(chosen(&evidence(1000, &rows), wishes(Goal::Latency, Some(20))).unwrap(), TEN);
+}
 
 #[test]
 fn the_goal_decides_among_what_keeps_up() {
