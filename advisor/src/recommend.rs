@@ -15,7 +15,7 @@ use crate::trial::{Evidence, Header, Trial};
 
 mod rounds;
 
-use rounds::Rounds;
+use rounds::{Across, Rounds};
 
 /// How much more than the busiest second a configuration must be able to do.
 pub(crate) const HEADROOM: f64 = 1.2;
@@ -154,8 +154,8 @@ fn ranked(evidence: &Evidence, wishes: Wishes) -> Vec<Tried> {
     let mut tried: Vec<_> = known
         .into_iter()
         .map(|(candidate, (predicted, trials))| {
-            let p99s_ms = rounds.p99_ms(&trials);
-            summary(candidate, predicted, (&trials, p99s_ms), header, wishes)
+            let across = rounds.across(&trials);
+            summary(candidate, predicted, (&trials, across), header, wishes)
         })
         .collect();
     rank(&mut tried, wishes.goal, header);
@@ -167,12 +167,11 @@ fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     if values.is_empty() { None } else { Some(median(&mut values)) }
 }
 
-/// Of a candidate with a prediction and trials, and its 99th percentile in the middle of all rounds and in the
-/// hardest one.
+/// Of a candidate with a prediction, its trials and what they come to over all rounds.
 fn summary(
     candidate: &Candidate,
     predicted: Option<&Trial>,
-    (trials, p99s_ms): (&[&Trial], Option<(f64, f64)>),
+    (trials, across): (&[&Trial], Option<Across>),
     header: &Header,
     wishes: Wishes,
 ) -> Tried {
@@ -193,9 +192,10 @@ fn summary(
     // Where there is no model either, a few batches are all there is.
     let few = || replays().filter(|replay| modelled && model.is_none() && replay.batches > 0);
     let shown = || enough().chain(model).chain(few());
-    let p99_ms = p99s_ms.map(|(middle, _)| middle).or_else(|| median_of(shown().map(|replay| replay.p99_ms)));
+    let p99_ms =
+        across.map(|across| across.middle_ms).or_else(|| median_of(shown().map(|replay| replay.p99_ms)));
     // It would not do better in a hard round that it was not in.
-    let hardest = p99s_ms.map(|(_, hardest)| hardest);
+    let hardest = across.map(|across| across.hardest_ms);
     let worst = shown().map(|replay| replay.p99_ms).chain(hardest).reduce(f64::max);
     let least = shown().map(|replay| replay.p99_ms).reduce(f64::min);
     let fewest = shown().map(|replay| replay.batches).min().unwrap_or(0);

@@ -19,6 +19,15 @@ pub(super) struct Rounds {
     hardest: f64,
 }
 
+/// A candidate's 99th percentiles over all rounds, those that it was not in included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Across {
+    /// In the middle of them.
+    pub middle_ms: f64,
+    /// In the hardest one.
+    pub hardest_ms: f64,
+}
+
 impl Rounds {
     /// From the rounds that were long enough, by median polish: each value is its candidate's and its
     /// round's, and what is left over is small in the middle.
@@ -46,9 +55,8 @@ impl Rounds {
         Self { effects, hardest }
     }
 
-    /// The 99th percentile that a candidate with these trials would have in the middle of all rounds, and in the
-    /// hardest one; none without a round that was long enough.
-    pub fn p99_ms(&self, trials: &[&Trial]) -> Option<(f64, f64)> {
+    /// What a candidate with these trials would have; none without a round that was long enough.
+    pub fn across(&self, trials: &[&Trial]) -> Option<Across> {
         let effect = |trial: &&&Trial| self.effects.get(&trial.round).copied();
         let mut own: Vec<_> =
             trials.iter().filter_map(|trial| Some(ln_p99(trial)? - effect(&trial)?)).collect();
@@ -57,7 +65,7 @@ impl Rounds {
             return None;
         }
         let own = median(&mut own);
-        Some(((own + median(&mut all)).exp(), (own + self.hardest).exp()))
+        Some(Across { middle_ms: (own + median(&mut all)).exp(), hardest_ms: (own + self.hardest).exp() })
     }
 }
 
