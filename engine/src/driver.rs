@@ -18,7 +18,7 @@ use crate::engine::Progress;
 use crate::processor::{Output, Processor};
 use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
-use crate::source::{Source, SourceError, SourceEvent};
+use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::worker::{Job, Parcel, Pool, Processing, What};
 
 /// Everything that is known of a batch in flight.
@@ -68,12 +68,13 @@ impl Pending {
 
 /// The poll thread's state.
 pub(crate) struct Driver<S> {
+    /// Dropped before the source: nothing is written any more when others get its partitions.
+    pool: Pool,
     source: S,
     core: Core,
     control: Control,
     transactional: bool,
     acks: Acks,
-    pool: Pool,
     start: Instant,
     plan: Plan,
     builder: BatchBuilder,
@@ -287,7 +288,7 @@ impl<S: Source> Driver<S> {
                 self.step(Event::Assigned(lane, position));
             }
             SourceEvent::Joined => self.is_ready = true,
-            SourceEvent::AssignmentComplete => self.step(Event::AssignmentComplete),
+            SourceEvent::EndOfInput(is_reached) => self.step(Event::EndOfInput(is_reached)),
             SourceEvent::Position(lane, position) => self.step(Event::Position(lane, position)),
             SourceEvent::Lost(lane, position) => self.step(Event::Lost(lane, position)),
             SourceEvent::Ended(lane) => self.step(Event::Ended(lane)),
@@ -360,15 +361,14 @@ impl<S: Source> Driver<S> {
     fn fill_from(&mut self, lane: LaneId, room: Room) -> (u64, bool) {
         let now = self.now();
         let (rows, bytes) = (self.builder.len(), self.builder.bytes());
-        let filled = match self.source.fill(now, lane, self.core.tier(), room, &mut self.builder) {
-            Ok(filled) => filled,
-            Err(error) => {
-                self.source_failed(error);
-                return (0, true);
-            }
+        let result = self.source.fill(now, lane, self.core.tier(), room, &mut self.builder);
+        let (filled, error) = match result {
+            Ok(filled) => (filled, None),
+            Err(error) => (Filled { calls: 1, drained: true, ..Filled::default() }, Some(error)),
         };
         self.meter.empty_calls += filled.empty_calls;
         let taken = u64::from(self.builder.len() - rows);
+        // What was appended is in the open batch, whatever came after it.
         if taken > 0 {
             let bytes = self.builder.bytes() - bytes;
             self.meter.took(now, filled.calls, taken, bytes);
@@ -376,8 +376,12 @@ impl<S: Source> Driver<S> {
             self.core.step(now, event, &mut self.actions);
             self.perform();
         }
+        debug_assert_eq!(self.builder.len(), self.core.open_batch_rows(), "the open batch is the one that is filled");
         if filled.exceeds {
             self.step(Event::Exceeds);
+        }
+        if let Some(error) = error {
+            self.source_failed(error);
         }
         (taken, filled.drained)
     }
@@ -512,8 +516,10 @@ impl<S: Source> Driver<S> {
             }
             Action::Commit(offsets) => {
                 tracing::debug!(lanes = offsets.len(), "commit");
-                if let Some(committer) = self.source.committer() {
-                    committer.commit(&offsets);
+                match self.source.committer() {
+                    Some(committer) => committer.commit(&offsets),
+                    // Offsets of a source that only reads are nobody's to keep.
+                    None => self.step(Event::CommitEnded(true)),
                 }
             }
             Action::CommitTransaction(offsets) => {
@@ -527,14 +533,16 @@ impl<S: Source> Driver<S> {
                     in_flight.arrived.clear();
                 }
             }
-            Action::Release(lane, watermark) => {
+            Action::Release(lanes) => {
+                let offsets: Vec<_> =
+                    lanes.iter().filter_map(|(lane, watermark)| Some((*lane, (*watermark)?))).collect();
                 let result = self.source.committer().map_or(Ok(()), |committer| {
-                    let result = watermark.map_or(Ok(()), |offset| committer.commit_sync(&[(lane, offset)]));
-                    committer.release(lane);
+                    let result = if offsets.is_empty() { Ok(()) } else { committer.commit_sync(&offsets) };
+                    lanes.iter().for_each(|(lane, _)| committer.release(*lane));
                     result
                 });
                 let result = result.map_err(|error| error.0);
-                self.notice_error("the last commit of a revoked partition failed", result);
+                self.notice_error("the last commit of revoked partitions failed", result);
             }
             Action::Drop(id) => {
                 if let Some(InFlight { batch, arrived, .. }) = self.batches.remove(&id) {
@@ -543,10 +551,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::Fail(id, error) => {
-                let place = match &error {
-                    JobError::Batch(error) | JobError::Exhausted(error, _) => self.place(id, error.row),
-                    _ => self.place(id, 0),
-                };
+                let place = self.place(id, error.row().unwrap_or(0));
                 let error = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
                 self.error.get_or_insert(error);
             }

@@ -183,7 +183,6 @@ fn since_start(tick: Tick) -> Duration {
 impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, S> {
     fn run(&mut self) {
         self.step(Event::Assigned(LANE, 0));
-        self.step(Event::AssignmentComplete);
         while !self.core.is_done() {
             // Whatever happens in this instant comes before the news that nothing does.
             if self.finish() || self.take() > 0 {
@@ -195,6 +194,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                 None => {
                     self.step(Event::Idle);
                     self.step(Event::Ended(LANE));
+                    self.step(Event::EndOfInput(true));
                 }
             }
             self.step(Event::Tick);

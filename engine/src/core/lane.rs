@@ -30,17 +30,33 @@ impl Tracker {
         Self { window: VecDeque::new(), base: 0, unsettled: 0, watermark: position, next: position, gaps: 0 }
     }
 
-    /// Records delivered, in order; returns the sequence number of the first.
-    pub fn deliver(&mut self, offsets: &[i64]) -> u64 {
+    /// Takes delivered records in; returns the sequence number of the first.
+    ///
+    /// # Errors
+    /// Returns the first offset that was delivered before, and takes nothing in: a watermark that moved
+    /// back would commit records that nobody has read.
+    pub fn deliver(&mut self, offsets: &[i64]) -> Result<u64, i64> {
+        let mut next = self.next;
+        for &offset in offsets {
+            if offset < next {
+                return Err(offset);
+            }
+            next = offset + 1;
+        }
         let first = self.base + self.window.len() as u64;
         for &offset in offsets {
-            debug_assert!(offset >= self.next, "a partition is delivered in order");
             self.gaps += u64::try_from(offset - self.next).unwrap_or(0);
             self.next = offset + 1;
             self.window.push_back((offset, false));
         }
         self.unsettled += offsets.len() as u64;
-        first
+        Ok(first)
+    }
+
+    /// The offset after the last delivered record.
+    #[must_use]
+    pub fn next(&self) -> i64 {
+        self.next
     }
 
     /// Settles records by sequence number. Settling one twice is a bug of the caller.
@@ -136,7 +152,7 @@ mod tests {
     #[test]
     fn the_watermark_stops_before_the_first_unsettled_record() {
         let mut tracker = Tracker::new(10);
-        assert_eq!(tracker.deliver(&[10, 11, 15]), 0);
+        assert_eq!(tracker.deliver(&[10, 11, 15]), Ok(0));
         tracker.settle(1..3);
         assert_eq!((tracker.watermark(), tracker.unsettled()), (10, 1));
         tracker.settle(0..1);
@@ -146,13 +162,23 @@ mod tests {
     #[test]
     fn what_holds_no_record_may_be_committed_once_nothing_is_in_flight() {
         let mut tracker = Tracker::new(0);
-        tracker.deliver(&[0, 1]);
+        assert_eq!(tracker.deliver(&[0, 1]), Ok(0));
         tracker.pass(3);
         assert_eq!((tracker.watermark(), tracker.gaps()), (0, 1));
         tracker.settle(0..2);
         assert_eq!(tracker.watermark(), 3);
         assert_eq!((tracker.lose(10), tracker.lose(9)), (7, 0), "it never goes back");
         assert_eq!((tracker.watermark(), tracker.gaps()), (10, 1));
+    }
+
+    #[test]
+    fn what_was_delivered_before_is_refused_and_moves_nothing() {
+        let mut tracker = Tracker::new(10);
+        assert_eq!(tracker.deliver(&[10, 12]), Ok(0));
+        assert_eq!(tracker.deliver(&[13, 12]), Err(12));
+        assert_eq!(tracker.deliver(&[11]), Err(11));
+        assert_eq!((tracker.next(), tracker.unsettled(), tracker.gaps()), (13, 2, 1));
+        assert_eq!(tracker.deliver(&[13]), Ok(2));
     }
 
     proptest! {
@@ -167,7 +193,7 @@ mod tests {
         ) {
             let offsets: Vec<i64> = steps.iter().scan(100, |at, step| { *at += step; Some(*at) }).collect();
             let mut tracker = Tracker::new(100);
-            tracker.deliver(&offsets);
+            prop_assert_eq!(tracker.deliver(&offsets), Ok(0));
             let mut settled = vec![false; offsets.len()];
             for round in 0..rounds.min(offsets.len()) {
                 let open: Vec<_> = (0..offsets.len()).filter(|i| !settled[*i]).collect();

@@ -16,9 +16,9 @@ use super::{Action, CoreConfig, Event, Fate, JobError, Ledger, Revoke, Tick, Ver
 use crate::columns::{BatchId, LaneId};
 
 #[derive(Debug)]
-struct Lane {
-    tracker: Tracker,
-    committed: i64,
+pub(super) struct Lane {
+    pub tracker: Tracker,
+    pub committed: i64,
     state: LaneState,
 }
 
@@ -36,11 +36,11 @@ enum LaneState {
 }
 
 #[derive(Debug)]
-struct InFlight {
-    runs: Runs,
+pub(super) struct InFlight {
+    pub runs: Runs,
     rows: u32,
-    bytes: u64,
-    state: BatchState,
+    pub bytes: u64,
+    pub state: BatchState,
     /// Whether it held as many records as it might.
     full: bool,
     /// How often it was tried again on account of its records.
@@ -48,13 +48,13 @@ struct InFlight {
     /// How often it was processed, on whatever account.
     attempts: u32,
     /// Rows that are not settled.
-    open_rows: u32,
+    pub open_rows: u32,
     /// Which attempt a processor has taken up last, and when.
     started: Option<(u32, Tick)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BatchState {
+pub(super) enum BatchState {
     /// Sealed, and not yet given to a worker.
     Waiting,
     Running {
@@ -83,21 +83,21 @@ enum Phase {
 #[allow(clippy::struct_excessive_bools, reason = "what the source says is not one state")]
 pub struct Core {
     config: CoreConfig,
-    batcher: Batcher,
-    open_runs: Runs,
+    pub(super) batcher: Batcher,
+    pub(super) open_runs: Runs,
     open_bytes: u64,
-    lanes: HashMap<LaneId, Lane>,
-    batches: Window<InFlight>,
+    pub(super) lanes: HashMap<LaneId, Lane>,
+    pub(super) batches: Window<InFlight>,
     /// The batches that are not processed, in the order of sealing: never more than a few.
-    unprocessed: VecDeque<BatchId>,
+    pub(super) unprocessed: VecDeque<BatchId>,
     /// Groups what is written, where that is not as it was processed.
     regroup: Option<Regroup>,
     /// What is committed together with what was written, where that is so.
-    transaction: Option<Transaction>,
+    pub(super) transaction: Option<Transaction>,
     /// Lists of runs to use again.
     spare_runs: Vec<Runs>,
-    unsettled_bytes: u64,
-    unsettled_records: u64,
+    pub(super) unsettled_bytes: u64,
+    pub(super) unsettled_records: u64,
     /// The next record does not fit into what may be in flight.
     crowded: bool,
     /// Nothing is queued at the source.
@@ -105,11 +105,14 @@ pub struct Core {
     /// There is no memory to fill before something is settled.
     starved: bool,
     tier: Tier,
-    assignment_complete: bool,
+    /// Everything that was to be read has been read, as the source has it.
+    end_of_input: bool,
     phase: Phase,
-    commit_in_flight: Option<Vec<(LaneId, i64)>>,
+    /// The last commit failed: the next one waits for its interval.
+    commit_failed: bool,
+    pub(super) commit_in_flight: Option<Vec<(LaneId, i64)>>,
     next_commit: Tick,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
 impl Core {
@@ -136,8 +139,9 @@ impl Core {
             idle: false,
             starved: false,
             tier: config_tier,
-            assignment_complete: false,
+            end_of_input: false,
             phase: Phase::Running,
+            commit_failed: false,
             commit_in_flight: None,
             ledger: Ledger::default(),
         }
@@ -148,6 +152,7 @@ impl Core {
         if self.phase == Phase::Failed {
             return;
         }
+        let before = actions.len();
         match event {
             Event::Assigned(lane, position) => {
                 let tracker = Tracker::new(position);
@@ -155,8 +160,8 @@ impl Core {
                 // what is then the newest record.
                 self.lanes.insert(lane, Lane { tracker, committed: -1, state: LaneState::Active });
             }
-            Event::AssignmentComplete => self.assignment_complete = true,
-            Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes),
+            Event::EndOfInput(is_reached) => self.end_of_input = is_reached,
+            Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes, actions),
             Event::Exceeds => self.exceed(),
             Event::Idle => self.idle = true,
             Event::Position(lane, position) => {
@@ -189,7 +194,7 @@ impl Core {
             Event::Refused(batch, row, stage, message) => {
                 self.refused(now, batch, row, stage, message, actions);
             }
-            Event::CommitEnded(ok) => self.commit_ended(ok),
+            Event::CommitEnded(ok) => self.commit_ended(now, ok),
             Event::TransactionFailed => self.abort_transaction(actions),
             Event::TransactionEnded(true) => self.transaction_committed(now, actions),
             Event::TransactionEnded(false) => {
@@ -211,6 +216,7 @@ impl Core {
         self.transact(now, actions);
         self.release_drained(now, actions);
         self.commit_due(now, actions);
+        debug_assert_eq!(self.invariant().or_else(|| self.actions_invariant(&actions[before..])), None);
     }
 
     /// What the open batch takes now; no records are back-pressure.
@@ -323,13 +329,31 @@ impl Core {
         holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
     }
 
-    /// Whether everything that was to come has come and is settled, or the job has failed.
+    /// True if everything that was to be read is settled and committed, if a stopped job has settled what was
+    /// in flight, or if the job has failed. To have no lane is no end: the group may give some back.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let exhausted =
-            self.assignment_complete && self.lanes.values().all(|lane| lane.state == LaneState::Ended);
-        let ending = self.phase == Phase::Stopping || exhausted;
-        self.phase == Phase::Failed || (ending && self.batches.is_empty() && self.batcher.is_empty())
+        match self.phase {
+            Phase::Failed => true,
+            Phase::Stopping => self.is_settled(),
+            Phase::Running => self.end_of_input && self.is_settled() && self.is_committed(),
+        }
+    }
+
+    /// True if nothing is in flight.
+    fn is_settled(&self) -> bool {
+        self.batches.is_empty() && self.batcher.is_empty()
+    }
+
+    /// True if every offset that may be committed is known to be.
+    fn is_committed(&self) -> bool {
+        self.commit_in_flight.is_none() && !self.lanes.values().any(|lane| self.may_commit(lane))
+    }
+
+    /// The rows of the open batch.
+    #[must_use]
+    pub fn open_batch_rows(&self) -> u32 {
+        self.open_runs.len()
     }
 
     /// The offsets that may be committed and are not known to be.
@@ -366,9 +390,16 @@ impl Core {
         self.batches.get(batch).map_or(0, |batch| batch.open_rows)
     }
 
-    fn rows(&mut self, now: Tick, lane: LaneId, offsets: &[i64], bytes: u64) {
+    fn rows(&mut self, now: Tick, lane: LaneId, offsets: &[i64], bytes: u64, actions: &mut Vec<Action>) {
         let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
-        let sequence = tracker.deliver(offsets);
+        let sequence = match tracker.deliver(offsets) {
+            Ok(sequence) => sequence,
+            Err(offset) => {
+                let next = tracker.next();
+                let reason = format!("the source delivered offset {offset} of a partition after offset {}", next - 1);
+                return self.fail(None, JobError::Source(reason), actions);
+            }
+        };
         let count = offsets.len() as u64;
         self.open_runs.push(lane, count, sequence);
         self.open_bytes += bytes;
@@ -611,15 +642,20 @@ impl Core {
         }
         let error = RowError { row, stage, message: message.to_owned(), retriable: false };
         let decision = self.config.failure.of(stage).decide_refused(&error);
-        if let Some(member) = self.transaction.as_mut().and_then(|open| open.member_mut(id)) {
+        if let Some(transaction) = &mut self.transaction {
+            // A transaction that is being undone takes nothing more: its batches join the next one without the row.
+            let is_open = transaction.is_open();
+            let Some(member) = transaction.member_mut(id) else { return };
             match decision {
                 Decision::Skip => {
-                    member.skipped.push(row);
-                    actions.push(Action::Skip(id, vec![error]));
-                    return self.acked(now, id, row..row + 1, State::Skipped, actions);
+                    if member.skip(row) {
+                        actions.push(Action::Skip(id, vec![error]));
+                        self.acked(now, id, row..row + 1, State::Skipped, actions);
+                    }
+                    return;
                 }
-                Decision::DeadLetter => member.dead.push(error.clone()),
-                Decision::Fail | Decision::Retry => {}
+                Decision::DeadLetter if !member.bury(error.clone()) || !is_open => return,
+                Decision::DeadLetter | Decision::Fail | Decision::Retry => {}
             }
         }
         match decision {
@@ -629,7 +665,7 @@ impl Core {
                 actions.push(Action::DeadLetter(id, vec![error], attempts));
             }
             Decision::Fail if stage == Stage::DeadLetter => {
-                self.fail(Some(id), JobError::DeadLetterRefused(message.to_owned()), actions);
+                self.fail(Some(id), JobError::DeadLetterRefused(error), actions);
             }
             // What is refused for good is not tried again.
             Decision::Fail | Decision::Retry => self.fail(Some(id), JobError::Batch(error), actions),
@@ -813,14 +849,19 @@ impl Core {
                 (*id, is_certain.then(|| lane.tracker.watermark()))
             })
             .collect::<BTreeMap<_, _>>();
-        for (id, watermark) in done {
-            self.fence(now, id, actions);
-            actions.push(Action::Release(id, watermark));
+        if done.is_empty() {
+            return;
         }
+        for id in done.keys() {
+            self.fence(now, *id, actions);
+        }
+        actions.push(Action::Release(done.into_iter().collect()));
     }
 
     fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        if self.commit_in_flight.is_some() || now < self.next_commit {
+        // The end waits for its last commit, which need not wait for its interval unless one has just failed.
+        let is_last = self.end_of_input && self.is_settled() && !self.commit_failed;
+        if self.commit_in_flight.is_some() || (now < self.next_commit && !is_last) {
             return;
         }
         let offsets = self.committable();
@@ -831,10 +872,13 @@ impl Core {
         }
     }
 
-    fn commit_ended(&mut self, ok: bool) {
+    fn commit_ended(&mut self, now: Tick, ok: bool) {
         let offsets = self.commit_in_flight.take().unwrap_or_default();
+        self.commit_failed = !ok;
         if ok {
             self.committed(offsets);
+        } else {
+            self.next_commit = now + self.config.commit_interval;
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod batcher;
 pub mod controller;
 pub mod failure;
+mod invariant;
 pub mod lane;
 mod machine;
 mod regroup;
@@ -124,8 +125,9 @@ pub struct Weight {
 pub enum Event<'a> {
     /// A lane begins, at an offset.
     Assigned(LaneId, i64),
-    /// Every lane that is to be read has been assigned: once all have ended, the job is done.
-    AssignmentComplete,
+    /// True if everything that was to be read has been read, here or by another member; the job is done
+    /// once what is in flight is settled and committed. A source takes it back when it loses a lane.
+    EndOfInput(bool),
     /// Records of a lane were appended to the open batch: their offsets and payload bytes.
     Rows(LaneId, &'a [i64], u64),
     /// The next record of a lane does not fit into the open batch.
@@ -187,8 +189,8 @@ pub enum Action {
     AbortTransaction,
     /// What was written of this batch is undone; it will be written again.
     Rewrite(BatchId),
-    /// Give the lane up, after committing this offset, synchronously, where there is one.
-    Release(LaneId, Option<i64>),
+    /// Give these lanes up, after committing their offsets, if they have one, together and synchronously.
+    Release(Vec<(LaneId, Option<i64>)>),
     /// Nothing refers to the batch any more.
     Drop(BatchId),
     /// The job has failed, on account of this batch where it is one.
@@ -206,8 +208,8 @@ pub enum JobError {
     #[error("a record still failed in {} after {} of retrying: {}", .0.stage, times(*.1), .0.message)]
     Exhausted(RowError, u32),
     /// The dead letter queue refused a record for good.
-    #[error("the dead letter queue refused a record: {0}")]
-    DeadLetterRefused(String),
+    #[error("the dead letter queue refused the record: {}", .0.message)]
+    DeadLetterRefused(RowError),
     /// A batch has been processed for as long as it may be.
     #[error("a batch has been processed for {0:?} and holds its partitions; --max-batch-time bounds that")]
     Stuck(Duration),
@@ -220,6 +222,17 @@ pub enum JobError {
     /// The sink or the dead letter queue takes nothing any more, whatever the record.
     #[error("{0}")]
     Sink(String),
+}
+
+impl JobError {
+    /// The row of the failed batch that is to blame, if one is.
+    #[must_use]
+    pub fn row(&self) -> Option<u32> {
+        match self {
+            Self::Batch(error) | Self::Exhausted(error, _) | Self::DeadLetterRefused(error) => Some(error.row),
+            _ => None,
+        }
+    }
 }
 
 fn times(n: u32) -> String {

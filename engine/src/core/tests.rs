@@ -1,5 +1,7 @@
 //! The machine against a model that is a fold over the list of delivered records.
 
+mod chaos;
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -258,7 +260,7 @@ fn a_revoked_lane_is_released_once_its_records_are_settled() {
     let id = BatchId(0);
     world.step(Event::Finished(id, &Verdict::default()));
     world.step(Event::Acked(id, 0..2, Fate::Ok));
-    assert!(world.actions.contains(&Action::Release(LaneId(0), Some(2))));
+    assert!(world.actions.contains(&Action::Release(vec![(LaneId(0), Some(2))])));
 }
 
 #[test]
@@ -270,8 +272,77 @@ fn a_revoked_lane_is_released_at_its_deadline_with_what_is_settled() {
     world.step(Event::Revoked(LaneId(0), Revoke::Drain));
     world.now = world.core.deadline().unwrap().max(ms(50));
     world.step(Event::Tick);
-    assert!(world.actions.contains(&Action::Release(LaneId(0), Some(1))), "{:?}", world.actions);
+    assert!(world.actions.contains(&Action::Release(vec![(LaneId(0), Some(1))])), "{:?}", world.actions);
     assert_eq!(world.core.ledger().uncommitted, 1);
+}
+
+#[test]
+fn lanes_that_are_drained_together_are_released_together() {
+    let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 3);
+    (0..3).for_each(|lane| world.step(Event::Revoked(LaneId(lane), Revoke::Drain)));
+    world.step(Event::Tick);
+    let released: Vec<_> = world.actions.iter().filter(|action| matches!(action, Action::Release(_))).collect();
+    assert!(released.len() <= 3, "{released:?}");
+    let mut world = World::new(config(4, false, FailureStrategy::LogAndContinue), 2);
+    world.deliver(0, &[0, 1]);
+    world.deliver(1, &[0, 1]);
+    world.actions.clear();
+    (0..2).for_each(|lane| world.step(Event::Revoked(LaneId(lane), Revoke::Drain)));
+    world.step(Event::Finished(BatchId(0), &Verdict::default()));
+    world.actions.clear();
+    world.step(Event::Acked(BatchId(0), 0..4, Fate::Ok));
+    let both = vec![(LaneId(0), Some(2)), (LaneId(1), Some(2))];
+    assert!(world.actions.contains(&Action::Release(both)), "{:?}", world.actions);
+}
+
+#[test]
+fn to_have_no_lane_is_no_end() {
+    let mut world = World::new(config(2, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0, 1]);
+    world.work(|_, _| false);
+    world.step(Event::Ended(LaneId(0)));
+    assert!(!world.core.is_done(), "the source has not said that this was all");
+    world.step(Event::Revoked(LaneId(0), Revoke::Lost));
+    assert!(!world.core.is_done(), "all of no lanes have ended");
+    world.step(Event::Assigned(LaneId(1), 2));
+    world.step(Event::Ended(LaneId(1)));
+    world.step(Event::EndOfInput(true));
+    assert!(!world.core.is_done(), "the last commit is on its way");
+    world.work(|_, _| false);
+    assert!(world.core.is_done());
+    assert_eq!(world.committed[&LaneId(1)], 2);
+    world.step(Event::EndOfInput(false));
+    assert!(!world.core.is_done(), "the source has taken it back");
+}
+
+#[test]
+fn a_last_commit_that_fails_is_tried_again_at_its_interval() {
+    let mut world = World::new(config(1, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0]);
+    world.step(Event::Ended(LaneId(0)));
+    world.step(Event::EndOfInput(true));
+    world.step(Event::Finished(BatchId(0), &Verdict::default()));
+    world.actions.clear();
+    world.step(Event::Acked(BatchId(0), 0..1, Fate::Ok));
+    let commit = Action::Commit(vec![(LaneId(0), 1)]);
+    assert!(world.actions.contains(&commit), "{:?}", world.actions);
+    world.actions.clear();
+    world.step(Event::CommitEnded(false));
+    assert!(world.actions.is_empty() && !world.core.is_done(), "{:?}", world.actions);
+    world.now = world.core.deadline().unwrap();
+    world.step(Event::Tick);
+    assert_eq!(world.actions, [commit]);
+    world.step(Event::CommitEnded(true));
+    assert!(world.core.is_done());
+}
+
+#[test]
+fn a_record_that_is_delivered_again_ends_the_job_before_anything_moves_back() {
+    let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0, 1, 2]);
+    world.step(Event::Rows(LaneId(0), &[1], 1));
+    let Some(Action::Fail(None, error)) = world.actions.last() else { panic!("{:?}", world.actions) };
+    assert!(error.to_string().contains("offset 1 of a partition after offset 2"), "{error}");
 }
 
 #[test]

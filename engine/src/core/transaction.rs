@@ -53,6 +53,25 @@ impl Member {
         rows
     }
 
+    /// Leaves a refused row out from now on; true if that is news.
+    pub fn skip(&mut self, row: u32) -> bool {
+        self.dead.retain(|error| error.row != row);
+        let is_news = !self.skipped.contains(&row);
+        if is_news {
+            self.skipped.push(row);
+        }
+        is_news
+    }
+
+    /// Sends a refused row to the dead letter queue from now on; true if that is news.
+    pub fn bury(&mut self, error: RowError) -> bool {
+        let is_news = self.dead.iter().all(|other| other.row != error.row) && !self.skipped.contains(&error.row);
+        if is_news {
+            self.dead.push(error);
+        }
+        is_news
+    }
+
     /// What became of its rows.
     pub fn fates(&self) -> &[(Range<u32>, State)] {
         &self.fates
@@ -104,6 +123,11 @@ impl Transaction {
     /// The batches in it.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// True if batches may still be written in it: what is refused while it is undone belongs to the next one.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// A batch in it.

@@ -257,7 +257,7 @@ impl GroupSource {
         events.push(SourceEvent::Joined);
         // A member without partitions is one too many for now: it waits for others to leave.
         if self.options.until_end && !self.lanes.is_empty() {
-            events.push(SourceEvent::AssignmentComplete);
+            events.push(SourceEvent::EndOfInput(true));
         }
         Ok(())
     }

@@ -125,6 +125,11 @@ impl Lanes {
         self.open.is_empty()
     }
 
+    /// True if every lane has been read to its end.
+    pub fn all_ended(&self) -> bool {
+        self.open.iter().all(|lane| lane.ended)
+    }
+
     /// Reports which lanes have ended, or have come to the end for now, since the last call.
     pub fn report(&mut self, events: &mut Vec<SourceEvent>) {
         for lane in self.open.iter_mut().filter(|lane| lane.passed) {

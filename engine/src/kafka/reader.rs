@@ -256,9 +256,6 @@ impl ReadSource {
             positions.push((name, *position));
         }
         self.consumer.assign(&offsets_of(positions)?)?;
-        if self.ranges.iter().all(|(_, _, end)| end.is_some()) {
-            events.push(SourceEvent::AssignmentComplete);
-        }
         Ok(())
     }
 
@@ -302,6 +299,9 @@ impl Source for ReadSource {
             }
         }
         self.lanes.report(events);
+        if self.lanes.all_ended() {
+            events.push(SourceEvent::EndOfInput(true));
+        }
         match self.lanes.broken().next() {
             Some((Lane { name, position, .. }, reason)) => Err(SourceError(format!(
                 "{}[{}] cannot be read on at offset {position}: {reason}",

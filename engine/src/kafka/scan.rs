@@ -39,7 +39,7 @@ pub fn scan<E: From<KafkaError>>(
     let (mut events, mut builder) = (Vec::new(), BatchBuilder::default());
     let (start, mut last) = (Instant::now(), Instant::now());
     let mut complete = false;
-    while !complete || !lanes.is_empty() {
+    while !complete {
         let now = Tick(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let cannot = |error: SourceError| E::from(KafkaError(error.0));
         source.poll(now, &mut events).map_err(cannot)?;
@@ -53,7 +53,7 @@ pub fn scan<E: From<KafkaError>>(
                     lanes.push(lane);
                     names.insert(lane, name);
                 }
-                SourceEvent::AssignmentComplete => complete = true,
+                SourceEvent::EndOfInput(is_reached) => complete = is_reached,
                 SourceEvent::Ended(lane) => lanes.retain(|other| *other != lane),
                 _ => {}
             }

@@ -40,9 +40,9 @@ impl Source for MemorySource {
         if !self.announced {
             self.announced = true;
             let name = LaneName { topic: "memory".into(), partition: 0 };
-            events.extend([SourceEvent::Assigned(LANE, name, 0), SourceEvent::AssignmentComplete]);
+            events.push(SourceEvent::Assigned(LANE, name, 0));
         } else if self.next == self.records.len() {
-            events.push(SourceEvent::Ended(LANE));
+            events.extend([SourceEvent::Ended(LANE), SourceEvent::EndOfInput(true)]);
         }
         Ok(())
     }

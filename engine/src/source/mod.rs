@@ -18,8 +18,9 @@ pub enum SourceEvent {
     Joined,
     /// A lane begins, at an offset.
     Assigned(LaneId, LaneName, i64),
-    /// Every lane of a source that has an end has been assigned.
-    AssignmentComplete,
+    /// True if everything that was to be read has been read, by this source or by others on its behalf; false if
+    /// a lane that had been read to its end was taken away before that was certain.
+    EndOfInput(bool),
     /// There is no record of a lane before this offset that was not delivered.
     Position(LaneId, i64),
     /// What was not delivered of a lane before this offset is gone.
@@ -62,10 +63,12 @@ pub trait Source {
     /// Where the source cannot go on.
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
 
-    /// Appends the records of `lane` that are here already, as far as there is room. Returns at once.
+    /// Appends the records of `lane` that are here already, up to `room`. Returns at once.
+    ///
+    /// Offsets of a lane only grow. What was appended counts even if an error follows.
     ///
     /// # Errors
-    /// Where the lane cannot go on.
+    /// If the lane cannot go on.
     fn fill(
         &mut self,
         now: Tick,

@@ -133,13 +133,13 @@ impl Source for ReplaySource {
         if self.start.is_none() {
             self.start = Some(now);
             let name = LaneName { topic: "replay".into(), partition: 0 };
-            events.extend([SourceEvent::Assigned(LANE, name, 0), SourceEvent::AssignmentComplete]);
+            events.push(SourceEvent::Assigned(LANE, name, 0));
         }
         let over =
             self.pace == Pace::Saturated && self.start.is_some_and(|start| now.since(start) >= self.length);
         if !self.ended && (self.due().is_none() || over) {
             self.ended = true;
-            events.push(SourceEvent::Ended(LANE));
+            events.extend([SourceEvent::Ended(LANE), SourceEvent::EndOfInput(true)]);
         }
         Ok(())
     }

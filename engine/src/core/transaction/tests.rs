@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use velo_schema::{Config, FailureStrategy, Tier};
+use velo_schema::{Config, FailureStrategy, OnExhausted, Tier};
 
 use super::TransactionRule;
 use crate::columns::{BatchId, LaneId};
@@ -39,6 +39,8 @@ fn core(max_batches: u64, skips: bool) -> Core {
     let strategy = if skips { FailureStrategy::LogAndContinue } else { FailureStrategy::SendToDLQ };
     let mut failure = Config::default().failure;
     failure.strategy = strategy;
+    // What the dead letter queue refuses, too, is left out.
+    failure.on_exhausted = OnExhausted::LogAndContinue;
     let policy = Policy::of(&failure);
     Core::new(CoreConfig {
         seal: SealRule::of_records(3, Duration::from_millis(2)),
@@ -126,14 +128,34 @@ impl World {
             }
             Action::Write(_, _) if luck.is_multiple_of(7) => self.step(Event::TransactionFailed),
             Action::Write(id, rows) => {
-                let written = self.sealed[&id][rows.start as usize..rows.end as usize].iter();
-                self.written.extend(written.map(|(_, row)| *row));
-                self.step(Event::Acked(id, rows, Fate::Ok));
+                // A record that is refused takes the transaction down, before or after that is said.
+                let of = |row: u32| self.sealed[&id][row as usize].1;
+                let refused: Vec<_> = rows.clone().filter(|row| is_refused(of(*row))).collect();
+                if !refused.is_empty() && luck.is_multiple_of(2) {
+                    self.step(Event::TransactionFailed);
+                }
+                for row in rows {
+                    if refused.contains(&row) {
+                        self.step(Event::Refused(id, row, Stage::Write, "too large"));
+                    } else {
+                        self.written.push(self.sealed[&id][row as usize].1);
+                        self.step(Event::Acked(id, row..row + 1, Fate::Ok));
+                    }
+                }
+                if !refused.is_empty() {
+                    self.step(Event::TransactionFailed);
+                }
             }
             Action::DeadLetter(id, errors, _) => {
                 for RowError { row, .. } in errors {
-                    self.written.push(self.sealed[&id][row as usize].1);
-                    self.step(Event::Acked(id, row..row + 1, Fate::Dlq));
+                    let place = self.sealed[&id][row as usize].1;
+                    if is_refused_by_the_queue(place) {
+                        self.step(Event::Refused(id, row, Stage::DeadLetter, "too large"));
+                        self.step(Event::TransactionFailed);
+                    } else {
+                        self.written.push(place);
+                        self.step(Event::Acked(id, row..row + 1, Fate::Dlq));
+                    }
                 }
             }
             Action::Commit(offsets) => {
@@ -155,12 +177,15 @@ impl World {
                 self.written.clear();
                 self.step(Event::TransactionEnded(false));
             }
-            Action::Release(lane, offset) => {
-                self.commit(&offset.map(|offset| (lane, offset)).into_iter().collect::<Vec<_>>());
-                let partition = self.partitions[&lane];
-                if self.lanes.get(&partition) == Some(&lane) {
-                    self.lanes.remove(&partition);
-                    self.assign(partition);
+            Action::Release(lanes) => {
+                let offsets = lanes.iter().filter_map(|(lane, offset)| Some((*lane, (*offset)?)));
+                self.commit(&offsets.collect::<Vec<_>>());
+                for (lane, _) in lanes {
+                    let partition = self.partitions[&lane];
+                    if self.lanes.get(&partition) == Some(&lane) {
+                        self.lanes.remove(&partition);
+                        self.assign(partition);
+                    }
                 }
             }
             Action::Fail(_, error) => panic!("{error}"),
@@ -180,9 +205,14 @@ impl World {
         let mut visible = self.visible.clone();
         visible.sort_unstable();
         let committed = self.committed.iter().flat_map(|(partition, end)| {
-            (0..*end).map(|offset| (*partition, offset)).filter(|row| !(self.skips && is_bad(*row)))
+            (0..*end).map(|offset| (*partition, offset)).filter(|row| !self.is_left_out(*row))
         });
         assert!(committed.eq(visible.iter().copied()), "{:?} {visible:?}", self.committed);
+    }
+
+    /// Whether a record is in neither topic.
+    fn is_left_out(&self, row: Row) -> bool {
+        (is_bad(row) || is_refused(row)) && (self.skips || is_refused_by_the_queue(row))
     }
 
     fn lose(&mut self, partition: u32, how: Revoke) {
@@ -197,6 +227,16 @@ impl World {
 
 fn is_bad((partition, offset): Row) -> bool {
     (offset + i64::from(partition)) % 5 == 4
+}
+
+/// Whether the sink refuses a record for good.
+fn is_refused((partition, offset): Row) -> bool {
+    !is_bad((partition, offset)) && (offset + i64::from(partition)) % 7 == 6
+}
+
+/// Whether the dead letter queue does.
+fn is_refused_by_the_queue((partition, offset): Row) -> bool {
+    (offset + i64::from(partition)) % 3 == 2
 }
 
 proptest! {

@@ -1,0 +1,100 @@
+//! What holds between any two steps of the core: the machine in, the first contradiction out. The property
+//! tests and every step of a debug build share it.
+
+use std::ops::Range;
+
+use super::Action;
+use super::machine::{BatchState, Core, Lane};
+use super::runs::Runs;
+use crate::columns::LaneId;
+
+/// Rows of a lane up to which they are counted one by one: beyond that a check would cost more than its step.
+const COUNTED_ROWS: u64 = 256;
+
+impl Core {
+    /// Returns what contradicts itself in the machine's books, if anything does.
+    pub(super) fn invariant(&self) -> Option<String> {
+        let broken = |holds: bool, what: &str| (!holds).then(|| format!("{what}: {self:#?}"));
+        let unsettled: u64 = self.lanes.values().map(|lane| lane.tracker.unsettled()).sum();
+        broken(unsettled == self.unsettled_records, "unsettled records are those of the lanes")
+            .or_else(|| {
+                let bytes: u64 = self.batches.iter().map(|(_, batch)| batch.bytes).sum();
+                broken(bytes == self.unsettled_bytes, "unsettled bytes are those of the batches in flight")
+            })
+            .or_else(|| broken(self.batcher.is_empty() == (self.open_runs.len() == 0), "the open batch has its rows"))
+            .or_else(|| {
+                let ordered = |lane: &Lane| lane.tracker.watermark() <= lane.tracker.next();
+                let committed = |lane: &Lane| lane.committed <= lane.tracker.watermark();
+                let holds = self.lanes.values().all(|lane| ordered(lane) && committed(lane));
+                broken(holds, "a lane is committed up to its watermark at most")
+            })
+            .or_else(|| {
+                let in_flight = self.commit_in_flight.iter().flatten();
+                let settled = |(id, offset): &(LaneId, i64)| {
+                    self.lanes.get(id).is_none_or(|lane| *offset <= lane.tracker.watermark())
+                };
+                broken(in_flight.clone().all(settled), "the commit in flight is settled")
+            })
+            .or_else(|| {
+                let holds = self.batches.iter().all(|(id, batch)| {
+                    let waits = self.unprocessed.contains(&id);
+                    waits == (batch.state != BatchState::Processed) || self.transaction.is_some()
+                });
+                broken(holds, "a batch waits in line until it is processed")
+            })
+            .or_else(|| self.rows_invariant())
+            .or_else(|| broken(self.ledger().is_balanced() || self.ledger.failed > 0, "the ledger adds up"))
+    }
+
+    /// Every unsettled record of a lane is in exactly one batch, the open one included.
+    fn rows_invariant(&self) -> Option<String> {
+        if self.unsettled_records > COUNTED_ROWS {
+            return None;
+        }
+        let unsettled = |runs: &Runs| -> u64 {
+            let stretches = runs.stretches(&(0..runs.len()));
+            let of_lane = stretches.filter_map(|stretch| {
+                let lane = self.lanes.get(&stretch.lane)?;
+                Some(u64::from(lane.tracker.unsettled_in(stretch.sequence)))
+            });
+            of_lane.sum()
+        };
+        let mut sum = unsettled(&self.open_runs);
+        for (id, batch) in self.batches.iter() {
+            let rows = unsettled(&batch.runs);
+            sum += rows;
+            if rows != u64::from(batch.open_rows) {
+                return Some(format!("batch {id:?} has {rows} unsettled rows, not {}", batch.open_rows));
+            }
+        }
+        (sum != self.unsettled_records)
+            .then(|| format!("{sum} rows are unsettled in batches, {} in lanes", self.unsettled_records))
+    }
+
+    /// Returns the action of a step that concerns a lane which is not assigned, nor was until this step.
+    pub(super) fn actions_invariant(&self, actions: &[Action]) -> Option<String> {
+        let is_released = |lane: LaneId| {
+            let released = |action: &Action| {
+                matches!(action, Action::Release(lanes) if lanes.iter().any(|(released, _)| *released == lane))
+            };
+            actions.iter().any(released)
+        };
+        let is_ours = |lane: LaneId| self.lanes.contains_key(&lane) || is_released(lane);
+        let rows_are_ours = |id, rows: &Range<u32>| {
+            let Some(batch) = self.batches.get(id) else { return true };
+            batch.runs.stretches(rows).all(|stretch| is_ours(stretch.lane))
+        };
+        let holds = |action: &&Action| match action {
+            Action::Write(id, rows) => rows_are_ours(*id, rows),
+            Action::DeadLetter(id, errors, _) => {
+                errors.iter().all(|error| rows_are_ours(*id, &(error.row..error.row + 1)))
+            }
+            Action::Commit(offsets) | Action::CommitTransaction(offsets) => {
+                offsets.iter().all(|(lane, _)| is_ours(*lane))
+            }
+            _ => true,
+        };
+        let broken = actions.iter().find(|action| !holds(action))?;
+        Some(format!("{broken:?} is about a lane that is not assigned"))
+    }
+}
