@@ -376,7 +376,11 @@ impl<S: Source> Driver<S> {
             self.core.step(now, event, &mut self.actions);
             self.perform();
         }
-        debug_assert_eq!(self.builder.len(), self.core.open_batch_rows(), "the open batch is the one that is filled");
+        debug_assert_eq!(
+            self.builder.len(),
+            self.core.open_batch_rows(),
+            "the open batch is the one that is filled"
+        );
         if filled.exceeds {
             self.step(Event::Exceeds);
         }

@@ -204,8 +204,9 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
     let reader = TopicReader::connect(settings, DRY_RUN_PREFETCH_BYTES, builder.waker())?;
     let properties = reader.properties().clone();
     let mut ranges = Vec::new();
-    for partition in reader.partitions(&job.source_topic)? {
-        let position = reader.offset(&job.source_topic, partition, args.from)?;
+    let partitions = reader.partitions(&job.source_topic)?;
+    let positions = reader.offsets(&job.source_topic, &partitions, args.from)?;
+    for (partition, position) in partitions.into_iter().zip(positions) {
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);

@@ -27,6 +27,13 @@ pub struct LaneName {
     pub partition: i32,
 }
 
+impl std::fmt::Display for LaneName {
+    /// As everywhere: `topic[partition]`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
 /// The names of all lanes so far. Clones are cheap; lanes are numbered from 0.
 #[derive(Debug, Clone, Default)]
 pub struct Names(Arc<Vec<Option<LaneName>>>);

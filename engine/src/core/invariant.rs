@@ -21,7 +21,9 @@ impl Core {
                 let bytes: u64 = self.batches.iter().map(|(_, batch)| batch.bytes).sum();
                 broken(bytes == self.unsettled_bytes, "unsettled bytes are those of the batches in flight")
             })
-            .or_else(|| broken(self.batcher.is_empty() == (self.open_runs.len() == 0), "the open batch has its rows"))
+            .or_else(|| {
+                broken(self.batcher.is_empty() == (self.open_runs.len() == 0), "the open batch has its rows")
+            })
             .or_else(|| {
                 let ordered = |lane: &Lane| lane.tracker.watermark() <= lane.tracker.next();
                 let committed = |lane: &Lane| lane.committed <= lane.tracker.watermark();
@@ -74,9 +76,7 @@ impl Core {
     /// Returns the action of a step that concerns a lane which is not assigned, nor was until this step.
     pub(super) fn actions_invariant(&self, actions: &[Action]) -> Option<String> {
         let is_released = |lane: LaneId| {
-            let released = |action: &Action| {
-                matches!(action, Action::Release(lanes) if lanes.iter().any(|(released, _)| *released == lane))
-            };
+            let released = |action: &Action| matches!(action, Action::Release(lanes) if lanes.iter().any(|(released, _)| *released == lane));
             actions.iter().any(released)
         };
         let is_ours = |lane: LaneId| self.lanes.contains_key(&lane) || is_released(lane);

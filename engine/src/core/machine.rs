@@ -396,7 +396,8 @@ impl Core {
             Ok(sequence) => sequence,
             Err(offset) => {
                 let next = tracker.next();
-                let reason = format!("the source delivered offset {offset} of a partition after offset {}", next - 1);
+                let reason =
+                    format!("the source delivered offset {offset} of a partition after offset {}", next - 1);
                 return self.fail(None, JobError::Source(reason), actions);
             }
         };

@@ -229,7 +229,9 @@ impl JobError {
     #[must_use]
     pub fn row(&self) -> Option<u32> {
         match self {
-            Self::Batch(error) | Self::Exhausted(error, _) | Self::DeadLetterRefused(error) => Some(error.row),
+            Self::Batch(error) | Self::Exhausted(error, _) | Self::DeadLetterRefused(error) => {
+                Some(error.row)
+            }
             _ => None,
         }
     }

@@ -281,7 +281,8 @@ fn lanes_that_are_drained_together_are_released_together() {
     let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 3);
     (0..3).for_each(|lane| world.step(Event::Revoked(LaneId(lane), Revoke::Drain)));
     world.step(Event::Tick);
-    let released: Vec<_> = world.actions.iter().filter(|action| matches!(action, Action::Release(_))).collect();
+    let released: Vec<_> =
+        world.actions.iter().filter(|action| matches!(action, Action::Release(_))).collect();
     assert!(released.len() <= 3, "{released:?}");
     let mut world = World::new(config(4, false, FailureStrategy::LogAndContinue), 2);
     world.deliver(0, &[0, 1]);

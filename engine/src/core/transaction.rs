@@ -65,7 +65,8 @@ impl Member {
 
     /// Sends a refused row to the dead letter queue from now on; true if that is news.
     pub fn bury(&mut self, error: RowError) -> bool {
-        let is_news = self.dead.iter().all(|other| other.row != error.row) && !self.skipped.contains(&error.row);
+        let is_news =
+            self.dead.iter().all(|other| other.row != error.row) && !self.skipped.contains(&error.row);
         if is_news {
             self.dead.push(error);
         }

@@ -7,10 +7,13 @@ use std::time::Duration;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
+use super::commits::Offsets;
 use super::hint;
+use crate::columns::LaneName;
 use crate::waker::Waker;
 
 /// Something that a client reported.
@@ -20,8 +23,8 @@ pub(super) enum ClientEvent {
     Assign(TopicPartitionList),
     /// The group takes these away; `lost`: somebody else may have them already.
     Revoke { partitions: TopicPartitionList, lost: bool },
-    /// A commit has ended.
-    Committed(Result<(), KafkaError>),
+    /// A commit of these offsets has ended.
+    Committed(Result<(), KafkaError>, Offsets),
     /// The brokers hold requests back, by up to so long each.
     Throttled(Duration),
     /// An error that the client deals with itself.
@@ -161,8 +164,12 @@ impl ConsumerContext for Context {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.push(ClientEvent::Committed(result));
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let named = |element: &TopicPartitionListElem<'_>| {
+            let name = LaneName { topic: element.topic().into(), partition: element.partition() };
+            Some((name, element.offset().to_raw()?))
+        };
+        self.push(ClientEvent::Committed(result, offsets.elements().iter().filter_map(named).collect()));
     }
 }
 

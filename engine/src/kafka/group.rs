@@ -11,12 +11,16 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
+use super::bounds::{Bounds, REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
+use super::commits::{Commits, Waiter};
 use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
 use super::data_loss::{OnDataLoss, Resume, resume};
+use super::end_of_input::{EndOfInput, Missing};
+use super::error::{Class, class};
 use super::ffi::{commit_async, is_member, known_end, waiting_events};
-use super::lanes::{Lanes, Start, offsets_of, start_offset, watermarks};
+use super::group_offsets::GroupOffsets;
+use super::lanes::Lanes;
 use super::settings::{ClientSettings, readable};
-use super::transaction::is_unauthorized;
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
 use crate::core::{Revoke, Tick};
@@ -33,7 +37,7 @@ pub struct GroupOptions {
     pub topic: String,
     /// Where to start without a committed offset.
     pub start: Start,
-    /// Whether to end behind the newest record as of the assignment.
+    /// Whether to end once the group has read every partition to where it ended when this member joined.
     pub until_end: bool,
     /// What follows when records are gone before they were read.
     pub on_data_loss: OnDataLoss,
@@ -113,6 +117,13 @@ const FAREWELL: Duration = Duration::from_secs(15);
 /// How long the brokers may take to say where partitions are to be read from, before it is tried again.
 const ASSIGN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long after a question that could not be answered it is asked again, and how often the group is asked how far
+/// it has committed what others read.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// After how long it is said what is waited for.
+const SAY_WAITING: Duration = Duration::from_secs(5);
+
 /// A member of a group.
 pub struct GroupSource {
     options: GroupOptions,
@@ -123,15 +134,12 @@ pub struct GroupSource {
     properties: BTreeMap<String, String>,
     /// Revoked partitions whose lanes are not all released yet, and those lanes.
     leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
-    /// Commits whose end has not been heard of, in their order: the job's own, or one that is waited for, by
-    /// its number.
-    commits: VecDeque<Option<u64>>,
+    /// Commits whose end has not been heard of.
+    commits: Commits,
     /// How many were waited for.
     waits: u64,
     /// How the job's own commits have ended, where it does not know yet.
     ended: Vec<Result<(), ClientError>>,
-    /// Whether it was said that an assignment has to wait.
-    waits_for_brokers: bool,
     /// Members of the classic protocol do before they go, but for static ones, and for those that have waited for an
     /// answer in vain a moment ago.
     says_goodbye: bool,
@@ -149,6 +157,25 @@ pub struct GroupSource {
     started: BTreeSet<i32>,
     /// A lane could not be read on; what was read before is still to be settled.
     failed: bool,
+    /// Before this no question is asked again that could not be answered.
+    ask_again_at: Tick,
+    /// Whether it was said that the brokers do not answer.
+    is_unanswered: bool,
+    /// Whether the group has decided which partitions are this member's.
+    has_joined: bool,
+    /// Since when this member waits for its group, or for other members; whether that was said.
+    waiting: Option<(Tick, bool)>,
+    until: Option<Until>,
+}
+
+/// A member that ends once everything is read.
+struct Until {
+    end: EndOfInput,
+    /// How far the group has committed what others read.
+    group: GroupOffsets,
+    ask_at: Tick,
+    /// What the job was told last.
+    is_reached: bool,
 }
 
 /// A member of a group, as those know it who commit its offsets in their transactions.
@@ -184,6 +211,8 @@ impl GroupSource {
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
         let wake = waker.clone();
         consumer.set_nonempty_callback(move || wake.wake());
+        let until =
+            options.until_end.then(|| Until::begin(&consumer, &config, &options, &waker)).transpose()?;
         consumer
             .subscribe(&[&options.topic])
             .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
@@ -195,10 +224,9 @@ impl GroupSource {
             waker,
             properties: readable(&config),
             leaving: Vec::new(),
-            commits: VecDeque::new(),
+            commits: Commits::default(),
             waits: 0,
             ended: Vec::new(),
-            waits_for_brokers: false,
             says_goodbye: is_classic && !is_static,
             renewed: Vec::new(),
             drained: Vec::new(),
@@ -207,6 +235,11 @@ impl GroupSource {
             session,
             started: BTreeSet::new(),
             failed: false,
+            ask_again_at: Tick::default(),
+            is_unanswered: false,
+            has_joined: false,
+            waiting: None,
+            until,
         })
     }
 
@@ -222,65 +255,82 @@ impl GroupSource {
         &self.properties
     }
 
+    /// Begins the lanes of partitions that the group gives to this member. Everything that has to be asked for is
+    /// asked before anything begins.
     fn assign(
         &mut self,
         partitions: &TopicPartitionList,
         events: &mut Vec<SourceEvent>,
-    ) -> Result<(), Unassigned> {
-        // Everything that has to be asked for is, before anything begins.
+    ) -> Result<(), KafkaError> {
         let committed = self
             .consumer
             .committed_offsets(partitions.clone(), ASSIGN_TIMEOUT)
-            .map_err(|error| Unassigned::of("the group's committed offsets", &error))?;
+            .map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
         let mut found = Vec::new();
         for element in committed.elements() {
-            let (topic, partition) = (element.topic(), element.partition());
+            let name = LaneName { topic: element.topic().into(), partition: element.partition() };
             element.error().map_err(|error| {
-                Unassigned::of(format!("the group's committed offset of {topic}[{partition}]"), &error)
+                KafkaError::during(format!("the group's committed offset of {name}"), &error)
             })?;
-            let bounds = self.consumer.fetch_watermarks(topic, partition, ASSIGN_TIMEOUT);
-            let bounds = bounds
-                .map_err(|error| Unassigned::of(format!("the offsets of {topic}[{partition}]"), &error))?;
-            found.push((LaneName { topic: topic.into(), partition }, element.offset(), bounds));
+            found.push((name, element.offset()));
         }
+        let names: Vec<_> = found.iter().map(|(name, _)| name.clone()).collect();
+        let bounds = bounds(&self.consumer, &names, ASSIGN_TIMEOUT)?;
+        let (known, new): (Vec<_>, Vec<_>) =
+            found.into_iter().zip(bounds).partition(|((_, offset), _)| matches!(offset, Offset::Offset(_)));
+        let new: Vec<_> = new.into_iter().map(|((name, _), bounds)| (name, bounds)).collect();
+        let starts = self.starts(&new)?;
+        self.say_starts(known.len(), &new, events);
         let mut positions = Vec::new();
-        for (name, offset, bounds) in found {
-            let position = match offset {
-                Offset::Offset(offset) => self.go_on(&name, offset, bounds, events)?,
-                _ => self.set_out(&name, bounds, events)?,
-            };
-            tracing::info!(topic = &*name.topic, partition = name.partition, position, "partition assigned");
+        for ((name, offset), bounds) in known {
+            let position = self.go_on(&name, offset.to_raw().unwrap_or(0), bounds, events)?;
             positions.push((name, position));
+        }
+        for ((name, _), position) in new.into_iter().zip(starts) {
+            self.started.insert(name.partition);
+            self.begin(&name, position, events)?;
+            positions.push((name, position));
+        }
+        for (LaneName { topic, partition }, position) in &positions {
+            tracing::info!(topic = &**topic, partition, position, "partition assigned");
         }
         take_over(&self.consumer, &offsets_of(positions)?)
             .map_err(|error| KafkaError::during("the assignment", &error))?;
+        self.has_joined = true;
         events.push(SourceEvent::Joined);
-        // A member without partitions is one too many for now: it waits for others to leave.
-        if self.options.until_end && !self.lanes.is_empty() {
-            events.push(SourceEvent::EndOfInput(true));
-        }
         Ok(())
     }
 
-    /// Where to start on a partition without a committed offset: one that appears while the job runs, or
-    /// comes back after its topic was deleted, is read from its first record on.
-    fn start(&mut self, partition: i32) -> Start {
-        let was_there = usize::try_from(partition).is_ok_and(|partition| partition < self.options.partitions);
-        let is_first = self.started.insert(partition);
-        if was_there && is_first { self.options.start } else { Start::Earliest }
+    /// Where each partition without a committed offset begins.
+    fn starts(&self, partitions: &[(LaneName, Bounds)]) -> Result<Vec<i64>, KafkaError> {
+        let chosen = starts(&self.consumer, partitions, self.options.start, ASSIGN_TIMEOUT)?;
+        let start = |((name, (low, _)), chosen): (&(LaneName, Bounds), i64)| {
+            if self.is_new(name.partition) { *low } else { chosen }
+        };
+        Ok(partitions.iter().zip(chosen).map(start).collect())
     }
 
-    /// Begins a lane without a committed offset; returns where.
-    fn set_out(
-        &mut self,
-        name: &LaneName,
-        bounds: (i64, i64),
-        events: &mut Vec<SourceEvent>,
-    ) -> Result<i64, KafkaError> {
-        let start = self.start(name.partition);
-        let position = start_offset(&self.consumer, name, start, bounds)?;
-        self.begin(name, position, bounds, events)?;
-        Ok(position)
+    /// True of a partition that appeared while the job runs, or came back after its topic was deleted: it is read
+    /// from its first record on, wherever the job started.
+    fn is_new(&self, partition: i32) -> bool {
+        let was_there = usize::try_from(partition).is_ok_and(|partition| partition < self.options.partitions);
+        !was_there || self.started.contains(&partition)
+    }
+
+    /// Says where the partitions of an assignment begin, the first time, and if it is not where the job was told to.
+    fn say_starts(&self, known: usize, new: &[(LaneName, Bounds)], events: &mut Vec<SourceEvent>) {
+        let start = match self.options.start {
+            Start::Earliest => return,
+            Start::Latest => "the newest record",
+            Start::Timestamp(_) => "the given time",
+        };
+        if known > 0 && !self.has_joined {
+            events.push(SourceEvent::Notice(format!(
+                "{known} of {} partitions go on where the group '{}' has committed them, not at {start}",
+                known + new.len(),
+                self.options.group_id
+            )));
+        }
     }
 
     /// Begins a lane at a committed offset, or where it can be read on; returns where.
@@ -288,13 +338,13 @@ impl GroupSource {
         &mut self,
         name: &LaneName,
         committed: i64,
-        bounds: (i64, i64),
+        bounds: Bounds,
         events: &mut Vec<SourceEvent>,
     ) -> Result<i64, KafkaError> {
         match resume(name, committed, bounds, self.options.on_data_loss)? {
-            Resume::Here => self.begin(name, committed, bounds, events).map(|_| committed),
+            Resume::Here => self.begin(name, committed, events).map(|_| committed),
             Resume::Behind(position) => {
-                let lane = self.begin(name, committed, bounds, events)?;
+                let lane = self.begin(name, committed, events)?;
                 self.lanes.resume(lane, position);
                 events.push(lost(name, committed, position));
                 events.push(SourceEvent::Lost(lane, position));
@@ -302,7 +352,8 @@ impl GroupSource {
             }
             Resume::Anew(position) => {
                 events.push(anew(name, committed, position));
-                self.begin(name, position, bounds, events).map(|_| position)
+                self.restart(name, bounds);
+                self.begin(name, position, events).map(|_| position)
             }
         }
     }
@@ -311,10 +362,9 @@ impl GroupSource {
         &mut self,
         name: &LaneName,
         position: i64,
-        (_, high): (i64, i64),
         events: &mut Vec<SourceEvent>,
     ) -> Result<LaneId, KafkaError> {
-        let end = self.options.until_end.then_some(high);
+        let end = self.until.as_ref().map(|until| until.end.of(name.partition));
         let lane = self.lanes.begin(&self.consumer, name, (position, end), &self.waker, events)?;
         self.committed.insert(lane, position);
         Ok(lane)
@@ -328,8 +378,9 @@ impl GroupSource {
             .filter(|(lane, _)| !self.renewed.iter().any(|(renewed, _)| *renewed == lane.id))
             .map(|(lane, reason)| (lane.id, lane.name.clone(), lane.position, reason.to_owned()))
             .collect();
-        for (lane, name, position, reason) in broken {
-            let bounds = watermarks(&self.consumer, &name)?;
+        let names: Vec<_> = broken.iter().map(|(_, name, ..)| name.clone()).collect();
+        let bounds = bounds(&self.consumer, &names, ASSIGN_TIMEOUT)?;
+        for ((lane, name, position, reason), bounds) in broken.into_iter().zip(bounds) {
             match resume(&name, position, bounds, self.options.on_data_loss)? {
                 // The offset is there again: a broker that lagged behind.
                 Resume::Here => {
@@ -346,6 +397,7 @@ impl GroupSource {
                 }
                 Resume::Anew(low) => {
                     events.push(anew(&name, position, low));
+                    self.restart(&name, bounds);
                     events.push(SourceEvent::Revoked(lane, Revoke::Drain));
                     self.renewed.push((lane, low));
                 }
@@ -378,7 +430,7 @@ impl GroupSource {
             match event {
                 ClientEvent::Assign(partitions) => drop(take_over(&self.consumer, &partitions)),
                 ClientEvent::Revoke { partitions, .. } => drop(give_up(&self.consumer, &partitions)),
-                ClientEvent::Committed(_) | ClientEvent::Throttled(_) | ClientEvent::Error(..) => {}
+                ClientEvent::Committed(..) | ClientEvent::Throttled(_) | ClientEvent::Error(..) => {}
             }
         }
     }
@@ -437,11 +489,78 @@ impl GroupSource {
     /// Reads lanes anew that are drained.
     fn renew(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
         for (name, position) in std::mem::take(&mut self.drained) {
-            let bounds = watermarks(&self.consumer, &name)?;
-            let lane = self.begin(&name, position, bounds, events)?;
+            let lane = self.begin(&name, position, events)?;
             self.seek(lane, &name, position)?;
         }
         Ok(())
+    }
+
+    /// A partition holds other records from now on.
+    fn restart(&mut self, name: &LaneName, bounds: Bounds) {
+        if let Some(until) = &mut self.until {
+            until.end.restart(name.partition, bounds);
+        }
+    }
+
+    /// Tells the job whether everything is read that was there when it started, and asks the group how far others
+    /// are with what this member has not read.
+    fn report_end(&mut self, now: Tick, events: &mut Vec<SourceEvent>) {
+        let Some(until) = &mut self.until else { return };
+        match until.group.answer() {
+            Some(Ok(committed)) => {
+                committed.into_iter().for_each(|(partition, offset)| until.end.committed(partition, offset));
+            }
+            Some(Err(error)) if !error.is_passing() => events.push(SourceEvent::Notice(error.to_string())),
+            _ => {}
+        }
+        let is_read_here = self.lanes.all_ended() && self.drained.is_empty() && self.renewed.is_empty();
+        let missing = until.end.missing(|partition| self.lanes.has_ended(&self.options.topic, partition));
+        let is_reached = self.has_joined && is_read_here && missing.is_empty();
+        if is_reached != until.is_reached {
+            until.is_reached = is_reached;
+            events.push(SourceEvent::EndOfInput(is_reached));
+        }
+        let waits = self.has_joined && is_read_here && !is_reached;
+        if waits && now >= until.ask_at {
+            until.ask_at = now + ASK_AGAIN;
+            until.group.ask(missing.iter().map(|missing| missing.partition).collect());
+        }
+        let waits_for = waits.then(|| others(&self.options.topic, &missing));
+        self.say_waiting(now, waits_for, events);
+    }
+
+    /// Says what this member waits for, once that has lasted for a while.
+    fn say_waiting(&mut self, now: Tick, for_others: Option<String>, events: &mut Vec<SourceEvent>) {
+        let what = for_others.or_else(|| {
+            let session = self.session;
+            (!self.has_joined).then(|| {
+                format!(
+                    "waiting for group '{}' to assign partitions: a member that ended without leaving is kept for \
+                     up to {session:?}",
+                    self.options.group_id
+                )
+            })
+        });
+        let Some(what) = what else {
+            self.waiting = None;
+            return;
+        };
+        let (since, was_said) = self.waiting.get_or_insert((now, false));
+        if !*was_said && now.since(*since) >= SAY_WAITING {
+            *was_said = true;
+            events.push(SourceEvent::Notice(what));
+        }
+    }
+
+    /// Says once that brokers do not answer; true if the same is to be asked again.
+    fn asks_again(&mut self, now: Tick, error: &KafkaError, events: &mut Vec<SourceEvent>) -> bool {
+        if error.is_passing() {
+            self.ask_again_at = now + ASK_AGAIN;
+            if !std::mem::replace(&mut self.is_unanswered, true) {
+                events.push(SourceEvent::Notice(format!("partitions cannot be read yet: {error}")));
+            }
+        }
+        error.is_passing()
     }
 
     /// Gives up whatever has no lane left to drain.
@@ -454,7 +573,8 @@ impl GroupSource {
         }
     }
 
-    /// Commits, and waits for the end of that. Returns what else has happened, whatever came of it.
+    /// Commits, and waits for the end of that, after the ends of all commits that have begun before: an older one
+    /// that the client tries again must not land last. Returns what else has happened, whatever came of it.
     ///
     /// The client's own call waits for ever where no broker answers.
     fn commit_and_wait(
@@ -463,37 +583,64 @@ impl GroupSource {
         deadline: Instant,
     ) -> (Result<(), Uncommitted>, Vec<ClientEvent>) {
         let mut aside = Vec::new();
-        let begun = self.offsets(offsets).map_err(Uncommitted::Impossible).and_then(|offsets| {
-            let is_any = offsets.count() > 0;
-            let begun = if is_any { commit_async(&self.consumer, &offsets) } else { Ok(()) };
-            begun.map(|()| is_any).map_err(|code| Uncommitted::Refused(ClientError::ConsumerCommit(code)))
+        while !self.commits.is_empty() && Instant::now() < deadline {
+            if let Err(error) = self.wait_for_commits(&mut aside, None) {
+                return (Err(error), aside);
+            }
+        }
+        let named = self.named(offsets);
+        if named.is_empty() {
+            return (Ok(()), aside);
+        }
+        let begun = offsets_of(named.iter().cloned()).map_err(Uncommitted::Impossible).and_then(|list| {
+            let begun = commit_async(&self.consumer, &list);
+            begun.map_err(|code| Uncommitted::Refused(ClientError::ConsumerCommit(code)))
         });
-        match begun {
-            Ok(true) => {}
-            Ok(false) => return (Ok(()), aside),
-            Err(error) => return (Err(error), aside),
+        if let Err(error) = begun {
+            return (Err(error), aside);
         }
         self.waits += 1;
-        let ours = Some(self.waits);
-        self.commits.push_back(ours);
+        self.commits.begun(named, Waiter::Call(self.waits));
         let mut result = None;
         while result.is_none() && Instant::now() < deadline {
-            drop(self.consumer.poll(Duration::from_millis(20)));
-            for event in self.inbox.take() {
-                match event {
-                    // Commits end in their order.
-                    ClientEvent::Committed(ended) => match self.commits.pop_front().flatten() {
-                        None => self.ended.push(ended),
-                        number if number == ours => result = Some(ended),
-                        // Nobody waits for it any more.
-                        Some(_) => {}
-                    },
-                    other => aside.push(other),
-                }
+            match self.wait_for_commits(&mut aside, Some(self.waits)) {
+                Ok(ended) => result = ended,
+                Err(error) => return (Err(error), aside),
             }
         }
         self.says_goodbye &= result.is_some();
         (result.map_or(Err(Uncommitted::Unanswered), |result| result.map_err(Uncommitted::Refused)), aside)
+    }
+
+    /// Polls once; returns how the commit of a call has ended, if it has, and keeps everything else.
+    fn wait_for_commits(
+        &mut self,
+        aside: &mut Vec<ClientEvent>,
+        call: Option<u64>,
+    ) -> Result<Option<Result<(), ClientError>>, Uncommitted> {
+        drop(self.consumer.poll(Duration::from_millis(20)));
+        if let Some(error) = self.fatal_error() {
+            return Err(Uncommitted::Impossible(error));
+        }
+        let mut result = None;
+        for event in self.inbox.take() {
+            match event {
+                ClientEvent::Committed(ended, offsets) => match self.commits.ended(offsets) {
+                    Some(Waiter::Call(number)) if Some(number) == call => result = Some(ended),
+                    // Nobody waits for it any more.
+                    Some(Waiter::Call(_)) => {}
+                    Some(Waiter::Job) | None => self.ended.push(ended),
+                },
+                other => aside.push(other),
+            }
+        }
+        Ok(result)
+    }
+
+    /// Why the client cannot go on, if it cannot: it says so once, to whoever polls it then.
+    fn fatal_error(&self) -> Option<KafkaError> {
+        let (_, reason) = self.consumer.client().fatal_error()?;
+        Some(KafkaError::new(format!("the consumer cannot go on: {reason}")))
     }
 
     /// A process that was stopped for longer than its session does not know that the group has given its
@@ -508,7 +655,8 @@ impl GroupSource {
         let known: Vec<_> = self.committed.iter().map(|(lane, offset)| (*lane, *offset)).collect();
         let (result, aside) = self.commit_and_wait(&known, Instant::now() + COMMIT_TIMEOUT);
         self.inbox.put_back(aside);
-        let is_member = !matches!(&result, Err(Uncommitted::Refused(error)) if is_expelled(error));
+        let is_member =
+            !matches!(&result, Err(Uncommitted::Refused(error)) if is_of(error, &[Class::Expelled]));
         if !is_member {
             let lanes = self.lanes.ids();
             events.push(SourceEvent::Notice(
@@ -521,50 +669,48 @@ impl GroupSource {
         }
     }
 
-    fn offsets(&self, offsets: &[(LaneId, i64)]) -> Result<TopicPartitionList, KafkaError> {
+    /// What is committed of these offsets: nothing of lanes that are read anew.
+    fn named(&self, offsets: &[(LaneId, i64)]) -> Vec<(LaneName, i64)> {
         let is_renewed = |lane: LaneId| self.renewed.iter().any(|(renewed, _)| *renewed == lane);
         let named = |(lane, offset): &(LaneId, i64)| Some((self.lanes.name(*lane)?.clone(), *offset));
-        offsets_of(offsets.iter().filter(|(lane, _)| !is_renewed(*lane)).filter_map(named))
+        offsets.iter().filter(|(lane, _)| !is_renewed(*lane)).filter_map(named).collect()
     }
 }
 
-/// Why partitions are not taken over.
-enum Unassigned {
-    /// The brokers do not answer, or not yet.
-    NotYet(KafkaError),
-    /// They never will.
-    Never(KafkaError),
-}
-
-impl Unassigned {
-    fn of(what: impl std::fmt::Display, error: &ClientError) -> Self {
-        use RDKafkaErrorCode as Code;
-        let told = KafkaError::during(what, error);
-        let passes = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                Code::OperationTimedOut
-                    | Code::RequestTimedOut
-                    | Code::UnstableOffsetCommit
-                    | Code::BrokerTransportFailure
-                    | Code::AllBrokersDown
-                    | Code::Resolve
-                    | Code::CoordinatorLoadInProgress
-                    | Code::CoordinatorNotAvailable
-                    | Code::NotCoordinator
-                    | Code::WaitingForCoordinator
-                    | Code::NotLeaderForPartition
-                    | Code::LeaderNotAvailable
-            )
-        );
-        if passes { Self::NotYet(told) } else { Self::Never(told) }
+impl Until {
+    /// Where the topic's partitions end now.
+    fn begin(
+        consumer: &BaseConsumer<Context>,
+        config: &ClientConfig,
+        options: &GroupOptions,
+        waker: &Waker,
+    ) -> Result<Self, KafkaError> {
+        let topic: Arc<str> = options.topic.as_str().into();
+        let partitions = 0..i32::try_from(options.partitions).unwrap_or(i32::MAX);
+        let names: Vec<_> =
+            partitions.clone().map(|partition| LaneName { topic: Arc::clone(&topic), partition }).collect();
+        let bounds = bounds(consumer, &names, REQUEST_TIMEOUT)?;
+        Ok(Self {
+            end: EndOfInput::new(partitions.zip(bounds)),
+            group: GroupOffsets::start(config.clone(), options.topic.clone(), waker.clone()),
+            ask_at: Tick::default(),
+            is_reached: false,
+        })
     }
 }
 
-impl From<KafkaError> for Unassigned {
-    fn from(error: KafkaError) -> Self {
-        Self::Never(error)
-    }
+/// What other members of the group have to read yet.
+fn others(topic: &str, missing: &[Missing]) -> String {
+    const NAMED: usize = 5;
+    let one = |Missing { partition, committed, end }: &Missing| {
+        let committed =
+            committed.map_or("not committed".to_owned(), |offset| format!("committed up to {offset}"));
+        format!("{topic}[{partition}] ({committed} of {end})")
+    };
+    let named: Vec<_> = missing.iter().take(NAMED).map(one).collect();
+    let more = missing.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("waiting for other members of the group to read to the end: {}{more}", named.join(", "))
 }
 
 /// Why a commit that was waited for is none.
@@ -589,10 +735,6 @@ impl From<Uncommitted> for KafkaError {
     }
 }
 
-fn told(result: Result<(), ClientError>) -> Result<(), String> {
-    result.map_err(|error| KafkaError::from(error).to_string())
-}
-
 fn lost(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceEvent {
     SourceEvent::Notice(format!(
         "data loss: offsets {from} to {} of {topic}[{partition}] were deleted before they were read",
@@ -607,82 +749,46 @@ fn anew(LaneName { topic, partition }: &LaneName, from: i64, to: i64) -> SourceE
 }
 
 /// Errors that the client tries to get over for ever, and never does.
-fn is_permanent(error: RDKafkaErrorCode) -> bool {
-    is_unauthorized(error) || error == RDKafkaErrorCode::InconsistentGroupProtocol
+fn is_permanent(code: RDKafkaErrorCode) -> bool {
+    class(code) == Class::Unauthorized || code == RDKafkaErrorCode::InconsistentGroupProtocol
 }
 
-fn is_expelled(error: &ClientError) -> bool {
-    use RDKafkaErrorCode::{FencedInstanceId, FencedMemberEpoch, IllegalGeneration, UnknownMemberId};
-    matches!(
-        error.rdkafka_error_code(),
-        Some(FencedInstanceId | FencedMemberEpoch | IllegalGeneration | UnknownMemberId)
-    )
+fn is_of(error: &ClientError, classes: &[Class]) -> bool {
+    error.rdkafka_error_code().is_some_and(|code| classes.contains(&class(code)))
 }
 
-fn is_rebalancing(error: &ClientError) -> bool {
-    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, StaleMemberEpoch};
-    matches!(error.rdkafka_error_code(), Some(IllegalGeneration | RebalanceInProgress | StaleMemberEpoch))
+/// Fails if a commit was refused for good: it would be refused for ever.
+fn told(result: Result<(), ClientError>) -> Result<Result<(), String>, KafkaError> {
+    let Err(error) = result else { return Ok(Ok(())) };
+    let is_final = is_of(&error, &[Class::Unauthorized]);
+    let error = KafkaError::during("an offset commit", &error);
+    if is_final { Err(error) } else { Ok(Err(error.to_string())) }
 }
 
 impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.lanes.set_clock(now);
         self.ask_after_absence(now, events);
-        for _ in 0..waiting_events(&self.consumer).max(1) {
-            let Some(Err(error)) = self.consumer.poll(Duration::ZERO) else { continue };
-            if let Some((_, reason)) = self.consumer.client().fatal_error() {
-                return Err(SourceError(format!("the consumer cannot go on: {reason}")));
-            }
-            let is_permanent = |code| match code {
-                // It may come back.
-                RDKafkaErrorCode::UnknownTopicOrPartition => self.options.on_data_loss == OnDataLoss::Fail,
-                code => is_permanent(code),
-            };
-            if error.rdkafka_error_code().is_some_and(is_permanent) {
-                let what = format!("the member of group '{}' cannot go on", self.options.group_id);
-                return Err(KafkaError::during(what, &error).into());
-            }
-            events.push(SourceEvent::Notice(error.to_string()));
-        }
+        self.serve(events)?;
         for result in std::mem::take(&mut self.ended) {
-            events.push(SourceEvent::CommitEnded(told(result)));
+            events.push(SourceEvent::CommitEnded(told(result)?));
         }
-        let mut news: VecDeque<_> = self.inbox.take().into();
-        while let Some(event) = news.pop_front() {
-            match event {
-                ClientEvent::Assign(partitions) => match self.assign(&partitions, events) {
-                    Ok(()) => self.waits_for_brokers = false,
-                    Err(Unassigned::Never(error)) => {
-                        self.inbox.put_back(news);
-                        return Err(error.into());
-                    }
-                    // It is tried again with the next poll; what came behind it has to wait.
-                    Err(Unassigned::NotYet(error)) => {
-                        if !std::mem::replace(&mut self.waits_for_brokers, true) {
-                            events
-                                .push(SourceEvent::Notice(format!("partitions cannot be read yet: {error}")));
-                        }
-                        news.push_front(ClientEvent::Assign(partitions));
-                        self.inbox.put_back(news);
-                        break;
-                    }
-                },
-                ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
-                ClientEvent::Committed(result) => {
-                    // One that was waited for is over for those who did.
-                    if self.commits.pop_front().flatten().is_none() {
-                        events.push(SourceEvent::CommitEnded(told(result)));
-                    }
+        self.take_news(now, events)?;
+        self.lanes.report(events)?;
+        if !self.failed && now >= self.ask_again_at {
+            match self.mend(events).and_then(|()| self.renew(events)) {
+                Ok(()) => {}
+                Err(error) if self.asks_again(now, &error, events) => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Err(error.into());
                 }
-                ClientEvent::Throttled(delay) => events.push(SourceEvent::Throttled(delay)),
-                ClientEvent::Error(_, error) => events.push(SourceEvent::Notice(error)),
             }
         }
-        self.lanes.report(events);
-        if !self.failed {
-            let mended = self.mend(events).and_then(|()| self.renew(events));
-            self.failed = mended.is_err();
-            mended?;
+        if self.until.is_some() {
+            self.report_end(now, events);
+        } else {
+            self.say_waiting(now, None, events);
         }
         Ok(())
     }
@@ -707,15 +813,80 @@ impl Source for GroupSource {
     }
 }
 
+impl GroupSource {
+    /// Has the client serve what waits for it: rebalances, ends of commits, errors.
+    fn serve(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        for _ in 0..waiting_events(&self.consumer).max(1) {
+            let polled = self.consumer.poll(Duration::ZERO);
+            if let Some(error) = self.fatal_error() {
+                return Err(error);
+            }
+            let Some(Err(error)) = polled else { continue };
+            let is_permanent = |code| match code {
+                // It may come back.
+                RDKafkaErrorCode::UnknownTopicOrPartition => self.options.on_data_loss == OnDataLoss::Fail,
+                code => is_permanent(code),
+            };
+            if error.rdkafka_error_code().is_some_and(is_permanent) {
+                let what = format!("the member of group '{}' cannot go on", self.options.group_id);
+                return Err(KafkaError::during(what, &error));
+            }
+            events.push(SourceEvent::Notice(error.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Carries out what the client has reported, in its order.
+    fn take_news(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
+        let mut news: VecDeque<_> = self.inbox.take().into();
+        while let Some(event) = news.pop_front() {
+            match event {
+                // It is tried again later; what came after it has to wait.
+                ClientEvent::Assign(partitions) if now < self.ask_again_at => {
+                    news.push_front(ClientEvent::Assign(partitions));
+                    self.inbox.put_back(news);
+                    break;
+                }
+                ClientEvent::Assign(partitions) => match self.assign(&partitions, events) {
+                    Ok(()) => self.is_unanswered = false,
+                    Err(error) if self.asks_again(now, &error, events) => {
+                        news.push_front(ClientEvent::Assign(partitions));
+                        self.inbox.put_back(news);
+                        break;
+                    }
+                    Err(error) => {
+                        self.inbox.put_back(news);
+                        return Err(error);
+                    }
+                },
+                ClientEvent::Revoke { partitions, lost } => self.revoke(partitions, lost, events),
+                ClientEvent::Committed(result, offsets) => {
+                    // One that was waited for is over for those who did.
+                    if !matches!(self.commits.ended(offsets), Some(Waiter::Call(_))) {
+                        events.push(SourceEvent::CommitEnded(told(result)?));
+                    }
+                }
+                ClientEvent::Throttled(delay) => events.push(SourceEvent::Throttled(delay)),
+                ClientEvent::Error(_, error) => events.push(SourceEvent::Notice(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Commit for GroupSource {
     fn commit(&mut self, offsets: &[(LaneId, i64)]) {
         self.committed.extend(offsets.iter().copied());
-        let begun = match self.offsets(offsets) {
-            Ok(offsets) => commit_async(&self.consumer, &offsets),
+        let named = self.named(offsets);
+        if named.is_empty() {
+            return self.ended.push(Ok(()));
+        }
+        let begun = match offsets_of(named.iter().cloned()) {
+            Ok(list) => commit_async(&self.consumer, &list),
             Err(_) => Err(RDKafkaErrorCode::InvalidArgument),
         };
         match begun {
-            Ok(()) => self.commits.push_back(None),
+            Ok(()) => self.commits.begun(named, Waiter::Job),
             // An error comes back as the end of the commit.
             Err(code) => self.ended.push(Err(ClientError::ConsumerCommit(code))),
         }
@@ -746,7 +917,9 @@ impl Commit for GroupSource {
             match result {
                 Ok(()) => return Ok(()),
                 // The group has a new generation that this member has not heard of yet.
-                Err(Uncommitted::Refused(error)) if is_rebalancing(&error) && Instant::now() < deadline => {}
+                Err(Uncommitted::Refused(error))
+                    if is_of(&error, &[Class::Rebalancing, Class::Expelled]) && Instant::now() < deadline => {
+                }
                 Err(error) => return Err(KafkaError::from(error).into()),
             }
         }

@@ -7,10 +7,11 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
+use super::bounds::{REQUEST_TIMEOUT, bounds};
 use super::context::Context;
 use super::ffi::admin::{self, Operation};
-use super::lanes::{REQUEST_TIMEOUT, watermarks};
 use super::settings::{ClientSettings, Origin, masked};
 use super::sink::producer_config;
 use super::{GroupOptions, KafkaError, hint};
@@ -111,13 +112,18 @@ impl Inspector {
         let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
         let committed =
             committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
-        let of = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-            let name = LaneName { topic: self.topic.as_str().into(), partition: element.partition() };
-            let (low, high) = watermarks(&self.consumer, &name)?;
-            let committed = element.offset().to_raw().filter(|offset| *offset >= 0);
-            Ok(PartitionState { partition: name.partition, low, high, committed })
+        let elements = committed.elements();
+        let name = |element: &TopicPartitionListElem<'_>| LaneName {
+            topic: self.topic.as_str().into(),
+            partition: element.partition(),
         };
-        committed.elements().into_iter().map(of).collect()
+        let names: Vec<_> = elements.iter().map(name).collect();
+        let bounds = bounds(&self.consumer, &names, REQUEST_TIMEOUT)?;
+        let state = |(element, (low, high)): (&TopicPartitionListElem<'_>, _)| {
+            let committed = element.offset().to_raw().filter(|offset| *offset >= 0);
+            PartitionState { partition: element.partition(), low, high, committed }
+        };
+        Ok(elements.iter().zip(bounds).map(state).collect())
     }
 
     /// Every property of the client and who says so, secrets masked.

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::KafkaError;
 use super::context::Context;
+use super::error::{Class, class};
 use super::ffi::{Message, Messages, PartitionQueue};
 use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
 use crate::core::Tick;
@@ -19,20 +19,8 @@ use crate::memory::MemoryBudget;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// How long a question to the brokers may take.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Where to start on a partition without a committed offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At the oldest record.
-    #[default]
-    Earliest,
-    /// Behind the newest record.
-    Latest,
-    /// At the first record of this time, in milliseconds since the epoch, or a later one.
-    Timestamp(i64),
-}
+/// How long a partition may fail to be read, for a reason that passes by itself, before the job ends.
+const FETCH_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A partition's queue and how far it has been read.
 pub(super) struct Lane {
@@ -52,6 +40,8 @@ pub(super) struct Lane {
     ended: bool,
     /// Why nothing can be read at `position`.
     broken: Option<String>,
+    /// Since when it cannot be read for a reason that passes by itself, and the reason.
+    failing: Option<(Tick, String)>,
 }
 
 /// All lanes of a consumer.
@@ -59,6 +49,8 @@ pub(super) struct Lanes {
     open: Vec<Lane>,
     next_id: u32,
     ended: Vec<LaneId>,
+    now: Tick,
+    notices: Vec<String>,
     /// Nanoseconds from the engine's start to the epoch; what arrival times are counted with.
     start_epoch_ns: Option<i64>,
     /// About so many bytes are taken from a queue with one call.
@@ -73,14 +65,17 @@ impl Lanes {
             open: Vec::new(),
             next_id: 0,
             ended: Vec::new(),
+            now: Tick::default(),
+            notices: Vec::new(),
             start_epoch_ns: None,
             call_bytes: memory.call_bytes(),
             first_record_bytes: memory.first_record_bytes(),
         }
     }
 
-    /// Fixes the engine's clock against the wall clock, the first time it is called.
+    /// Tells the time, and fixes the engine's clock against the wall clock the first time it is called.
     pub fn set_clock(&mut self, now: Tick) {
+        self.now = now;
         self.start_epoch_ns.get_or_insert_with(|| {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let start = epoch.as_nanos().saturating_sub(u128::from(now.0));
@@ -117,6 +112,7 @@ impl Lanes {
             end,
             ended,
             broken: None,
+            failing: None,
         });
         Ok(id)
     }
@@ -130,13 +126,28 @@ impl Lanes {
         self.open.iter().all(|lane| lane.ended)
     }
 
+    /// True if a partition is read here and has been read to its end.
+    pub fn has_ended(&self, topic: &str, partition: i32) -> bool {
+        self.find(topic, partition).is_some_and(|lane| lane.ended)
+    }
+
     /// Reports which lanes have ended, or have come to the end for now, since the last call.
-    pub fn report(&mut self, events: &mut Vec<SourceEvent>) {
+    ///
+    /// # Errors
+    /// If a lane has failed to be read for too long.
+    pub fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         for lane in self.open.iter_mut().filter(|lane| lane.passed) {
             lane.passed = false;
             events.push(SourceEvent::Position(lane.id, lane.position));
         }
         events.extend(self.ended.drain(..).map(SourceEvent::Ended));
+        events.extend(self.notices.drain(..).map(SourceEvent::Notice));
+        let is_over = |(since, _): &(Tick, String)| self.now.since(*since) >= FETCH_PATIENCE;
+        let over =
+            self.open.iter().find_map(|lane| Some((lane, lane.failing.as_ref().filter(|f| is_over(f))?)));
+        over.map_or(Ok(()), |(lane, (_, reason))| {
+            Err(SourceError(format!("{} cannot be read for {FETCH_PATIENCE:?}: {reason}", lane.name)))
+        })
     }
 
     /// Lanes that cannot be read on where they are, and why.
@@ -191,13 +202,21 @@ impl Lanes {
         room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        let Self { open, ended, start_epoch_ns, call_bytes, .. } = self;
+        let Self { open, ended, start_epoch_ns, call_bytes, now, notices, .. } = self;
         let Some(lane) = open.iter_mut().find(|lane| lane.id == id) else {
             return Ok(Filled { drained: true, ..Filled::default() });
         };
-        let filled = lane.fill(tier, room, (start_epoch_ns.unwrap_or(0), *call_bytes), batch)?;
+        let failed_before = lane.failing.is_some();
+        let filled = lane.fill(tier, room, (*now, start_epoch_ns.unwrap_or(0), *call_bytes), batch);
+        match &lane.failing {
+            Some((_, reason)) if !failed_before => {
+                notices.push(format!("{} cannot be read, and is tried again: {reason}", lane.name));
+            }
+            None if failed_before => notices.push(format!("{} is read again", lane.name)),
+            _ => {}
+        }
         ended.extend(lane.ended.then_some(id));
-        Ok(filled)
+        filled
     }
 }
 
@@ -206,7 +225,7 @@ impl Lane {
         &mut self,
         tier: Tier,
         room: Room,
-        (epoch, call_bytes): (i64, u64),
+        (now, epoch, call_bytes): (Tick, i64, u64),
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let mut filled = Filled::default();
@@ -227,7 +246,7 @@ impl Lane {
                 }
             }
             let before = batch.len();
-            filled.exceeds = self.take_fitting(room, (rows, bytes), epoch, batch)?;
+            filled.exceeds = self.take_fitting(room, (rows, bytes), (now, epoch), batch)?;
             // A call may bring nothing but the news that the partition's end is reached.
             let brought_records = batch.len() > before;
             filled.calls += u64::from(asked && brought_records);
@@ -266,37 +285,50 @@ impl Lane {
         &mut self,
         room: Room,
         (rows, bytes): (u32, u64),
-        epoch: i64,
+        clock: (Tick, i64),
         batch: &mut BatchBuilder,
     ) -> Result<bool, SourceError> {
         let mut rest = std::mem::take(&mut self.rest);
-        let mut exceeds = false;
+        let fitted = self.take_from(&mut rest, room, (rows, bytes), clock, batch);
+        // What does not fit, or comes after an error, is still to be taken.
+        self.rest = rest;
+        fitted
+    }
+
+    fn take_from(
+        &mut self,
+        rest: &mut Messages,
+        room: Room,
+        (rows, bytes): (u32, u64),
+        clock: (Tick, i64),
+        batch: &mut BatchBuilder,
+    ) -> Result<bool, SourceError> {
         while let Some(message) = rest.first() {
             let (taken, taken_bytes) = (u64::from(batch.len() - rows), batch.bytes() - bytes);
             if message.error().is_none() {
                 let size = message.payload_bytes();
-                exceeds = !room.fits(taken, taken_bytes, size);
-                if exceeds {
-                    break;
+                if !room.fits(taken, taken_bytes, size) {
+                    return Ok(true);
                 }
                 self.mean_bytes = (self.mean_bytes * 15 + size).div_ceil(16).max(1);
             }
-            self.take(message, epoch, batch)?;
+            let taken = self.take(message, clock, batch);
             rest.drop_first();
+            taken?;
         }
-        self.rest = rest;
-        Ok(exceeds)
+        Ok(false)
     }
 
     fn take(
         &mut self,
         message: Message<'_>,
-        epoch: i64,
+        (now, epoch): (Tick, i64),
         batch: &mut BatchBuilder,
     ) -> Result<(), SourceError> {
         let offset = message.offset();
         match message.error() {
             Some(RDKafkaErrorCode::PartitionEOF) => {
+                self.failing = None;
                 self.ended |= self.end.is_some_and(|end| offset >= end);
                 self.passed |= offset > self.position;
                 self.position = self.position.max(offset);
@@ -306,12 +338,20 @@ impl Lane {
                 self.broken = Some(reason(error, message));
                 return Ok(());
             }
-            Some(error) => {
-                let LaneName { topic, partition } = &self.name;
-                let reason = reason(error, message);
-                return Err(SourceError(format!("{topic}[{partition}] cannot be read on: {reason}")));
+            // The client fetches again by itself.
+            Some(error) if class(error) == Class::Passing => {
+                self.failing.get_or_insert_with(|| (now, reason(error, message)));
+                return Ok(());
             }
-            None => {}
+            Some(error) => {
+                let reason = reason(error, message);
+                return Err(SourceError(format!("{} cannot be read on: {reason}", self.name)));
+            }
+            None => self.failing = None,
+        }
+        // A partition that is fetched again may bring what was taken before.
+        if offset < self.position {
+            return Ok(());
         }
         if self.ended || self.end.is_some_and(|end| offset >= end) {
             self.ended = true;
@@ -338,49 +378,4 @@ impl Lane {
 fn reason(error: RDKafkaErrorCode, message: Message<'_>) -> String {
     let detail = message.value().map(String::from_utf8_lossy).unwrap_or_default();
     format!("{error} ({detail})")
-}
-
-/// A list of one topic's partitions at offsets.
-pub(super) fn offsets_of(
-    offsets: impl IntoIterator<Item = (LaneName, i64)>,
-) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for (LaneName { topic, partition }, offset) in offsets {
-        list.add_partition_offset(&topic, partition, Offset::Offset(offset))?;
-    }
-    Ok(list)
-}
-
-/// The oldest offset of a partition and the one behind its newest record.
-pub(super) fn watermarks(
-    consumer: &BaseConsumer<Context>,
-    LaneName { topic, partition }: &LaneName,
-) -> Result<(i64, i64), KafkaError> {
-    consumer
-        .fetch_watermarks(topic, *partition, REQUEST_TIMEOUT)
-        .map_err(|error| KafkaError::during(format!("the offsets of {topic}[{partition}]"), &error))
-}
-
-/// The offset of a start on a partition whose records are `low` to before `high`.
-pub(super) fn start_offset(
-    consumer: &BaseConsumer<Context>,
-    name: &LaneName,
-    start: Start,
-    (low, high): (i64, i64),
-) -> Result<i64, KafkaError> {
-    match start {
-        Start::Earliest => Ok(low),
-        Start::Latest => Ok(high),
-        Start::Timestamp(timestamp_ms) => {
-            let times = offsets_of([(name.clone(), timestamp_ms)])?;
-            let found = consumer.offsets_for_times(times, REQUEST_TIMEOUT).map_err(|error| {
-                KafkaError::during(format!("the offset of a time in {}", name.topic), &error)
-            })?;
-            let offset = found.find_partition(&name.topic, name.partition).map(|found| found.offset());
-            Ok(match offset {
-                Some(Offset::Offset(offset)) => offset,
-                _ => high,
-            })
-        }
-    }
 }

@@ -14,9 +14,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 use velo_schema::Tier;
 
+use super::bounds::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
 use super::context::{ClientEvent, Context, Inbox, Meter};
 use super::ffi::{controller_id, known_end};
-use super::lanes::{Lane, Lanes, Start, offsets_of, start_offset, watermarks};
+use super::lanes::{Lane, Lanes};
 use super::settings::{ClientSettings, readable};
 use super::{KafkaError, hint};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
@@ -169,23 +170,40 @@ impl TopicReader {
         let count = self
             .partition_count(topic)?
             .ok_or_else(|| KafkaError::new(format!("there is no topic '{topic}' on these brokers")))?;
-        (0..i32::try_from(count).unwrap_or(i32::MAX))
-            .map(|partition| {
-                let name = LaneName { topic: topic.into(), partition };
-                let (low, high) = watermarks(&self.consumer, &name)?;
-                Ok(Partition { partition, low, high })
-            })
-            .collect()
+        let topic: Arc<str> = topic.into();
+        let partitions = 0..i32::try_from(count).unwrap_or(i32::MAX);
+        let names: Vec<_> =
+            partitions.map(|partition| LaneName { topic: Arc::clone(&topic), partition }).collect();
+        let bounds = bounds(&self.consumer, &names, REQUEST_TIMEOUT)?;
+        let partition =
+            |(name, (low, high)): (&LaneName, _)| Partition { partition: name.partition, low, high };
+        Ok(names.iter().zip(bounds).map(partition).collect())
+    }
+
+    /// The offset of a start on each of these partitions.
+    ///
+    /// # Errors
+    /// If no broker answers.
+    pub fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[Partition],
+        start: Start,
+    ) -> Result<Vec<i64>, KafkaError> {
+        let named = |partition: &Partition| {
+            let name = LaneName { topic: topic.into(), partition: partition.partition };
+            (name, (partition.low, partition.high))
+        };
+        let partitions: Vec<_> = partitions.iter().map(named).collect();
+        starts(&self.consumer, &partitions, start, REQUEST_TIMEOUT)
     }
 
     /// The offset of a start on a partition.
     ///
     /// # Errors
-    /// Where no broker answers.
+    /// If no broker answers.
     pub fn offset(&self, topic: &str, partition: Partition, start: Start) -> Result<i64, KafkaError> {
-        let bounds = (partition.low, partition.high);
-        let name = LaneName { topic: topic.into(), partition: partition.partition };
-        start_offset(&self.consumer, &name, start, bounds)
+        self.offsets(topic, &[partition], start).map(|offsets| offsets[0])
     }
 
     /// Whether there is a broker that answers questions about configurations.
@@ -298,7 +316,7 @@ impl Source for ReadSource {
                 _ => {}
             }
         }
-        self.lanes.report(events);
+        self.lanes.report(events)?;
         if self.lanes.all_ended() {
             events.push(SourceEvent::EndOfInput(true));
         }

@@ -41,7 +41,7 @@ pub fn scan<E: From<KafkaError>>(
     let mut complete = false;
     while !complete {
         let now = Tick(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        let cannot = |error: SourceError| E::from(KafkaError(error.0));
+        let cannot = |error: SourceError| E::from(KafkaError::from(error));
         source.poll(now, &mut events).map_err(cannot)?;
         for lane in &lanes {
             let room = Room::of_records(RECORDS_A_CALL);
@@ -65,7 +65,7 @@ pub fn scan<E: From<KafkaError>>(
         } else if lanes.is_empty() {
             // Not assigned yet, or at the end.
         } else if last.elapsed() > PATIENCE {
-            return Err(KafkaError(format!("topic '{topic}': nothing came for {PATIENCE:?}")).into());
+            return Err(KafkaError::new(format!("topic '{topic}': nothing came for {PATIENCE:?}")).into());
         } else {
             waker.wait(Duration::from_millis(50));
         }

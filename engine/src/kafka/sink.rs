@@ -12,9 +12,10 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::context::log;
+use super::error::{Class, class};
 use super::served::ServedProducer;
 use super::settings::readable;
-use super::transaction::{Transactions, is_unauthorized};
+use super::transaction::Transactions;
 use super::{ClientSettings, KafkaError, Membership, dead_letter};
 use crate::columns::{Batch, BatchId, LaneName};
 use crate::processor::OutputRecord;
@@ -125,7 +126,7 @@ fn send_error(error: &ClientError, transactional: bool) -> SendError {
             SendError::Record(reason)
         }
         Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => SendError::Sink(reason),
-        Some(code) if transactional && !is_unauthorized(code) => SendError::Transaction(reason),
+        Some(code) if transactional && class(code) != Class::Unauthorized => SendError::Transaction(reason),
         _ => SendError::Sink(reason),
     }
 }

@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::lanes::REQUEST_TIMEOUT;
+use super::bounds::REQUEST_TIMEOUT;
 use super::{ClientSettings, KafkaError, TopicReader};
 
 /// What was found, or done, about a topic.

@@ -8,8 +8,9 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
+use super::bounds::{REQUEST_TIMEOUT, offsets_of};
+use super::error::{Class, class};
 use super::group::Membership;
-use super::lanes::{REQUEST_TIMEOUT, offsets_of};
 use super::served::ServedProducer;
 use super::sink::Deliveries;
 use super::{KafkaError, hint};
@@ -127,17 +128,7 @@ fn is_fenced(code: Code) -> bool {
 
 fn is_fatal(error: &ClientError) -> bool {
     let ClientError::Transaction(error) = error else { return true };
-    error.is_fatal() || is_unauthorized(error.code()) || !(error.txn_requires_abort() || error.is_retriable())
-}
-
-/// Whether nobody may do this, however often it is tried.
-pub(super) fn is_unauthorized(code: Code) -> bool {
-    matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::SaslAuthenticationFailed
-    )
+    error.is_fatal()
+        || class(error.code()) == Class::Unauthorized
+        || !(error.txn_requires_abort() || error.is_retriable())
 }

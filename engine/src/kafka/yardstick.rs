@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bounds::offsets_of;
 use super::ffi::{Messages, PartitionQueue};
-use super::lanes::offsets_of;
 use super::{KafkaError, TopicReader};
 use crate::columns::LaneName;
 use crate::waker::Waker;

@@ -112,7 +112,11 @@ impl World {
                 action => self.todo.push_back(action),
             }
         }
-        assert_eq!(self.open.len(), self.core.open_batch_rows() as usize, "the builder's rows are the core's");
+        assert_eq!(
+            self.open.len(),
+            self.core.open_batch_rows() as usize,
+            "the builder's rows are the core's"
+        );
     }
 
     /// Delivers up to `count` records.
@@ -182,9 +186,15 @@ impl World {
         let bad = |(partition, offset): Place| (offset + i64::from(partition)) % 5 == 1;
         let rows = (0..).zip(&self.sealed[&id]);
         let rows: Vec<_> = rows.filter(|(_, (lane, offset))| bad((self.partitions[lane], *offset))).collect();
-        let error = |row: u32| RowError { row, stage: Stage::Process, message: "bad".into(), retriable: row % 2 == 0 };
+        let error = |row: u32| RowError {
+            row,
+            stage: Stage::Process,
+            message: "bad".into(),
+            retriable: row % 2 == 0,
+        };
         let errors: Vec<_> = rows.into_iter().map(|(row, _)| error(row)).collect();
-        let good = (0_u32..).take(self.sealed[&id].len()).filter(|row| errors.iter().all(|error| error.row != *row));
+        let good =
+            (0_u32..).take(self.sealed[&id].len()).filter(|row| errors.iter().all(|error| error.row != *row));
         let weights = good.map(|row| Weight { row, records: 1 + row % 2, bytes: 1 }).collect();
         self.counts.retried += u32::from(attempt > 0);
         let system = luck.is_multiple_of(6).then(|| "down".to_owned());
@@ -328,7 +338,8 @@ proptest! {
 fn the_trouble_that_is_made_happens() {
     let mut random = fastrand::Rng::with_seed(3);
     let mut world = World::new(core(FailureStrategy::RetryWithBackoff, 2, false));
-    let steps: Vec<_> = (0..3000).map(|_| (random.u8(0..16), random.u32(0..PARTITIONS), random.usize(0..10_000))).collect();
+    let steps: Vec<_> =
+        (0..3000).map(|_| (random.u8(0..16), random.u32(0..PARTITIONS), random.usize(0..10_000))).collect();
     play(&mut world, &steps);
     let Counts { lost, drained, refused, retried } = world.counts;
     assert!(lost > 10 && drained > 10 && refused > 10 && retried > 10, "{:?}", world.counts);

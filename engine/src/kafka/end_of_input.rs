@@ -1,0 +1,95 @@
+//! When everything has been read that was there when the job started: each partition's end then, what this member
+//! has read and what its group has committed in; what is missing out.
+
+use std::collections::BTreeMap;
+
+use super::bounds::Bounds;
+
+/// The ends of a topic's partitions as of the start, and how far the group has committed them since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EndOfInput {
+    /// By partition, of those that held records.
+    ends: BTreeMap<i32, i64>,
+    committed: BTreeMap<i32, i64>,
+}
+
+/// A partition that is not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub partition: i32,
+    /// What the group has committed, as far as that is known.
+    pub committed: Option<i64>,
+    pub end: i64,
+}
+
+impl EndOfInput {
+    /// The end of partitions with these bounds.
+    pub fn new(partitions: impl IntoIterator<Item = (i32, Bounds)>) -> Self {
+        let holds_records = |(_, (low, high)): &(i32, Bounds)| high > low;
+        let ends =
+            partitions.into_iter().filter(holds_records).map(|(partition, (_, high))| (partition, high));
+        Self { ends: ends.collect(), committed: BTreeMap::new() }
+    }
+
+    /// The offset at which a partition need not be read any further.
+    pub fn of(&self, partition: i32) -> i64 {
+        // One that was empty, or that has been added since, held nothing then.
+        self.ends.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// A partition begins anew, with other records: its end is the one that it has now.
+    pub fn restart(&mut self, partition: i32, bounds: Bounds) {
+        self.committed.remove(&partition);
+        self.ends.remove(&partition);
+        self.ends.extend(Self::new([(partition, bounds)]).ends);
+    }
+
+    /// The group has committed a partition up to `offset`.
+    pub fn committed(&mut self, partition: i32, offset: i64) {
+        self.committed.insert(partition, offset);
+    }
+
+    /// The partitions that are neither read to their end by this member nor committed up to there by the group.
+    pub fn missing(&self, is_read: impl Fn(i32) -> bool) -> Vec<Missing> {
+        let missing = |(partition, end): (&i32, &i64)| {
+            let committed = self.committed.get(partition).copied();
+            let is_done = is_read(*partition) || committed.is_some_and(|committed| committed >= *end);
+            (!is_done).then_some(Missing { partition: *partition, committed, end: *end })
+        };
+        self.ends.iter().filter_map(missing).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(end: &EndOfInput, read: &[i32]) -> Vec<i32> {
+        end.missing(|partition| read.contains(&partition)).iter().map(|missing| missing.partition).collect()
+    }
+
+    #[test]
+    fn every_partition_is_read_here_or_committed_by_the_group() {
+        let mut end = EndOfInput::new([(0, (0, 10)), (1, (5, 20)), (2, (7, 7)), (3, (0, 1))]);
+        assert_eq!(missing(&end, &[]), [0, 1, 3], "one that held nothing is no part of it");
+        end.committed(1, 19);
+        assert_eq!(missing(&end, &[0]), [1, 3]);
+        end.committed(1, 20);
+        end.committed(3, 4);
+        assert_eq!(missing(&end, &[0]), [0; 0]);
+        // A partition that was read here and is taken away counts only by what was committed.
+        assert_eq!(missing(&end, &[]), [0]);
+        assert_eq!([end.of(0), end.of(2), end.of(9)], [10, 0, 0]);
+    }
+
+    #[test]
+    fn a_partition_that_begins_anew_ends_where_it_ends_now() {
+        let mut end = EndOfInput::new([(0, (0, 10)), (1, (0, 10))]);
+        end.committed(0, 10);
+        end.restart(0, (0, 3));
+        end.restart(1, (0, 0));
+        assert_eq!((missing(&end, &[]), end.of(0)), (vec![0], 3));
+        end.committed(0, 3);
+        assert!(missing(&end, &[]).is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+//! How far a group has committed a topic, whoever its members are: asked on a thread and a client of its own, so that
+//! the poll thread never waits for an answer.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::KafkaError;
+use crate::waker::Waker;
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The offsets that a group has committed, by partition.
+pub(super) type Committed = Vec<(i32, i64)>;
+
+/// Questions to and answers from the thread, which ends when this is dropped.
+pub(super) struct GroupOffsets {
+    ask: Sender<Vec<i32>>,
+    answers: Receiver<Result<Committed, KafkaError>>,
+    is_asked: bool,
+}
+
+impl GroupOffsets {
+    /// Starts the thread, whose client has these properties and never joins the group.
+    pub fn start(mut config: ClientConfig, topic: String, waker: Waker) -> Self {
+        config.remove("group.instance.id").remove("partition.assignment.strategy");
+        config.set("enable.metrics.push", "false").set("statistics.interval.ms", "0");
+        let (ask, questions) = crossbeam_channel::unbounded::<Vec<i32>>();
+        let (answer, answers) = crossbeam_channel::unbounded();
+        // Nobody waits for its end: it holds nothing but its client.
+        std::thread::spawn(move || {
+            let mut client = None;
+            for partitions in questions {
+                let answered = committed(&config, &mut client, &topic, &partitions);
+                if answer.send(answered).is_err() {
+                    return;
+                }
+                waker.wake();
+            }
+        });
+        Self { ask, answers, is_asked: false }
+    }
+
+    /// Asks for these partitions, unless an answer is still to come.
+    pub fn ask(&mut self, partitions: Vec<i32>) {
+        // It fails only if the thread has panicked; then there is no answer.
+        self.is_asked = self.is_asked || self.ask.send(partitions).is_ok();
+    }
+
+    /// The answer, once it is here.
+    pub fn answer(&mut self) -> Option<Result<Committed, KafkaError>> {
+        let answer = self.answers.try_recv().ok()?;
+        self.is_asked = false;
+        Some(answer)
+    }
+}
+
+fn committed(
+    config: &ClientConfig,
+    client: &mut Option<BaseConsumer>,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Committed, KafkaError> {
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(config.create()?),
+    };
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let during = |error: &ClientError| KafkaError::during("the group's committed offsets", error);
+    let found = client.committed_offsets(list, TIMEOUT).map_err(|error| during(&error))?;
+    let offset = |offset| match offset {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    let elements = found.elements();
+    // One that cannot be told now, since a transaction is being ended, is not known yet.
+    let known = elements.iter().filter(|element| element.error().is_ok());
+    Ok(known.filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect())
+}
