@@ -15,6 +15,8 @@ mod rules;
 #[cfg(feature = "kafka")]
 mod run;
 mod schema;
+#[cfg(feature = "kafka")]
+mod targets;
 
 use std::io::Write;
 use std::process::ExitCode;

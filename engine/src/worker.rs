@@ -238,7 +238,7 @@ impl Worker {
     fn run(mut self, tasks: &Receiver<Task>) {
         let _wake = WakeOnDrop(self.waker.clone());
         for task in tasks {
-            if self.closing.load(Ordering::Acquire) {
+            if self.is_closing() {
                 return;
             }
             match task {
@@ -254,6 +254,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// True if nothing more is to be written: whoever has the partitions next reads and writes the rest.
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn end(&self, result: Result<(), TransactionError>) {
@@ -294,14 +299,14 @@ impl Worker {
         };
         match what {
             What::Outputs(output, rows) => {
-                for (row, record) in output.of_rows(rows) {
+                for (row, record) in output.of_rows(rows).take_while(|_| !self.is_closing()) {
                     let ticket = Ticket { batch: id, row, dead_letter: false };
                     let outgoing = Outgoing { ticket, batch: &batch, record, origin: origin(&batch, row) };
                     sent(ticket, self.sink.write(outgoing));
                 }
             }
             What::DeadLetters(errors, attempts) => {
-                for error in &errors {
+                for error in errors.iter().take_while(|_| !self.is_closing()) {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
                     let origin = origin(&batch, error.row);
                     let rejected = Rejected { ticket, batch: &batch, origin, error, attempts };

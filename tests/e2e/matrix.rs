@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use velo_engine::columns::Batch;
-use velo_engine::core::failure::{RowError, Stage};
+use velo_engine::core::failure::{ByStage, RowError, Stage};
 use velo_engine::kafka::{
     GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic, topic_settings,
 };
@@ -25,7 +25,8 @@ use crate::topic::{committed, count};
 
 const RECORDS: usize = 40;
 const PARTITIONS: i32 = 2;
-/// No JSON, named by the processor, and too large for the sink, whose limit is `SINK_BYTES`.
+/// No JSON, named by the processor, and too large for the sink, whose limit is `SINK_BYTES`, however it is compressed.
+/// It has no key: the embedded broker knows no limits, so its sink is said to be compacted.
 const BAD_BYTES: usize = 20_000;
 const SINK_BYTES: u64 = 10_000;
 
@@ -82,11 +83,15 @@ impl Poisoned {
         let topic = broker.topic("poisoned", PARTITIONS);
         let producer =
             RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: Vec<_> = (0..BAD_BYTES).map(|_| random.u8(..)).collect();
         for index in 0..RECORDS {
-            let value = if bad.contains(&index) { vec![b'x'; BAD_BYTES] } else { b"{}".to_vec() };
+            let is_bad = bad.contains(&index);
+            let (key, value) =
+                if is_bad { (None, noise.as_slice()) } else { (Some(b"k".as_slice()), b"{}".as_slice()) };
             let partition = i32::try_from(index).expect("small") % PARTITIONS;
             let record =
-                NewRecord { partition: Some(partition), value: Some(&value), ..NewRecord::default() };
+                NewRecord { partition: Some(partition), key, value: Some(value), ..NewRecord::default() };
             producer.send(&topic, record).expect("sent");
         }
         producer.flush().expect("flushed");
@@ -137,14 +142,16 @@ struct Targets<'a> {
 
 impl<'a> Targets<'a> {
     fn new(broker: &'a Broker) -> Self {
-        let topic = |name: String, embedded: Option<u64>| {
+        let topic = |name: String, is_compacted| {
             let said = topic_settings(&broker.settings(), &broker.reader(), &name).max_message_bytes;
             let partitions = usize::try_from(PARTITIONS).expect("small");
-            TargetTopic { name, partitions, max_message_bytes: said.or(embedded) }
+            TargetTopic { name, partitions, max_message_bytes: said, is_compacted }
         };
-        let sink = topic(narrow_topic(broker), Some(SINK_BYTES));
-        assert_eq!(sink.max_message_bytes, Some(SINK_BYTES));
-        Self { broker, sink, dlq: topic(broker.topic("letters", PARTITIONS), None) }
+        let is_embedded = matches!(broker, Broker::Embedded(_));
+        let sink = topic(narrow_topic(broker), is_embedded);
+        let expected = (!is_embedded).then_some(SINK_BYTES);
+        assert_eq!(sink.max_message_bytes, expected);
+        Self { broker, sink, dlq: topic(broker.topic("letters", PARTITIONS), false) }
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -158,7 +165,7 @@ impl<'a> Targets<'a> {
         let builder = Builder::new(job).processor(Strict(stage == Stage::Process));
         let options = SinkOptions {
             sink: self.sink.clone(),
-            dlq: Some(self.dlq.clone()),
+            dlq: ByStage { decode: (), process: (), write: () }.map(|()| Some(self.dlq.clone())),
             source_partitions: self.sink.partitions,
             group_id: group.to_owned(),
             linger: Duration::ZERO,

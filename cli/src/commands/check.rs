@@ -8,10 +8,11 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use velo_engine::kafka::{
     ClientSettings, GroupOptions, GroupState, Inspector, May, OnDataLoss, Origin, PartitionState, Properties,
-    Start, TopicReader, TopicSettings, producer_properties, topic_settings,
+    Start, TopicReader, producer_properties, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 
+use super::targets::Targets;
 use crate::render::style;
 
 /// What a job is about to use.
@@ -20,7 +21,7 @@ pub(crate) struct Checked<'a> {
     pub reader: &'a TopicReader,
     pub options: GroupOptions,
     pub sink: &'a str,
-    pub dlq: Option<&'a str>,
+    pub dlq: Vec<&'a str>,
     pub linger: Duration,
     pub transactional_id: Option<String>,
 }
@@ -94,7 +95,7 @@ impl Checked<'_> {
     /// How large a record the topics take that are written, as far as that is known.
     fn max_message_bytes(&self) -> Vec<u64> {
         let of = |topic| topic_settings(self.settings, self.reader, topic).max_message_bytes;
-        [Some(self.sink), self.dlq].into_iter().flatten().filter_map(of).collect()
+        std::iter::once(self.sink).chain(self.dlq.iter().copied()).filter_map(of).collect()
     }
 
     fn topics(&self, inspector: &Inspector, findings: &mut Findings) {
@@ -105,7 +106,7 @@ impl Checked<'_> {
             Ok((may_read, _)) => findings.may(source, "read", may_read),
             Err(error) => findings.fail(&error.to_string()),
         }
-        for target in [Some(self.sink), self.dlq].into_iter().flatten() {
+        for target in std::iter::once(self.sink).chain(self.dlq.iter().copied()) {
             match self.reader.partition_count(target) {
                 Ok(Some(count)) => {
                     findings.tell(&format!("{target} has {count} partitions"));
@@ -123,32 +124,20 @@ impl Checked<'_> {
                 Err(error) => findings.fail(&error.to_string()),
             }
         }
-        if let Some(dlq) = self.dlq {
-            self.dlq(source, dlq, findings);
+        let of_source = topic_settings(self.settings, self.reader, source);
+        let targets = Targets {
+            settings: self.settings,
+            reader: self.reader,
+            options: &self.options,
+            of_source: &of_source,
+        };
+        let warnings = targets.warnings(self.sink, &self.dlq);
+        if warnings.is_empty() {
+            findings.tell(&format!(
+                "what {source} holds is taken and kept where it is written, as far as the brokers tell"
+            ));
         }
-    }
-
-    /// Whether every record that fails fits into the queue and stays there.
-    fn dlq(&self, source: &str, dlq: &str, findings: &mut Findings) {
-        let of = |topic| topic_settings(self.settings, self.reader, topic);
-        let (from, to) = (of(source), of(dlq));
-        match (from.max_message_bytes, to.max_message_bytes) {
-            (Some(from), Some(to)) if to < from => findings.warn(&format!(
-                "{dlq} takes {to} bytes, {source} {from}: a large record that fails may not fit; raise its \
-                 max.message.bytes"
-            )),
-            (Some(_), Some(to)) => findings.tell(&format!("{dlq} takes {to} bytes, as much as {source}")),
-            _ => findings.warn(&format!("{dlq}: the brokers do not say how large a record may be")),
-        }
-        let TopicSettings { retention_ms, .. } = to;
-        match retention_ms {
-            Some(-1) => findings.tell(&format!("{dlq} keeps letters for ever")),
-            Some(ms) => findings.warn(&format!(
-                "{dlq} keeps letters for {} after the time of their records, which may have passed when they fail",
-                humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-            )),
-            None => {}
-        }
+        warnings.iter().for_each(|warning| findings.warn(warning));
     }
 
     fn group(&self, inspector: &Inspector, findings: &mut Findings) {

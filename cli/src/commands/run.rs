@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use velo_engine::core::Ledger;
+use velo_engine::core::failure::ByStage;
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{
     ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
@@ -28,6 +29,7 @@ use velo_lint::{FileError, Options, Unit};
 use velo_schema::{Plan, Side, Strategy};
 
 use super::check::Checked;
+use super::targets;
 use crate::args::RunArgs;
 use crate::input::read;
 use crate::kafka::settings;
@@ -48,7 +50,8 @@ struct Job {
     statement: String,
     source_topic: String,
     sink_topic: String,
-    dlq_topic: Option<String>,
+    /// Where the dead letters of each stage go.
+    dlq_topics: ByStage<Option<String>>,
     config: JobConfig,
     plan: Plan,
     /// Settings of other systems, which are not ours to follow.
@@ -108,6 +111,8 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
     let uses_dlq = [&source_config, &job_config, &sink_config].iter().any(|c| c.failure.uses_dlq());
     let dlq_topic = job_config.dlq_topic.clone().or_else(|| source_config.dlq_topic.clone());
     let dlq_topic = uses_dlq.then(|| dlq_topic.unwrap_or_else(|| format!("{source_topic}.dlq")));
+    let dlq_topics =
+        ByStage { decode: dlq_topic.clone(), process: dlq_topic.clone(), write: dlq_topic.clone() };
     let batches = job_config.transaction_batches;
     if batches > 1 && matches!(source_config.strategy, Strategy::MegaBatch { parallel: true, .. }) {
         bail!(
@@ -133,9 +138,20 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
         },
         source_topic,
         sink_topic,
-        dlq_topic,
+        dlq_topics,
         ignored,
     })
+}
+
+impl Job {
+    /// The topics that dead letters go to, each once.
+    fn dead_letter_topics(&self) -> Vec<&str> {
+        let mut topics: Vec<_> =
+            self.dlq_topics.each_ref().into_iter().flatten().map(String::as_str).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
 }
 
 /// Has the allocator return freed memory to the system at once, which it reads from a variable at its start:
@@ -172,7 +188,7 @@ fn announce(job: &Job, args: &RunArgs) {
         job.plan.max_poll_records,
         job.plan.tier,
         job.config.job.failure.strategy,
-        job.dlq_topic.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
+        job.dlq_topics.process.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
     ));
     if args.exactly_once && job.config.source.strategy != job.config.sink.strategy {
         note(
@@ -243,34 +259,38 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
     };
     if args.check {
-        let (sink, dlq) = (job.sink_topic.as_str(), job.dlq_topic.as_deref());
+        let (sink, dlq) = (job.sink_topic.as_str(), job.dead_letter_topics());
         let linger = linger(&job.config.sink.strategy);
         let transactional_id = args.exactly_once.then(|| transactional_id(args, &group_id));
         let checked = Checked { settings, reader: &reader, options, sink, dlq, linger, transactional_id };
         return checked.check().map(Ended::Checked);
     }
-    let ensure = |topic: &String, settings_of_new: &[(&str, &str)]| -> Result<TargetTopic> {
+    let of_source = topic_settings(settings, &reader, &job.source_topic);
+    let ensure = |topic: &str, settings_of_new: &[(String, String)]| -> Result<TargetTopic> {
         let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;
         if let Ensured::Created(partitions) = ensured {
             say(&format!("created topic {topic} with {partitions} partitions"));
         }
-        let TopicSettings { max_message_bytes, .. } = topic_settings(settings, &reader, topic);
-        Ok(TargetTopic { name: topic.clone(), partitions: ensured.partitions(), max_message_bytes })
+        let TopicSettings { max_message_bytes, is_compacted, .. } = topic_settings(settings, &reader, topic);
+        Ok(TargetTopic {
+            name: topic.to_owned(),
+            partitions: ensured.partitions(),
+            max_message_bytes,
+            is_compacted,
+        })
     };
-    let sink = ensure(&job.sink_topic, &[])?;
-    // Letters keep their records' times, which may lie before any retention: they stay until somebody
-    // has dealt with them.
-    let dlq = job.dlq_topic.as_ref().map(|dlq| ensure(dlq, &[("retention.ms", "-1")])).transpose()?;
-    let of_source = topic_settings(settings, &reader, &job.source_topic).max_message_bytes;
-    if let (Some(of_source), Some(TargetTopic { name, max_message_bytes: Some(most), .. })) =
-        (of_source, &dlq)
-        && *most < of_source
-    {
-        note(&format!(
-            "{name} takes batches of {most} bytes and {} of {of_source}: a large record that fails \
-             may not fit there; raise its max.message.bytes",
-            job.source_topic
-        ));
+    let sink = ensure(&job.sink_topic, &of_source.for_sink())?;
+    let mut queues: BTreeMap<&str, TargetTopic> = BTreeMap::new();
+    for name in job.dead_letter_topics() {
+        queues.insert(name, ensure(name, &of_source.for_dead_letters())?);
+    }
+    let dlq = job
+        .dlq_topics
+        .each_ref()
+        .map(|name| name.as_ref().and_then(|name| queues.get(name.as_str()).cloned()));
+    let targets = targets::Targets { settings, reader: &reader, options: &options, of_source: &of_source };
+    for warning in targets.warnings(&job.sink_topic, &job.dead_letter_topics()) {
+        note(&warning);
     }
     // It was for questions; nobody polls it from here on.
     drop(reader);

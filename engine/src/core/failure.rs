@@ -127,7 +127,28 @@ pub struct ByStage<T> {
     pub write: T,
 }
 
+impl<T> IntoIterator for ByStage<T> {
+    type Item = T;
+    type IntoIter = std::array::IntoIter<T, 3>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        [self.decode, self.process, self.write].into_iter()
+    }
+}
+
 impl<T> ByStage<T> {
+    /// The same, by reference.
+    #[must_use]
+    pub fn each_ref(&self) -> ByStage<&T> {
+        ByStage { decode: &self.decode, process: &self.process, write: &self.write }
+    }
+
+    /// Something made of what each stage has.
+    #[must_use]
+    pub fn map<U>(self, mut of: impl FnMut(T) -> U) -> ByStage<U> {
+        ByStage { decode: of(self.decode), process: of(self.process), write: of(self.write) }
+    }
+
     /// The one of a stage; dead letters are the concern of the job.
     #[must_use]
     pub fn of(&self, stage: Stage) -> &T {

@@ -1,6 +1,8 @@
 //! What a dead letter says about itself: a row and its error in, headers out; a record in, what was
 //! wrong with which record out. The names of Kafka Connect are used where it has one.
 
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
+
 use crate::columns::{Batch, Headers, LaneName};
 use crate::sink::Rejected;
 
@@ -14,6 +16,16 @@ const GROUP: &str = "velo.group";
 const ATTEMPTS: &str = "velo.attempts";
 const CONNECT: &str = "__connect.errors.";
 const OURS: [&str; 3] = [TIMESTAMP, GROUP, ATTEMPTS];
+
+/// Bytes of an error's text at most, in UTF-8; a longer one ends with [`CUT`].
+const ERROR_BYTES: usize = 1024;
+/// What stands at the end of an error's text that was cut.
+const CUT: &str = "… [cut]";
+/// Bytes of what velo adds to a record at most, headers' names and Kafka's own overhead included: so much larger than
+/// its source's is the record limit of a queue that velo creates.
+pub const ADDED_BYTES: u64 = 4096;
+/// How often what velo adds can be reduced: first the record's timestamp and the error's text, then all of it.
+pub(super) const MOST_REDUCED: u8 = 2;
 
 /// A record of a dead letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +56,35 @@ pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str
         (PARTITION, origin.partition.to_string()),
         (OFFSET, batch.offset(ticket.row).to_string()),
         (STAGE, error.stage.to_string()),
-        (MESSAGE, error.message.clone()),
+        (MESSAGE, cut(&error.message)),
         (TIMESTAMP, batch.timestamp_ms(ticket.row).unwrap_or(-1).to_string()),
         (GROUP, group.to_owned()),
         (ATTEMPTS, attempts.to_string()),
     ]
+}
+
+/// The text of an error as far as it is kept.
+fn cut(message: &str) -> String {
+    if message.len() <= ERROR_BYTES {
+        return message.to_owned();
+    }
+    let end = message.floor_char_boundary(ERROR_BYTES - CUT.len());
+    format!("{}{CUT}", &message[..end])
+}
+
+/// What is written instead of a timestamp and headers that a queue has refused: the queue's own time and, at first,
+/// the coordinates that a replay needs; then only the record's own headers.
+pub(super) fn reduced(reduction: u8, headers: &Option<OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
+    let keeps = |name: &str| match reduction {
+        0 => true,
+        1 => ![MESSAGE, GROUP, ATTEMPTS].contains(&name),
+        _ => !name.starts_with(CONNECT) && !OURS.contains(&name),
+    };
+    let reduced = headers.as_ref().map(|headers| {
+        let kept = headers.iter().filter(|header| keeps(header.key));
+        kept.fold(OwnedHeaders::new(), |all, Header { key, value }| all.insert(Header { key, value }))
+    });
+    (None, reduced.filter(|headers| headers.count() > 0))
 }
 
 impl DeadLetter {
@@ -82,6 +118,32 @@ mod tests {
     use crate::columns::{BatchBuilder, BatchId, LaneId, Names, Record};
     use crate::core::failure::{RowError, Stage};
     use crate::sink::Ticket;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters_and_says_so() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"x".repeat(ERROR_BYTES)).len(), ERROR_BYTES);
+        for width in 1..5 {
+            let text = format!("{}{}", "a".repeat(width), "é…🦀".repeat(500));
+            let cut = cut(&text);
+            assert!(cut.len() <= ERROR_BYTES && cut.len() > ERROR_BYTES - 5, "{}", cut.len());
+            assert!(cut.ends_with(CUT) && text.starts_with(cut.trim_end_matches(CUT)));
+        }
+    }
+
+    #[test]
+    fn a_letter_that_is_refused_loses_first_what_a_replay_can_do_without() {
+        let header = |all: OwnedHeaders, key| all.insert(Header { key, value: Some("v") });
+        let all = [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, TIMESTAMP, GROUP, ATTEMPTS, "own"];
+        let all = Some(all.into_iter().fold(OwnedHeaders::new(), header));
+        let names = |reduction| {
+            let (timestamp, headers) = reduced(reduction, &all);
+            assert_eq!(timestamp, None, "the queue's own time");
+            headers.unwrap().iter().map(|header| header.key.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(1), [TOPIC, PARTITION, OFFSET, STAGE, TIMESTAMP, "own"]);
+        assert_eq!(names(2), ["own"]);
+    }
 
     #[test]
     fn what_is_written_can_be_read_again() {

@@ -2,11 +2,13 @@
 //!
 //! All use of rdkafka is in this folder, and all `unsafe` in its `ffi.rs`.
 
+mod alone;
 mod bounds;
 mod commits;
 mod context;
 mod data_loss;
 mod dead_letter;
+mod deliveries;
 mod embedded;
 mod end_of_input;
 mod error;
@@ -28,7 +30,7 @@ pub mod yardstick;
 pub use bounds::Start;
 pub use context::{Meter, Received};
 pub use data_loss::OnDataLoss;
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{ADDED_BYTES, DeadLetter};
 pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;
 pub use group::{GroupOptions, GroupSource, Membership};

@@ -208,7 +208,8 @@ impl TopicReader {
 
     /// Whether there is a broker that answers questions about configurations.
     pub(super) fn has_controller(&self, topic: &str) -> bool {
-        let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), CONTACT_TIMEOUT) else { return false };
+        // A broker that is slow to answer is a real one.
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), CONTACT_TIMEOUT) else { return true };
         let controller = controller_id(&self.consumer);
         metadata.brokers().iter().any(|broker| broker.id() == controller)
     }

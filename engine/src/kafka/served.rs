@@ -17,7 +17,12 @@ pub(super) struct ServedProducer<C: ProducerContext + 'static> {
 }
 
 impl<C: ProducerContext + 'static> ServedProducer<C> {
-    pub fn create(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
+    /// A producer, and what its thread does each time after it has served delivery reports.
+    pub fn create(
+        config: &ClientConfig,
+        context: C,
+        after: impl Fn(&BaseProducer<C>) + Send + 'static,
+    ) -> Result<Self, KafkaError> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let producer: Arc<BaseProducer<C>> = Arc::new(config.create_with_context(context)?);
         let stop = Arc::<AtomicBool>::default();
@@ -26,6 +31,7 @@ impl<C: ProducerContext + 'static> ServedProducer<C> {
         thread::spawn(move || {
             while !stopped.load(Ordering::Acquire) {
                 served.poll(PATIENCE);
+                after(&served);
             }
         });
         Ok(Self { producer, stop })

@@ -1,33 +1,38 @@
 //! Writes outputs and dead letters to topics; a record is acknowledged when all replicas have it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Headers, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, Headers, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
-use super::context::log;
-use super::error::{Class, class};
+use super::alone::{Alone, Single};
+use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::served::ServedProducer;
 use super::settings::readable;
 use super::transaction::Transactions;
 use super::{ClientSettings, KafkaError, Membership, dead_letter};
-use crate::columns::{Batch, BatchId, LaneName};
+use crate::columns::{Batch, LaneName};
+use crate::core::failure::ByStage;
 use crate::processor::OutputRecord;
 use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
 
 /// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
 struct Target {
     producer: Arc<ServedProducer<Deliveries>>,
+    /// Sends what has to be sent by itself; transactions have one producer only.
+    alone: Option<Arc<Alone>>,
+    /// Held for reading while a record is handed to the client, and for writing while nothing may be.
+    line: Arc<RwLock<()>>,
     topic: String,
-    /// Bytes of a record that is refused before it is sent: where both topics share a producer, its own
-    /// bound is the larger one.
+    /// Bytes of a record that is refused before it is sent, since its producer's own bound is another topic's.
     max_bytes: Option<u64>,
+    /// Whether it refuses records without a key.
+    is_compacted: bool,
     /// How many partitions it has where those are as many as the source's: then records keep theirs.
     kept_partitions: Option<usize>,
 }
@@ -39,8 +44,10 @@ pub struct TargetTopic {
     pub name: String,
     /// How many partitions it has.
     pub partitions: usize,
-    /// The largest batch of records that it takes, where that is known: `max.message.bytes`.
+    /// The largest batch of records that it takes, if that is known: `max.message.bytes`.
     pub max_message_bytes: Option<u64>,
+    /// True if it is compacted: then it takes no record without a key.
+    pub is_compacted: bool,
 }
 
 /// Where a sink writes.
@@ -48,8 +55,8 @@ pub struct TargetTopic {
 pub struct SinkOptions {
     /// The outputs' topic.
     pub sink: TargetTopic,
-    /// The dead letters' topic, where there are any.
-    pub dlq: Option<TargetTopic>,
+    /// The dead letters' topic of each stage, if it has one.
+    pub dlq: ByStage<Option<TargetTopic>>,
     /// The source's number of partitions.
     pub source_partitions: usize,
     /// The group, for the dead letters' headers.
@@ -75,75 +82,14 @@ pub struct TransactionOptions {
 pub struct KafkaSink {
     acks: Acks,
     sink: Target,
-    dlq: Option<Target>,
+    /// By topic.
+    dead_letters: BTreeMap<String, Target>,
+    /// Which of them a stage's go to.
+    dlq: ByStage<Option<String>>,
     transactions: Option<Transactions>,
     group_id: String,
     properties: BTreeMap<String, String>,
-    closed: Arc<AtomicBool>,
-}
-
-/// Takes delivery reports on the producer's own thread.
-pub(super) struct Deliveries {
-    acks: Acks,
-    transactional: bool,
-    closed: Arc<AtomicBool>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    /// An outage is not the end: records wait, and the ledger shows that they do.
-    fn error(&self, _: ClientError, _: &str) {}
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let result = match result {
-            Ok(_) => Ok(()),
-            // The producer is going away: these records will be read and written again. One that cannot go on
-            // purges its records, too, and nobody else would say so.
-            Err((error, _)) if is_purged(error) && self.closed.load(Ordering::Acquire) => return,
-            Err((error, _)) => Err(send_error(error, self.transactional)),
-        };
-        self.acks.push(Ack::of(unpack(opaque), result));
-    }
-}
-
-/// Only what is wrong with the record itself may be skipped; an authorisation that was taken away, a
-/// topic that is gone or a producer that cannot go on is nobody's fault. A transaction may be tried again.
-fn send_error(error: &ClientError, transactional: bool) -> SendError {
-    use RDKafkaErrorCode::{
-        InvalidMessage, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, UnknownPartition, UnknownTopic,
-        UnknownTopicOrPartition,
-    };
-    let reason = KafkaError::during("the brokers refused it", error).to_string();
-    match error.rdkafka_error_code() {
-        Some(MessageSizeTooLarge | InvalidMessage | InvalidTimestamp | InvalidRecord) => {
-            SendError::Record(reason)
-        }
-        Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => SendError::Sink(reason),
-        Some(code) if transactional && class(code) != Class::Unauthorized => SendError::Transaction(reason),
-        _ => SendError::Sink(reason),
-    }
-}
-
-fn is_purged(error: &ClientError) -> bool {
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
-}
-
-/// A ticket as the one word that librdkafka carries along: batch, row, and the kind in the lowest bit.
-fn pack(ticket: Ticket) -> usize {
-    (ticket.batch.0 as usize) << 32 | (ticket.row as usize) << 1 | usize::from(ticket.dead_letter)
-}
-
-fn unpack(word: usize) -> Ticket {
-    let low = |bits: usize| u32::try_from(bits & 0xFFFF_FFFF).unwrap_or(u32::MAX);
-    Ticket { batch: BatchId(low(word >> 32)), row: low(word) >> 1, dead_letter: word & 1 == 1 }
+    shared: Arc<Shared>,
 }
 
 impl KafkaSink {
@@ -154,38 +100,69 @@ impl KafkaSink {
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
         let SinkOptions { sink, dlq, source_partitions, group_id, linger, queue_bytes, transactions } =
             options;
-        let closed = Arc::<AtomicBool>::default();
+        let shared = Arc::<Shared>::default();
+        let dlq_names = dlq.each_ref().map(|topic| topic.as_ref().map(|topic| topic.name.clone()));
+        let queues: BTreeMap<_, _> =
+            dlq.into_iter().flatten().map(|topic| (topic.name.clone(), topic)).collect();
+        let topics = || std::iter::once(&sink).chain(queues.values());
+        let most = |topic: &TargetTopic| topic.max_message_bytes;
         // A record that a topic takes must fit into the queue, or it would never leave.
-        let largest = std::iter::once(&sink).chain(&dlq).filter_map(|topic| topic.max_message_bytes).max();
+        let largest = topics().filter_map(most).max();
         let queue = (linger, queue_bytes.max(largest.unwrap_or(0) + QUEUE_OVERHEAD_BYTES));
         let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
-        let topics = || std::iter::once(&sink).chain(&dlq);
-        let most = |topic: &TargetTopic| topic.max_message_bytes;
-        let shared = producer_config(settings, queue, topics().filter_map(most), transactional_id);
-        let create = |config: &ClientConfig| -> Result<_, KafkaError> {
-            let (acks, closed) = (acks.clone(), Arc::clone(&closed));
-            let context = Deliveries { acks, transactional: transactional_id.is_some(), closed };
-            Ok(Arc::new(ServedProducer::create(config, context)?))
-        };
-        let all = transactional_id.map(|_| create(&shared)).transpose()?;
+        let properties = producer_config(settings, queue, topics().filter_map(most), transactional_id);
+        let of_transactions = transactional_id
+            .map(|_| {
+                let suspects = Arc::default();
+                let context = Deliveries {
+                    acks: acks.clone(),
+                    transactional: true,
+                    shared: Arc::clone(&shared),
+                    suspects,
+                };
+                ServedProducer::create(&properties, context, |_| {}).map(Arc::new)
+            })
+            .transpose()?;
+        let line = Arc::<RwLock<()>>::default();
         let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {
-            let producer = match &all {
-                Some(producer) => Arc::clone(producer),
-                None => create(&producer_config(settings, queue, most(topic).into_iter(), None))?,
+            let (producer, alone, line) = match &of_transactions {
+                Some(producer) => (Arc::clone(producer), None, Arc::clone(&line)),
+                None => {
+                    let config = producer_config(settings, queue, most(topic).into_iter(), None);
+                    let (producer, alone, line) = own_producer(&config, topic, &acks, &shared)?;
+                    (producer, Some(alone), line)
+                }
             };
+            let compresses = settings.property("compression.type").is_some_and(|codec| codec != "none");
             Ok(Target {
                 producer,
-                max_bytes: all.as_ref().and_then(|_| most(topic)),
+                alone,
+                line,
+                // What is compressed may be smaller in the end.
+                max_bytes: most(topic).filter(|_| of_transactions.is_some() && !compresses),
+                is_compacted: topic.is_compacted,
                 kept_partitions: Some(topic.partitions).filter(|count| *count == source_partitions),
                 topic: topic.name.clone(),
             })
         };
-        let (sink, dlq) = (target(&sink)?, dlq.as_ref().map(target).transpose()?);
+        let queues = queues.iter().map(|(name, topic)| Ok((name.clone(), target(topic)?)));
+        let queues = queues.collect::<Result<BTreeMap<_, _>, KafkaError>>()?;
+        let sink = target(&sink)?;
         let begin = |TransactionOptions { membership, .. }: &TransactionOptions| {
-            Transactions::init(Arc::clone(&sink.producer), membership.clone(), Arc::clone(&closed))
+            Transactions::init(Arc::clone(&sink.producer), membership.clone(), Arc::clone(&shared))
         };
         let transactions = transactions.as_ref().map(begin).transpose()?;
-        Ok(Self { acks, sink, dlq, transactions, group_id, properties: readable(&shared), closed })
+        let properties = readable(&properties);
+        Ok(Self {
+            acks,
+            sink,
+            dead_letters: queues,
+            dlq: dlq_names,
+            transactions,
+            group_id,
+            properties,
+            shared,
+        })
     }
 
     /// The client's properties, secrets masked.
@@ -195,36 +172,118 @@ impl KafkaSink {
     }
 
     /// Sends a record; waits while the client's queue is full, which is the sink's back-pressure.
-    fn send(&self, to: &Target, ticket: Ticket, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
-        const WAIT: Duration = Duration::from_millis(10);
-        if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
-            let reason = format!("it is larger than {} takes, {most} bytes", to.topic);
-            self.acks.push(Ack::of(ticket, Err(SendError::Record(reason))));
-            return Sent::Pending;
-        }
-        if let Some(Err(error)) = self.transactions.as_ref().map(Transactions::begin) {
-            let reason = KafkaError::from(error).to_string();
-            self.acks.push(Ack::of(ticket, Err(SendError::Transaction(reason))));
-            return Sent::Pending;
-        }
-        while let Err((error, refused)) = to.producer.send(record) {
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                let error = send_error(&error, self.transactions.is_some());
-                self.acks.push(Ack::of(ticket, Err(error)));
-                break;
-            }
-            if self.closed.load(Ordering::Acquire) {
-                break;
-            }
-            if to.producer.in_flight_count() == 0 {
-                let reason = "it is larger than what may be kept in memory to be written";
-                self.acks.push(Ack::of(ticket, Err(SendError::Record(reason.to_owned()))));
-                break;
-            }
-            record = refused;
-            to.producer.poll(WAIT);
+    fn send(&self, to: &Target, ticket: Ticket, record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
+        if let Err(error) = self.try_send(to, ticket, record) {
+            self.acks.push(Ack::of(ticket, Err(error)));
         }
         Sent::Pending
+    }
+
+    fn try_send(
+        &self,
+        to: &Target,
+        ticket: Ticket,
+        mut record: BaseRecord<'_, [u8], [u8], usize>,
+    ) -> Result<(), SendError> {
+        const WAIT: Duration = Duration::from_millis(10);
+        if to.is_compacted && record.key.is_none() {
+            let reason =
+                format!("topic {} is compacted (cleanup.policy) and takes no record without a key", to.topic);
+            return Err(SendError::Record(reason));
+        }
+        if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
+            let topic = &to.topic;
+            let reason = format!(
+                "it is larger than {topic} takes, {most} bytes; with -X compression.type=zstd it may fit"
+            );
+            return Err(SendError::Record(reason));
+        }
+        if let Some(Err(error)) = self.transactions.as_ref().map(Transactions::begin) {
+            return Err(SendError::Transaction(KafkaError::from(error).to_string()));
+        }
+        // One that does not fit into an empty queue will never fit.
+        let mut was_empty = false;
+        loop {
+            if let Some(alone) = to.alone.as_ref().filter(|alone| alone.has_suspects()) {
+                let _line = to.line.write().unwrap_or_else(PoisonError::into_inner);
+                alone.clear_suspects(&to.producer);
+            }
+            let line = to.line.read().unwrap_or_else(PoisonError::into_inner);
+            if self.shared.is_closed() {
+                return Ok(());
+            }
+            let Err((error, refused)) = to.producer.send(record) else { break };
+            drop(line);
+            let code = error.rdkafka_error_code();
+            let is_full = code == Some(RDKafkaErrorCode::QueueFull);
+            if is_full && !was_empty {
+                was_empty = to.producer.in_flight_count() == 0;
+                record = refused;
+                if !was_empty {
+                    to.producer.poll(WAIT);
+                }
+                continue;
+            }
+            return match &to.alone {
+                Some(alone) if is_full || code.is_some_and(is_of_record) => {
+                    let _line = to.line.write().unwrap_or_else(PoisonError::into_inner);
+                    alone.send_after(&to.producer, ticket, single(refused));
+                    Ok(())
+                }
+                None if is_full => Err(SendError::Record(
+                    "it is larger than what may be kept in memory to be written".to_owned(),
+                )),
+                _ => Err(send_error(&error, self.transactions.is_some())),
+            };
+        }
+        if self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire) {
+            while to.producer.in_flight_count() > 0 && !self.shared.is_closed() {
+                to.producer.poll(WAIT);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A topic's own producer, what sends records one by one beside it, and the lock of both.
+type OwnProducer = (Arc<ServedProducer<Deliveries>>, Arc<Alone>, Arc<RwLock<()>>);
+
+fn own_producer(
+    config: &ClientConfig,
+    topic: &TargetTopic,
+    acks: &Acks,
+    shared: &Arc<Shared>,
+) -> Result<OwnProducer, KafkaError> {
+    let suspects = Arc::<Mutex<Vec<_>>>::default();
+    let line = Arc::<RwLock<()>>::default();
+    let alone = Alone::new(
+        config.clone(),
+        topic.name.clone(),
+        acks.clone(),
+        Arc::clone(shared),
+        Arc::clone(&suspects),
+    );
+    let alone = Arc::new(alone);
+    let context =
+        Deliveries { acks: acks.clone(), transactional: false, shared: Arc::clone(shared), suspects };
+    let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
+    let producer = ServedProducer::create(config, context, move |producer| {
+        // Nobody else does it while nothing more is to be written.
+        if clearing.has_suspects() {
+            let _line = order.write().unwrap_or_else(PoisonError::into_inner);
+            clearing.clear_suspects(producer);
+        }
+    })?;
+    Ok((Arc::new(producer), alone, line))
+}
+
+fn single<'a>(record: BaseRecord<'a, [u8], [u8], usize>) -> Single<'a> {
+    Single {
+        partition: record.partition,
+        key: record.key,
+        value: record.payload,
+        timestamp_ms: record.timestamp,
+        headers: record.headers,
     }
 }
 
@@ -313,8 +372,9 @@ impl Sink for KafkaSink {
     }
 
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent {
-        let Rejected { ticket, batch, origin, .. } = rejected;
-        let Some(dlq) = &self.dlq else {
+        let Rejected { ticket, batch, origin, error, .. } = rejected;
+        let dlq = self.dlq.of(error.stage).as_ref().and_then(|name| self.dead_letters.get(name));
+        let Some(dlq) = dlq else {
             let result = Err(SendError::Sink("there is no dead letter queue".to_owned()));
             self.acks.push(Ack::of(ticket, result));
             return Sent::Pending;
@@ -327,6 +387,10 @@ impl Sink for KafkaSink {
         let mut record = record(dlq, ticket, origin, batch.key(row), batch.value(row));
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);
+        let reduced = self.shared.reduced.load(Ordering::Acquire);
+        if reduced > 0 {
+            (record.timestamp, record.headers) = dead_letter::reduced(reduced, &record.headers);
+        }
         self.send(dlq, ticket, record)
     }
 
@@ -338,10 +402,12 @@ impl Sink for KafkaSink {
         self.transactions.as_ref().map_or(Ok(()), Transactions::abort)
     }
 
-    /// What is not acknowledged by now will be read and written again; waiting changes nothing.
+    /// What is not acknowledged by now will be read and written again; waiting changes nothing. Once this returns,
+    /// nothing more is handed to a client, whatever a thread was about to write.
     fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        for target in std::iter::once(&self.sink).chain(&self.dlq) {
+        self.shared.closed.store(true, Ordering::Release);
+        for target in std::iter::once(&self.sink).chain(self.dead_letters.values()) {
+            let _line = target.line.write().unwrap_or_else(PoisonError::into_inner);
             target.producer.purge(PurgeConfig::default().queue().inflight());
         }
     }
@@ -350,18 +416,5 @@ impl Sink for KafkaSink {
 impl Drop for KafkaSink {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ticket_survives_the_way_through_librdkafka() {
-        for (batch, row, dead_letter) in [(0, 0, false), (u32::MAX, 0x7FFF_FFFF, true), (7, 99_999, false)] {
-            let ticket = Ticket { batch: BatchId(batch), row, dead_letter };
-            assert_eq!(unpack(pack(ticket)), ticket);
-        }
     }
 }

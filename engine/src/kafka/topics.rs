@@ -1,13 +1,16 @@
 //! Topics that a job writes to: found, or created like its source.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::bounds::REQUEST_TIMEOUT;
-use super::{ClientSettings, KafkaError, TopicReader};
+use super::{ADDED_BYTES, ClientSettings, KafkaError, TopicReader};
 
 /// What was found, or done, about a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub fn ensure_topic(
     reader: &TopicReader,
     topic: &str,
     partitions: usize,
-    settings_of_new: &[(&str, &str)],
+    settings_of_new: &[(String, String)],
 ) -> Result<Ensured, KafkaError> {
     if let Some(count) = reader.partition_count(topic)? {
         return Ok(Ensured::Existed(count));
@@ -64,34 +67,103 @@ pub fn ensure_topic(
     Ok(Ensured::Created(wait_until_known(reader, topic)?))
 }
 
-/// What the brokers say about a topic, where they do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What the brokers say about a topic, if they do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicSettings {
     /// The largest batch of records that it takes, in bytes: `max.message.bytes`.
     pub max_message_bytes: Option<u64>,
-    /// How long it keeps records, in milliseconds, -1 for ever: `retention.ms`.
+    /// How long it keeps records, in milliseconds, -1 for ever: `retention.ms`. Compaction alone keeps all keys.
     pub retention_ms: Option<i64>,
+    /// True if it is compacted: `cleanup.policy`. Then it takes no record without a key.
+    pub is_compacted: bool,
+    /// True if records are deleted by their own time: `cleanup.policy` and `message.timestamp.type`.
+    pub deletes: bool,
+    /// Every setting by name.
+    all: BTreeMap<String, String>,
+    /// Those that were set for this topic, and are not the brokers' defaults.
+    own: Vec<String>,
 }
 
-/// The settings of a topic, as far as the brokers say and the user may know them.
+/// Settings that a sink takes over from its source if velo creates it: what decides which records it takes and how
+/// long it keeps them.
+const INHERITED: [&str; 6] = [
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "max.message.bytes",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+];
+
+impl TopicSettings {
+    /// Settings of a sink for what this topic holds.
+    #[must_use]
+    pub fn for_sink(&self) -> Vec<(String, String)> {
+        let own = INHERITED.iter().filter(|name| self.own.iter().any(|own| own == *name));
+        own.filter_map(|name| Some(((*name).to_owned(), self.all.get(*name)?.clone()))).collect()
+    }
+
+    /// Settings of a dead letter queue for this topic's records: it keeps them until somebody has dealt with them,
+    /// whatever their time, and has room for what velo adds.
+    #[must_use]
+    pub fn for_dead_letters(&self) -> Vec<(String, String)> {
+        let mut settings = vec![("retention.ms", "-1".to_owned()), ("cleanup.policy", "delete".to_owned())];
+        if let Some(most) = self.max_message_bytes {
+            settings.push(("max.message.bytes", (most + ADDED_BYTES).min(i32::MAX as u64).to_string()));
+        }
+        // Brokers before 3.6 do not know them.
+        for name in ["message.timestamp.before.max.ms", "message.timestamp.after.max.ms"] {
+            settings.extend(self.all.contains_key(name).then(|| (name, i64::MAX.to_string())));
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// How long records are kept, counted from their own time, if they are not kept for ever.
+    #[must_use]
+    pub fn keeps_for(&self) -> Option<Duration> {
+        let ms = self.retention_ms.filter(|ms| *ms >= 0 && self.deletes)?;
+        Some(Duration::from_millis(u64::try_from(ms).ok()?))
+    }
+}
+
+/// The settings of a topic, up to what the brokers tell and the user may know.
 #[must_use]
 pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> TopicSettings {
+    const ATTEMPTS: usize = 3;
+    // The embedded broker has none, and would let us wait.
+    if !reader.has_controller(topic) {
+        return TopicSettings::default();
+    }
     let ask = || {
-        // The embedded broker has none, and would let us wait.
-        if !reader.has_controller(topic) {
-            return None;
-        }
         let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
         let resource = ResourceSpecifier::Topic(topic);
-        let answers = pollster::block_on(admin.describe_configs([&resource], &options)).ok()?;
-        answers.into_iter().next()?.ok()
+        let answers = pollster::block_on(admin.describe_configs([&resource], &options));
+        match answers.map(|answers| answers.into_iter().next()) {
+            Ok(Some(Ok(found))) => Some(found),
+            other => {
+                tracing::debug!(topic, ?other, "the brokers do not tell the topic's settings");
+                None
+            }
+        }
     };
-    let Some(found) = ask() else { return TopicSettings::default() };
-    let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_ref());
+    let asked = (0..ATTEMPTS).find_map(|_| ask());
+    let Some(found) = asked else { return TopicSettings::default() };
+    let mut all = BTreeMap::new();
+    let mut own = Vec::new();
+    for entry in found.entries {
+        own.extend((entry.source == ConfigSource::DynamicTopic).then(|| entry.name.clone()));
+        all.extend(entry.value.map(|value| (entry.name, value)));
+    }
+    let value = |name: &str| all.get(name).map(String::as_str);
+    let policy = value("cleanup.policy").unwrap_or_default();
     TopicSettings {
         max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
         retention_ms: value("retention.ms").and_then(|ms| ms.parse().ok()),
+        is_compacted: policy.contains("compact"),
+        deletes: policy.contains("delete") && value("message.timestamp.type") != Some("LogAppendTime"),
+        all,
+        own,
     }
 }
 
@@ -105,4 +177,51 @@ fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<usize, KafkaErr
         reader.pause(Duration::from_millis(50));
     }
     Err(KafkaError::new(format!("topic '{topic}' was created, but no broker knows it yet; try again")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> TopicSettings {
+        let all = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "-1"),
+            ("max.message.bytes", "2000000"),
+            ("message.timestamp.after.max.ms", "3600000"),
+            ("segment.ms", "1000"),
+        ];
+        TopicSettings {
+            max_message_bytes: Some(2_000_000),
+            retention_ms: Some(-1),
+            is_compacted: true,
+            deletes: false,
+            all: all.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            own: ["cleanup.policy", "max.message.bytes", "segment.ms"].map(str::to_owned).into(),
+        }
+    }
+
+    #[test]
+    fn a_sink_takes_what_its_source_takes_and_keeps_it_as_long() {
+        let settings = source().for_sink();
+        let expected = [("cleanup.policy", "compact"), ("max.message.bytes", "2000000")];
+        assert_eq!(settings, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(TopicSettings::default().for_sink().is_empty());
+    }
+
+    #[test]
+    fn a_dead_letter_queue_takes_every_record_of_its_source() {
+        let settings: BTreeMap<_, _> = source().for_dead_letters().into_iter().collect();
+        assert_eq!(settings["max.message.bytes"], (2_000_000 + ADDED_BYTES).to_string());
+        assert_eq!((&*settings["cleanup.policy"], &*settings["retention.ms"]), ("delete", "-1"));
+        assert_eq!(settings["message.timestamp.after.max.ms"], i64::MAX.to_string());
+        assert!(!settings.contains_key("message.timestamp.before.max.ms"), "the brokers do not know it");
+    }
+
+    #[test]
+    fn only_deletion_by_age_ends_a_record() {
+        let keeps = |deletes, retention_ms| TopicSettings { deletes, retention_ms, ..source() }.keeps_for();
+        assert_eq!(keeps(true, Some(1000)), Some(Duration::from_secs(1)));
+        assert_eq!((keeps(false, Some(1000)), keeps(true, Some(-1)), keeps(true, None)), (None, None, None));
+    }
 }

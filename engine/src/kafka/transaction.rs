@@ -9,10 +9,10 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
 use super::bounds::{REQUEST_TIMEOUT, offsets_of};
+use super::deliveries::{Deliveries, Shared};
 use super::error::{Class, class};
 use super::group::Membership;
 use super::served::ServedProducer;
-use super::sink::Deliveries;
 use super::{KafkaError, hint};
 use crate::columns::LaneName;
 use crate::sink::TransactionError;
@@ -25,7 +25,7 @@ pub(super) struct Transactions {
     producer: Arc<ServedProducer<Deliveries>>,
     membership: Membership,
     is_open: AtomicBool,
-    closed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Transactions {
@@ -33,11 +33,11 @@ impl Transactions {
     pub fn init(
         producer: Arc<ServedProducer<Deliveries>>,
         membership: Membership,
-        closed: Arc<AtomicBool>,
+        shared: Arc<Shared>,
     ) -> Result<Self, KafkaError> {
         let initialised = producer.init_transactions(REQUEST_TIMEOUT);
         initialised.map_err(|error| KafkaError::new(format!("transactions: {}", reason(&error))))?;
-        Ok(Self { producer, membership, is_open: AtomicBool::new(false), closed })
+        Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared })
     }
 
     /// Begins a transaction where none is open.
@@ -63,6 +63,7 @@ impl Transactions {
         match attempts {
             Ok(()) => {
                 self.is_open.store(false, Ordering::Release);
+                self.shared.one_by_one.store(false, Ordering::Release);
                 Ok(())
             }
             Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
@@ -90,8 +91,7 @@ impl Transactions {
     fn attempt(&self, call: impl Fn() -> Result<(), ClientError>) -> Result<(), ClientError> {
         loop {
             match call() {
-                Err(ClientError::Transaction(error))
-                    if error.is_retriable() && !self.closed.load(Ordering::Acquire) => {}
+                Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {}
                 result => return result,
             }
         }

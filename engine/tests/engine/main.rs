@@ -4,19 +4,21 @@ mod allocations;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 
-use velo_engine::columns::Batch;
-use velo_engine::core::batcher::SealReason;
+use velo_engine::columns::{Batch, BatchBuilder, LaneId, LaneName, Record};
+use velo_engine::core::Tick;
+use velo_engine::core::batcher::{Room, SealReason};
 use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink};
 use velo_engine::source::memory::MemorySource;
-use velo_engine::{Engine, JobConfig};
+use velo_engine::source::{Filled, Source, SourceError, SourceEvent};
+use velo_engine::{Control, Engine, JobConfig};
 use velo_schema::keys::Key;
-use velo_schema::{Config, Entry, Scope, Settings, Side};
+use velo_schema::{Config, Entry, Scope, Settings, Side, Tier};
 
 fn config(settings: &[(Key, &str)]) -> Config {
     let entries: Vec<_> =
@@ -78,6 +80,108 @@ fn a_sink_that_takes_nothing_any_more_ends_the_job_and_skips_no_record() {
         run(config, values(100), Box::new(Forward), |acks| Refusing { acks, error: SendError::Sink });
     assert_eq!((report.outcome, report.ledger.skipped), (Outcome::Failed, 0));
     assert!(report.ledger.is_balanced() && report.ledger.ok < 100, "{:?}", report.ledger);
+}
+
+/// Blocks in its first record until it is closed, and counts what is handed to it.
+struct Blocking {
+    calls: Arc<AtomicU32>,
+    closed: Arc<(Mutex<bool>, Condvar)>,
+    control: Control,
+}
+
+impl Sink for Blocking {
+    fn write(&self, _: Outgoing<'_>) -> Sent {
+        if self.calls.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.control.abandon();
+        }
+        let (closed, news) = &*self.closed;
+        let closed = closed.lock().unwrap();
+        drop(news.wait_while(closed, |closed| !*closed).unwrap());
+        Sent::Pending
+    }
+
+    fn dead_letter(&self, _: Rejected<'_>) -> Sent {
+        Sent::Arrived
+    }
+
+    fn close(&self) {
+        let (closed, news) = &*self.closed;
+        *closed.lock().unwrap() = true;
+        news.notify_all();
+    }
+}
+
+#[test]
+fn nothing_is_handed_to_a_sink_once_it_is_closed() {
+    for workers in [1, 2] {
+        let config = JobConfig::uniform(config(&[(Key::BatchSize, "100")]));
+        let builder = Engine::builder(config).processor(Forward).workers(workers);
+        let calls = Arc::<AtomicU32>::default();
+        let sink = Blocking { calls: Arc::clone(&calls), closed: Arc::default(), control: builder.control() };
+        let report = builder.sink(sink).run(MemorySource::new(values(100)), &mut |_| {});
+        // All of the batch's other records were still to be written.
+        assert_eq!((calls.load(Ordering::Acquire), report.ledger.uncommitted), (1, 100), "{workers} workers");
+    }
+}
+
+/// Fails after three records of its second lane, with more of its first one to come.
+struct FailsInTheMiddle {
+    announced: bool,
+    failed: bool,
+}
+
+impl Source for FailsInTheMiddle {
+    fn poll(&mut self, _: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        if !std::mem::replace(&mut self.announced, true) {
+            for partition in 0..2 {
+                let name = LaneName { topic: "t".into(), partition };
+                events.push(SourceEvent::Assigned(LaneId(partition.unsigned_abs()), name, 0));
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        _: Tick,
+        lane: LaneId,
+        _: Tier,
+        _: Room,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        if self.failed {
+            return Ok(Filled { drained: true, ..Filled::default() });
+        }
+        let rows = if lane == LaneId(1) { 3 } else { 5 };
+        for offset in 0..rows {
+            batch.push(lane, Record { offset, value: Some(b"v"), ..Record::default() });
+        }
+        self.failed = lane == LaneId(1);
+        if self.failed {
+            Err(SourceError("the partition cannot be read".into()))
+        } else {
+            Ok(Filled::default())
+        }
+    }
+}
+
+#[test]
+fn what_a_source_appended_before_it_failed_is_settled_as_what_it_is() {
+    let config = JobConfig::uniform(config(&[(Key::BatchSize, "100"), (Key::BatchTimeout, "1h")]));
+    let sink = MemorySink::default();
+    let written = sink.written();
+    let source = FailsInTheMiddle { announced: false, failed: false };
+    let report = Engine::builder(config).processor(Forward).sink(sink).run(source, &mut |_| {});
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(
+        report.error.as_deref().is_some_and(|error| error.contains("cannot be read")),
+        "{:?}",
+        report.error
+    );
+    let records = &written.lock().unwrap().records;
+    let of = |lane| records.iter().filter(|(of, ..)| *of == LaneId(lane)).count() as u64;
+    assert_eq!(report.ledger.ok, of(0) + of(1), "{:?}", report.ledger);
+    assert_eq!((of(1), report.ledger.delivered, report.ledger.ok), (3, of(0) + 3, of(0) + 3));
 }
 
 /// Puts each row out three times, and nothing for rows whose offset is odd.

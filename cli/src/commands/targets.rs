@@ -1,0 +1,84 @@
+//! What the topics that a job writes to will not take, or not keep: their settings and the source's in, warnings out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use velo_engine::kafka::{
+    ADDED_BYTES, ClientSettings, GroupOptions, Inspector, Partition, PartitionState, Start, TopicReader,
+    TopicSettings, topic_settings,
+};
+
+/// A job's source, and how its other topics are asked for.
+pub(crate) struct Targets<'a> {
+    pub settings: &'a ClientSettings,
+    pub reader: &'a TopicReader,
+    pub options: &'a GroupOptions,
+    pub of_source: &'a TopicSettings,
+}
+
+impl Targets<'_> {
+    /// What will be refused or deleted; nothing about topics that the brokers tell nothing of.
+    pub fn warnings(&self, sink: &str, dead_letters: &[&str]) -> Vec<String> {
+        let source = &self.options.topic;
+        let mut warnings = Vec::new();
+        let of_sink = topic_settings(self.settings, self.reader, sink);
+        if let (Some(from), Some(to)) = (self.of_source.max_message_bytes, of_sink.max_message_bytes)
+            && to < from
+        {
+            warnings.push(format!(
+                "{sink} takes batches of up to {to} bytes and {source} of up to {from} (max.message.bytes, compared \
+                 after compression): a larger record is refused"
+            ));
+        }
+        warnings.extend(self.retention(sink, &of_sink));
+        for queue in dead_letters {
+            let of_queue = topic_settings(self.settings, self.reader, queue);
+            if let (Some(from), Some(to)) = (self.of_source.max_message_bytes, of_queue.max_message_bytes)
+                && to < from + ADDED_BYTES
+            {
+                warnings.push(format!(
+                    "{queue} takes batches of up to {to} bytes and {source} of up to {from}: a large dead letter is \
+                     written without its headers, or refused; set its max.message.bytes to {}",
+                    from + ADDED_BYTES
+                ));
+            }
+            warnings.extend(of_queue.keeps_for().map(|keeps| {
+                format!(
+                    "{queue} deletes dead letters {} after the time of their records (retention.ms), which may have \
+                     passed already",
+                    humantime::format_duration(keeps)
+                )
+            }));
+        }
+        warnings
+    }
+
+    /// Whether records that are still to be read are older than a topic keeps what is written to it.
+    fn retention(&self, topic: &str, of_topic: &TopicSettings) -> Option<String> {
+        let keeps = of_topic.keeps_for()?;
+        // What the brokers do not tell is no reason to refuse, or to delay, a job.
+        let partitions = self.partitions_with_older(keeps).ok().filter(|count| *count > 0)?;
+        Some(format!(
+            "{topic} deletes records {} after their own time (retention.ms), and {partitions} of {} partitions of {} \
+             hold older ones that are still to be read: they will be deleted soon after they are written",
+            humantime::format_duration(keeps),
+            self.options.partitions,
+            self.options.topic
+        ))
+    }
+
+    fn partitions_with_older(&self, keeps: Duration) -> Result<usize> {
+        let inspector = Inspector::connect(self.settings, self.options)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_ms = i64::try_from(now.saturating_sub(keeps).as_millis()).unwrap_or(i64::MAX);
+        let to_read = |state: PartitionState| {
+            let first = if self.options.start == Start::Latest { state.high } else { state.low };
+            let low = state.committed.unwrap_or(first).max(state.low);
+            Partition { partition: state.partition, low, high: state.high }
+        };
+        let partitions: Vec<_> =
+            inspector.partitions(self.options.partitions)?.into_iter().map(to_read).collect();
+        let newer = self.reader.offsets(&self.options.topic, &partitions, Start::Timestamp(since_ms))?;
+        Ok(partitions.iter().zip(newer).filter(|(partition, newer)| *newer > partition.low).count())
+    }
+}
