@@ -95,19 +95,22 @@ pub struct Room {
     pub bytes: Option<u64>,
     /// Whether the batch is empty: then its first record fits, however large.
     pub is_empty: bool,
+    /// How large a first record of a batch may be that is empty while others are in flight.
+    pub first_bytes: Option<u64>,
 }
 
 impl Room {
     /// Room for so many records of any size.
     #[must_use]
     pub fn of_records(records: u64) -> Self {
-        Self { records, bytes: None, is_empty: true }
+        Self { records, bytes: None, is_empty: true, first_bytes: None }
     }
 
     /// Whether a record of `bytes` still fits behind `taken` others of `taken_bytes`.
     #[must_use]
     pub fn fits(self, taken: u64, taken_bytes: u64, bytes: u64) -> bool {
-        let is_first = self.is_empty && taken == 0;
+        let fits_alone = self.is_empty || self.first_bytes.is_some_and(|most| bytes <= most);
+        let is_first = fits_alone && taken == 0;
         // A batch that is full takes nothing more, not even a record without bytes.
         let within = |room| taken_bytes < room && taken_bytes.saturating_add(bytes) <= room;
         let within = self.bytes.is_none_or(within);
@@ -147,7 +150,7 @@ impl Batcher {
     pub fn room(&self) -> Room {
         let records = if self.exceeded { 0 } else { self.size().saturating_sub(self.records) };
         let bytes = self.rule.max_bytes.map(|most| most.saturating_sub(self.bytes));
-        Room { records, bytes, is_empty: self.records == 0 }
+        Room { records, bytes, is_empty: self.records == 0, first_bytes: None }
     }
 
     /// Adds records to the open batch, no more than there is room for, unless it is empty.

@@ -227,9 +227,13 @@ impl Core {
             return Room::default();
         }
         let room = self.batcher.room();
-        let bytes = room.bytes.unwrap_or(u64::MAX).min(self.bytes_left());
+        let left = self.bytes_left();
+        let bytes = room.bytes.unwrap_or(u64::MAX).min(left);
+        // The bound of a batch is none for its first record: that of the memory in flight is the only one.
+        let first_bytes = room.is_empty.then_some(left);
         // Whatever its size, a record that is alone in memory fits.
-        Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty: self.fits_any(room), ..room }
+        let is_empty = self.fits_any(room);
+        Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty, first_bytes, ..room }
     }
 
     /// Payload that may be taken besides what is in flight.
@@ -248,8 +252,9 @@ impl Core {
 
     /// The next record does not fit: into the open batch, or into what may be in flight.
     fn exceed(&mut self) {
-        let by_batch = self.batcher.room().bytes.unwrap_or(u64::MAX);
-        if self.bytes_left() < by_batch {
+        let room = self.batcher.room();
+        let by_batch = room.bytes.unwrap_or(u64::MAX);
+        if room.is_empty || self.bytes_left() < by_batch {
             self.crowded = true;
         } else {
             self.batcher.exceed();
