@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use velo_schema::Tier;
@@ -77,10 +77,41 @@ pub struct Sealed {
 pub struct Simulation {
     /// The report of the run.
     pub report: Report,
-    /// Why the job failed, where it did.
+    /// Why the job failed, if it did.
     pub error: Option<JobError>,
     /// Every batch, in order.
     pub sealed: Vec<Sealed>,
+    /// Why the run ended before all records were settled; `None` if they all were, or if the job failed.
+    pub cut: Option<Cut>,
+    /// Records that could be read and were not taken when the run ended.
+    pub waiting: u64,
+}
+
+/// Why a simulation ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// More records waited to be taken than [`Bounds::waiting`].
+    Waiting,
+    /// Virtual time passed [`Bounds::until`].
+    Time,
+    /// The caller asked for it.
+    Asked,
+    /// Nothing would ever happen again, although records were left.
+    Stuck,
+}
+
+/// How far a simulation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most records that may wait to be taken.
+    pub waiting: u64,
+    /// The latest virtual time.
+    pub until: Duration,
+}
+
+impl Bounds {
+    /// To the end, however long that takes.
+    pub const NONE: Self = Self { waiting: u64::MAX, until: Duration::MAX };
 }
 
 /// Runs a job over arrivals, in the order in which they can be read, until all are settled or the job has failed.
@@ -107,10 +138,23 @@ pub fn simulate(
     arrivals: impl IntoIterator<Item = Arrival>,
     serve: impl FnMut(&[Arrival], u32) -> Served,
 ) -> Simulation {
+    simulate_within(config, arrivals, Bounds::NONE, &mut || ControlFlow::Continue(()), serve)
+}
+
+/// The same within bounds. `goes_on` is asked before each instant of the run and each batch that it takes, and may
+/// end it.
+pub fn simulate_within(
+    config: &JobConfig,
+    arrivals: impl IntoIterator<Item = Arrival>,
+    bounds: Bounds,
+    goes_on: &mut dyn FnMut() -> ControlFlow<()>,
+    serve: impl FnMut(&[Arrival], u32) -> Served,
+) -> Simulation {
     let mut world = World {
         core: Core::new(config.core(1, 0)),
         now: Tick::default(),
         arrivals: arrivals.into_iter().peekable(),
+        waiting: VecDeque::new(),
         serve,
         open: Vec::new(),
         first: Tick::default(),
@@ -121,11 +165,11 @@ pub fn simulate(
         meter: Meter::new(Duration::ZERO),
         error: None,
     };
-    world.run();
-    let World { core, meter, sealed, error, .. } = world;
+    let cut = world.run(bounds, goes_on);
+    let World { core, meter, sealed, error, waiting, .. } = world;
     let told = error.as_ref().map(ToString::to_string);
     let report = Ending::new(meter, &core, config.plan(), told).report();
-    Simulation { report, error, sealed }
+    Simulation { report, error, sealed, cut, waiting: waiting.len() as u64 }
 }
 
 const LANE: LaneId = LaneId(0);
@@ -134,6 +178,8 @@ struct World<A: Iterator, S> {
     core: Core,
     now: Tick,
     arrivals: std::iter::Peekable<A>,
+    /// Records that can be read and are not taken yet.
+    waiting: VecDeque<Arrival>,
     serve: S,
     /// The open batch, and when its first record was taken.
     open: Vec<Arrival>,
@@ -181,25 +227,45 @@ fn since_start(tick: Tick) -> Duration {
 }
 
 impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, S> {
-    fn run(&mut self) {
+    fn run(&mut self, bounds: Bounds, goes_on: &mut dyn FnMut() -> ControlFlow<()>) -> Option<Cut> {
         self.step(Event::Assigned(LANE, 0));
         while !self.core.is_done() {
+            self.arrive();
+            if goes_on().is_break() {
+                return Some(Cut::Asked);
+            }
+            if self.waiting.len() as u64 > bounds.waiting {
+                return Some(Cut::Waiting);
+            }
+            if since_start(self.now) > bounds.until {
+                return Some(Cut::Time);
+            }
             // Whatever happens in this instant comes before the news that nothing does.
             if self.finish() || self.take() > 0 {
                 continue;
             }
-            match self.arrivals.peek() {
-                Some(arrival) if Tick::default() + arrival.available() <= self.now => {}
-                Some(_) => self.step(Event::Idle),
-                None => {
-                    self.step(Event::Idle);
+            if self.waiting.is_empty() {
+                self.step(Event::Idle);
+                if self.arrivals.peek().is_none() {
                     self.step(Event::Ended(LANE));
                     self.step(Event::EndOfInput(true));
                 }
             }
             self.step(Event::Tick);
-            let Some(next) = self.next() else { break };
+            let Some(next) = self.next() else {
+                return (!self.core.is_done()).then_some(Cut::Stuck);
+            };
             self.now = next.max(self.now);
+        }
+        None
+    }
+
+    /// Lets the records wait that can be read by now.
+    fn arrive(&mut self) {
+        let now = self.now;
+        let is_there = |arrival: &Arrival| Tick::default() + arrival.available() <= now;
+        while let Some(arrival) = self.arrivals.next_if(is_there) {
+            self.waiting.push_back(arrival);
         }
     }
 
@@ -214,16 +280,20 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         true
     }
 
-    /// When something happens next.
+    /// When something happens next. A record that is there and does not fit waits for something else to happen:
+    /// if its own time counted, the clock would stand still.
     fn next(&mut self) -> Option<Tick> {
         let finish = self.finishing.peek().map(|Reverse((at, ..))| *at);
-        let has_room = self.core.room().records > 0 && self.core.takes_from(LANE);
-        let arrival =
-            self.arrivals.peek().filter(|_| has_room).map(|arrival| Tick::default() + arrival.available());
+        let room = self.core.room();
+        let takes = room.records > 0 && self.core.takes_from(LANE);
+        let arrival = match self.waiting.front() {
+            Some(arrival) => Some(self.now).filter(|_| takes && room.fits(0, 0, arrival.bytes)),
+            None => self.arrivals.peek().filter(|_| takes).map(|next| Tick::default() + next.available()),
+        };
         [finish, arrival, self.core.deadline()].into_iter().flatten().min()
     }
 
-    /// Takes what has arrived, as far as there is room; returns how much that was.
+    /// Takes what has arrived, up to the room there is; returns how much that was.
     fn take(&mut self) -> u64 {
         let room = self.core.room();
         if room.records == 0 || !self.core.takes_from(LANE) {
@@ -232,16 +302,13 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         let before = self.open.len();
         let (mut taken, mut bytes) = (0, 0);
         let mut exceeds = false;
-        while let Some(arrival) = self.arrivals.peek().filter(|_| taken < room.records) {
-            if Tick::default() + arrival.available() > self.now {
-                break;
-            }
+        while let Some(arrival) = self.waiting.front().filter(|_| taken < room.records) {
             exceeds = !room.fits(taken, bytes, arrival.bytes);
             if exceeds {
                 break;
             }
             (taken, bytes) = (taken + 1, bytes + arrival.bytes);
-            self.open.extend(self.arrivals.next());
+            self.open.extend(self.waiting.pop_front());
         }
         if taken > 0 {
             if before == 0 {

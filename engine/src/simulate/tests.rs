@@ -1,6 +1,6 @@
 //! Virtual time against a model of sealing that is a fold over the list of arrivals.
 
-use super::*;
+use super::{Bounds as Limits, *};
 use proptest::prelude::*;
 use velo_schema::keys::Key;
 use velo_schema::{Config, Entry, Scope, Settings, Side};
@@ -132,6 +132,104 @@ fn a_job_that_cannot_keep_up_has_full_batches_and_growing_latencies() {
     // Each batch comes 10 ms behind the one before and takes 20.
     assert!((run.report.latency_ms.max - 1010.0).abs() < 20.0, "{:?}", run.report.latency_ms);
     assert!((run.report.seconds - 2.01).abs() < 0.02, "{}", run.report.seconds);
+}
+
+/// 70 % of 100 B, 25 % of 2 kB, 5 % of 20 to 200 kB, at a rate.
+fn mixed(count: u64, per_s: u64) -> Vec<Arrival> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let size = |random: &mut fastrand::Rng| match random.u8(..100) {
+        0..70 => 100,
+        70..95 => 2000,
+        _ => random.u64(20_000..200_000),
+    };
+    let at = |n: u64| Duration::from_nanos(n * 1_000_000_000 / per_s);
+    (0..count)
+        .map(|n| Arrival {
+            at: at(n),
+            bytes: size(&mut random),
+            offset: n.cast_signed(),
+            ..Arrival::default()
+        })
+        .collect()
+}
+
+/// Instants that a run looked at, none more than `most`.
+fn instants(config: &JobConfig, arrivals: &[Arrival], most: u64, took: Duration) -> (u64, Simulation) {
+    let mut asked = 0;
+    let goes_on = &mut || {
+        asked += 1;
+        if asked < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let run = simulate_within(config, arrivals.iter().copied(), Limits::NONE, goes_on, |_, _| took.into());
+    (asked, run)
+}
+
+#[test]
+fn records_larger_than_a_batch_cost_no_more_steps_than_others() {
+    const COUNT: u64 = 1500;
+    let arrivals = mixed(COUNT, 150);
+    for (bytes, timeout, took_ms) in [
+        ("65536", "10ms", 1),
+        ("65536", "50ms", 30),
+        ("65536", "200ms", 300),
+        ("262144", "1s", 3000),
+        ("1000", "1s", 30),
+    ] {
+        let settings = [
+            (Key::BatchStrategy, "memory_based"),
+            (Key::BatchMemorySize, bytes),
+            (Key::BatchTimeout, timeout),
+        ];
+        let job = JobConfig::uniform(config(&settings));
+        let (asked, run) = instants(&job, &arrivals, 20 * COUNT, Duration::from_millis(took_ms));
+        assert_eq!(
+            (run.cut, run.report.ledger.ok),
+            (None, COUNT),
+            "{bytes} {timeout} after {asked} instants"
+        );
+        assert!(asked <= 5 * COUNT, "{bytes} {timeout}: {asked} instants for {COUNT} records");
+    }
+}
+
+#[test]
+fn a_large_record_goes_into_the_next_batch_while_another_is_processed() {
+    let settings =
+        [(Key::BatchStrategy, "memory_based"), (Key::BatchMemorySize, "1000"), (Key::BatchTimeout, "1s")];
+    let job = JobConfig::uniform(config(&settings));
+    let arrivals = [arrival(0, 0, 5000), arrival(1, 1, 5000)];
+    let run = simulate(&job, arrivals, |_, _| Duration::from_millis(50).into());
+    let sealed: Vec<_> = run.sealed.iter().map(|batch| batch.at.as_millis()).collect();
+    assert_eq!(sealed, [0, 1]);
+    // But for the memory in flight: then it waits for the first one to be settled.
+    let tight = JobConfig { max_unsettled_bytes: 8000, ..job };
+    let run = simulate(&tight, arrivals, |_, _| Duration::from_millis(50).into());
+    let sealed: Vec<_> = run.sealed.iter().map(|batch| batch.at.as_millis()).collect();
+    assert_eq!((sealed, run.report.ledger.ok), (vec![0, 50], 2));
+}
+
+#[test]
+fn a_run_ends_at_its_bounds() {
+    let arrivals = mixed(1000, 1000);
+    let job = JobConfig::uniform(config(&[(Key::BatchSize, "10")]));
+    let run = |bounds, most: u64| {
+        let mut asked = 0;
+        let goes_on = &mut || {
+            asked += 1;
+            if asked < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        simulate_within(&job, arrivals.iter().copied(), bounds, goes_on, |_, _| {
+            Duration::from_millis(100).into()
+        })
+    };
+    let behind = run(Limits { waiting: 300, ..Limits::NONE }, u64::MAX);
+    assert_eq!(behind.cut, Some(Cut::Waiting));
+    // A hundred come while one batch is processed.
+    assert!((301..=400).contains(&behind.waiting), "{}", behind.waiting);
+    let late = run(Limits { until: Duration::from_secs(2), ..Limits::NONE }, u64::MAX);
+    assert_eq!(late.cut, Some(Cut::Time));
+    assert!(late.report.ledger.ok > 100 && late.report.ledger.ok < 300, "{:?}", late.report.ledger);
+    assert_eq!(run(Limits::NONE, 50).cut, Some(Cut::Asked));
+    assert_eq!(run(Limits::NONE, u64::MAX).cut, None);
 }
 
 #[test]
