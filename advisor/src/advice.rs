@@ -12,6 +12,7 @@ use crate::candidate::{Candidate, Setting};
 use crate::cost::Cost;
 use crate::profile::Profile;
 use crate::trial::{Setup, Work};
+use crate::verdict::Verdict;
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +81,12 @@ pub struct Advice {
     pub reading: Option<Reading>,
     /// What was worth telling on the way.
     pub notes: Vec<String>,
+    /// Why the recommendation was not confirmed on the live topic; null if it was, or if that was not tried.
+    #[serde(default)]
+    pub unconfirmed: Option<String>,
+    /// What all this comes to.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
 }
 
 /// The version of the format.
@@ -109,10 +116,12 @@ impl Advice {
             current_confirmation: None,
             reading: None,
             notes: Vec::new(),
+            unconfirmed: None,
+            verdict: None,
         }
     }
 
-    /// What the live topic says against the advice, where it does.
+    /// What the live topic says against the advice, if it does.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {
         /// A few seconds are not a measurement: what is off by less says nothing.
@@ -126,10 +135,9 @@ impl Advice {
             live.filter(|live| live.records > 0).map(|live| live.p99_ms - clocks_ms)
         };
         let p99_ms = p99_of(&self.confirmation)?;
-        let tried = self.candidates.iter().find(|tried| tried.candidate == *candidate);
         // Trials that do not know how records come let expect too little.
-        let expected_ms = tried.filter(|_| availability.is_some()).and_then(|tried| tried.p99_upper_ms);
-        let expected_ms = expected_ms.filter(|upper| p99_ms > upper * OFF);
+        let tried = self.tried(candidate).filter(|_| availability.is_some());
+        let expected_ms = tried.and_then(|tried| tried.p99_upper_ms).filter(|upper| p99_ms > upper * OFF);
         let limit_ms = self.p99_limit_ms.filter(|limit| p99_ms > *limit);
         let current_ms = p99_of(&self.current_confirmation).filter(|_| self.goal == Goal::Latency);
         let found = if let Some(limit_ms) = limit_ms {
@@ -137,17 +145,31 @@ impl Advice {
         } else if let Some(current_ms) = current_ms.filter(|current| p99_ms > current * OFF) {
             format!("and {current_ms:.1} ms with what runs now")
         } else {
-            format!("where its trials let expect {:.1} ms at most", expected_ms?)
+            format!("and its trials have {:.1} ms at most", expected_ms?)
         };
         Some(format!(
-            "the live topic speaks against it: the p99 of {candidate} was {p99_ms:.1} ms there, {found}; measure for \
-             longer (--sample, --budget) before it is relied on"
+            "the live topic contradicts it: its p99 was {p99_ms:.1} ms there, {found}; measure for longer (--sample, \
+             --budget) before it is relied on"
         ))
+    }
+
+    /// What is known of a candidate.
+    #[must_use]
+    pub fn tried(&self, candidate: &Candidate) -> Option<&Tried> {
+        self.candidates.iter().find(|tried| tried.candidate == *candidate)
+    }
+
+    /// The same with its verdict.
+    #[must_use]
+    pub fn concluded(self) -> Self {
+        let verdict = Some(Verdict::of(&self));
+        Self { verdict, ..self }
     }
 }
 
 /// A candidate and what its trials say together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Tried {
     /// The candidate.
     pub candidate: Candidate,
@@ -157,6 +179,10 @@ pub struct Tried {
     pub capacity_records_per_s: f64,
     /// The least and the most of the trials.
     pub capacity_range: Option<(f64, f64)>,
+    /// True if batches as large as its own were not measured: then its capacity is that of the largest that were, and
+    /// it may do more.
+    #[serde(default)]
+    pub capacity_is_at_least: bool,
     /// The median of the trials' medians; null where it cannot keep up.
     pub p50_ms: Option<f64>,
     /// The 99th percentile, as it would be in the middle of all rounds, whichever it was in.
@@ -220,7 +246,7 @@ pub struct Holds {
     pub wishes: Wishes,
     /// Below, and why; null where nothing was found.
     pub from: Option<Bound>,
-    /// Above, and why; null where nothing was found.
+    /// Above, and why; null if nothing was found up to ten times the rate that was measured.
     pub until: Option<Bound>,
 }
 
@@ -287,6 +313,12 @@ pub struct Confirmation {
     pub tier: Tier,
     /// Records per call to the client.
     pub records_per_call: f64,
+    /// Batches that ended.
+    #[serde(default)]
+    pub batches: u64,
+    /// Records that came so soon after its start are left out of the latencies.
+    #[serde(default)]
+    pub warm_up_s: f64,
 }
 
 /// What was read of the topic, to sample it and to confirm.
@@ -327,9 +359,25 @@ pub enum Refusal {
         /// From the first to the last.
         seconds: f64,
     },
+    /// The cap on what is read let too little through.
+    #[error(
+        "only {records} records could be read at {max_bytes_per_s} bytes/s (--max-rate); at least {needed} are needed to \
+         describe the workload"
+    )]
+    Capped {
+        /// How many were read.
+        records: u64,
+        /// How many are needed.
+        needed: u64,
+        /// The cap.
+        max_bytes_per_s: u64,
+    },
     /// Somebody ended it before anything was known.
     #[error("it was interrupted before anything was measured")]
     Interrupted,
+    /// The budget was used up before anything was known.
+    #[error("the budget was used up before anything was measured")]
+    OutOfTime,
     /// The brokers held the reader back.
     #[error(
         "the brokers slow this client down, by up to {throttle_ms} ms a request: a quota on its user or client id; \

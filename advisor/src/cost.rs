@@ -85,18 +85,32 @@ impl Cost {
         Some(Self { per_batch_ms: start, per_record_ms: slope, residual, spread, points, speedup: None })
     }
 
+    /// The most records of a batch that was measured; `None` if nobody has measured it, so that it holds for all.
+    #[must_use]
+    pub fn measured_to(&self) -> Option<u64> {
+        self.points.last().map(|point| point.records)
+    }
+
     /// Whether one line describes it.
     #[must_use]
     pub fn is_line(&self) -> bool {
         self.points.len() < 2 || self.residual <= BENT
     }
 
-    /// What a batch of so many records takes.
+    /// What a batch of so many records takes. Of one that is larger than any that was measured each record takes what
+    /// it took in the largest one: nobody has seen that larger batches are done faster.
     #[must_use]
     pub fn of(&self, records: u64) -> Duration {
         let at = records as f64;
-        let ms = if self.is_line() { self.per_batch_ms + self.per_record_ms * at } else { self.joined(at) };
+        let ms = match self.measured_to().filter(|most| *most < records) {
+            Some(most) => self.measured_ms(most as f64) * (at / most as f64),
+            None => self.measured_ms(at),
+        };
         Duration::from_secs_f64((ms / 1e3).clamp(0.0, 1e6))
+    }
+
+    fn measured_ms(&self, at: f64) -> f64 {
+        if self.is_line() { self.per_batch_ms + self.per_record_ms * at } else { self.joined(at) }
     }
 
     /// The same, where batches of some sizes were measured on several threads, too: the largest of them tells
@@ -105,7 +119,11 @@ impl Cost {
     pub fn with_parallel(self, measured: &[(u64, Duration)]) -> Self {
         /// Of smaller batches there is too little to share.
         const ENOUGH: f64 = 2.0;
-        let largest = Self::fit(measured).and_then(|cost| cost.points.last().copied());
+        // What was measured on several threads only is nothing to compare with.
+        let is_known =
+            |(records, _): &&(u64, Duration)| self.measured_to().is_none_or(|most| *records <= most);
+        let comparable: Vec<_> = measured.iter().filter(is_known).copied().collect();
+        let largest = Self::fit(&comparable).and_then(|cost| cost.points.last().copied());
         let speedup = largest.and_then(|Point { records, ms }| {
             let whole = self.of(records).as_secs_f64() * 1e3;
             let of_records = whole - self.per_batch_ms;
@@ -124,7 +142,7 @@ impl Cost {
         whole.min(fixed) + of_records.div_f64(self.speedup.unwrap_or(1.0))
     }
 
-    /// On the segments between the points; beyond them on the outermost ones.
+    /// On the segments between the points; before them on the first one.
     fn joined(&self, at: f64) -> f64 {
         let above = self.points.iter().position(|point| point.records as f64 >= at);
         let right = above.unwrap_or(self.points.len() - 1).max(1);
@@ -167,7 +185,26 @@ mod tests {
         assert!(!cost.is_line());
         assert!((cost.of(100).as_secs_f64() * 1e3 - 2.0).abs() < 1e-6);
         assert!((cost.of(1500).as_secs_f64() * 1e3 - 35.5).abs() < 1e-6);
-        assert!(cost.of(4000) > cost.of(2000));
+        assert_eq!(cost.of(4000), cost.of(2000) * 2);
+    }
+
+    #[test]
+    fn a_record_of_a_larger_batch_than_was_measured_takes_no_less() {
+        // Noise has the largest size look free, by a line and by none.
+        for points in
+            [&[(1, 40.0), (10, 41.0), (100, 40.5)][..], &[(1, 1.0), (10, 9.0), (100, 30.0), (200, 30.0)]]
+        {
+            let cost = Cost::fit(&measured(points)).unwrap();
+            let most = cost.measured_to().unwrap();
+            let per_s = |records: u64| records as f64 / cost.of(records).as_secs_f64();
+            for records in [2 * most, 1000, 100_000] {
+                assert!(per_s(records) <= per_s(most) * 1.000_001, "{records}: {cost:?}");
+            }
+        }
+        assert_eq!(
+            Cost::line(Duration::from_millis(1), Duration::ZERO).of(100_000),
+            Duration::from_millis(1)
+        );
     }
 
     #[test]
@@ -176,7 +213,7 @@ mod tests {
         assert_eq!(line.of_parallel(100), line.of(100));
         let shared = line.with_parallel(&measured(&[(100, 7.5), (1000, 52.0)]));
         assert!((shared.speedup.unwrap() - 2.0).abs() < 0.01, "{shared:?}");
-        assert!((shared.of_parallel(10_000).as_secs_f64() * 1e3 - 502.0).abs() < 1.0);
+        assert!((shared.of_parallel(1000).as_secs_f64() * 1e3 - 52.0).abs() < 1.0);
         // What is shared of a batch that is all fixed cost is not to be seen.
         let fixed = Cost::line(Duration::from_millis(50), Duration::from_nanos(10));
         assert_eq!(fixed.with_parallel(&measured(&[(1000, 50.0)])).speedup, None);
@@ -184,7 +221,8 @@ mod tests {
 
     #[test]
     fn one_size_is_a_fixed_cost_and_none_is_nothing() {
-        assert_eq!(Cost::fit(&measured(&[(5, 3.0)])).unwrap().of(100), Duration::from_millis(3));
+        let one = Cost::fit(&measured(&[(5, 3.0)])).unwrap();
+        assert_eq!((one.of(3), one.of(10)), (Duration::from_millis(3), Duration::from_millis(6)));
         assert_eq!(Cost::fit(&[]), None);
     }
 }

@@ -14,6 +14,7 @@ pub mod confirm;
 pub mod cost;
 pub mod delays;
 pub mod drift;
+pub mod limit;
 pub mod predict;
 pub mod profile;
 pub mod recommend;
@@ -21,11 +22,15 @@ pub mod runner;
 #[cfg(feature = "kafka")]
 pub mod sample;
 pub mod session;
+pub mod timeline;
 pub mod trial;
+pub mod verdict;
 
 pub use advice::{Advice, Confirmation, Goal, Recommendation, Refusal, Wishes};
 pub use candidate::{Candidate, Setting};
 pub use cost::Cost;
+pub use limit::Limit;
 pub use profile::Profile;
 pub use recommend::recommend;
 pub use trial::{Evidence, Trial, Work};
+pub use verdict::Verdict;

@@ -1,10 +1,11 @@
 //! What would happen: a candidate, arrivals and the cost of batches in, a trial in virtual time out. The
 //! machine that decides is the engine's own.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use velo_engine::JobConfig;
-use velo_engine::simulate::{Arrival, simulate};
+use velo_engine::simulate::{Arrival, Bounds, Cut, Simulation, simulate_within};
 use velo_engine::source::replay::Recorded;
 
 use velo_schema::StrategyKind;
@@ -78,14 +79,17 @@ impl Arrivals {
         excerpt
     }
 
-    /// The same ones, coming faster by a factor.
+    /// The same ones, coming faster by a factor. How long each is on its way does not depend on the rate.
     #[must_use]
     pub fn faster(&self, factor: f64) -> Self {
-        let sooner = |arrival: &Arrival| {
-            let (at, delay) = (arrival.at.div_f64(factor), arrival.delay.div_f64(factor));
-            Arrival { at, delay, ..*arrival }
-        };
-        Self { arrivals: self.arrivals.iter().map(sooner).collect(), period: self.period.div_f64(factor) }
+        let sooner = |arrival: &Arrival| Arrival { at: arrival.at.div_f64(factor), ..*arrival };
+        let mut arrivals: Vec<_> = self.arrivals.iter().map(sooner).collect();
+        // In the order in which they can be read, which is that of their offsets.
+        arrivals.sort_by_key(Arrival::available);
+        for (offset, arrival) in (0..).zip(&mut arrivals) {
+            arrival.offset = offset;
+        }
+        Self { arrivals, period: self.period.div_f64(factor) }
     }
 
     /// Random ones at a mean rate, which nobody has recorded: the same each time.
@@ -124,7 +128,7 @@ impl Arrivals {
     }
 
     /// As many rounds as it takes to see enough batches and records, as far as that is bounded.
-    fn repeated(&self, seconds: f64) -> impl Iterator<Item = Arrival> + '_ {
+    fn repeated(&self, seconds: f64) -> Vec<Arrival> {
         let count = self.arrivals.len().max(1);
         let for_time = (seconds / self.period.as_secs_f64().max(1e-9)).ceil();
         let for_count = (ENOUGH_ARRIVALS as f64 / count as f64).ceil();
@@ -144,7 +148,7 @@ impl Arrivals {
                 ..*arrival
             })
         };
-        (0..rounds).flat_map(round)
+        (0..rounds).flat_map(round).collect()
     }
 
     /// All of them there from the beginning, `count` in all.
@@ -158,43 +162,98 @@ impl Arrivals {
     }
 }
 
+/// Is asked again and again while something is simulated, and may end it.
+pub type GoesOn<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
+
 /// Simulates a candidate on these arrivals, where a batch takes what `serve` says: everything at once, then
-/// at the recorded times where it keeps up.
+/// at the recorded times if it keeps up.
 #[must_use]
 pub fn predict(candidate: &Candidate, arrivals: &Arrivals, serve: &mut dyn FnMut(u64) -> Duration) -> Trial {
+    let mut goes_on = || ControlFlow::Continue(());
+    predict_while(candidate, arrivals, &mut goes_on, serve).unwrap_or_else(|| never_ended(candidate))
+}
+
+/// What is known of a candidate whose simulation was ended.
+fn never_ended(candidate: &Candidate) -> Trial {
+    let candidate = candidate.clone();
+    Trial { candidate, round: 0, capacity_records_per_s: None, replay: None, failed_share: 0.0 }
+}
+
+/// The same, unless `goes_on` ends it: then `None`.
+///
+/// It is bounded in records ([`Arrivals`] hold so many at most), in virtual time (as long again as the arrivals take,
+/// and what a few batches wait and take), and in the records that wait: a whole period's are a queue that only grows.
+/// Whatever passes a bound cannot keep up, and its capacity is what it had done by then.
+pub fn predict_while(
+    candidate: &Candidate,
+    arrivals: &Arrivals,
+    goes_on: GoesOn<'_>,
+    serve: &mut dyn FnMut(u64) -> Duration,
+) -> Option<Trial> {
     let config = JobConfig::uniform(candidate.config());
-    let capacity = capacity(candidate, &config, arrivals, serve);
-    let keeps_up = capacity >= arrivals.records_per_s();
-    let replay = keeps_up.then(|| {
+    let mut capacity = capacity(candidate, &config, arrivals, goes_on, serve)?;
+    let mut replay = None;
+    if capacity >= arrivals.records_per_s() {
         let records = candidate.plan(Some(arrivals.mean_bytes())).batch_records.max;
         let filled_after_s = records as f64 / arrivals.records_per_s();
-        let wait_s = candidate.config().strategy.max_wait().as_secs_f64();
-        let times = arrivals.repeated(wait_s.min(filled_after_s) * PREDICTED_BATCHES);
-        let report = simulate(&config, times, |rows, _| serve(rows.len() as u64).into()).report;
-        Replay::of(&report)
-    });
+        let wait = candidate.config().strategy.max_wait();
+        let times = arrivals.repeated(wait.as_secs_f64().min(filled_after_s) * PREDICTED_BATCHES);
+        let slowest = serve(records);
+        let bounds = bounds(arrivals, &times, wait + slowest);
+        let run = simulate_within(&config, times, bounds, goes_on, |rows, _| serve(rows.len() as u64).into());
+        match run.cut {
+            Some(Cut::Asked) => return None,
+            None => replay = Some(Replay::of(&run.report)),
+            Some(_) => capacity = capacity.min(run.report.records_per_s),
+        }
+    }
     let candidate = candidate.clone();
-    Trial { candidate, round: 0, capacity_records_per_s: Some(capacity), replay, failed_share: 0.0 }
+    Some(Trial { candidate, round: 0, capacity_records_per_s: Some(capacity), replay, failed_share: 0.0 })
+}
+
+/// How far a simulation of these arrivals goes.
+fn bounds(arrivals: &Arrivals, times: &[Arrival], batch: Duration) -> Bounds {
+    const BATCHES: u32 = 10;
+    let last = times.last().map_or(Duration::ZERO, Arrival::available);
+    Bounds {
+        // Of a few records a large batch may have all wait.
+        waiting: (arrivals.arrivals.len() as u64).max(ENOUGH_ARRIVALS as u64),
+        until: last.saturating_mul(2).saturating_add(batch.saturating_mul(BATCHES)),
+    }
 }
 
 /// Records a second with all of them there at once. Batches of a known size are full then; how large those of
-/// a window or of a controller become, the machine has to tell.
+/// a window, of a controller or of bytes become, the machine has to tell. `None` if it was ended.
 fn capacity(
     candidate: &Candidate,
     config: &JobConfig,
     arrivals: &Arrivals,
+    goes_on: GoesOn<'_>,
     serve: &mut dyn FnMut(u64) -> Duration,
-) -> f64 {
+) -> Option<f64> {
     let per_s = |records: u64, took: Duration| records as f64 / took.as_secs_f64().max(1e-9);
-    let largest = candidate.plan(Some(arrivals.mean_bytes())).batch_records;
-    if !matches!(candidate.strategy, StrategyKind::TimeWindow | StrategyKind::AdaptiveSize) {
-        return per_s(largest.max, serve(largest.max));
+    let mean_bytes = arrivals.mean_bytes();
+    let largest = candidate.plan(Some(mean_bytes)).batch_records.max;
+    let is_steered = matches!(
+        candidate.strategy,
+        StrategyKind::TimeWindow | StrategyKind::AdaptiveSize | StrategyKind::MemoryBased
+    );
+    // So large a batch does not fit into the memory in flight.
+    let is_cut = largest.saturating_mul(mean_bytes) > config.max_unsettled_bytes / 2;
+    if !is_steered && !is_cut {
+        return Some(per_s(largest, serve(largest)));
     }
-    let run = simulate(config, arrivals.at_once(MOST_ARRIVALS), |rows, _| serve(rows.len() as u64).into());
+    let at_once = arrivals.at_once(MOST_ARRIVALS);
+    let serve_rows = |rows: &[Arrival], _: u32| serve(rows.len() as u64).into();
+    let Simulation { sealed, cut, .. } = simulate_within(config, at_once, Bounds::NONE, goes_on, serve_rows);
+    if cut == Some(Cut::Asked) {
+        return None;
+    }
     // The first ones have not found their size yet, and the last one may be a remainder.
-    let sizes: Vec<_> = run.sealed.iter().map(|batch| batch.records).collect();
-    let settled = &sizes[sizes.len() / 2..sizes.len().saturating_sub(1).max(sizes.len() / 2 + 1)];
-    per_s(settled.iter().sum(), settled.iter().map(|records| serve(*records)).sum())
+    let sizes: Vec<_> = sealed.iter().map(|batch| batch.records).collect();
+    let settled =
+        &sizes[sizes.len() / 2..sizes.len().saturating_sub(1).max(sizes.len() / 2 + 1).min(sizes.len())];
+    Some(per_s(settled.iter().sum(), settled.iter().map(|records| serve(*records)).sum()))
 }
 
 #[cfg(test)]
@@ -255,6 +314,95 @@ mod tests {
         assert!((990..=1000).contains(&within(1.0, 101.0)));
         // Three quarters of them are as sparse as they mostly are.
         assert!((890.0..910.0).contains(&arrivals.period.as_secs_f64()), "{:?}", arrivals.period);
+    }
+
+    /// 70 % of 100 B, 25 % of 2 kB, 5 % of 20 to 200 kB, at random times.
+    fn mixed(per_s: f64) -> Arrivals {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut arrivals = Arrivals::random(per_s, 0);
+        for arrival in &mut arrivals.arrivals {
+            arrival.bytes = match random.u8(..100) {
+                0..70 => 100,
+                70..95 => 2000,
+                _ => random.u64(20_000..200_000),
+            };
+        }
+        arrivals
+    }
+
+    #[test]
+    fn a_prediction_takes_no_more_steps_than_its_arrivals_whatever_their_sizes() {
+        // With work that is nothing, that most can do, and that hardly anything can do.
+        for (per_s, each_us) in [(150.0, 1), (150.0, 5000), (150.0, 200_000), (5000.0, 50), (5000.0, 2000)] {
+            let arrivals = mixed(per_s);
+            let most = 20 * MOST_ARRIVALS;
+            for candidate in Candidate::all() {
+                let mut steps = 0;
+                let mut goes_on = || {
+                    steps += 1;
+                    if steps < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                };
+                let each = Duration::from_micros(each_us);
+                let mut serve =
+                    |records: u64| Duration::from_millis(1) + each * u32::try_from(records).unwrap();
+                let trial = predict_while(&candidate, &arrivals, &mut goes_on, &mut serve);
+                assert!(trial.is_some(), "{candidate} at {per_s}/s: no end after {steps} steps");
+                assert!(steps < 5 * MOST_ARRIVALS, "{candidate} at {per_s}/s: {steps} steps");
+            }
+        }
+    }
+
+    #[test]
+    fn what_keeps_up_by_its_mean_size_only_cannot_keep_up() {
+        // Of the mean of 20,050 B a batch holds three; of the records as they come, two.
+        let mut arrivals = even();
+        for arrival in arrivals.arrivals.iter_mut().step_by(2) {
+            arrival.bytes = 40_000;
+        }
+        let all = Candidate::all();
+        let small = all.iter().find(|one| one.to_string() == "memory_based 10ms, 65536").unwrap();
+        let trial = predict(small, &arrivals, &mut |_| Duration::from_micros(2500));
+        let capacity = trial.capacity_records_per_s.unwrap();
+        assert!((capacity - 800.0).abs() < 10.0 && trial.replay.is_none(), "{trial:?}");
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_the_end_of_a_prediction_and_has_its_number() {
+        // Batches take longer and longer, which the capacity of the first ones does not show.
+        let arrivals = even();
+        let mut served = 0;
+        let trial = predict(&candidate("fixed_size 100, 50ms"), &arrivals, &mut |_| {
+            served += 1;
+            Duration::from_millis(if served > 3 { 2000 } else { 10 })
+        });
+        assert!(served < 40 && trial.replay.is_none(), "{served} batches, {trial:?}");
+        assert!(trial.capacity_records_per_s < Some(1000.0), "{trial:?}");
+    }
+
+    #[test]
+    fn a_prediction_ends_when_it_is_told_to() {
+        let mut left = 100;
+        let mut goes_on = || {
+            left -= 1;
+            if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        for text in ["fixed_size 100, 50ms", "time_window 50ms"] {
+            assert_eq!(predict_while(&candidate(text), &even(), &mut goes_on, &mut cost), None);
+        }
+    }
+
+    #[test]
+    fn slower_arrivals_are_on_their_way_no_longer() {
+        let mut arrivals = even();
+        for (index, arrival) in arrivals.arrivals.iter_mut().enumerate() {
+            arrival.delay = Duration::from_millis(9 - index as u64 % 10);
+        }
+        for factor in [0.5, 3.0] {
+            let other = arrivals.faster(factor);
+            assert_eq!(other.arrivals.iter().map(|one| one.delay).max(), Some(Duration::from_millis(9)));
+            assert!(other.arrivals.is_sorted_by_key(Arrival::available));
+            assert!(other.arrivals.is_sorted_by(|a, b| a.offset + 1 == b.offset));
+        }
     }
 
     #[test]

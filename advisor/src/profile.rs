@@ -10,6 +10,7 @@ use velo_schema::Tier;
 use velo_schema::guide::Workload;
 
 use crate::delays::Availability;
+use crate::timeline::Cleaning;
 
 /// What a topic's workload looked like while it was sampled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,12 @@ pub struct Profile {
     pub availability: Option<Availability>,
     /// How long before it was read the sample ended: 0 for one that was watched as it came.
     pub ended_s_ago: f64,
+    /// Partitions of the topic, those without records included; null if no topic was read.
+    #[serde(default)]
+    pub topic_partitions: Option<u64>,
+    /// Records that do not count, and clocks that are off.
+    #[serde(default)]
+    pub cleaning: Cleaning,
 }
 
 /// The variance of arrivals in windows of one width divided by their mean.
@@ -156,6 +163,8 @@ impl Profile {
             fetch: None,
             availability: None,
             ended_s_ago: 0.0,
+            topic_partitions: None,
+            cleaning: Cleaning::default(),
         })
     }
 
@@ -184,6 +193,8 @@ impl Profile {
             fetch: None,
             availability: None,
             ended_s_ago: 0.0,
+            topic_partitions: None,
+            cleaning: Cleaning::default(),
         }
     }
 

@@ -87,7 +87,10 @@ pub fn recommend(evidence: &Evidence, wishes: Wishes) -> Advice {
         current_confirmation: None,
         reading: None,
         notes: Vec::new(),
+        unconfirmed: None,
+        verdict: None,
     }
+    .concluded()
 }
 
 /// Whom to try: the best by what is known so far, and among them always what runs now and what the
@@ -211,10 +214,14 @@ fn summary(
     let memory_bytes = memory_bytes(candidate, profile);
     let is_within = p99_upper_ms.is_some_and(|upper| wishes.p99.is_none_or(|limit| upper <= ms(limit)))
         && wishes.memory_bytes.is_none_or(|limit| memory_bytes <= limit);
+    let largest = candidate.plan(Some(mean_of(profile))).batch_records.max;
+    let capacity_is_at_least =
+        measured.is_none() && header.cost.measured_to().is_some_and(|most| largest > most);
     Tried {
         candidate: candidate.clone(),
         rounds: trials.len() as u64,
         capacity_records_per_s: capacity,
+        capacity_is_at_least,
         capacity_range: capacities().reduce(f64::min).zip(capacities().reduce(f64::max)),
         p50_ms: median_of(shown().map(|replay| replay.p50_ms)),
         p99_ms,
@@ -229,11 +236,15 @@ fn summary(
     }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
+fn mean_of(profile: &Profile) -> u64 {
+    (profile.mean_bytes.ceil() as u64).max(1)
+}
+
 /// Three batches as large as they get, and never less than three of the largest record.
 fn memory_bytes(candidate: &Candidate, profile: &Profile) -> u64 {
     const BATCHES: u64 = 3;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
-    let mean = (profile.mean_bytes.ceil() as u64).max(1);
+    let mean = mean_of(profile);
     let records = candidate.plan(Some(mean)).batch_records.max;
     // A window holds what comes while it is open.
     let window = candidate.config().strategy.max_wait().as_secs_f64() * profile.peak_records_per_s;

@@ -2,19 +2,20 @@
 //! processor.
 #![allow(clippy::disallowed_methods, reason = "a synthetic round trip lasts for a time")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use velo_engine::columns::{Batch, BatchBuilder, LaneId, Names, Record};
 use velo_engine::core::Ledger;
-use velo_engine::processor::{Attempt, Failure, Interrupt, Output, Processor, ValueFormat};
+use velo_engine::processor::{Attempt, Failure, Interrupt, Output, Processor, Synthetic, ValueFormat};
 use velo_engine::report::Report;
 use velo_engine::source::replay::{Pace, Recorded, Recording, ReplaySource};
 use velo_engine::{Engine, JobConfig};
 use velo_schema::{Config, Strategy};
 
 use crate::candidate::Candidate;
+use crate::limit::Limit;
 use crate::predict::ENOUGH_BATCHES;
 use crate::session::{Bench, Ended, Load, Part, warm_up};
 use crate::trial::{Replay, Trial};
@@ -27,14 +28,16 @@ pub struct Workload {
     pub period: Duration,
     /// The job's work. Each trial has one of its own.
     pub processor: Box<dyn Fn() -> Box<dyn Processor>>,
+    /// What the work takes besides.
+    pub cost: Synthetic,
     /// How values are encoded.
     pub format: ValueFormat,
     /// What a batch's way to the sink takes.
     pub sink_cost: Duration,
-    /// Whether the processor is a program, whose start is no part of its work.
+    /// True if the processor is a program, whose start is no part of its work.
     pub has_program: bool,
-    /// Set to end what is under way.
-    pub stop: Arc<AtomicBool>,
+    /// Ends what is under way.
+    pub limit: Limit,
 }
 
 impl Workload {
@@ -42,13 +45,41 @@ impl Workload {
         self.recording.len() as f64 / self.period.as_secs_f64()
     }
 
-    /// The job's work and its way to the sink.
-    #[must_use]
-    pub fn work(&self) -> Box<dyn Processor> {
-        match self.sink_cost {
-            Duration::ZERO => (self.processor)(),
-            delay => Box::new(Delayed { inner: (self.processor)(), delay }),
+    /// The job's work and its way to the sink. A program has been started, and has had its first batch.
+    ///
+    /// # Errors
+    /// If the limit was reached before that.
+    pub fn work(&self) -> Result<Box<dyn Processor>, Ended> {
+        let cost = Synthetic { per_batch: self.cost.per_batch + self.sink_cost, ..self.cost };
+        let mut processor = (self.processor)();
+        if !cost.service_time(1).is_zero() {
+            processor = Box::new(Timed { inner: processor, cost, over: Arc::default() });
         }
+        if self.has_program {
+            self.warm(&mut *processor)?;
+        }
+        Ok(processor)
+    }
+
+    fn warm(&self, processor: &mut dyn Processor) -> Result<(), Ended> {
+        const LOOK: Duration = Duration::from_millis(5);
+        let (first, interrupt) = (self.first(), processor.interrupt());
+        thread::scope(|scope| {
+            let start = scope.spawn(|| {
+                // What goes wrong here goes wrong again, and counts then.
+                drop(processor.process(&first, &mut Output::default(), Attempt { number: 0 }));
+            });
+            while !start.is_finished() {
+                if let Some(ended) = self.limit.reached() {
+                    if let Some(interrupt) = interrupt {
+                        interrupt();
+                    }
+                    return Err(ended);
+                }
+                thread::sleep(LOOK);
+            }
+            Ok(())
+        })
     }
 
     /// A batch of the first record.
@@ -75,29 +106,29 @@ impl Workload {
         let mut config = JobConfig::uniform(config);
         config.warm_up = warm_up(length);
         config.format = self.format;
-        let mut processor = self.work();
-        if self.has_program {
-            // What goes wrong here goes wrong again, and counts then.
-            drop(processor.process(&self.first(), &mut Output::default(), Attempt { number: 0 }));
-        }
-        let builder = Engine::builder(config).boxed_processor(processor);
+        let builder = Engine::builder(config).boxed_processor(self.work()?);
         let control = builder.control();
-        let (mut error, mut is_late) = (None, false);
+        let (mut error, mut is_late, mut ended) = (None, false, None);
         let started = Instant::now();
         let report = builder.run(source, &mut |progress| {
             is_late = is_late || started.elapsed() > length + patience;
             if error.is_none() {
                 error = progress.notices.into_iter().next();
             }
-            if is_late || self.stop.load(Ordering::Acquire) {
+            ended = ended.take().or_else(|| self.limit.reached());
+            if is_late || ended.is_some() {
                 control.abandon();
             }
         });
-        if self.stop.load(Ordering::Acquire) {
-            return Err(Ended::Interrupted);
-        }
         let error = report.error.clone().or(error);
-        Ok(Replayed { report, error, is_late })
+        match (ended, error) {
+            // What went wrong all the time says more than that the time is over.
+            (Some(Ended::OutOfTime), Some(error)) if report.ledger.ok == 0 => {
+                Err(Ended::EveryRecordFailed(error))
+            }
+            (Some(ended), _) => Err(ended),
+            (None, error) => Ok(Replayed { report, error, is_late }),
+        }
     }
 }
 
@@ -131,7 +162,7 @@ fn settled_per_s(report: &Report) -> f64 {
 
 impl Bench for Workload {
     /// What a batch takes is what it takes the whole engine, with everything there at once.
-    fn serve(&mut self, load: Load, length: Duration) -> Result<Duration, Ended> {
+    fn serve(&mut self, load: Load, length: Duration) -> Result<Option<Duration>, Ended> {
         let Load { records, is_parallel } = load;
         let timeout = length;
         let strategy = if is_parallel {
@@ -142,15 +173,26 @@ impl Bench for Workload {
         let config = Config { strategy, ..Config::default() };
         let replayed = self.replay(config, (Duration::ZERO, length, Pace::Saturated), PATIENCE)?;
         let per_s = settled_per_s(&replayed.report);
+        // One that was not full by the end of the time is another size.
+        let was_full = replayed.report.batches.size_max >= records / 10 * 9;
         if per_s > 0.0 {
-            return Ok(Duration::from_secs_f64((records as f64 / per_s).min(1e6)));
+            let took = Duration::from_secs_f64((records as f64 / per_s).min(1e6));
+            return Ok(Some(took).filter(|_| was_full));
         }
         // A large batch may take longer than anybody waits for; a record alone must not.
-        let waited = length + PATIENCE;
         if records > 1 && !replayed.every_record_failed() {
-            return Ok(waited);
+            return Ok(None);
         }
+        let waited = length + PATIENCE;
         Err(replayed.failure(format!("a record was not done within {} s", waited.as_secs())))
+    }
+
+    /// Of larger batches the engine's memory in flight holds no two.
+    fn most_records(&self) -> u64 {
+        let bytes: u64 = self.recording.iter().map(Recorded::payload_bytes).sum();
+        let mean = (bytes / self.recording.len().max(1) as u64).max(1);
+        let in_flight = JobConfig::uniform(Config::default()).max_unsettled_bytes;
+        (in_flight / 2 / mean).max(1)
     }
 
     fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended> {
@@ -182,25 +224,132 @@ impl Bench for Workload {
     }
 }
 
-/// A processor whose batches take a while longer, to get to a sink that is not there.
-struct Delayed {
+/// A processor whose batches take a while longer: for work that is only given as a time, and to get to a sink that is
+/// not there.
+struct Timed {
     inner: Box<dyn Processor>,
-    delay: Duration,
+    cost: Synthetic,
+    /// Set when nobody waits for it any more.
+    over: Arc<(Mutex<bool>, Condvar)>,
 }
 
-impl Processor for Delayed {
+impl Processor for Timed {
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
         let processed = self.inner.process(batch, out, attempt);
+        let (over, changed) = &*self.over;
+        let over = over.lock().unwrap_or_else(PoisonError::into_inner);
         // A round trip waits, as a real one would: it leaves the core to others.
-        std::thread::sleep(self.delay);
+        drop(changed.wait_timeout_while(over, self.cost.service_time(batch.len()), |over| !*over));
         processed
     }
 
     fn fork(&self) -> Option<Box<dyn Processor>> {
-        Some(Box::new(Self { inner: self.inner.fork()?, delay: self.delay }))
+        let over = Arc::clone(&self.over);
+        Some(Box::new(Self { inner: self.inner.fork()?, cost: self.cost, over }))
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
-        self.inner.interrupt()
+        let (inner, waiting) = (self.inner.interrupt(), Arc::clone(&self.over));
+        Some(Box::new(move || {
+            if let Some(inner) = &inner {
+                inner();
+            }
+            *waiting.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            waiting.1.notify_all();
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use velo_engine::processor::Forward;
+
+    use super::*;
+
+    fn workload(cost: Synthetic, limit: Limit) -> Workload {
+        let record = |ms: u64| Recorded {
+            at: Duration::from_millis(ms),
+            value: Some(vec![0; 100]),
+            ..Recorded::default()
+        };
+        Workload {
+            recording: (0..1000).map(record).collect(),
+            period: Duration::from_secs(1),
+            processor: Box::new(|| Box::new(Forward)),
+            cost,
+            format: ValueFormat::Bytes,
+            sink_cost: Duration::ZERO,
+            has_program: false,
+            limit,
+        }
+    }
+
+    /// A batch that would take a day.
+    const FOR_EVER: Synthetic = Synthetic { per_batch: Duration::from_hours(24), per_record: Duration::ZERO };
+    const LOAD: Load = Load { records: 10, is_parallel: false };
+
+    #[test]
+    fn whatever_is_under_way_ends_with_the_limit() {
+        let out = Limit::default().within(Duration::from_millis(50));
+        let mut slow = workload(FOR_EVER, out.clone());
+        assert_eq!(slow.serve(LOAD, Duration::from_hours(1)), Err(Ended::OutOfTime));
+        let part = Part {
+            round: 0,
+            saturated: Duration::from_hours(1),
+            replay: Duration::from_hours(1),
+            from: Duration::ZERO,
+        };
+        assert_eq!(slow.try_candidate(&Candidate::defaults(), part), Err(Ended::OutOfTime));
+        let stop = Arc::new(AtomicBool::new(true));
+        let mut stopped = workload(FOR_EVER, Limit::new(Arc::clone(&stop)));
+        assert_eq!(stopped.serve(LOAD, Duration::from_hours(1)), Err(Ended::Interrupted));
+        // A program that never answers its first batch.
+        let program = |limit| Workload { has_program: true, ..workload(FOR_EVER, limit) };
+        assert_eq!(program(Limit::new(stop)).work().err(), Some(Ended::Interrupted));
+        assert_eq!(program(out).work().err(), Some(Ended::OutOfTime));
+    }
+
+    #[test]
+    fn what_fails_until_the_time_is_over_is_named() {
+        struct Broken;
+        impl Processor for Broken {
+            fn process(&mut self, _: &Batch, _: &mut Output, _: Attempt) -> Result<(), Failure> {
+                Err(Failure::System("no model file".to_owned()))
+            }
+        }
+        let mut broken = workload(Synthetic::default(), Limit::default().within(Duration::from_millis(300)));
+        broken.processor = Box::new(|| Box::new(Broken));
+        let ended = broken.serve(LOAD, Duration::from_hours(1)).unwrap_err();
+        assert!(
+            matches!(&ended, Ended::EveryRecordFailed(error) if error.contains("no model file")),
+            "{ended:?}"
+        );
+    }
+
+    #[test]
+    fn a_time_that_is_given_is_waited_for_by_all_threads_and_can_be_cut_short() {
+        let stop = Arc::<AtomicBool>::default();
+        let processor = workload(FOR_EVER, Limit::new(Arc::clone(&stop))).work().unwrap();
+        let (mut fork, interrupt) = (processor.fork().unwrap(), processor.interrupt().unwrap());
+        let batch = workload(FOR_EVER, Limit::default()).first();
+        thread::scope(|scope| {
+            let waiting = scope
+                .spawn(move || fork.process(&batch, &mut Output::default(), Attempt { number: 0 }).is_ok());
+            interrupt();
+            assert!(waiting.join().unwrap());
+        });
+        stop.store(true, Ordering::Release);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_full_in_its_time_was_not_measured() {
+        let quick = Synthetic { per_batch: Duration::from_millis(1), per_record: Duration::ZERO };
+        let mut workload = workload(quick, Limit::default());
+        assert_eq!(workload.most_records(), (64 << 20) / 2 / 100);
+        assert!(workload.serve(LOAD, Duration::from_millis(20)).unwrap().is_some());
+        let huge = Load { records: 50_000_000, is_parallel: false };
+        assert_eq!(workload.serve(huge, Duration::from_millis(1)), Ok(None));
     }
 }

@@ -1,7 +1,7 @@
 //! Watches a topic: its records with their times, once, within a cap of bytes per second.
 #![allow(clippy::disallowed_methods, reason = "sampling lasts for a time")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ use velo_schema::{Tier, format_bytes, format_duration};
 
 use crate::delays::{Availability, Seen, delays};
 use crate::profile::{FetchCost, Profile};
+use crate::timeline::{Burst, Cleaning, Stamp, Timeline, Why, Window, burst, past_is_usable, place};
 
 /// What was seen of a topic.
 #[derive(Debug, Clone)]
@@ -36,6 +37,12 @@ pub struct Sample {
     pub notices: Vec<String>,
     /// The longest delay of a request that the brokers asked for, which ended the sample.
     pub throttle: Option<Duration>,
+    /// Records that do not count, and clocks that are off.
+    pub cleaning: Cleaning,
+    /// Partitions of the topic, those without records included.
+    pub partitions: u64,
+    /// True if the cap on what is read per second kept it from reading all.
+    pub capped: bool,
 }
 
 impl Sample {
@@ -46,8 +53,18 @@ impl Sample {
         let wire_bytes_per_byte = (record_bytes > 0).then(|| wire_bytes as f64 / record_bytes as f64);
         let ended_s_ago = self.ended_ago.as_secs_f64();
         let profile = Profile::of(&self.recording, self.period)?;
-        let Self { fetch, availability, .. } = *self;
-        Some(Profile { wire_bytes_per_byte, fetch, availability, ended_s_ago, ..profile })
+        let Self { fetch, availability, partitions, .. } = *self;
+        let cleaning = self.cleaning.clone();
+        let topic_partitions = Some(partitions);
+        Some(Profile {
+            wire_bytes_per_byte,
+            fetch,
+            availability,
+            ended_s_ago,
+            topic_partitions,
+            cleaning,
+            ..profile
+        })
     }
 }
 
@@ -103,11 +120,19 @@ pub fn sample(
 ) -> Result<Sample, SampleError> {
     let started_ms = epoch_ms();
     let mut watch = Watch::since(started_ms - millis(limits.period));
-    let sampled = watch.read(connect()?, topic, limits, waker, observe)?;
+    let mut sampled = watch.read(connect()?, topic, limits, waker, observe)?;
+    if watch.past_is_odd && sampled.throttle.is_none() {
+        // Times that cannot be true have spoiled the look-up of offsets by time. What comes now needs none.
+        let mut live = Watch::since(epoch_ms());
+        live.watched_only = true;
+        let mut watched = live.read(connect()?, topic, limits, waker, observe)?;
+        watched.received += sampled.received;
+        sampled = watched;
+    }
     if !sampled.recording.is_empty() || sampled.throttle.is_some() || watch.is_empty_topic {
         return Ok(sampled);
     }
-    let (newest_ms, received) = newest(connect()?, topic, limits, waker, observe)?;
+    let (newest_ms, received) = newest(connect, topic, limits, waker, observe)?;
     let Some(newest_ms) = newest_ms else { return Ok(sampled) };
     let mut watch = Watch::since(newest_ms - millis(limits.period));
     watch.until_ms = Some(newest_ms);
@@ -143,23 +168,55 @@ fn span(from_ms: i64, to_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(to_ms - from_ms).unwrap_or(0))
 }
 
-/// The time of the newest record, by the last one of each partition, and what was received for it.
+/// The time of the newest record that can be true, and what was received to find it. After the last record of a
+/// partition there may be any number of transaction markers and aborted records: it looks further back until it
+/// finds one.
 fn newest(
-    reader: TopicReader,
+    connect: &dyn Fn() -> Result<TopicReader, KafkaError>,
     topic: &str,
     limits: Limits,
     waker: &Waker,
     observe: Observe<'_>,
 ) -> Result<(Option<i64>, Received), SampleError> {
-    /// Behind the last record there may be a few markers of transactions.
-    const FROM_END: i64 = 10;
+    const FROM_END: [i64; 4] = [10, 1000, 100_000, i64::MAX];
+    let mut received = Received::default();
+    for from_end in FROM_END {
+        let tail = tail(connect()?, topic, from_end, limits, waker, observe)?;
+        received += tail.received;
+        if tail.newest_ms.is_some() || tail.is_all || observe(0, Duration::ZERO).is_break() {
+            return Ok((tail.newest_ms, received));
+        }
+    }
+    Ok((None, received))
+}
+
+/// What the ends of a topic's partitions hold.
+struct Tail {
+    newest_ms: Option<i64>,
+    received: Received,
+    /// True if there is nothing before it.
+    is_all: bool,
+}
+
+/// Reads the last offsets of each partition.
+fn tail(
+    reader: TopicReader,
+    topic: &str,
+    from_end: i64,
+    limits: Limits,
+    waker: &Waker,
+    observe: Observe<'_>,
+) -> Result<Tail, SampleError> {
     const AT_MOST: Duration = Duration::from_secs(5);
-    let with_records =
-        reader.partitions(topic)?.into_iter().filter(|partition| partition.high > partition.low);
-    let range = |Partition { partition, low, high }| (partition, low.max(high - FROM_END), Some(high));
+    let partitions = reader.partitions(topic)?;
+    let with_records = || partitions.iter().filter(|partition| partition.high > partition.low);
+    let start = |partition: &Partition| partition.low.max(partition.high.saturating_sub(from_end));
+    let is_all = with_records().all(|partition| start(partition) == partition.low);
+    let ranges = with_records()
+        .map(|partition| (partition.partition, start(partition), Some(partition.high)))
+        .collect();
     let mut watch = Watch::since(i64::MIN);
-    let source =
-        reader.read(topic, with_records.map(range).collect()).with_max_rate(Some(limits.max_bytes_per_s));
+    let source = reader.read(topic, ranges).with_max_rate(Some(limits.max_bytes_per_s));
     let meter = source.meter();
     watch.source = Some(source);
     let start = Instant::now();
@@ -172,8 +229,9 @@ fn newest(
         }
     }
     let now_ms = epoch_ms();
-    let newest = watch.records.iter().map(|(seen, _)| seen.time_ms).filter(|time| *time <= now_ms).max();
-    Ok((newest, meter.received()))
+    let times = watch.records.iter().filter_map(|(stamp, _)| stamp.time_ms);
+    let newest_ms = times.filter(|time| *time <= now_ms).max();
+    Ok(Tail { newest_ms, received: meter.received(), is_all })
 }
 
 /// A partition and how far it has been read.
@@ -181,10 +239,19 @@ struct Lane {
     name: LaneName,
     /// The offset of the next record.
     next: i64,
-    /// The latest time of a record.
+    /// The latest time of a record, of those that can be true.
     reached_ms: Option<i64>,
+    /// Records that were there before they were looked for: all of them, and those of times from before the sample
+    /// and after now.
+    past: u64,
+    older: u64,
+    newer: u64,
+    has_begun: bool,
+    /// True if offsets are missing between records: a transactional or compacted topic.
+    has_gaps: bool,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "what is known of a topic is not one state")]
 struct Watch {
     source: Option<ReadSource>,
     lanes: BTreeMap<LaneId, Lane>,
@@ -192,13 +259,19 @@ struct Watch {
     past_ends: BTreeMap<i32, i64>,
     /// Lanes that have been read to their ends.
     ended: usize,
-    records: Vec<(Seen, Recorded)>,
+    records: Vec<(Stamp, Recorded)>,
     bytes: u64,
     since_ms: i64,
     /// Nothing behind this time is wanted; else what comes now is.
     until_ms: Option<i64>,
     /// When everything had been read for the first time.
     caught_up: Option<Instant>,
+    /// When something was taken last.
+    last_taken: Option<Instant>,
+    /// True if only what is watched counts.
+    watched_only: bool,
+    /// True if times that cannot be true have spoiled the look-up by time.
+    past_is_odd: bool,
     /// Whether the cap let some wait that are watched as they come.
     held_back: bool,
     /// Time and records of the calls that took any, one record a call and many.
@@ -207,6 +280,8 @@ struct Watch {
     notices: Vec<String>,
     throttle: Option<Duration>,
     is_empty_topic: bool,
+    /// True if the cap on what is read had something wait.
+    capped: bool,
 }
 
 impl Watch {
@@ -221,12 +296,16 @@ impl Watch {
             since_ms,
             until_ms: None,
             caught_up: None,
+            last_taken: None,
+            watched_only: false,
+            past_is_odd: false,
             held_back: false,
             calls: [(Duration::ZERO, 0); 2],
             in_one_call: false,
             notices: Vec::new(),
             throttle: None,
             is_empty_topic: false,
+            capped: false,
         }
     }
 
@@ -243,8 +322,12 @@ impl Watch {
         let (mut past, mut is_older) = (0, false);
         let partitions = reader.partitions(topic)?;
         self.is_empty_topic = partitions.iter().all(|partition| partition.high == partition.low);
+        let start_at = if self.watched_only { Start::Latest } else { Start::Timestamp(self.since_ms) };
         for partition in partitions {
-            let start = reader.offset(topic, partition, Start::Timestamp(self.since_ms))?;
+            if observe(0, Duration::ZERO).is_break() {
+                return Ok(self.finish(started_ms, limits));
+            }
+            let start = reader.offset(topic, partition, start_at)?;
             past += u64::try_from(partition.high - start).unwrap_or(0);
             is_older |= start > partition.low;
             self.past_ends.insert(partition.partition, partition.high);
@@ -261,8 +344,19 @@ impl Watch {
             let enough = limits.period.mul_f64(ENOUGH[usize::from(!is_older)]);
             let watched = WATCHED.0.min(limits.period.mul_f64(WATCHED.1));
             let is_watched = self.has_settled(watched);
-            let is_covered = past > 0 && is_watched && self.span() >= enough;
-            if is_covered || (self.until_ms.is_some() && self.ended == self.lanes.len()) {
+            if self.until_ms.is_none() && !self.watched_only && self.lanes.values().any(Lane::is_odd) {
+                self.past_is_odd = true;
+                break;
+            }
+            let is_covered = !self.watched_only && past > 0 && is_watched && self.span() >= enough;
+            if is_covered {
+                if self.past_is_usable(limits) {
+                    break;
+                }
+                // What was there before is of no use: what comes until the time is over has to do.
+                self.watched_only = true;
+            }
+            if self.until_ms.is_some() && self.ended == self.lanes.len() {
                 break;
             }
             if !took {
@@ -270,9 +364,15 @@ impl Watch {
             }
         }
         self.settle()?;
-        // A topic that has older records was there before; else its time begins with its first record. Where
-        // none is of the past, that is when it was looked at first.
-        let first_ms = match self.records.iter().map(|(seen, _)| seen.time_ms).min() {
+        if !self.watched_only && self.until_ms.is_none() && !self.past_is_usable(limits) {
+            self.watched_only = true;
+        }
+        // A topic that has older records was there before; else its time begins with its first record. If none is of
+        // the past, that is when it was looked at first.
+        let in_time = self.records.iter().filter_map(|(stamp, _)| stamp.time_ms);
+        let in_time = in_time.filter(|time| (self.since_ms..=epoch_ms()).contains(time));
+        let first_ms = match in_time.min() {
+            _ if self.watched_only => self.watched_since_ms().unwrap_or(started_ms),
             _ if past == 0 => started_ms,
             Some(first_ms) if !is_older => first_ms,
             _ => self.since_ms,
@@ -308,12 +408,13 @@ impl Watch {
         for event in events {
             match event {
                 SourceEvent::Assigned(id, name, next) => {
-                    self.lanes.insert(id, Lane { name, next, reached_ms: None });
+                    self.lanes.insert(id, Lane::at(name, next));
                 }
                 SourceEvent::Ended(_) => self.ended += 1,
                 SourceEvent::Throttled(delay) => self.throttle = self.throttle.max(Some(delay)),
                 SourceEvent::Position(id, next) => {
                     if let Some(lane) = self.lanes.get_mut(&id) {
+                        lane.has_gaps |= next > lane.next && lane.has_begun;
                         lane.next = lane.next.max(next);
                     }
                 }
@@ -343,12 +444,14 @@ impl Watch {
         let is_held_back = source.next_due().is_some();
         if builder.is_empty() {
             let may_catch_up = self.caught_up.is_none() && self.until_ms.is_none() && !is_held_back;
-            if may_catch_up && self.has_read_all() {
+            if may_catch_up && (self.has_read_all() || self.is_quiet(elapsed)) {
                 self.caught_up = Some(Instant::now());
             }
             return Ok(false);
         }
+        self.last_taken = Some(Instant::now());
         self.held_back |= is_held_back && self.has_settled(Duration::ZERO);
+        self.capped |= is_held_back;
         self.keep(&builder.seal(Names::default()));
         Ok(true)
     }
@@ -356,15 +459,12 @@ impl Watch {
     fn keep(&mut self, batch: &Batch) {
         self.bytes += batch.bytes();
         let now_us = epoch_us();
-        let latest_ms = self.until_ms.unwrap_or(now_us / 1000);
         let available_us = self.has_settled(Duration::ZERO).then_some(now_us);
+        let window_ms = self.since_ms..=self.until_ms.unwrap_or(now_us / 1000);
         for row in 0..batch.len() {
             let Some(lane) = self.lanes.get_mut(&batch.lane(row)) else { continue };
-            // A time that cannot be true, of a record that came now, is no time.
-            let time = batch.timestamp_ms(row).filter(|time| (self.since_ms..=latest_ms).contains(time));
-            let time = time.unwrap_or(latest_ms);
-            lane.next = batch.offset(row) + 1;
-            lane.reached_ms = lane.reached_ms.max(Some(time));
+            let time_ms = batch.timestamp_ms(row);
+            lane.keep(batch.offset(row), time_ms, &window_ms, available_us.is_none());
             let headers = batch.headers(row);
             let record = Recorded {
                 at: Duration::ZERO,
@@ -373,11 +473,39 @@ impl Watch {
                 key: batch.key(row).map(<[u8]>::to_vec),
                 value: batch.value(row).map(<[u8]>::to_vec),
                 headers: (!headers.is_empty()).then(|| headers.to_vec()),
-                timestamp_ms: batch.timestamp_ms(row),
+                timestamp_ms: time_ms,
             };
-            let seen = Seen { time_ms: time, partition: record.partition, available_us };
-            self.records.push((seen, record));
+            let stamp = Stamp { time_ms, partition: record.partition, available_us };
+            self.records.push((stamp, record));
         }
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        self.records.iter().map(|(stamp, _)| *stamp).collect()
+    }
+
+    /// How long a record may be on its way, where clocks are right. What a transaction holds back is later.
+    fn longest_way_ms(&self) -> i64 {
+        const PLAIN_MS: i64 = 100;
+        const TRANSACTIONAL_MS: i64 = 1000;
+        if self.lanes.values().any(|lane| lane.has_gaps) { TRANSACTIONAL_MS } else { PLAIN_MS }
+    }
+
+    fn past_is_usable(&self, limits: Limits) -> bool {
+        past_is_usable(&self.stamps(), self.longest_way_ms(), limits.period / 10)
+    }
+
+    /// From when on records are watched as they come.
+    fn watched_since_ms(&self) -> Option<i64> {
+        let since = self.caught_up? + SETTLED;
+        Some(epoch_ms() - millis(since.elapsed()))
+    }
+
+    /// Whether nothing has come for a while, although it might: an open transaction hides what is at the end.
+    fn is_quiet(&self, elapsed: Duration) -> bool {
+        const QUIET: Duration = Duration::from_millis(500);
+        const CONNECTED: Duration = Duration::from_secs(2);
+        self.last_taken.map_or(elapsed >= CONNECTED, |taken| taken.elapsed() >= QUIET)
     }
 
     /// Whether records have been taken as they come for so long.
@@ -385,71 +513,98 @@ impl Watch {
         self.caught_up.is_some_and(|since| since.elapsed() >= SETTLED + watched)
     }
 
-    /// Whether every partition has been read to its end, as far as that is known.
+    /// Whether every partition has been read to where it ended when it was looked at first.
     fn has_read_all(&self) -> bool {
         let past_end = |lane: &Lane| self.past_ends.get(&lane.name.partition).copied();
-        let end = |id: LaneId| self.source.as_ref().and_then(|source| source.end_offset(id));
-        let is_behind =
-            |(id, lane): (&LaneId, &Lane)| past_end(lane).max(end(*id)).is_some_and(|end| lane.next < end);
-        self.lanes.len() == self.past_ends.len() && !self.lanes.iter().any(is_behind)
+        let is_behind = |lane: &Lane| past_end(lane).is_some_and(|end| lane.next < end);
+        self.lanes.len() == self.past_ends.len() && !self.lanes.values().any(is_behind)
     }
 
-    /// From the first record to the last one.
+    /// From the first record to the last one, of those whose times can be true.
     fn span(&self) -> Duration {
-        let times = || self.records.iter().map(|(seen, _)| seen.time_ms);
+        let now_ms = epoch_ms();
+        let times = || {
+            let times = self.records.iter().filter_map(|(stamp, _)| stamp.time_ms);
+            times.filter(|time| (self.since_ms..=now_ms).contains(time))
+        };
         times().min().zip(times().max()).map_or(Duration::ZERO, |(first, last)| span(first, last))
     }
 
-    /// Up to when every partition has been read, where one of them has more.
+    /// Partitions that have more than was read of them.
+    fn unread(&self) -> impl Iterator<Item = &Lane> {
+        let end = |id: LaneId| self.source.as_ref().and_then(|source| source.end_offset(id));
+        self.lanes
+            .iter()
+            .filter(move |(id, lane)| end(**id).is_some_and(|end| lane.next < end))
+            .map(|(_, lane)| lane)
+    }
+
+    /// Partitions whose ends an open transaction hides: all was read that can be, and there is more. Those that end
+    /// long before the others are told apart from those that end a little earlier.
+    fn hidden(&self, first_ms: i64, end_ms: i64) -> (BTreeSet<i32>, Option<i64>) {
+        if self.caught_up.is_none() || self.held_back || self.until_ms.is_some() {
+            return Default::default();
+        }
+        let middle_ms = i64::midpoint(first_ms, end_ms);
+        let is_long = |lane: &&Lane| lane.reached_ms.is_none_or(|reached| reached < middle_ms);
+        let (long, short): (Vec<_>, Vec<_>) = self.unread().partition(is_long);
+        let partitions = long.into_iter().map(|lane| lane.name.partition).collect();
+        (partitions, short.into_iter().filter_map(|lane| lane.reached_ms).min())
+    }
+
+    /// Up to when every partition has been read, if one of them has more.
     fn reached_ms(&self) -> Option<i64> {
-        let source = self.source.as_ref()?;
-        let has_more =
-            |(id, lane): &(&LaneId, &Lane)| source.end_offset(**id).is_some_and(|end| lane.next < end);
-        let behind = self.lanes.iter().filter(has_more);
-        behind.map(|(_, lane)| lane.reached_ms.unwrap_or(self.since_ms)).min()
+        let has_ended = self.until_ms.is_some() && self.ended == self.lanes.len();
+        if has_ended || (self.caught_up.is_some() && !self.held_back) {
+            return None;
+        }
+        self.unread().map(|lane| lane.reached_ms.unwrap_or(self.since_ms)).min()
     }
 
     fn finish(&mut self, first_ms: i64, limits: Limits) -> Sample {
         let now_ms = epoch_ms();
         let end_ms = self.until_ms.unwrap_or(now_ms);
-        let mut last_ms = end_ms;
-        // A few milliseconds behind is what comes while it is looked at.
-        let is_cut = |reached: &i64| span(*reached, end_ms) > limits.period / 10;
-        if let Some(reached_ms) = self.reached_ms().filter(is_cut) {
-            last_ms = reached_ms;
-            self.records.retain(|(seen, _)| seen.time_ms <= reached_ms);
-            self.notices.push(format!(
-                "only the first {} of {} could be read, at {}/s (--max-rate) and {} at most: they are what is advised on",
-                format_duration(span(first_ms, last_ms)),
-                format_duration(span(first_ms, end_ms)),
-                format_bytes(limits.max_bytes_per_s),
-                format_bytes(MOST_BYTES),
-            ));
+        let window = Window {
+            since_ms: if self.watched_only { first_ms } else { self.since_ms },
+            until_ms: end_ms,
+            watched_only: self.watched_only,
+            longest_way_ms: self.longest_way_ms(),
+        };
+        let Timeline { times_ms, mut cleaning } = place(&self.stamps(), window);
+        let last_ms = self.end(first_ms, end_ms, limits, &mut cleaning);
+        let hidden = self.hidden(first_ms, end_ms).0;
+        let mut seen = Vec::new();
+        let mut records = Vec::new();
+        for ((stamp, record), time_ms) in std::mem::take(&mut self.records).into_iter().zip(times_ms) {
+            let Some(time_ms) = time_ms.filter(|time| *time <= last_ms) else { continue };
+            if hidden.contains(&stamp.partition) {
+                continue;
+            }
+            seen.push(Seen { time_ms, partition: stamp.partition, available_us: stamp.available_us });
+            records.push(record);
         }
-        let (seen, records): (Vec<_>, Vec<_>) = std::mem::take(&mut self.records).into_iter().unzip();
         let delays = if self.held_back { None } else { delays(&seen) };
         if delays.is_none() && !seen.is_empty() {
-            self.notices.push(
-                "how soon records can be read was not seen, as too few came while it was watched: latencies are \
-                 without that"
-                    .to_owned(),
-            );
+            self.notices.push(self.unseen_delays());
         }
         let (availability, delays) = delays.map_or_else(Default::default, |(all, each)| (Some(all), each));
         let delays = delays.into_iter().chain(std::iter::repeat(Duration::ZERO));
         let timed = records.into_iter().zip(seen).zip(delays);
-        let mut records: Vec<_> = timed
+        let records: Vec<_> = timed
             .map(|((record, seen), delay)| Recorded { at: span(first_ms, seen.time_ms), delay, ..record })
             .collect();
+        // The last record is within it.
+        let period = span(first_ms, last_ms) + Duration::from_millis(1);
+        let (mut records, period) = without_burst(records, period, &mut cleaning);
         records.sort_by_key(Recorded::available);
         let each_us = |(time, records): (Duration, u64)| {
             (records > 0).then(|| time.as_secs_f64() * 1e6 / records as f64)
         };
         let [standard, buffered] = self.calls.map(each_us);
+        self.notices.extend(cleaning.notes());
         Sample {
             recording: records.into(),
-            // The last record is within it.
-            period: span(first_ms, last_ms) + Duration::from_millis(1),
+            period,
             ended_ago: span(last_ms, now_ms),
             fetch: standard
                 .zip(buffered)
@@ -458,6 +613,102 @@ impl Watch {
             received: self.source.as_ref().map(|source| source.meter().received()).unwrap_or_default(),
             notices: std::mem::take(&mut self.notices),
             throttle: self.throttle,
+            cleaning,
+            partitions: self.past_ends.len() as u64,
+            capped: self.capped,
         }
     }
+
+    /// Up to when the sample goes: up to now, unless not all could be read.
+    fn end(&mut self, first_ms: i64, end_ms: i64, limits: Limits, cleaning: &mut Cleaning) -> i64 {
+        // A few milliseconds behind is what comes while it is looked at.
+        let is_cut = |reached: &i64| span(*reached, end_ms) > limits.period / 10;
+        if let Some(reached_ms) = self.reached_ms().filter(is_cut) {
+            self.notices.push(format!(
+                "only the first {} of {} could be read, at {}/s (--max-rate) and {} at most: they are what is advised on",
+                format_duration(span(first_ms, reached_ms)),
+                format_duration(span(first_ms, end_ms)),
+                format_bytes(limits.max_bytes_per_s),
+                format_bytes(MOST_BYTES),
+            ));
+            return reached_ms;
+        }
+        let (partitions, committed_ms) = self.hidden(first_ms, end_ms);
+        for partition in partitions {
+            let own = self.records.iter().filter(|(stamp, _)| stamp.partition == partition).count();
+            cleaning.leave_out(own as u64, Why::OpenTransaction { partition });
+            self.notices.extend((own == 0).then(|| Why::OpenTransaction { partition }.to_string()));
+        }
+        let Some(committed_ms) = committed_ms.filter(is_cut) else { return end_ms };
+        self.notices.push(format!(
+            "the records of the last {} belong to transactions that are open: the sample ends before them",
+            format_duration(span(committed_ms, end_ms))
+        ));
+        committed_ms
+    }
+
+    /// Why it is not known how soon records can be read.
+    fn unseen_delays(&self) -> String {
+        let why = if self.held_back {
+            "as the cap on what is read (--max-rate) held the reader back"
+        } else {
+            "as too few came while it was watched"
+        };
+        format!("how soon records can be read was not seen, {why}: latencies are without that")
+    }
+}
+
+impl Lane {
+    fn at(name: LaneName, next: i64) -> Self {
+        Self { name, next, reached_ms: None, past: 0, older: 0, newer: 0, has_begun: false, has_gaps: false }
+    }
+
+    /// Counts a record of the lane.
+    fn keep(
+        &mut self,
+        offset: i64,
+        time_ms: Option<i64>,
+        window_ms: &std::ops::RangeInclusive<i64>,
+        is_past: bool,
+    ) {
+        const AHEAD_MS: i64 = 1000;
+        self.has_gaps |= offset > self.next && self.has_begun;
+        self.has_begun = true;
+        self.next = offset + 1;
+        if is_past {
+            self.past += 1;
+            self.older += u64::from(time_ms.is_some_and(|time| time < *window_ms.start()));
+            self.newer += u64::from(time_ms.is_some_and(|time| time > *window_ms.end() + AHEAD_MS));
+        }
+        self.reached_ms = self.reached_ms.max(time_ms.filter(|time| window_ms.contains(time)));
+    }
+
+    /// Whether its past was not where its times had it looked for: its first record is of the future, or most of
+    /// them are older than what was asked for.
+    fn is_odd(&self) -> bool {
+        const ENOUGH: u64 = 50;
+        let mostly = |count: u64| self.past >= ENOUGH && 2 * count > self.past;
+        self.newer > 0 && self.newer == self.past || mostly(self.older) || mostly(self.newer)
+    }
+}
+
+/// The records without a burst that is not the traffic of the others, as if its time had not been.
+fn without_burst(
+    records: Vec<Recorded>,
+    period: Duration,
+    cleaning: &mut Cleaning,
+) -> (Vec<Recorded>, Duration) {
+    let mut times_ms: Vec<_> = records.iter().map(|record| millis(record.at)).collect();
+    times_ms.sort_unstable();
+    let Some(Burst { from_ms, to_ms, why, records: count }) = burst(&times_ms, millis(period)) else {
+        return (records, period);
+    };
+    cleaning.leave_out(count, why);
+    let length = span(from_ms, to_ms);
+    let closed = records.into_iter().filter_map(|record| match millis(record.at) {
+        at if at < from_ms => Some(record),
+        at if at < to_ms => None,
+        _ => Some(Recorded { at: record.at.saturating_sub(length), ..record }),
+    });
+    (closed.collect(), period.saturating_sub(length))
 }

@@ -1,24 +1,28 @@
 //! The order of work: calibrate, predict every candidate, try the best in rounds. What tries them comes in;
 //! evidence comes out, piece by piece, so that each can be kept before the next one is sought.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::advice::{Goal, Tried, Wishes};
 use crate::candidate::Candidate;
 use crate::cost::Cost;
-use crate::predict::{Arrivals, predict};
+use crate::predict::{Arrivals, predict_while};
 use crate::recommend::{compare, is_different, recommend, rounds_of, shortlist};
 use crate::trial::{Evidence, Header, Trial};
 
 /// What batches are measured on: the real engine, or a simulated one that nobody but a test needs.
 pub trait Bench {
-    /// What one batch of a load takes, over `length`.
+    /// What one batch of a load takes, over `length`; `None` if not one was done in any time worth waiting for.
     ///
     /// # Errors
-    /// Where it ended before its time.
-    fn serve(&mut self, load: Load, length: Duration) -> Result<Duration, Ended>;
+    /// If it ended before its time.
+    fn serve(&mut self, load: Load, length: Duration) -> Result<Option<Duration>, Ended>;
+    /// The most records that a batch can have here.
+    fn most_records(&self) -> u64 {
+        u64::MAX
+    }
     /// Tries a candidate once.
     ///
     /// # Errors
@@ -53,6 +57,8 @@ pub struct Part {
 pub enum Ended {
     /// Somebody wanted it to.
     Interrupted,
+    /// The budget is used up.
+    OutOfTime,
     /// Not one record could be processed: the first error.
     EveryRecordFailed(String),
 }
@@ -62,6 +68,8 @@ pub enum Ended {
 pub enum Step<'a> {
     /// Batches of so many records are measured.
     Calibrating(u64),
+    /// A candidate is being simulated: said again and again.
+    Predicting,
     /// What a candidate would do.
     Predicted(&'a Trial),
     /// A candidate is tried in this round, from 0; the best so far is known from the second on.
@@ -71,7 +79,7 @@ pub enum Step<'a> {
 }
 
 /// Who is told, and may end the work.
-pub type Observe<'a> = &'a mut dyn FnMut(Step<'_>) -> ControlFlow<()>;
+pub type Observe<'a> = &'a mut dyn FnMut(Step<'_>) -> ControlFlow<Ended>;
 
 /// Rounds of trials.
 pub const ROUNDS: u32 = 4;
@@ -84,10 +92,10 @@ pub fn shares(budget: Duration) -> (Duration, Duration) {
 }
 
 /// Measures what batches of some sizes take: the smallest first, as long as they fit into the time, then in
-/// a shuffled order twice more.
+/// a shuffled order twice more. If the time is over before that, what was measured has to do.
 ///
 /// # Errors
-/// Where it was ended before its time: a part of the sizes says nothing about the others.
+/// If somebody ended it, or the time was over before anything was measured.
 pub fn calibrate(
     bench: &mut dyn Bench,
     budget: Duration,
@@ -96,12 +104,13 @@ pub fn calibrate(
 ) -> Result<Cost, Ended> {
     const PASSES: u32 = 3;
     const COARSE: [u64; 3] = [100, 1000, 10_000];
-    let loads = loads();
+    let loads = loads(bench.most_records());
     let length = budget / (PASSES * u32::try_from(loads.len()).unwrap_or(1));
     let mut measured: Vec<(Load, Duration)> = Vec::new();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut wanted = loads;
-    for pass in 0..PASSES {
+    let mut too_large = u64::MAX;
+    'passes: for pass in 0..PASSES {
         for load in std::mem::take(&mut wanted) {
             // In the first pass the loads grow; what is larger than one that takes too long by its size does, too.
             // Where a batch of one record takes too long already, a few sizes must do.
@@ -110,13 +119,20 @@ pub fn calibrate(
                 *took > length && *took > first * 2 && other.records < load.records
             };
             let is_too_many = first > length && !COARSE.contains(&load.records);
-            if pass == 0 && (is_too_many || measured.iter().any(is_too_long)) {
+            let is_skipped = is_too_many || load.records >= too_large || measured.iter().any(is_too_long);
+            if pass == 0 && is_skipped {
                 continue;
             }
-            if observe(Step::Calibrating(load.records)).is_break() {
-                return Err(Ended::Interrupted);
+            let served = match observe(Step::Calibrating(load.records)) {
+                ControlFlow::Break(ended) => Err(ended),
+                ControlFlow::Continue(()) => bench.serve(load, length),
+            };
+            match served {
+                Ok(Some(took)) => measured.push((load, took)),
+                Ok(None) => too_large = too_large.min(load.records),
+                Err(Ended::OutOfTime) if !measured.is_empty() => break 'passes,
+                Err(ended) => return Err(ended),
             }
-            measured.push((load, bench.serve(load, length)?));
         }
         // Each once more.
         let mut again: Vec<Load> = Vec::new();
@@ -128,7 +144,9 @@ pub fn calibrate(
         random.shuffle(&mut again);
         wanted = again;
     }
-    cost(&measured).ok_or(Ended::Interrupted)
+    // A size that was done in time once, and not again, is one that was not measured.
+    measured.retain(|(load, _)| load.records < too_large);
+    cost(&measured).ok_or(Ended::OutOfTime)
 }
 
 fn cost(measured: &[(Load, Duration)]) -> Option<Cost> {
@@ -139,36 +157,55 @@ fn cost(measured: &[(Load, Duration)]) -> Option<Cost> {
     Some(Cost::fit(&of(false))?.with_parallel(&of(true)))
 }
 
-/// The sizes that candidates have, up to where a batch is a load of its own, and some of them on several
-/// threads, the smallest first.
-fn loads() -> Vec<Load> {
-    const MOST: u64 = 10_000;
-    const PARALLEL: [u64; 3] = [100, 1000, 10_000];
+/// The sizes that candidates have, up to `most`, and some of them on several threads, the smallest first.
+fn loads(most: u64) -> Vec<Load> {
+    const PARALLEL: [u64; 4] = [100, 1000, 10_000, 100_000];
     let all = Candidate::all();
-    let sizes = all.iter().map(|candidate| candidate.plan(None).batch_records.max);
-    let sizes: BTreeSet<_> = sizes.filter(|records| *records <= MOST).collect();
+    let sizes = all.iter().map(|candidate| candidate.plan(None).batch_records.max.min(most));
+    let sizes: BTreeSet<_> = sizes.collect();
     let single = sizes.into_iter().map(|records| Load { records, is_parallel: false });
-    let parallel = PARALLEL.map(|records| Load { records, is_parallel: true });
+    let parallel = PARALLEL.into_iter().filter(|records| *records <= most);
+    let parallel = parallel.map(|records| Load { records, is_parallel: true });
     let mut loads: Vec<_> = single.chain(parallel).collect();
     loads.sort_by_key(|load| load.records);
     loads
 }
 
-/// Predicts every candidate that keeps to the job's cap, and what runs now.
+/// Predicts every candidate that keeps to the job's cap, and what runs now: that first, then one of each strategy in
+/// turn, so that whatever ends it, all strategies are among those that were predicted.
 pub fn predict_all(header: &Header, arrivals: &Arrivals, observe: Observe<'_>) -> Vec<Trial> {
-    let mut all = Candidate::all();
-    all.retain(|candidate| header.allows(candidate));
-    let known: Vec<_> = header.current.iter().filter(|current| !all.contains(current)).cloned().collect();
     let mut predicted = Vec::new();
-    for candidate in all.iter().chain(&known) {
-        let trial = predict(candidate, arrivals, &mut |records| header.cost_of(candidate, records));
-        let goes_on = observe(Step::Predicted(&trial));
+    for candidate in in_turn(header) {
+        let mut goes_on = || match observe(Step::Predicting) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(_) => ControlFlow::Break(()),
+        };
+        let mut serve = |records| header.cost_of(&candidate, records);
+        let Some(trial) = predict_while(&candidate, arrivals, &mut goes_on, &mut serve) else { break };
+        let next = observe(Step::Predicted(&trial));
         predicted.push(trial);
-        if goes_on.is_break() {
+        if next.is_break() {
             break;
         }
     }
     predicted
+}
+
+/// All candidates of a job: what runs now, then the strategies in turn.
+fn in_turn(header: &Header) -> Vec<Candidate> {
+    let mut all = Candidate::all();
+    all.retain(|candidate| header.allows(candidate) && header.current.as_ref() != Some(candidate));
+    let mut place = BTreeMap::<_, usize>::new();
+    let mut numbered: Vec<_> = all
+        .into_iter()
+        .map(|candidate| {
+            let number = place.entry(candidate.strategy).or_default();
+            *number += 1;
+            (*number, candidate)
+        })
+        .collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    header.current.iter().cloned().chain(numbered.into_iter().map(|(_, candidate)| candidate)).collect()
 }
 
 /// Tries the best candidates in rounds: half as many go on to the next one each time, and what runs now
@@ -215,14 +252,14 @@ pub fn try_best(
             if evidence.trials.iter().any(is_known) {
                 continue;
             }
-            if observe(Step::Trying(candidate, number, best.as_ref())).is_break() {
-                return Err(Ended::Interrupted);
+            if let ControlFlow::Break(ended) = observe(Step::Trying(candidate, number, best.as_ref())) {
+                return Err(ended);
             }
             let trial = bench.try_candidate(candidate, part)?;
-            let goes_on = observe(Step::Tried(&trial));
+            let next = observe(Step::Tried(&trial));
             evidence.trials.push(trial);
-            if goes_on.is_break() {
-                return Err(Ended::Interrupted);
+            if let ControlFlow::Break(ended) = next {
+                return Err(ended);
             }
         }
     }

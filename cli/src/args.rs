@@ -638,7 +638,8 @@ mod kafka {
         /// Most payload in memory, of three batches: 64MiB
         #[arg(long, value_parser = bytes, value_name = "SIZE")]
         pub memory: Option<u64>,
-        /// How long trials may take altogether
+        /// How long calibration, predictions and trials may take together; sampling before that and confirming after
+        /// it take up to 20 s more
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub budget: Duration,
         /// How much of the topic's time to sample
@@ -684,8 +685,11 @@ mod kafka {
             _ => (number, 1.0),
         };
         match number.parse::<f64>() {
-            Ok(rate) if rate > 0.0 && rate * factor <= 1e9 => Ok(rate * factor),
-            _ => Err("expected records a second, 5000/s or 5k/s, and at most a billion".to_owned()),
+            Ok(rate) if rate * factor >= 1e-3 && rate * factor <= 1e9 => Ok(rate * factor),
+            _ => {
+                Err("expected records per second, between 0.001/s and 1000M/s: 5000/s, 5k/s or 1.5M/s"
+                    .to_owned())
+            }
         }
     }
 
@@ -730,21 +734,36 @@ mod kafka {
     /// `2ms`, `2ms+0.1ms/record` or `0.1ms/record`; parts of a millisecond may be `us` too.
     fn cost(text: &str) -> Result<Synthetic, String> {
         let mut cost = Synthetic::default();
-        for part in text.split('+') {
-            match part.trim().strip_suffix("/record") {
-                Some(per_record) => cost.per_record += fine_duration(per_record.trim())?,
-                None => cost.per_batch += fine_duration(part.trim())?,
+        for part in text.split('+').map(str::trim) {
+            let per_record = part.strip_suffix("/record").map(str::trim);
+            let time = fine_duration(per_record.unwrap_or(part)).ok_or_else(|| no_cost(part))?;
+            let sum = if per_record.is_some() { &mut cost.per_record } else { &mut cost.per_batch };
+            *sum = sum.saturating_add(time);
+            if *sum > MOST_COST {
+                return Err(format!("'{part}': a batch or a record takes 24h at most"));
             }
         }
         Ok(cost)
     }
 
-    fn fine_duration(text: &str) -> Result<Duration, String> {
-        let micros = text.strip_suffix("us").map(str::trim);
-        match micros.map(str::parse::<f64>) {
-            Some(Ok(micros)) if (0.0..1e12).contains(&micros) => Ok(Duration::from_secs_f64(micros / 1e6)),
-            Some(_) => Err("expected a number before us".to_owned()),
-            None => duration(text),
+    const MOST_COST: Duration = Duration::from_hours(24);
+
+    fn no_cost(part: &str) -> String {
+        let what =
+            if part.is_empty() { "a part is missing".to_owned() } else { format!("'{part}' is no time") };
+        format!(
+            "{what}; expected the time of a batch, of a record, or of both: 2ms, 0.1ms/record, 2ms+0.1ms/record (units: \
+             us, ms, s)"
+        )
+    }
+
+    fn fine_duration(text: &str) -> Option<Duration> {
+        match text.strip_suffix("us").map(|micros| micros.trim().parse::<f64>()) {
+            Some(micros) => {
+                let micros = micros.ok().filter(|micros| (0.0..1e12).contains(micros))?;
+                Some(Duration::from_secs_f64(micros / 1e6))
+            }
+            None => duration(text).ok(),
         }
     }
 
@@ -764,7 +783,11 @@ mod kafka {
             assert_eq!(both.per_batch, Duration::from_millis(2));
             assert_eq!(both.per_record, Duration::from_micros(100));
             assert_eq!(cost("5us/record").unwrap().per_record, Duration::from_micros(5));
-            assert!(cost("2").is_err() && cost("").is_err() && cost("-1us").is_err());
+            for wrong in ["2", "", "-1us", "2ms+", "nanus", "infus", "30h", "1h/record+24h/record"] {
+                assert!(cost(wrong).is_err(), "{wrong}");
+            }
+            let error = cost("2ms+banana").unwrap_err();
+            assert!(error.starts_with("'banana' is no time; expected the time of a batch"), "{error}");
         }
     }
 }

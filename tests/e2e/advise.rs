@@ -1,16 +1,17 @@
 //! `velo-advise`: advice that depends on the workload, and no trace of it on the brokers.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::panic::catch_unwind;
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -18,9 +19,9 @@ use velo_advisor::recommend::{compare, is_different};
 use velo_advisor::runner::Workload;
 use velo_advisor::sample::{Limits, sample};
 use velo_advisor::session::{Bench, Part, ROUNDS};
-use velo_advisor::{Candidate, Goal};
+use velo_advisor::{Candidate, Goal, Limit};
 use velo_engine::kafka::{NewRecord, RecordProducer, TopicReader};
-use velo_engine::processor::{Synthetic, ValueFormat};
+use velo_engine::processor::{Forward, Synthetic, ValueFormat};
 use velo_engine::waker::Waker;
 
 use crate::broker::{Broker, embedded, quiet, real};
@@ -40,6 +41,22 @@ fn while_gathering<T>(
     linger: Duration,
     work: impl FnOnce() -> T,
 ) -> T {
+    while_sending(broker, topic, (records_per_s, linger), &|_| None, work)
+}
+
+fn epoch_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
+    i64::try_from(now).expect("a time")
+}
+
+/// Each record has the time that `time_ms` says of its number, if it says one.
+fn while_sending<T>(
+    broker: &Broker,
+    topic: &str,
+    (records_per_s, linger): (u64, Duration),
+    time_ms: &(dyn Fn(u64) -> Option<i64> + Sync),
+    work: impl FnOnce() -> T,
+) -> T {
     /// Ends the producer also where what is tested panics.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
@@ -55,10 +72,14 @@ fn while_gathering<T>(
             let value = [b'x'; 200];
             let mut sent = 0;
             while !stop.load(Ordering::Acquire) {
-                let record = NewRecord { key: Some(b"key"), value: Some(&value), ..NewRecord::default() };
-                producer
-                    .send(topic, NewRecord { partition: Some(i32::from(sent % 2 == 1)), ..record })
-                    .expect("sent");
+                let record = NewRecord {
+                    key: Some(b"key"),
+                    value: Some(&value),
+                    timestamp_ms: time_ms(sent),
+                    partition: Some(i32::from(sent % 2 == 1)),
+                    ..NewRecord::default()
+                };
+                producer.send(topic, record).expect("sent");
                 sent += 1;
                 let due = start + Duration::from_nanos(sent * 1_000_000_000 / records_per_s);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -445,11 +466,12 @@ fn equals_on_a_real_broker() {
     let mut workload = Workload {
         recording: sample.recording,
         period: sample.period,
-        processor: Box::new(move || Box::new(cost)),
+        processor: Box::new(|| Box::new(Forward)),
+        cost,
         format: ValueFormat::Bytes,
         sink_cost: Duration::ZERO,
         has_program: false,
-        stop: Arc::default(),
+        limit: Limit::default(),
     };
     let all: Vec<_> = Candidate::all().into_iter().filter(|one| one.to_string().contains(", 50ms")).collect();
     let mut different = 0;
@@ -559,8 +581,7 @@ fn recorded(broker: &Broker, records: u64) -> String {
 fn past(broker: &Broker, records: u64, per_s: u64) -> String {
     const HOUR_MS: i64 = 3_600_000;
     let topic = broker.topic("past", 2);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
-    let start_ms = i64::try_from(now).expect("a time") - HOUR_MS;
+    let start_ms = epoch_ms() - HOUR_MS;
     let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
     for index in 0..records {
         let value = format!("{{\"index\":{index},\"padding\":\"{}\"}}", "x".repeat(200));
@@ -800,4 +821,258 @@ fn a_topic_of_four_records_is_too_few_to_advise_on() {
     let output = advise(&broker, &topic, &folder, &["--sample", "1s"]);
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(json(&output)["refusal"]["reason"], "too_few_records");
+}
+
+/// Records at these times, in both partitions.
+fn send_at(broker: &Broker, topic: &str, times_ms: impl Iterator<Item = i64>) {
+    let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
+    for (index, timestamp_ms) in times_ms.enumerate() {
+        let record = NewRecord {
+            partition: Some(i32::from(index % 2 == 1)),
+            value: Some(b"old"),
+            timestamp_ms: Some(timestamp_ms),
+            ..NewRecord::default()
+        };
+        producer.send(topic, record).expect("sent");
+    }
+    producer.flush().expect("flushed");
+}
+
+/// The rate and the busiest second of a profile.
+fn rates(advice: &Json) -> (f64, f64) {
+    let rate = |name: &str| advice["profile"][name].as_f64().expect("a rate");
+    (rate("records_per_s"), rate("peak_records_per_s"))
+}
+
+const QUICK: &[&str] = &["--sample", "3s", "--budget", "4s", "--sink-cost", "1ms"];
+
+#[test]
+fn a_timestamp_of_the_future_does_not_have_the_past_counted_as_now() {
+    let _quiet = quiet();
+    let broker = real();
+    let topic = broker.topic("odd", 2);
+    let folder = TempDir::new().expect("a folder");
+    let now_ms = epoch_ms();
+    send_at(&broker, &topic, [now_ms + 3_000_000; 2].into_iter());
+    send_at(&broker, &topic, (0..20_000).map(|_| now_ms - 3_600_000));
+    let output = while_producing(&broker, &topic, 400, || {
+        while count(&broker, &topic) < 20_500 {
+            thread::yield_now();
+        }
+        advise(&broker, &topic, &folder, QUICK)
+    });
+    let advice = json(&output);
+    let (rate, peak) = rates(&advice);
+    assert!((320.0..480.0).contains(&rate) && peak < 800.0, "{}", advice["profile"]);
+    let notes = advice["notes"].to_string();
+    assert!(notes.contains("cannot be told by its timestamps"), "{notes}");
+    assert_eq!(advice["profile"]["cleaning"]["watched_only"], true);
+}
+
+#[test]
+fn a_back_fill_is_left_out_and_that_is_said() {
+    let _quiet = quiet();
+    let broker = real();
+    let topic = broker.topic("backfill", 2);
+    let folder = TempDir::new().expect("a folder");
+    let output = while_producing(&broker, &topic, 400, || {
+        while count(&broker, &topic) < 400 {
+            thread::yield_now();
+        }
+        let now_ms = epoch_ms();
+        send_at(&broker, &topic, (0..20_000).map(|_| now_ms - 3_600_000));
+        while count(&broker, &topic) < 20_800 {
+            thread::yield_now();
+        }
+        advise(&broker, &topic, &folder, QUICK)
+    });
+    let advice = json(&output);
+    let (rate, peak) = rates(&advice);
+    assert!((300.0..500.0).contains(&rate) && peak < 900.0, "{}", advice["profile"]);
+}
+
+#[test]
+fn producers_whose_clocks_are_off_get_the_advice_of_right_ones() {
+    let _quiet = quiet();
+    let broker = real();
+    for skew_ms in [-600, 600, -3_600_000] {
+        let topic = broker.topic("skewed", 2);
+        let folder = TempDir::new().expect("a folder");
+        let time = |_| Some(epoch_ms() + skew_ms);
+        let work = || {
+            while count(&broker, &topic) < 1200 {
+                thread::yield_now();
+            }
+            advise(&broker, &topic, &folder, &[QUICK, &["--cost", "1ms"]].concat())
+        };
+        let output = while_sending(&broker, &topic, (400, Duration::from_millis(5)), &time, work);
+        let advice = json(&output);
+        let (rate, _) = rates(&advice);
+        assert!((300.0..500.0).contains(&rate), "{skew_ms}: {}", advice["profile"]);
+        let clocks = advice["profile"]["cleaning"]["clocks"].as_array().expect("clocks");
+        let behind_ms = |clock: &Json| clock["behind_ms"].as_i64().expect("a time");
+        assert_eq!(clocks.len(), 2, "{skew_ms}: {}", advice["profile"]["cleaning"]);
+        assert!(clocks.iter().all(|clock| (behind_ms(clock) + skew_ms).abs() < 200), "{skew_ms}: {clocks:?}");
+        // Of the skew nothing is left, neither in the trials nor on the live topic.
+        let p99_ms = advice["candidates"][0]["p99_ms"].as_f64().expect("a latency");
+        assert!(p99_ms < 400.0, "{skew_ms}: {p99_ms}");
+        if let Some(live_ms) = advice["confirmation"]["p99_ms"].as_f64() {
+            assert!(live_ms > 0.0 && live_ms < 400.0, "{skew_ms}: {live_ms}");
+        }
+    }
+}
+
+#[test]
+fn behind_any_number_of_transaction_markers_the_last_activity_is_found() {
+    const MARKERS: usize = 40;
+    let _quiet = quiet();
+    let broker = real();
+    let topic = broker.topic("markers", 1);
+    let folder = TempDir::new().expect("a folder");
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("transactional.id", &topic)
+        .create()
+        .expect("a producer");
+    let patience = Duration::from_secs(30);
+    producer.init_transactions(patience).expect("a transactional producer");
+    let start_ms = epoch_ms() - 3_600_000;
+    let send = |timestamp_ms: i64| {
+        let record = BaseRecord::<(), [u8]>::to(&topic).payload(b"value").timestamp(timestamp_ms);
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    };
+    producer.begin_transaction().expect("begun");
+    (0..1000).for_each(|index| send(start_ms + 4 * index));
+    producer.commit_transaction(patience).expect("committed");
+    // What is aborted leaves a record and a marker that no reader gets.
+    for _ in 0..MARKERS {
+        producer.begin_transaction().expect("begun");
+        send(start_ms);
+        producer.flush(patience).expect("flushed");
+        producer.abort_transaction(patience).expect("aborted");
+    }
+    let output = advise(&broker, &topic, &folder, QUICK);
+    let advice = json(&output);
+    let (rate, _) = rates(&advice);
+    assert!((220.0..280.0).contains(&rate), "{}", advice["profile"]);
+
+    // And of a transaction that stays open while others go on, nothing is waited for.
+    let live = broker.topic("open", 2);
+    let hanging = |partition: i32| {
+        let record = BaseRecord::<(), [u8]>::to(&live).payload(b"open").partition(partition);
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    };
+    producer.begin_transaction().expect("begun");
+    hanging(1);
+    producer.flush(patience).expect("flushed");
+    let output = while_producing(&broker, &live, 400, || {
+        while count(&broker, &live) < 1200 {
+            thread::yield_now();
+        }
+        advise(&broker, &live, &folder, QUICK)
+    });
+    let advice = json(&output);
+    let (rate, _) = rates(&advice);
+    // Half of the records lie behind the open transaction.
+    assert!((150.0..250.0).contains(&rate), "{}", advice["profile"]);
+    assert!(
+        advice["notes"].to_string().contains("partition 1 has an open transaction"),
+        "{}",
+        advice["notes"]
+    );
+}
+
+/// A phase of the advisor, the line on stderr that is said when it begins, and arguments with which it would go on for
+/// an hour.
+const PHASES: [(&str, &str, &[&str]); 3] = [
+    ("sampling", "reading only", &["--sample", "1h", "--budget", "1s"]),
+    ("calibrating, a program that never answers", "workload:", &["--budget", "1h", "--exec", "sleep 3600"]),
+    ("calibrating, work that takes an hour", "workload:", &["--budget", "1h", "--cost", "1h"]),
+];
+
+#[test]
+fn a_signal_ends_every_phase() {
+    let _quiet = quiet();
+    let broker = embedded();
+    let topic = broker.topic("stopped", 2);
+    for (phase, line, more) in PHASES {
+        for signal in ["-INT", "-TERM"] {
+            let folder = TempDir::new().expect("a folder");
+            let output = while_producing(&broker, &topic, 1000, || {
+                wait_for_records(&broker, &topic);
+                let mut child = program()
+                    .current_dir(folder.path())
+                    .args(["advise", "--topic", &topic, "--bootstrap-servers", &broker.address()])
+                    .args(["--sink-cost", "1ms", "--exec-timeout", "1h"])
+                    .args(if more.contains(&"--sample") { &[][..] } else { &["--sample", "1s"] })
+                    .args(more)
+                    .stdout(std::process::Stdio::piped())
+                    .stderr(std::process::Stdio::piped())
+                    .spawn()
+                    .expect("velo-advise runs");
+                let mut said = BufReader::new(child.stderr.take().expect("stderr")).lines();
+                let found = said.by_ref().any(|said| said.expect("a line").contains(line));
+                assert!(found, "{phase}: it has not begun");
+                let pid = child.id().to_string();
+                assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+                // Whatever it says must have a reader.
+                let rest: Vec<_> = said.map_while(Result::ok).collect();
+                (child.wait_with_output().expect("an end"), rest)
+            });
+            let (output, rest) = output;
+            assert_eq!(output.status.code(), Some(130), "{phase}, {signal}: {rest:?}");
+        }
+    }
+}
+
+#[test]
+fn a_budget_ends_what_would_take_longer() {
+    let _quiet = quiet();
+    let broker = embedded();
+    let topic = broker.topic("budget", 2);
+    let folder = TempDir::new().expect("a folder");
+    while_producing(&broker, &topic, 1000, || {
+        wait_for_records(&broker, &topic);
+        // No batch at all is done in that time.
+        let more = ["--sample", "1s", "--budget", "2s", "--cost", "1h", "--sink-cost", "1ms"];
+        let output = advise(&broker, &topic, &folder, &more);
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(json(&output)["refusal"]["reason"], "out_of_time");
+    });
+}
+
+#[test]
+fn a_folder_that_takes_no_file_costs_nothing_but_the_trials() {
+    let _quiet = quiet();
+    let broker = embedded();
+    let topic = broker.topic("unkept", 2);
+    let folder = TempDir::new().expect("a folder");
+    // A folder of that name is in the way for any user.
+    std::fs::create_dir(folder.path().join(format!("velo-trials-{topic}.jsonl"))).expect("created");
+    let output = while_producing(&broker, &topic, 1000, || {
+        wait_for_records(&broker, &topic);
+        advise(&broker, &topic, &folder, &["--sample", "1s", "--budget", "4s", "--sink-cost", "1ms"])
+    });
+    assert_advised(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("note: the trials are not kept"), "{said}");
+    // One that was asked for must be possible.
+    let asked = advise(&broker, &topic, &folder, &["--trials", "missing/trials.jsonl"]);
+    assert_eq!(asked.status.code(), Some(2));
+}
+
+#[test]
+fn a_cap_on_what_is_read_is_named_where_it_is_the_cause() {
+    let _quiet = quiet();
+    let broker = embedded();
+    let topic = broker.topic("capped", 2);
+    let folder = TempDir::new().expect("a folder");
+    let output = while_producing(&broker, &topic, 2000, || {
+        wait_for_records(&broker, &topic);
+        advise(&broker, &topic, &folder, &["--sample", "1s", "--budget", "2s", "--max-rate", "2KB"])
+    });
+    let advice = json(&output);
+    let told = format!("{}{}", advice["refusal"], advice["notes"]);
+    assert!(told.contains("--max-rate") || told.contains("capped"), "{told}");
+    assert!(!told.contains("too few came"), "{told}");
 }

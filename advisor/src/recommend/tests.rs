@@ -4,6 +4,7 @@ use crate::cost::Cost;
 use crate::delays::Availability;
 use crate::profile::FetchCost;
 use crate::trial::{Replay, Setup, VERSION, Work};
+use crate::verdict::{Action, Breach, Confidence, Live};
 use velo_engine::processor::Synthetic;
 use velo_engine::source::replay::Recorded;
 use velo_schema::Tier;
@@ -234,6 +235,8 @@ fn the_live_topic_may_speak_against_it() {
         p99_ms,
         tier: Tier::Standard,
         records_per_call: 1.0,
+        batches: 30,
+        warm_up_s: 1.0,
     };
     // At most 10.5 ms are to be expected.
     let mut evidence = evidence(100, &[(ONE, 1000.0, &[10.0])]);
@@ -251,7 +254,7 @@ fn the_live_topic_may_speak_against_it() {
         let doubt = advice.doubt().unwrap();
         assert!(doubt.contains(what), "{doubt}");
     };
-    says(advice(None, live(14.0, 300), None), "let expect 10.5 ms");
+    says(advice(None, live(14.0, 300), None), "its trials have 10.5 ms at most");
     let with = |availability| {
         let mut advice = advice(None, live(14.0, 300), None);
         advice.profile.as_mut().unwrap().availability = availability;
@@ -278,4 +281,85 @@ fn one_with_enough_to_spare_goes_before_one_that_is_hardly_faster() {
     let mut evidence = evidence(1000, &[(FIVE, 1500.0, &[10.0]), (MANY, 9000.0, &[10.2])]);
     evidence.header.current = Some(candidate(FIVE));
     assert_eq!(chosen(&evidence, latency).unwrap(), FIVE);
+}
+
+fn live(p99_ms: f64) -> Confirmation {
+    Confirmation {
+        records: 300,
+        seconds: 3.0,
+        records_per_s: 100.0,
+        p50_ms: 1.0,
+        p99_ms,
+        tier: Tier::Standard,
+        records_per_call: 1.0,
+        batches: 30,
+        warm_up_s: 1.0,
+    }
+}
+
+#[test]
+fn the_verdict_says_what_to_do_and_how_what_runs_now_stands() {
+    let of = |p99s: &[f64], current: &str, limit: u64| {
+        let mut evidence = evidence(100, &[(FIVE, 5000.0, p99s), (TEN, 5000.0, &[50.0, 51.0, 50.0])]);
+        evidence.header.current = Some(candidate(current));
+        let verdict = recommend(&evidence, wishes(Goal::Latency, Some(limit))).verdict.unwrap();
+        (verdict.action, verdict.current.unwrap())
+    };
+    let fast = &[10.0, 10.0, 10.0];
+    let (action, current) = of(fast, FIVE, 20);
+    assert_eq!((action, current.meets), (Action::Keep, Some(true)));
+    let (action, current) = of(fast, TEN, 60);
+    assert_eq!((action, current.meets, current.breaks), (Action::Change, Some(true), None));
+    let (action, current) = of(fast, TEN, 20);
+    assert_eq!((action, current.meets), (Action::Change, Some(false)));
+    assert!(
+        matches!(current.breaks, Some(Breach::Latency { limit_ms, .. }) if (limit_ms - 20.0).abs() < 1e-9),
+        "{current:?}"
+    );
+    // Nothing meets it, what runs now included: it is not to be kept.
+    let (action, current) = of(fast, TEN, 5);
+    assert_eq!((action, current.meets), (Action::Reconsider, Some(false)));
+    // Of what was not tried nothing is known.
+    let (action, current) = of(fast, MANY, 5);
+    assert_eq!((action, current.meets), (Action::Reconsider, None));
+}
+
+#[test]
+fn what_the_live_topic_says_is_part_of_the_verdict() {
+    let mut evidence = evidence(100, &[(ONE, 1000.0, &[10.0, 10.0, 10.0, 10.0])]);
+    evidence.header.profile.availability =
+        Some(Availability { least_ms: 1.0, p50_ms: 2.0, p99_ms: 3.0, least_counts: true });
+    let advice = recommend(&evidence, wishes(Goal::Latency, Some(100)));
+    let of = |confirmation, unconfirmed: Option<&str>| {
+        let unconfirmed = unconfirmed.map(str::to_owned);
+        Advice { confirmation, unconfirmed, ..advice.clone() }.concluded().verdict.unwrap()
+    };
+    let verdict = of(Some(live(10.0)), None);
+    assert_eq!((verdict.action, verdict.confidence), (Action::Change, Confidence::High));
+    assert_eq!((&verdict.live, verdict.reservations.as_slice()), (&Live::Agrees, &[][..]));
+    let verdict = of(Some(live(150.0)), None);
+    assert_eq!((verdict.action, verdict.confidence), (Action::MeasureAgain, Confidence::Low));
+    let how = verdict.contradiction().unwrap();
+    assert!(how.contains("150.0 ms there, beyond the limit of 100.0 ms"), "{how}");
+    let verdict = of(None, Some("three of its batches take 15s"));
+    assert_eq!((verdict.action, verdict.confidence), (Action::Change, Confidence::Medium));
+    assert!(verdict.reservations[0].ends_with("three of its batches take 15s"), "{verdict:?}");
+    let silent = Confirmation { records: 0, batches: 0, ..live(0.0) };
+    assert!(matches!(of(Some(silent), None).live, Live::Unconfirmed { .. }));
+}
+
+#[test]
+fn a_capacity_without_a_trial_of_its_own_size_is_a_least_one() {
+    let mut evidence = evidence(100, &[(ONE, 1000.0, &[5.0]), (MANY, 9000.0, &[50.0])]);
+    evidence.header.cost =
+        Cost::fit(&[(1, Duration::from_millis(1)), (100, Duration::from_millis(3))]).unwrap();
+    let at_least = |evidence: &Evidence| {
+        let advice = recommend(evidence, wishes(Goal::Throughput, None));
+        advice.tried(&candidate(MANY)).unwrap().capacity_is_at_least
+    };
+    assert!(!at_least(&evidence), "it was tried");
+    for trial in &mut evidence.trials {
+        trial.capacity_records_per_s = None;
+    }
+    assert!(at_least(&evidence));
 }

@@ -11,7 +11,9 @@ use velo_engine::processor::Synthetic;
 use velo_engine::source::replay::Recorded;
 
 use super::*;
-use crate::advice::Goal;
+use crate::advice::{Because, Goal};
+use crate::drift::holds;
+use crate::predict::predict;
 use crate::profile::Profile;
 use crate::recommend::{compare, is_different, table_choice};
 use crate::trial::{Setup, VERSION, Work};
@@ -202,9 +204,9 @@ impl Simulated<'_> {
 }
 
 impl Bench for Simulated<'_> {
-    fn serve(&mut self, load: Load, _: Duration) -> Result<Duration, Ended> {
+    fn serve(&mut self, load: Load, _: Duration) -> Result<Option<Duration>, Ended> {
         let drift = self.drift();
-        Ok(self.truth.load(load).mul_f64(drift))
+        Ok(Some(self.truth.load(load).mul_f64(drift)))
     }
 
     fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended> {
@@ -401,4 +403,171 @@ fn equals_are_seldom_said_to_be_different() {
     }
     println!("{different} of {PAIRS} pairs");
     assert!(different * 20 <= PAIRS, "{different} of {PAIRS} equal pairs are said to be different");
+}
+
+/// A bench on which batches of `too_large` records are never done, and whose time is over after some measurements.
+struct Limited {
+    too_large: u64,
+    left: u32,
+}
+
+impl Bench for Limited {
+    fn serve(&mut self, load: Load, _: Duration) -> Result<Option<Duration>, Ended> {
+        self.left = self.left.checked_sub(1).ok_or(Ended::OutOfTime)?;
+        Ok((load.records < self.too_large).then(|| Duration::from_micros(1000 + 10 * load.records)))
+    }
+
+    fn try_candidate(&mut self, _: &Candidate, _: Part) -> Result<Trial, Ended> {
+        Err(Ended::OutOfTime)
+    }
+
+    fn most_records(&self) -> u64 {
+        20_000
+    }
+}
+
+#[test]
+fn a_calibration_has_what_was_measured_when_its_time_is_over_and_nothing_else() {
+    let goes_on = &mut |_: Step<'_>| ControlFlow::Continue(());
+    let budget = Duration::from_secs(30);
+    let mut calibrated = |too_large, left| calibrate(&mut Limited { too_large, left }, budget, 1, goes_on);
+    let all = calibrated(u64::MAX, 1000).unwrap();
+    assert_eq!(all.measured_to(), Some(20_000), "the largest that the bench can have");
+    assert_eq!(calibrated(500, 1000).unwrap().measured_to(), Some(200));
+    assert_eq!(calibrated(u64::MAX, 3).unwrap().points.len(), 3);
+    assert_eq!(calibrated(u64::MAX, 0), Err(Ended::OutOfTime));
+}
+
+#[test]
+fn whatever_ends_predictions_all_strategies_are_among_them() {
+    let case = Case::of(1);
+    let (recording, period) = case.record(0, SAMPLE);
+    let arrivals = Arrivals::of(&recording, period);
+    let header = Header {
+        cost: Cost::line(Duration::from_millis(1), Duration::from_micros(10)),
+        current: Some(Candidate::defaults()),
+        ..Case::header(&recording, period)
+    };
+    let mut left = 7;
+    let predicted = predict_all(&header, &arrivals, &mut |step| match step {
+        Step::Predicted(_) => {
+            left -= 1;
+            if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(Ended::OutOfTime) }
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(predicted[0].candidate, Candidate::defaults());
+    let strategies: BTreeSet<_> = predicted.iter().map(|trial| trial.candidate.strategy).collect();
+    assert_eq!((predicted.len(), strategies.len()), (7, 6));
+    // In the middle of one.
+    let mut steps = 0;
+    let none = predict_all(&header, &arrivals, &mut |_| {
+        steps += 1;
+        if steps < 100 { ControlFlow::Continue(()) } else { ControlFlow::Break(Ended::Interrupted) }
+    });
+    assert!(none.len() < 2 && steps == 100, "{steps} steps");
+}
+
+/// Trials at the rates that a recommendation is said to hold between, and beyond them.
+#[test]
+fn at_the_bounds_of_a_recommendation_trials_say_what_the_bounds_say() {
+    const CASES: u64 = 40;
+    /// A bound is a prediction: a trial may be off by the margin that predictions have.
+    const MARGIN: f64 = 1.2;
+    let (mut checked, mut by_latency, mut wrong) = (0, 0, Vec::new());
+    for case in (0..CASES).map(Case::of) {
+        let (recording, period) = case.record(0, SAMPLE);
+        let arrivals = Arrivals::of(&recording, period);
+        let mut bench = Simulated::new(&case, &arrivals);
+        let evidence = advise(&mut bench, Case::header(&recording, period), &case);
+        let advice = recommend(&evidence, case.wishes);
+        let Some(best) = advice.recommendation.as_ref().and_then(|best| advice.tried(&best.candidate)) else {
+            continue;
+        };
+        // A limit that is not far from what it has now is one that other rates pass.
+        let limit = best.p99_upper_ms.map(|ms| Duration::from_secs_f64(ms * 1.3 / 1e3));
+        let case = Case { wishes: Wishes { p99: limit, ..case.wishes }, ..case.clone() };
+        let mut goes_on = || ControlFlow::Continue(());
+        let Ok(holds) = holds(&evidence.header, &arrivals, best, &[], case.wishes, &mut goes_on) else {
+            continue;
+        };
+        let (rate, peak) =
+            (evidence.header.profile.records_per_s, evidence.header.profile.peak_records_per_s);
+        let limit_ms = case.wishes.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
+        let at = |records_per_s: f64| {
+            let factor = records_per_s / rate;
+            let faster = arrivals.faster(factor);
+            let trial = predict(&best.candidate, &faster, &mut |records| {
+                case.truth.of_candidate(&best.candidate, records)
+            });
+            let capacity = trial.capacity_records_per_s.unwrap_or(0.0) / (1.2 * peak * factor);
+            (capacity, trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms))
+        };
+        for (bound, beyond) in [(&holds.from, 0.8), (&holds.until, 1.25)] {
+            let Some(bound) = bound else { continue };
+            checked += 1;
+            let (capacity, p99_ms) = at(bound.records_per_s);
+            let holds_there = capacity * MARGIN >= 1.0 && p99_ms <= limit_ms * MARGIN;
+            let (capacity, p99_ms) = at(bound.records_per_s * beyond);
+            let ends_beyond = match bound.because {
+                Because::LatencyLimit => {
+                    by_latency += 1;
+                    p99_ms * (1.0 + 0.15) * MARGIN >= limit_ms
+                }
+                _ => capacity <= MARGIN,
+            };
+            if !(holds_there && ends_beyond) {
+                wrong.push((
+                    case.seed,
+                    best.candidate.to_string(),
+                    bound.clone(),
+                    limit_ms,
+                    p99_ms,
+                    capacity,
+                ));
+            }
+        }
+    }
+    println!("{checked} bounds, {by_latency} of them by the limit of a p99, wrong: {wrong:#?}");
+    assert!(checked >= 20 && by_latency > 5, "{checked} bounds, {by_latency} by a p99");
+    assert!(wrong.len() * 20 <= checked, "{} of {checked}", wrong.len());
+}
+
+/// The capacity that is said is at most what a drain of a backlog does: without trials, and with batches whose cost
+/// was measured for a part of the sizes only.
+#[test]
+fn no_capacity_is_beyond_what_a_drain_does() {
+    for case in (0..60).map(Case::of) {
+        let (recording, period) = case.record(0, SAMPLE);
+        let arrivals = Arrivals::of(&recording, period);
+        let mut bench = Simulated::new(&case, &arrivals);
+        let goes_on = &mut |_: Step<'_>| ControlFlow::Continue(());
+        for most in [50, 1000] {
+            let mut measured: Vec<_> =
+                [1, 10, most].map(|records| Load { records, is_parallel: false }).to_vec();
+            measured.dedup();
+            let measured: Vec<_> = measured
+                .into_iter()
+                .map(|load| (load.records, bench.serve(load, Duration::ZERO).unwrap().unwrap()))
+                .collect();
+            let cost = Cost::fit(&measured).unwrap();
+            let header = Header { cost: cost.clone(), ..Case::header(&recording, period) };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
+            let mean_bytes = header.profile.mean_bytes.ceil() as u64;
+            let predicted = predict_all(&header, &arrivals, goes_on);
+            let evidence = Evidence { is_complete: true, ..Evidence::predicted(header, predicted) };
+            for tried in recommend(&evidence, case.wishes).candidates {
+                let at_most = most as f64 / case.truth.of(most).as_secs_f64();
+                let largest = tried.candidate.plan(Some(mean_bytes)).batch_records.max;
+                let is_larger = largest > most;
+                assert_eq!(tried.capacity_is_at_least, is_larger, "{}", tried.candidate);
+                assert!(
+                    !is_larger || tried.capacity_records_per_s <= at_most * 1.15,
+                    "{}: {}, {at_most} with batches of {most}: {case:?}",
+                    tried.candidate,
+                    tried.capacity_records_per_s
+                );
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ use velo_advisor::drift::holds;
 use velo_advisor::predict::Arrivals;
 use velo_advisor::session::predict_all;
 use velo_advisor::trial::{Header, Setup, VERSION};
-use velo_advisor::{Advice, Cost, Evidence, Goal, Profile, Wishes, Work, recommend};
+use velo_advisor::{Advice, Cost, Evidence, Goal, Limit, Profile, Verdict, Wishes, Work, recommend};
 
 use self::session::Session;
 use self::target::Target;
@@ -121,7 +121,6 @@ fn advise(args: &AdviseArgs, target: Option<&Target>) -> Result<Outcome> {
         (None, None) => bail!("--topic is missing"),
     };
     let (settings, overruled) = settings(&args.broker)?.without(OF_THE_CAP);
-    let path = args.trials.clone().unwrap_or_else(|| PathBuf::from(format!("velo-trials-{topic}.jsonl")));
     let session = Session {
         args,
         bootstrap_servers: Some(settings.bootstrap_servers().to_owned()),
@@ -129,13 +128,27 @@ fn advise(args: &AdviseArgs, target: Option<&Target>) -> Result<Outcome> {
         overruled,
         wishes: wishes(args, NO_LIMITS),
         sink_cost: args.sink_cost,
-        trials: Some(Trials::at(path)?),
+        trials: kept(args, &topic)?,
         topic,
         current,
         max_batch_records: target.and_then(|target| target.cap),
         stop: stop_signal()?,
     };
     session.advise()
+}
+
+/// Where trials are kept. A file that was asked for must be possible; of one that was not, it is said.
+fn kept(args: &AdviseArgs, topic: &str) -> Result<Option<Trials>> {
+    if let Some(path) = &args.trials {
+        return Trials::at(path.clone()).map(Some);
+    }
+    let kept = Trials::at(PathBuf::from(format!("velo-trials-{topic}.jsonl")));
+    if let Err(error) = &kept {
+        anstream::eprintln!(
+            "note: the trials are not kept, so a run that is interrupted starts over: {error:#}; --trials names another file"
+        );
+    }
+    Ok(kept.ok())
 }
 
 /// Properties that the cap on what is read, and noticing that brokers hold it back, depend on.
@@ -213,7 +226,7 @@ fn modelled(args: &AdviseArgs, target: Option<&Target>, records_per_s: f64, reco
     let predicted = predict_all(&header, &arrivals, &mut |_| ControlFlow::Continue(()));
     let mut evidence = Evidence::predicted(header, predicted);
     evidence.is_complete = true;
-    let mut advice = with_drift(&mut evidence, &arrivals, wishes);
+    let mut advice = with_drift(&mut evidence, &arrivals, wishes, &Limit::default());
     if assumed {
         let sink = velo_schema::format_duration(sink);
         let note = format!(
@@ -229,15 +242,26 @@ fn modelled(args: &AdviseArgs, target: Option<&Target>, records_per_s: f64, reco
 const ASSUMED_SINK_COST: Duration = Duration::from_millis(5);
 
 /// The advice, with how far it holds.
-fn with_drift(evidence: &mut Evidence, arrivals: &Arrivals, wishes: Wishes) -> Advice {
+fn with_drift(evidence: &mut Evidence, arrivals: &Arrivals, wishes: Wishes, limit: &Limit) -> Advice {
     /// The best of all are what may take its place.
     const OTHERS: usize = 8;
     let advice = recommend(evidence, wishes);
     let Some(best) = &advice.recommendation else { return advice };
+    let Some(tried) = advice.tried(&best.candidate) else { return advice };
     let others =
         advice.candidates.iter().map(|tried| &tried.candidate).filter(|other| **other != best.candidate);
     let others: Vec<_> = others.take(OTHERS).cloned().collect();
-    evidence.holds = holds(&evidence.header, arrivals, &best.candidate, &others, wishes);
+    let mut goes_on =
+        || if limit.reached().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    match holds(&evidence.header, arrivals, tried, &others, wishes, &mut goes_on) {
+        Ok(holds) => evidence.holds = Some(holds),
+        Err(why) => {
+            evidence.holds = None;
+            let mut advice = advice;
+            advice.notes.push(why.to_string());
+            return advice;
+        }
+    }
     recommend(evidence, wishes)
 }
 
@@ -282,7 +306,12 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
         if !args.json && args.export.is_none() {
             write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, &text))?;
         }
-        if args.write && !outcome.interrupted {
+        let contradiction = advice.verdict.as_ref().and_then(Verdict::contradiction);
+        if args.write
+            && let Some(how) = contradiction
+        {
+            anstream::eprintln!("{} was not changed: {how}", target.input.name);
+        } else if args.write && !outcome.interrupted {
             mend::write(Path::new(&target.input.name), &text).with_context(|| target.input.name.clone())?;
             anstream::eprintln!("{} was changed", target.input.name);
         }

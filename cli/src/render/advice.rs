@@ -1,9 +1,12 @@
 //! Advice for people: the workload, what was tried, the verdict, the clause to paste.
 
-use velo_advisor::advice::{Bound, Gain, Reading, Tried};
+use velo_advisor::advice::{Bound, Gain, Holds, Reading, Tried};
 use velo_advisor::delays::Availability;
+use velo_advisor::drift::FASTEST;
 use velo_advisor::trial::Setup;
+use velo_advisor::verdict::{Breach, Standing, Verdict, breach, standing};
 use velo_advisor::{Advice, Candidate, Confirmation, Cost, Goal, Profile, Recommendation, Refusal, Work};
+use velo_schema::format_bytes;
 use velo_schema::guide::Met;
 use velo_schema::plan::NearestRow;
 
@@ -26,12 +29,12 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
         ),
         format!("dispersion {dispersion} (1: random arrivals, more: bursts)"),
         format!(
-            "{:.0} B a record (p50 {}, p99 {}, max {}), {} partitions, {:.0} % in the busiest",
+            "{:.0} B a record (p50 {}, p99 {}, max {}), {}, {:.0} % in the busiest",
             profile.mean_bytes,
             profile.p50_bytes,
             profile.p99_bytes,
             profile.max_bytes,
-            profile.partitions,
+            partitions(profile),
             profile.largest_partition_share * 100.0,
         ),
         format!(
@@ -44,6 +47,7 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
         ),
     ];
     lines.extend(readable(profile));
+    lines.extend(profile.cleaning.notes());
     lines.extend(profile.fetch.map(|fetch| {
         format!(
             "a record out of the client: {:.2} µs one by one, {:.2} µs many a call",
@@ -55,6 +59,16 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
         work.per_batch_ms, work.per_record_ms, work.sink_ms
     ));
     format!("{} {}", bold("workload:"), lines.join("\n          "))
+}
+
+/// How many partitions had records, of how many.
+fn partitions(profile: &Profile) -> String {
+    let with_records = profile.partitions;
+    match profile.topic_partitions.filter(|all| *all > with_records) {
+        Some(all) => format!("{with_records} of {all} partitions had records"),
+        None if with_records == 1 => "1 partition".to_owned(),
+        None => format!("{with_records} partitions"),
+    }
 }
 
 /// How soon after their times records can be read, where that was seen.
@@ -88,6 +102,9 @@ pub(crate) fn cost(cost: &Cost, setup: &Setup, work: &Work) -> String {
         (None, _) => "no work of the job's own".to_owned(),
     };
     let sink = if setup.sink_was_measured { "one round trip to a broker" } else { "as given" };
+    lines.extend(cost.measured_to().map(|most| {
+        format!("batches of 1 to {most} records were measured; of larger ones a record takes as long")
+    }));
     lines.push(format!("measured: the engine, {processor}; modelled: the way to the sink, {sink}"));
     lines.push(
         "left out: what the sink itself can take, commits, rebalances, other jobs on this machine".to_owned(),
@@ -99,6 +116,8 @@ pub(crate) fn cost(cost: &Cost, setup: &Setup, work: &Work) -> String {
 pub(crate) fn best_so_far(best: &Tried, goal: Goal) -> String {
     let interval = match (goal, best.p99_ms, best.p99_lower_ms.zip(best.p99_upper_ms), best.capacity_range) {
         (Goal::Throughput, _, _, Some((low, high))) => format!(", {low:.0} to {high:.0}/s"),
+        (Goal::Memory, ..) => format!(", {}", format_bytes(best.memory_bytes)),
+        (Goal::Cpu, ..) => format!(", {:.1} µs a record", best.work_ms_per_record * 1e3),
         (_, Some(p99), Some((low, high)), _) => format!(", p99 {p99:.1} ms ({low:.1} to {high:.1})"),
         _ => String::new(),
     };
@@ -113,7 +132,7 @@ pub(crate) fn reading(reading: &Reading) -> String {
         bold("read:"),
         record_bytes as f64 / 1e6,
         wire_bytes as f64 / 1e6,
-        velo_schema::format_bytes(max_bytes_per_s),
+        format_bytes(max_bytes_per_s),
     )
 }
 
@@ -139,22 +158,54 @@ pub(crate) fn text(advice: &Advice) -> String {
         format!("{}\n\n", bold("modelled, not measured"))
     };
     text += &if advice.candidates.is_empty() { String::new() } else { candidates(advice) };
+    let verdict = advice.verdict.clone().unwrap_or_else(|| Verdict::of(advice));
     match (&advice.recommendation, &advice.refusal) {
-        (Some(recommendation), _) => text += &verdict(advice, recommendation),
-        (None, Some(refusal)) => {
-            text += &format!(
-                "\n{} {refusal}\nkeep what runs now, {}\n{}",
-                bold("no recommendation:"),
-                advice.current.as_ref().map_or_else(
-                    || format!("or the defaults: {}", Candidate::defaults()),
-                    ToString::to_string,
-                ),
-                missing(refusal),
-            );
-        }
+        (Some(recommendation), _) => text += &recommended(advice, recommendation, &verdict),
+        (None, Some(refusal)) => text += &refused(advice, refusal, &verdict),
         (None, None) => {}
     }
     text
+}
+
+/// The verdict of a refusal: why, what runs now against what is wanted, and what to do.
+fn refused(advice: &Advice, refusal: &Refusal, verdict: &Verdict) -> String {
+    let mut text = format!("\n{} {refusal}\n", bold("no recommendation:"));
+    text += &verdict.current.as_ref().map(|current| runs_now(current, advice)).unwrap_or_default();
+    let fallback = verdict.current.clone().unwrap_or_else(|| standing(advice, &Candidate::defaults()));
+    let Standing { candidate, meets, .. } = &fallback;
+    text += &match (&verdict.current, meets) {
+        (Some(_), Some(true)) => format!("  keep what runs now, {candidate}: it meets what is wanted\n"),
+        (Some(_), None) => "  nothing was found that speaks for a change, nor for what runs now\n".to_owned(),
+        (None, Some(true)) => format!("  the defaults, {candidate}, meet what is wanted\n"),
+        (None, None) => format!("  the defaults, {candidate}, were not measured\n"),
+        // Whatever breaks what is wanted is not to be kept.
+        (_, Some(false)) => String::new(),
+    };
+    text += missing(refusal);
+    text
+}
+
+/// What runs now against what is wanted.
+fn runs_now(current: &Standing, advice: &Advice) -> String {
+    let Standing { candidate, measured, meets, breaks, p99_ms, p99_upper_ms } = current;
+    let limit = advice.p99_limit_ms.map(|limit| format!(" of {limit:.1} ms")).unwrap_or_default();
+    let p99 = p99_ms.zip(*p99_upper_ms).filter(|_| !matches!(breaks, Some(Breach::Rate { .. })));
+    let p99 = p99.map(|(p99, upper)| format!("p99 {p99:.1} ms, with its margin {upper:.1} ms{limit}"));
+    let has_limits = advice.p99_limit_ms.is_some() || advice.memory_limit_bytes.is_some();
+    let stands = match (meets, breaks) {
+        (_, Some(Breach::Latency { .. })) => "it breaks the limit".to_owned(),
+        (_, Some(Breach::Memory { needed_bytes, limit_bytes })) => {
+            format!("it needs {} of {}", format_bytes(*needed_bytes), format_bytes(*limit_bytes))
+        }
+        (_, Some(breach @ Breach::Rate { .. })) => format!("it {breach}"),
+        (Some(true), None) if has_limits => "it is within the limits".to_owned(),
+        (Some(true), None) => "it keeps up".to_owned(),
+        (Some(false), None) => "it does not meet what is wanted".to_owned(),
+        (None, None) => "it was not measured".to_owned(),
+    };
+    let basis = (!measured && meets.is_some()).then(|| "by the model".to_owned());
+    let parts: Vec<_> = p99.into_iter().chain([stands]).chain(basis).collect();
+    format!("  what runs now, {candidate}: {}\n", parts.join("; "))
 }
 
 /// What would be needed to say more.
@@ -163,11 +214,13 @@ fn missing(refusal: &Refusal) -> &'static str {
         Refusal::Idle { .. } | Refusal::TooFewRecords { .. } => {
             "sample for longer (--sample), or at a busier time\n"
         }
+        Refusal::Capped { .. } => "read more a second (--max-rate), or sample for longer (--sample)\n",
+        Refusal::OutOfTime => "give it more time (--budget)\n",
         Refusal::Throttled { .. } => {
             "read less (--max-rate), or ask for a larger quota for this user or client id\n"
         }
         Refusal::Noisy { .. } => "measure again on a machine that has nothing else to do\n",
-        Refusal::EveryRecordFails { .. } => "mend the program of --exec, or choose another --value-format\n",
+        Refusal::EveryRecordFails { .. } => "fix the program of --exec, or choose another --value-format\n",
         Refusal::TooShort { .. } => "sample for longer (--sample), or records that say when they came\n",
         Refusal::NoTrials | Refusal::Interrupted => "let it run to its end\n",
         _ => "",
@@ -175,26 +228,34 @@ fn missing(refusal: &Refusal) -> &'static str {
 }
 
 fn candidates(advice: &Advice) -> String {
-    let mut table = table(&["candidate", "throughput", "p50", "p99", "rounds", ""]);
+    // What is optimised is what is shown.
+    let optimised = match advice.goal {
+        Goal::Memory => Some("memory"),
+        Goal::Cpu => Some("work a record"),
+        Goal::Latency | Goal::Throughput => None,
+    };
+    let head: Vec<_> = ["candidate", "throughput", "p50", "p99 (95 %)"]
+        .into_iter()
+        .chain(optimised)
+        .chain(["rounds", ""])
+        .collect();
+    let mut table = table(&head);
     let is_shown = |tried: &&Tried| !advice.measured || tried.rounds > 0;
     let shown: Vec<_> = advice.candidates.iter().filter(is_shown).take(MOST_SHOWN).collect();
     for tried in &shown {
-        let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
-        let remark = match (tried.is_feasible, tried.keeps_up, tried.modelled) {
-            (_, false, _) => "cannot keep up",
-            (false, true, _) => "beyond a limit",
-            (true, true, true) if tried.rounds > 0 => "p99 modelled: few batches",
-            (true, true, true) => "modelled",
-            (true, true, false) => "",
+        let optimised = match advice.goal {
+            Goal::Memory => Some(format_bytes(tried.memory_bytes)),
+            Goal::Cpu => Some(format!("{:.1} µs", tried.work_ms_per_record * 1e3)),
+            Goal::Latency | Goal::Throughput => None,
         };
-        table.add_row([
+        let row = [
             tried.candidate.to_string(),
-            format!("{:.0}/s", tried.capacity_records_per_s),
-            ms(tried.p50_ms),
-            ms(tried.p99_ms),
-            tried.rounds.to_string(),
-            remark.to_owned(),
-        ]);
+            capacity(tried),
+            tried.p50_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
+            p99(tried),
+        ];
+        let rest = [tried.rounds.to_string(), remark(advice, tried)];
+        table.add_row(row.into_iter().chain(optimised).chain(rest));
     }
     let others = advice.candidates.len() - shown.len();
     let others = match others {
@@ -205,7 +266,41 @@ fn candidates(advice: &Advice) -> String {
     format!("{table}\n{others}")
 }
 
-fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
+/// What it can do, which is a least bound if its own batches were not measured.
+fn capacity(tried: &Tried) -> String {
+    let at_least = if tried.capacity_is_at_least { "≥" } else { "" };
+    match tried.capacity_range.filter(|(low, high)| high > low) {
+        Some((low, high)) => {
+            format!("{at_least}{:.0}/s ({low:.0} to {high:.0})", tried.capacity_records_per_s)
+        }
+        None => format!("{at_least}{:.0}/s", tried.capacity_records_per_s),
+    }
+}
+
+/// The 99th percentile and what it may be.
+fn p99(tried: &Tried) -> String {
+    match (tried.p99_ms, tried.p99_lower_ms.zip(tried.p99_upper_ms)) {
+        (Some(p99), Some((low, high))) => format!("{p99:.1} ms ({low:.1} to {high:.1})"),
+        (Some(p99), None) => format!("{p99:.1} ms"),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// What it breaks, with the number; else what its p99 rests on.
+fn remark(advice: &Advice, tried: &Tried) -> String {
+    match breach(advice, tried) {
+        Some(Breach::Memory { needed_bytes, limit_bytes }) => {
+            format!("needs {} of {}", format_bytes(needed_bytes), format_bytes(limit_bytes))
+        }
+        Some(breach) => breach.to_string(),
+        None if tried.modelled && tried.rounds > 0 => "p99 modelled: few batches".to_owned(),
+        None if tried.modelled => "modelled".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// The verdict of a recommendation.
+fn recommended(advice: &Advice, recommendation: &Recommendation, verdict: &Verdict) -> String {
     let Recommendation { candidate, tier, max_poll_records, .. } = recommendation;
     let row = match (recommendation.matrix_row, recommendation.nearest_row) {
         (Some(row), _) => format!("decision matrix: {}", row.word()),
@@ -214,29 +309,27 @@ fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
         }
         (None, None) => "off the decision matrix".to_owned(),
     };
+    let contradicted =
+        verdict.contradiction().map_or(String::new(), |how| format!("\n  {}: {how}", bold("contradicted")));
     let mut text = format!(
-        "\n{} {candidate}\n  {row}; {tier} tier, max.poll.records {max_poll_records}\n{}{}",
+        "\n{} {candidate}{contradicted}\n  {row}; {tier} tier, max.poll.records {max_poll_records}\n{}{}",
         bold("recommendation:"),
         confidence(advice, recommendation),
-        holds(recommendation),
+        holds(advice, recommendation),
     );
     if let Some(second) = &recommendation.runner_up {
         let against = recommendation.gain_over_runner_up.as_ref();
         let against = against.map_or(String::new(), |gain| format!("; {}", gained(gain, advice, "its")));
         text += &format!("  runner-up: {second}{against}\n");
     }
-    text += &match (&recommendation.gain, recommendation.is_current, &advice.current) {
-        (_, true, _) => "  this is what runs now\n".to_owned(),
-        (Some(gain), ..) => format!("  {}\n", gained(gain, advice, "of what runs now in")),
-        (None, _, Some(current)) => {
-            match advice.candidates.iter().find(|tried| tried.candidate == *current) {
-                Some(tried) if !tried.keeps_up => format!("  what runs now, {current}, does not keep up\n"),
-                Some(_) => String::new(),
-                None => format!("  what runs now, {current}, was not measured\n"),
-            }
-        }
-        (None, ..) => String::new(),
-    };
+    if recommendation.is_current {
+        text += "  this is what runs now\n";
+    } else if let Some(current) = &verdict.current {
+        text += &runs_now(current, advice);
+        let gain = recommendation.gain.as_ref();
+        text += &gain
+            .map_or(String::new(), |gain| format!("  {}\n", gained(gain, advice, "of what runs now in")));
+    }
     if advice.failed_share > 0.0 {
         text += &format!(
             "  {:.1} % of the records failed while they were processed\n",
@@ -256,13 +349,27 @@ fn verdict(advice: &Advice, recommendation: &Recommendation) -> String {
     text += &advice.confirmation.as_ref().map(|live| confirmed("live", live)).unwrap_or_default();
     let current = advice.current_confirmation.as_ref();
     text += &current.map(|live| confirmed("live, what runs now", live)).unwrap_or_default();
+    text += &sure(verdict);
     text + "\n" + &clause(&recommendation.candidate, "")
+}
+
+/// How sure it is, and why it is no surer.
+fn sure(verdict: &Verdict) -> String {
+    let because = match verdict.reservations.as_slice() {
+        [] => String::new(),
+        reservations => format!(": {}", reservations.join("; ")),
+    };
+    format!("  confidence {}{because}\n", verdict.confidence)
 }
 
 /// How sure the recommended candidate's own figures are.
 fn confidence(advice: &Advice, recommendation: &Recommendation) -> String {
-    let own = advice.candidates.iter().find(|tried| tried.candidate == recommendation.candidate);
-    let Some(own) = own else { return String::new() };
+    let Some(own) = advice.tried(&recommendation.candidate) else { return String::new() };
+    let optimised = match advice.goal {
+        Goal::Memory => format!("memory {}, ", format_bytes(own.memory_bytes)),
+        Goal::Cpu => format!("work {:.1} µs a record, ", own.work_ms_per_record * 1e3),
+        Goal::Latency | Goal::Throughput => String::new(),
+    };
     let p99 = match (own.p99_ms, own.p99_lower_ms.zip(own.p99_upper_ms)) {
         (Some(p99), Some((low, high))) => {
             format!("p99 {p99:.1} ms (with its margin {low:.1} to {high:.1}), ")
@@ -275,23 +382,37 @@ fn confidence(advice: &Advice, recommendation: &Recommendation) -> String {
         (true, false) => rounds,
         (true, true) => format!("{rounds}, p99 by the model"),
     };
-    format!("  {p99}at most {:.0} records/s; {basis}\n", own.capacity_records_per_s)
+    let does = if own.capacity_is_at_least {
+        format!("at least {:.0} records/s (larger batches were not measured)", own.capacity_records_per_s)
+    } else {
+        format!("at most {:.0} records/s", own.capacity_records_per_s)
+    };
+    format!("  {optimised}{p99}{does}; {basis}\n")
 }
 
 /// How far the workload may drift.
-fn holds(recommendation: &Recommendation) -> String {
-    let mut text = String::new();
-    let bounds = recommendation.holds.as_ref().map(|holds| (&holds.until, &holds.from));
-    if let Some((Some(until), _)) = bounds {
-        let Bound { records_per_s, because } = until;
-        text += &format!("  holds until the rate passes {records_per_s:.0} records/s: {because}\n");
-    } else {
+fn holds(advice: &Advice, recommendation: &Recommendation) -> String {
+    let own = advice.tried(&recommendation.candidate);
+    // By batches that were measured.
+    let least = if own.is_some_and(|own| own.capacity_is_at_least) { "at least " } else { "" };
+    let Some(Holds { from, until, .. }) = &recommendation.holds else {
         let until = recommendation.holds_until_records_per_s;
-        text += &format!("  holds until the rate passes {until:.0} records/s\n");
-    }
-    if let Some((_, Some(from))) = bounds {
-        text +=
-            &format!("  and until it falls below {:.0} records/s: {}\n", from.records_per_s, from.because);
+        return format!("  keeps up {least}until the rate passes {until:.0} records/s\n");
+    };
+    let mut text = match (until, &advice.profile) {
+        (Some(Bound { records_per_s, because }), _) => {
+            format!("  holds {least}until the rate passes {records_per_s:.0} records/s: {because}\n")
+        }
+        (None, Some(profile)) => {
+            let fastest = profile.records_per_s * FASTEST;
+            format!(
+                "  holds at least until the rate passes {fastest:.0} records/s: higher rates were not simulated\n"
+            )
+        }
+        (None, None) => String::new(),
+    };
+    if let Some(Bound { records_per_s, because }) = from {
+        text += &format!("  and until it falls below {records_per_s:.0} records/s: {because}\n");
     }
     text
 }
@@ -301,8 +422,9 @@ fn confirmed(what: &str, live: &Confirmation) -> String {
         return format!("  {what}: no record came while it was confirmed\n");
     }
     format!(
-        "  {what}: {} records in {:.1} s, {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; {} tier, {:.1} records a call\n",
+        "  {what}: {} records in {} batches in {:.1} s, {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; {} tier, {:.1} records a call\n",
         live.records,
+        live.batches,
         live.seconds,
         live.records_per_s,
         live.p50_ms,

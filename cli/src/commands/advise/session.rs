@@ -3,22 +3,22 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use indicatif::{ProgressBar, ProgressStyle};
 use velo_advisor::advice::Reading;
-use velo_advisor::confirm::{Live, confirm};
+use velo_advisor::confirm::{Connect, Live, Unconfirmed, confirm, length};
 use velo_advisor::predict::Arrivals;
 use velo_advisor::runner::Workload;
 use velo_advisor::sample::{Limits, Sample, SampleError, sample};
 use velo_advisor::session::{Ended, ROUNDS, Step, calibrate, predict_all, shares, try_best};
 use velo_advisor::trial::{Header, Setup, VERSION, write_complete, write_holds, write_trial};
-use velo_advisor::{Advice, Candidate, Confirmation, Cost, Evidence, Profile, Refusal, Wishes, Work};
+use velo_advisor::{Advice, Candidate, Confirmation, Cost, Evidence, Limit, Profile, Refusal, Wishes, Work};
 use velo_engine::exec::{Exec, ExecProcessor};
 use velo_engine::kafka::{ClientSettings, KafkaError, Received, TopicReader};
 use velo_engine::processor::{Forward, Processor};
@@ -30,8 +30,6 @@ use super::{Outcome, with_drift};
 use crate::args::AdviseArgs;
 use crate::render::advice;
 
-/// How long a configuration is confirmed on the live topic.
-const CONFIRM: Duration = Duration::from_secs(3);
 /// Fewer records than this do not describe a workload.
 const ENOUGH_RECORDS: u64 = 100;
 /// Records that came within less have no rate.
@@ -59,7 +57,10 @@ impl Session<'_> {
     pub fn advise(&self) -> Result<Outcome> {
         self.say_what_is_safe();
         let started = Instant::now();
-        let (sample, sink_cost, partitions) = self.sample()?;
+        let Sampled { sample, sink_cost, partitions } = match self.sample() {
+            Ok(sampled) => sampled?,
+            Err(_) => return Ok(self.ended(self.refused(Refusal::Interrupted), None)),
+        };
         for notice in self.notes().iter().chain(&sample.notices) {
             anstream::eprintln!("note: {notice}");
         }
@@ -74,7 +75,7 @@ impl Session<'_> {
             let advice = Advice { reading: Some(reading), notes, ..advice };
             let unfinished =
                 self.trials.as_ref().filter(|_| advice.measured && !is_complete).map(Trials::name);
-            Outcome { advice, interrupted: self.is_stopped(), unfinished }
+            self.ended(advice, unfinished)
         };
         let profile = match self.profile(&sample) {
             Ok(profile) => profile,
@@ -88,10 +89,11 @@ impl Session<'_> {
             recording: Arc::clone(&sample.recording),
             period: sample.period,
             processor: processor(self.args),
+            cost: self.args.cost.unwrap_or_default(),
             format: self.args.value_format.into(),
             sink_cost,
             has_program: self.args.exec.is_some(),
-            stop: Arc::clone(&self.stop),
+            limit: self.limit(),
         };
         let work = Work::new(self.args.cost.unwrap_or_default(), sink_cost);
         anstream::eprintln!("{}", advice::workload(&profile, &work));
@@ -107,9 +109,19 @@ impl Session<'_> {
             anstream::eprintln!("note: {note}");
             advice.notes.push(note);
         }
+        workload.limit = self.limit();
         self.confirm_all(&mut advice, &workload, partitions, &mut reading);
         anstream::eprintln!("{}", advice::reading(&reading));
         Ok(end(advice, reading, is_complete))
+    }
+
+    fn ended(&self, advice: Advice, unfinished: Option<String>) -> Outcome {
+        Outcome { advice: advice.concluded(), interrupted: self.is_stopped(), unfinished }
+    }
+
+    /// Reached when somebody ends the program.
+    fn limit(&self) -> Limit {
+        Limit::new(Arc::clone(&self.stop))
     }
 
     /// What is done to the topic, and with what, before it is done.
@@ -141,46 +153,54 @@ impl Session<'_> {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn goes_on(&self) -> ControlFlow<()> {
-        if self.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
     /// Where there is nothing to make advice from.
     fn refused(&self, refusal: Refusal) -> Advice {
         let advice = Advice::refused(self.topic.clone(), self.wishes, refusal);
         Advice { current: self.current.clone(), ..advice }
     }
 
-    /// A client that fetches at most a quarter of a second ahead, so that what is thrown away stays within the cap.
-    fn connect(&self, waker: Waker, partitions: u64) -> Result<TopicReader, KafkaError> {
-        TopicReader::connect(&self.settings, self.args.max_rate / 4 / partitions.max(1), waker)
+    /// Makes clients that fetch at most a quarter of a second ahead, so that what is thrown away stays within the cap.
+    fn connect(
+        &self,
+    ) -> impl Fn(Waker, u64) -> Result<TopicReader, KafkaError> + Clone + Send + Sync + 'static {
+        let (settings, max_rate) = (self.settings.clone(), self.args.max_rate);
+        move |waker, partitions| TopicReader::connect(&settings, max_rate / 4 / partitions.max(1), waker)
     }
 
-    /// The sample, what a batch's way to the sink takes, and how many partitions there are.
-    fn sample(&self) -> Result<(Sample, Duration, u64)> {
-        let waker = Waker::default();
-        let reader = self.connect(waker.clone(), 1)?;
-        let partitions = reader.partitions(&self.topic)?.len() as u64;
-        let sink_cost = match self.sink_cost {
-            Some(cost) => cost,
-            None => reader.round_trip(&self.topic)?,
-        };
-        drop(reader);
+    /// The sample. Brokers that do not answer keep nobody from ending it: they are asked on a thread of its own.
+    fn sample(&self) -> Result<Result<Sampled>, Ended> {
         let limits = Limits { period: self.args.sample, max_bytes_per_s: self.args.max_rate };
+        let (connect, topic, sink_cost) = (self.connect(), self.topic.clone(), self.sink_cost);
+        let (limit, progress) = (self.limit(), Arc::<Mutex<(u64, Duration)>>::default());
+        let told = Arc::clone(&progress);
         let bar = spinner();
-        let connect = || self.connect(waker.clone(), partitions);
-        let sampled = sample(&connect, &self.topic, limits, &waker, &mut |records, elapsed| {
-            let seconds = elapsed.as_secs_f64();
-            let rate = records as f64 / seconds.max(1e-3);
-            bar.set_message(format!(
-                "sampling {}: {records} records, {rate:.0}/s read, {seconds:.1} s",
-                self.topic
-            ));
-            bar.tick();
-            self.goes_on()
-        });
+        let sampled = self.limit().ask(
+            move || -> Result<Sampled> {
+                let waker = Waker::default();
+                let reader = connect(waker.clone(), 1)?;
+                let partitions = reader.partitions(&topic)?.len() as u64;
+                let sink_cost = sink_cost.map_or_else(|| reader.round_trip(&topic), Ok)?;
+                drop(reader);
+                let connect = || connect(waker.clone(), partitions);
+                let sample = sample(&connect, &topic, limits, &waker, &mut |records, elapsed| {
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = (records, elapsed);
+                    if limit.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })?;
+                Ok(Sampled { sample, sink_cost, partitions })
+            },
+            &mut || {
+                let (records, elapsed) = *progress.lock().unwrap_or_else(PoisonError::into_inner);
+                let seconds = elapsed.as_secs_f64();
+                let rate = records as f64 / seconds.max(1e-3);
+                bar.set_message(format!(
+                    "sampling {}: {records} records, {rate:.0}/s read, {seconds:.1} s",
+                    self.topic
+                ));
+                bar.tick();
+            },
+        );
         bar.finish_and_clear();
-        Ok((sampled?, sink_cost, partitions))
+        sampled
     }
 
     fn profile(&self, sample: &Sample) -> Result<Profile, Refusal> {
@@ -199,6 +219,11 @@ impl Session<'_> {
                 Err(Refusal::TooShort { seconds: first_to_last.unwrap_or_default().as_secs_f64() })
             }
             Some(profile) if profile.records >= ENOUGH_RECORDS => Ok(profile),
+            profile if sample.capped => Err(Refusal::Capped {
+                records: profile.map_or(0, |profile| profile.records),
+                needed: ENOUGH_RECORDS,
+                max_bytes_per_s: self.args.max_rate,
+            }),
             Some(profile) => Err(Refusal::TooFewRecords { records: profile.records, needed: ENOUGH_RECORDS }),
             None => Err(Refusal::Idle { seconds: self.args.sample.as_secs_f64() }),
         }
@@ -239,13 +264,19 @@ impl Session<'_> {
             }
         }
         let (for_calibration, _) = shares(self.args.budget);
+        let whole = workload.limit.clone();
+        // What takes longer than its share ends before it has used up that of the trials.
+        workload.limit = whole.within(for_calibration * 2);
+        let limit = workload.limit.clone();
         let cost = calibrate(workload, for_calibration, header.profile.records, &mut |step| {
             if let Step::Calibrating(records) = step {
                 bar.set_message(format!("measuring batches of {records} records"));
                 bar.tick();
             }
-            self.goes_on()
-        })?;
+            until(&limit)
+        });
+        workload.limit = whole;
+        let cost = cost?;
         let header = Header { cost, ..header };
         Ok(Evidence::predicted(header, Vec::new()))
     }
@@ -258,36 +289,42 @@ impl Session<'_> {
         profile: Profile,
         work: Work,
     ) -> Result<Result<(Advice, bool), Refusal>> {
-        let started = Instant::now();
         let bar = spinner();
+        workload.limit = self.limit().within(self.args.budget);
         let mut evidence = match self.begin(workload, self.header(profile, work), &bar) {
             Ok(evidence) => evidence,
-            Err(Ended::Interrupted) => return Ok(Err(Refusal::Interrupted)),
-            Err(Ended::EveryRecordFailed(error)) => return Ok(Err(Refusal::EveryRecordFails { error })),
+            Err(ended) => return Ok(Err(refusal(ended))),
         };
         let Header { cost, setup, work, .. } = &evidence.header;
         anstream::eprintln!("{}", advice::cost(cost, setup, work));
         bar.set_message("predicting all candidates");
         bar.tick();
         // Those that an interrupted run has left are of other arrivals.
-        evidence.predicted = predict_all(&evidence.header, arrivals, &mut |_| self.goes_on());
+        let left = workload.limit.left().unwrap_or_default();
+        let half = workload.limit.within(left / 2);
+        evidence.predicted = predict_all(&evidence.header, arrivals, &mut |_| until(&half));
         if self.is_stopped() {
             return Ok(Err(Refusal::Interrupted));
         }
-        let mut file = self.trials.as_ref().map(|trials| trials.begin(&evidence)).transpose()?;
-        let tried = self.try_best(workload, &mut evidence, &mut file, &bar, started);
-        bar.finish_and_clear();
-        match tried? {
-            Ok(()) | Err(Ended::Interrupted) => {}
-            Err(Ended::EveryRecordFailed(error)) => return Ok(Err(Refusal::EveryRecordFails { error })),
+        if evidence.predicted.is_empty() {
+            return Ok(Err(Refusal::OutOfTime));
         }
-        let advice = with_drift(&mut evidence, arrivals, self.wishes);
+        let mut file = self.trials.as_ref().and_then(|trials| trials.begin(&evidence).map_err(unkept).ok());
+        let tried = self.try_best(workload, &mut evidence, &mut file, &bar);
+        bar.finish_and_clear();
+        match tried {
+            Ok(()) | Err(Ended::Interrupted) => {}
+            // It was to end then.
+            Err(Ended::OutOfTime) => evidence.is_complete = true,
+            Err(ended) => return Ok(Err(refusal(ended))),
+        }
+        let advice = with_drift(&mut evidence, arrivals, self.wishes, &workload.limit);
         if let Some(file) = &mut file {
             let mut finish = || -> std::io::Result<()> {
                 evidence.holds.iter().try_for_each(|holds| write_holds(file, holds))?;
                 if evidence.is_complete { write_complete(file) } else { file.flush() }
             };
-            finish().with_context(|| self.trials.as_ref().map(Trials::name).unwrap_or_default())?;
+            finish().unwrap_or_else(|error| unkept(error.into()));
         }
         Ok(Ok((advice, evidence.is_complete)))
     }
@@ -298,79 +335,101 @@ impl Session<'_> {
         evidence: &mut Evidence,
         file: &mut Option<BufWriter<File>>,
         bar: &ProgressBar,
-        started: Instant,
-    ) -> Result<Result<(), Ended>> {
-        let (_, for_trials) = shares(self.args.budget);
+    ) -> Result<(), Ended> {
+        /// The rest is for how far the advice holds.
+        const SHARE: f64 = 0.9;
+        let limit = workload.limit.clone();
+        let for_trials = limit.left().unwrap_or_default().mul_f64(SHARE);
         let seed = evidence.header.profile.records;
-        let mut failed = None;
         let mut observe = |step: Step<'_>| {
             match step {
                 Step::Trying(candidate, number, best) => {
                     let best =
                         best.map(|best| advice::best_so_far(best, self.wishes.goal)).unwrap_or_default();
-                    let left = self.args.budget.saturating_sub(started.elapsed()).as_secs();
+                    let left = limit.left().unwrap_or_default().as_secs();
                     let round = number + 1;
                     bar.set_message(format!("round {round} of {ROUNDS}: {candidate}{best}; {left} s left"));
                     bar.tick();
                 }
                 Step::Tried(trial) => {
                     if let Some(Err(error)) = file.as_mut().map(|file| write_trial(file, trial)) {
-                        failed = Some(error);
-                        return ControlFlow::Break(());
+                        unkept(error.into());
+                        *file = None;
                     }
                 }
-                Step::Calibrating(_) | Step::Predicted(_) => {}
+                Step::Calibrating(_) | Step::Predicting | Step::Predicted(_) => {}
             }
-            self.goes_on()
+            until(&limit)
         };
-        let tried = if self.is_stopped() {
-            Err(Ended::Interrupted)
-        } else {
-            try_best(workload, evidence, self.wishes, for_trials, seed, &mut observe)
-        };
-        match failed {
-            Some(error) => {
-                Err(error).with_context(|| self.trials.as_ref().map(Trials::name).unwrap_or_default())
-            }
-            None => Ok(tried),
-        }
+        until(&limit).map_break(Err).break_value().unwrap_or(Ok(()))?;
+        try_best(workload, evidence, self.wishes, for_trials, seed, &mut observe)
     }
 
-    /// The recommendation on the live topic, and what runs now; where that cannot be, the advice stands without.
+    /// The recommendation on the live topic, and what runs now; if that cannot be, the advice says so.
     fn confirm_all(&self, advice: &mut Advice, workload: &Workload, partitions: u64, reading: &mut Reading) {
-        let Some(best) = &advice.recommendation else { return };
+        let (Some(best), Some(profile)) = (&advice.recommendation, &advice.profile) else { return };
         let current = advice.current.clone().filter(|_| !best.is_current);
         let wanted = [Some(best.candidate.clone()), current];
         let mut confirmed: [Option<Confirmation>; 2] = [None, None];
-        let connect = |waker| self.connect(waker, partitions);
-        let live = Live { topic: &self.topic, length: CONFIRM, max_bytes_per_s: self.args.max_rate };
+        let mut unconfirmed: [Option<Unconfirmed>; 2] = [None, None];
+        let connect = self.connect();
+        let connect: Connect = Arc::new(move |waker| connect(waker, partitions));
+        let clocks = profile.cleaning.clocks.clone();
         let mut is_throttled = false;
-        for (candidate, confirmed) in wanted.iter().zip(&mut confirmed) {
+        for (index, candidate) in wanted.iter().enumerate() {
             let may_go_on = !self.is_stopped() && !is_throttled;
             let Some(candidate) = candidate.as_ref().filter(|_| may_go_on) else { continue };
             anstream::eprintln!("confirming {candidate} on the live topic");
             let started = Instant::now();
             let mut received = Received::default();
-            let outcome = confirm(&connect, live, candidate, workload, &mut received);
+            let outcome = length(candidate, profile).and_then(|length| {
+                let max_bytes_per_s = self.args.max_rate;
+                let live = Live { topic: &self.topic, length, max_bytes_per_s, clocks: &clocks };
+                confirm(&connect, live, candidate, workload, &mut received)
+            });
             reading.record_bytes += received.record_bytes;
             reading.wire_bytes += received.wire_bytes;
             match outcome {
-                Ok(confirmation) => *confirmed = Some(confirmation),
-                Err(error) => {
-                    is_throttled = matches!(error, SampleError::Throttled(_));
-                    let note = format!("{candidate} was not confirmed on the live topic: {error}");
-                    anstream::eprintln!("note: {note}");
-                    advice.notes.push(note);
+                Ok(confirmation) => confirmed[index] = Some(confirmation),
+                Err(why) => {
+                    is_throttled = matches!(why, Unconfirmed::Sample(SampleError::Throttled(_)));
+                    anstream::eprintln!("note: {candidate} was not confirmed on the live topic: {why}");
+                    unconfirmed[index] = Some(why);
                 }
             }
             reading.seconds += started.elapsed().as_secs_f64();
         }
+        let [of_best, of_current] = unconfirmed;
+        advice.unconfirmed = of_best.map(|why| why.to_string());
+        let what_runs = |why| format!("what runs now was not confirmed on the live topic: {why}");
+        advice.notes.extend(of_current.map(what_runs));
         [advice.confirmation, advice.current_confirmation] = confirmed;
-        if let Some(doubt) = advice.doubt() {
-            anstream::eprintln!("note: {doubt}");
-            advice.notes.push(doubt);
-        }
     }
+}
+
+/// What was read of a topic, what a batch's way to the sink takes, and how many partitions there are.
+struct Sampled {
+    sample: Sample,
+    sink_cost: Duration,
+    partitions: u64,
+}
+
+fn until(limit: &Limit) -> ControlFlow<Ended> {
+    limit.reached().map_or(ControlFlow::Continue(()), ControlFlow::Break)
+}
+
+/// Why nothing is recommended if measuring ended before anything was known.
+fn refusal(ended: Ended) -> Refusal {
+    match ended {
+        Ended::Interrupted => Refusal::Interrupted,
+        Ended::OutOfTime => Refusal::OutOfTime,
+        Ended::EveryRecordFailed(error) => Refusal::EveryRecordFails { error },
+    }
+}
+
+/// Trials that cannot be kept are none the worse.
+fn unkept(error: anyhow::Error) {
+    anstream::eprintln!("note: the trials are not kept: {error:#}");
 }
 
 /// What was measured is not this machine's own work where others had much of its time.
@@ -385,15 +444,15 @@ fn taken_by_others(before: Steal) -> Option<String> {
 }
 
 fn processor(args: &AdviseArgs) -> Box<dyn Fn() -> Box<dyn Processor>> {
-    let (command, timeout, cost) = (args.exec.clone(), args.exec_timeout, args.cost);
-    Box::new(move || match (&command, cost) {
-        (Some(command), _) => Box::new(ExecProcessor::new(Exec {
+    let (command, timeout) = (args.exec.clone(), args.exec_timeout);
+    Box::new(move || match &command {
+        Some(command) => Box::new(ExecProcessor::new(Exec {
             command: command.clone(),
             timeout,
             environment: vec![("VELO_ADVISE".to_owned(), "1".to_owned())],
         })),
-        (None, Some(synthetic)) if !synthetic.service_time(1).is_zero() => Box::new(synthetic),
-        (None, _) => Box::new(Forward),
+        // A cost that is given as a time is that of the workload.
+        None => Box::new(Forward),
     })
 }
 
