@@ -164,6 +164,10 @@ impl Bench for Workload {
     /// What a batch takes is what it takes the whole engine, with everything there at once.
     fn serve(&mut self, load: Load, length: Duration) -> Result<Option<Duration>, Ended> {
         let Load { records, is_parallel } = load;
+        if is_parallel && self.has_program {
+            // The programs of the other threads would be started while they are measured.
+            return Ok(None);
+        }
         let timeout = length;
         let strategy = if is_parallel {
             Strategy::MegaBatch { records, timeout, parallel: true, reuse_buffer: true }

@@ -234,6 +234,9 @@ fn tail(
     Ok(Tail { newest_ms, received: meter.received(), is_all })
 }
 
+/// The latest time of a record of each partition, by a right clock.
+type Reached = BTreeMap<i32, i64>;
+
 /// A partition and how far it has been read.
 struct Lane {
     name: LaneName,
@@ -541,24 +544,25 @@ impl Watch {
 
     /// Partitions whose ends an open transaction hides: all was read that can be, and there is more. Those that end
     /// long before the others are told apart from those that end a little earlier.
-    fn hidden(&self, first_ms: i64, end_ms: i64) -> (BTreeSet<i32>, Option<i64>) {
+    fn hidden(&self, reached: &Reached, (first_ms, end_ms): (i64, i64)) -> (BTreeSet<i32>, Option<i64>) {
         if self.caught_up.is_none() || self.held_back || self.until_ms.is_some() {
             return Default::default();
         }
         let middle_ms = i64::midpoint(first_ms, end_ms);
-        let is_long = |lane: &&Lane| lane.reached_ms.is_none_or(|reached| reached < middle_ms);
-        let (long, short): (Vec<_>, Vec<_>) = self.unread().partition(is_long);
-        let partitions = long.into_iter().map(|lane| lane.name.partition).collect();
-        (partitions, short.into_iter().filter_map(|lane| lane.reached_ms).min())
+        let unread = self.unread().map(|lane| (lane.name.partition, reached.get(&lane.name.partition)));
+        let (long, short): (Vec<_>, Vec<_>) =
+            unread.partition(|(_, reached)| reached.is_none_or(|reached| *reached < middle_ms));
+        let partitions = long.into_iter().map(|(partition, _)| partition).collect();
+        (partitions, short.into_iter().filter_map(|(_, reached)| reached.copied()).min())
     }
 
     /// Up to when every partition has been read, if one of them has more.
-    fn reached_ms(&self) -> Option<i64> {
+    fn reached_ms(&self, reached: &Reached, first_ms: i64) -> Option<i64> {
         let has_ended = self.until_ms.is_some() && self.ended == self.lanes.len();
         if has_ended || (self.caught_up.is_some() && !self.held_back) {
             return None;
         }
-        self.unread().map(|lane| lane.reached_ms.unwrap_or(self.since_ms)).min()
+        self.unread().map(|lane| reached.get(&lane.name.partition).copied().unwrap_or(first_ms)).min()
     }
 
     fn finish(&mut self, first_ms: i64, limits: Limits) -> Sample {
@@ -571,8 +575,15 @@ impl Watch {
             longest_way_ms: self.longest_way_ms(),
         };
         let Timeline { times_ms, mut cleaning } = place(&self.stamps(), window);
-        let last_ms = self.end(first_ms, end_ms, limits, &mut cleaning);
-        let hidden = self.hidden(first_ms, end_ms).0;
+        let mut reached = Reached::new();
+        for ((stamp, _), time_ms) in self.records.iter().zip(&times_ms) {
+            if let Some(time_ms) = *time_ms {
+                let latest = reached.entry(stamp.partition).or_insert(time_ms);
+                *latest = time_ms.max(*latest);
+            }
+        }
+        let last_ms = self.end(&reached, (first_ms, end_ms), limits, &mut cleaning);
+        let hidden = self.hidden(&reached, (first_ms, end_ms)).0;
         let mut seen = Vec::new();
         let mut records = Vec::new();
         for ((stamp, record), time_ms) in std::mem::take(&mut self.records).into_iter().zip(times_ms) {
@@ -620,10 +631,16 @@ impl Watch {
     }
 
     /// Up to when the sample goes: up to now, unless not all could be read.
-    fn end(&mut self, first_ms: i64, end_ms: i64, limits: Limits, cleaning: &mut Cleaning) -> i64 {
+    fn end(
+        &mut self,
+        reached: &Reached,
+        (first_ms, end_ms): (i64, i64),
+        limits: Limits,
+        cleaning: &mut Cleaning,
+    ) -> i64 {
         // A few milliseconds behind is what comes while it is looked at.
         let is_cut = |reached: &i64| span(*reached, end_ms) > limits.period / 10;
-        if let Some(reached_ms) = self.reached_ms().filter(is_cut) {
+        if let Some(reached_ms) = self.reached_ms(reached, first_ms).filter(is_cut) {
             self.notices.push(format!(
                 "only the first {} of {} could be read, at {}/s (--max-rate) and {} at most: they are what is advised on",
                 format_duration(span(first_ms, reached_ms)),
@@ -633,7 +650,7 @@ impl Watch {
             ));
             return reached_ms;
         }
-        let (partitions, committed_ms) = self.hidden(first_ms, end_ms);
+        let (partitions, committed_ms) = self.hidden(reached, (first_ms, end_ms));
         for partition in partitions {
             let own = self.records.iter().filter(|(stamp, _)| stamp.partition == partition).count();
             cleaning.leave_out(own as u64, Why::OpenTransaction { partition });

@@ -83,8 +83,11 @@ pub type Observe<'a> = &'a mut dyn FnMut(Step<'_>) -> ControlFlow<Ended>;
 
 /// Rounds of trials.
 pub const ROUNDS: u32 = 4;
-/// How many are tried in the first round.
+/// How many are tried in the first round, and how many if there is little time.
 const FIRST_ROUND: usize = 8;
+const FEWEST: usize = 3;
+/// What a trial takes at least.
+const SHORTEST: Duration = Duration::from_millis(300);
 /// Of the budget: a fifth for the calibration, the rest for trials.
 #[must_use]
 pub fn shares(budget: Duration) -> (Duration, Duration) {
@@ -109,7 +112,9 @@ pub fn calibrate(
     let mut measured: Vec<(Load, Duration)> = Vec::new();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut wanted = loads;
-    let mut too_large = u64::MAX;
+    // On one thread and on several.
+    let mut too_large = [u64::MAX; 2];
+    let class = |load: &Load| usize::from(load.is_parallel);
     'passes: for pass in 0..PASSES {
         for load in std::mem::take(&mut wanted) {
             // In the first pass the loads grow; what is larger than one that takes too long by its size does, too.
@@ -119,7 +124,8 @@ pub fn calibrate(
                 *took > length && *took > first * 2 && other.records < load.records
             };
             let is_too_many = first > length && !COARSE.contains(&load.records);
-            let is_skipped = is_too_many || load.records >= too_large || measured.iter().any(is_too_long);
+            let is_skipped =
+                is_too_many || load.records >= too_large[class(&load)] || measured.iter().any(is_too_long);
             if pass == 0 && is_skipped {
                 continue;
             }
@@ -129,7 +135,7 @@ pub fn calibrate(
             };
             match served {
                 Ok(Some(took)) => measured.push((load, took)),
-                Ok(None) => too_large = too_large.min(load.records),
+                Ok(None) => too_large[class(&load)] = too_large[class(&load)].min(load.records),
                 Err(Ended::OutOfTime) if !measured.is_empty() => break 'passes,
                 Err(ended) => return Err(ended),
             }
@@ -145,7 +151,7 @@ pub fn calibrate(
         wanted = again;
     }
     // A size that was done in time once, and not again, is one that was not measured.
-    measured.retain(|(load, _)| load.records < too_large);
+    measured.retain(|(load, _)| load.records < too_large[class(load)]);
     cost(&measured).ok_or(Ended::OutOfTime)
 }
 
@@ -223,9 +229,12 @@ pub fn try_best(
     seed: u64,
     observe: Observe<'_>,
 ) -> Result<(), Ended> {
-    let mut candidates = shortlist(evidence, wishes, FIRST_ROUND);
+    // Of trials that are too short nothing can be said: with less time there are fewer.
+    let most = (budget / ROUNDS).as_millis() / SHORTEST.as_millis();
+    let first_round = usize::try_from(most).unwrap_or(FIRST_ROUND).clamp(FEWEST, FIRST_ROUND);
+    let mut candidates = shortlist(evidence, wishes, first_round);
     for number in 0..ROUNDS {
-        let keep = (FIRST_ROUND >> number).max(2);
+        let keep = (first_round >> number).max(2);
         let mut best = None;
         if number > 0 {
             let ranked = recommend(evidence, wishes).candidates;

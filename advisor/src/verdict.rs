@@ -231,7 +231,7 @@ fn confidence(advice: &Advice, live: &Live) -> (Confidence, Vec<String>) {
         if tried.rounds < 3 {
             doubt(
                 Confidence::Medium,
-                format!("{} of its trials ended; three say how sure they are", tried.rounds),
+                format!("fewer than three trials of it were completed ({})", tried.rounds),
             );
         }
         if tried.modelled && advice.goal == Goal::Latency {

@@ -638,8 +638,8 @@ mod kafka {
         /// Most payload in memory, of three batches: 64MiB
         #[arg(long, value_parser = bytes, value_name = "SIZE")]
         pub memory: Option<u64>,
-        /// How long calibration, predictions and trials may take together; sampling before that and confirming after
-        /// it take up to 20 s more
+        /// How long calibration, predictions and trials may take together; sampling and the confirmation, which takes
+        /// up to 20 s, are not included
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub budget: Duration,
         /// How much of the topic's time to sample

@@ -257,9 +257,9 @@ fn with_drift(evidence: &mut Evidence, arrivals: &Arrivals, wishes: Wishes, limi
         Ok(holds) => evidence.holds = Some(holds),
         Err(why) => {
             evidence.holds = None;
-            let mut advice = advice;
-            advice.notes.push(why.to_string());
-            return advice;
+            anstream::eprintln!("note: {why}");
+            let notes = advice.notes.iter().cloned().chain([why.to_string()]).collect();
+            return Advice { notes, ..advice };
         }
     }
     recommend(evidence, wishes)

@@ -190,7 +190,7 @@ fn runs_now(current: &Standing, advice: &Advice) -> String {
     let Standing { candidate, measured, meets, breaks, p99_ms, p99_upper_ms } = current;
     let limit = advice.p99_limit_ms.map(|limit| format!(" of {limit:.1} ms")).unwrap_or_default();
     let p99 = p99_ms.zip(*p99_upper_ms).filter(|_| !matches!(breaks, Some(Breach::Rate { .. })));
-    let p99 = p99.map(|(p99, upper)| format!("p99 {p99:.1} ms, with its margin {upper:.1} ms{limit}"));
+    let p99 = p99.map(|(p99, upper)| format!("p99 {p99:.1} ms, {upper:.1} ms with its margin{limit}"));
     let has_limits = advice.p99_limit_ms.is_some() || advice.memory_limit_bytes.is_some();
     let stands = match (meets, breaks) {
         (_, Some(Breach::Latency { .. })) => "it breaks the limit".to_owned(),
@@ -234,7 +234,7 @@ fn candidates(advice: &Advice) -> String {
         Goal::Cpu => Some("work a record"),
         Goal::Latency | Goal::Throughput => None,
     };
-    let head: Vec<_> = ["candidate", "throughput", "p50", "p99 (95 %)"]
+    let head: Vec<_> = ["candidate", "throughput", "p50 ms", "p99 ms (range)"]
         .into_iter()
         .chain(optimised)
         .chain(["rounds", ""])
@@ -251,7 +251,7 @@ fn candidates(advice: &Advice) -> String {
         let row = [
             tried.candidate.to_string(),
             capacity(tried),
-            tried.p50_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
+            tried.p50_ms.map_or("-".to_owned(), |ms| format!("{ms:.1}")),
             p99(tried),
         ];
         let rest = [tried.rounds.to_string(), remark(advice, tried)];
@@ -266,33 +266,31 @@ fn candidates(advice: &Advice) -> String {
     format!("{table}\n{others}")
 }
 
-/// What it can do, which is a least bound if its own batches were not measured.
+/// Its throughput, marked as a lower bound if batches of its own size were not measured.
 fn capacity(tried: &Tried) -> String {
     let at_least = if tried.capacity_is_at_least { "≥" } else { "" };
-    match tried.capacity_range.filter(|(low, high)| high > low) {
-        Some((low, high)) => {
-            format!("{at_least}{:.0}/s ({low:.0} to {high:.0})", tried.capacity_records_per_s)
-        }
-        None => format!("{at_least}{:.0}/s", tried.capacity_records_per_s),
-    }
+    format!("{at_least}{:.0}/s", tried.capacity_records_per_s)
 }
 
-/// The 99th percentile and what it may be.
+/// Its 99th percentile and the range that it lies in.
 fn p99(tried: &Tried) -> String {
     match (tried.p99_ms, tried.p99_lower_ms.zip(tried.p99_upper_ms)) {
-        (Some(p99), Some((low, high))) => format!("{p99:.1} ms ({low:.1} to {high:.1})"),
-        (Some(p99), None) => format!("{p99:.1} ms"),
+        (Some(p99), Some((low, high))) => format!("{p99:.1} ({low:.1}–{high:.1})"),
+        (Some(p99), None) => format!("{p99:.1}"),
         (None, _) => "-".to_owned(),
     }
 }
 
-/// What it breaks, with the number; else what its p99 rests on.
+/// The limit that it breaks, as what it has of what it may or must have; else what its p99 rests on.
 fn remark(advice: &Advice, tried: &Tried) -> String {
     match breach(advice, tried) {
         Some(Breach::Memory { needed_bytes, limit_bytes }) => {
             format!("needs {} of {}", format_bytes(needed_bytes), format_bytes(limit_bytes))
         }
-        Some(breach) => breach.to_string(),
+        Some(Breach::Latency { p99_upper_ms, limit_ms }) => format!("{p99_upper_ms:.1} of {limit_ms:.1} ms"),
+        Some(Breach::Rate { capacity_records_per_s, needed_records_per_s }) => {
+            format!("{capacity_records_per_s:.0}/s of {needed_records_per_s:.0}/s")
+        }
         None if tried.modelled && tried.rounds > 0 => "p99 modelled: few batches".to_owned(),
         None if tried.modelled => "modelled".to_owned(),
         None => String::new(),
@@ -421,10 +419,11 @@ fn confirmed(what: &str, live: &Confirmation) -> String {
     if live.records == 0 {
         return format!("  {what}: no record came while it was confirmed\n");
     }
+    // Older runs did not count them.
+    let batches = if live.batches > 0 { format!(" in {} batches", live.batches) } else { String::new() };
     format!(
-        "  {what}: {} records in {} batches in {:.1} s, {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; {} tier, {:.1} records a call\n",
+        "  {what}: {} records in {:.1} s{batches}, {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; {} tier, {:.1} records a call\n",
         live.records,
-        live.batches,
         live.seconds,
         live.records_per_s,
         live.p50_ms,

@@ -98,7 +98,7 @@ impl Session<'_> {
         let work = Work::new(self.args.cost.unwrap_or_default(), sink_cost);
         anstream::eprintln!("{}", advice::workload(&profile, &work));
         let before = Steal::now();
-        let (mut advice, is_complete) = match self.measure(&mut workload, &arrivals, profile.clone(), work)? {
+        let (mut advice, is_complete) = match self.measure(&mut workload, &arrivals, profile.clone(), work) {
             Ok(measured) => measured,
             Err(refusal) => {
                 let advice = Advice { profile: Some(profile), work: Some(work), ..self.refused(refusal) };
@@ -288,12 +288,12 @@ impl Session<'_> {
         arrivals: &Arrivals,
         profile: Profile,
         work: Work,
-    ) -> Result<Result<(Advice, bool), Refusal>> {
+    ) -> Result<(Advice, bool), Refusal> {
         let bar = spinner();
         workload.limit = self.limit().within(self.args.budget);
         let mut evidence = match self.begin(workload, self.header(profile, work), &bar) {
             Ok(evidence) => evidence,
-            Err(ended) => return Ok(Err(refusal(ended))),
+            Err(ended) => return Err(refusal(ended)),
         };
         let Header { cost, setup, work, .. } = &evidence.header;
         anstream::eprintln!("{}", advice::cost(cost, setup, work));
@@ -304,19 +304,22 @@ impl Session<'_> {
         let half = workload.limit.within(left / 2);
         evidence.predicted = predict_all(&evidence.header, arrivals, &mut |_| until(&half));
         if self.is_stopped() {
-            return Ok(Err(Refusal::Interrupted));
+            return Err(Refusal::Interrupted);
         }
         if evidence.predicted.is_empty() {
-            return Ok(Err(Refusal::OutOfTime));
+            return Err(Refusal::OutOfTime);
         }
-        let mut file = self.trials.as_ref().and_then(|trials| trials.begin(&evidence).map_err(unkept).ok());
+        let mut file = self
+            .trials
+            .as_ref()
+            .and_then(|trials| trials.begin(&evidence).map_err(|error| unkept(&error)).ok());
         let tried = self.try_best(workload, &mut evidence, &mut file, &bar);
         bar.finish_and_clear();
         match tried {
             Ok(()) | Err(Ended::Interrupted) => {}
             // It was to end then.
             Err(Ended::OutOfTime) => evidence.is_complete = true,
-            Err(ended) => return Ok(Err(refusal(ended))),
+            Err(ended) => return Err(refusal(ended)),
         }
         let advice = with_drift(&mut evidence, arrivals, self.wishes, &workload.limit);
         if let Some(file) = &mut file {
@@ -324,9 +327,9 @@ impl Session<'_> {
                 evidence.holds.iter().try_for_each(|holds| write_holds(file, holds))?;
                 if evidence.is_complete { write_complete(file) } else { file.flush() }
             };
-            finish().unwrap_or_else(|error| unkept(error.into()));
+            finish().unwrap_or_else(|error| unkept(&error.into()));
         }
-        Ok(Ok((advice, evidence.is_complete)))
+        Ok((advice, evidence.is_complete))
     }
 
     fn try_best(
@@ -353,7 +356,7 @@ impl Session<'_> {
                 }
                 Step::Tried(trial) => {
                     if let Some(Err(error)) = file.as_mut().map(|file| write_trial(file, trial)) {
-                        unkept(error.into());
+                        unkept(&error.into());
                         *file = None;
                     }
                 }
@@ -428,7 +431,7 @@ fn refusal(ended: Ended) -> Refusal {
 }
 
 /// Trials that cannot be kept are none the worse.
-fn unkept(error: anyhow::Error) {
+fn unkept(error: &anyhow::Error) {
     anstream::eprintln!("note: the trials are not kept: {error:#}");
 }
 
