@@ -100,6 +100,7 @@ impl Checked<'_> {
 
     fn topics(&self, inspector: &Inspector, findings: &mut Findings) {
         let source = self.options.topic.as_str();
+        let of_source = topic_settings(self.settings, self.reader, source);
         findings.heading("topics");
         findings.tell(&format!("{source} has {} partitions", self.options.partitions));
         match inspector.may_read_and_write(source) {
@@ -120,11 +121,16 @@ impl Checked<'_> {
                         Err(error) => findings.fail(&error.to_string()),
                     }
                 }
-                Ok(None) => findings.warn(&format!("{target} is not there and will be created")),
+                Ok(None) => {
+                    let is_sink = target == self.sink;
+                    let with = if is_sink { of_source.for_sink() } else { of_source.for_dead_letters() };
+                    let with: Vec<_> = with.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    let with = if with.is_empty() { "the brokers' defaults".to_owned() } else { with.join(", ") };
+                    findings.warn(&format!("{target} does not exist and will be created with {with}"));
+                }
                 Err(error) => findings.fail(&error.to_string()),
             }
         }
-        let of_source = topic_settings(self.settings, self.reader, source);
         let targets = Targets {
             settings: self.settings,
             reader: self.reader,

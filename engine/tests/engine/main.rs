@@ -646,6 +646,6 @@ proptest::proptest! {
         proptest::prop_assert!(report.dequeue.records_per_call <= most as f64);
         proptest::prop_assert_eq!((report.tier.requested, report.max_poll_records), (plan.tier, plan.max_poll_records));
         let seen = report.tier.actual;
-        proptest::prop_assert!(plan.tier != velo_schema::Tier::Standard || seen == velo_schema::Tier::Standard);
+        proptest::prop_assert!(plan.tier != Tier::Standard || seen == Tier::Standard);
     }
 }
