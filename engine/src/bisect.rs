@@ -2,18 +2,18 @@
 
 use crate::columns::Batch;
 use crate::core::failure::{RowError, Stage};
-use crate::processor::{Attempt, Failure, Output, Processor};
+use crate::processor::{Attempt, Failure, Output, Processor, Unprocessed};
 
 /// Processes the rows of a batch that are not bad already, in ever smaller parts where a processor
 /// cannot say which record failed it: k bad ones among n cost O(k·log(n/k) + k) calls.
 ///
-/// Returns every bad row, in order, and the output of the others; or what failed the system.
+/// Returns every bad row, in order, and the output of the others; or why nothing was processed.
 pub(crate) fn bisect(
     processor: &mut dyn Processor,
     batch: &Batch,
     mut bad: Vec<RowError>,
     attempt: Attempt,
-) -> Result<(Vec<RowError>, Output), String> {
+) -> Result<(Vec<RowError>, Output), Unprocessed> {
     let mut output = Output::default();
     // Nearly always everything is well, or the processor knows what is not.
     let mut parts = Vec::new();
@@ -21,7 +21,8 @@ pub(crate) fn bisect(
         match processor.process(batch, &mut output, attempt) {
             Ok(()) => {}
             Err(Failure::Rows(errors)) => bad = errors,
-            Err(Failure::System(message)) => return Err(message),
+            Err(Failure::System(message)) => return Err(Unprocessed { message, is_fatal: false }),
+            Err(Failure::Fatal(message)) => return Err(Unprocessed { message, is_fatal: true }),
             Err(Failure::Unnamed(message)) => {
                 output = Output::default();
                 halve(&mut parts, &(0..batch.len()).collect::<Vec<_>>(), message, &mut bad);
@@ -41,7 +42,8 @@ pub(crate) fn bisect(
                 bad.extend(errors.into_iter().map(of_batch));
                 output.append(part_output, &rows);
             }
-            Err(Failure::System(message)) => return Err(message),
+            Err(Failure::System(message)) => return Err(Unprocessed { message, is_fatal: false }),
+            Err(Failure::Fatal(message)) => return Err(Unprocessed { message, is_fatal: true }),
             Err(Failure::Unnamed(message)) => halve(&mut parts, &rows, message, &mut bad),
         }
     }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::bisect::bisect;
 use crate::columns::Batch;
 use crate::core::failure::RowError;
-use crate::processor::{Attempt, Failure, Interrupt, Output, Processor};
+use crate::processor::{Attempt, Failure, Interrupt, Output, Processor, Unprocessed};
 
 /// A processor and its forks, each with some of the keys.
 pub(crate) struct Parallel {
@@ -27,7 +27,7 @@ struct Part {
     attempt: u32,
     bad: Vec<RowError>,
     output: Output,
-    system: Option<String>,
+    unprocessed: Option<Unprocessed>,
 }
 
 struct Helper {
@@ -81,7 +81,7 @@ impl Part {
         let attempt = Attempt { number: self.attempt };
         match bisect(processor, &self.picked, Vec::new(), attempt) {
             Ok((bad, output)) => (self.bad, self.output) = (bad, output),
-            Err(message) => self.system = Some(message),
+            Err(unprocessed) => self.unprocessed = Some(unprocessed),
         }
         self.picked.release();
     }
@@ -152,22 +152,26 @@ impl Processor for Parallel {
                 std::panic::resume_unwind(panic);
             }
         }
-        let (mut bad, mut system) = (Vec::new(), None);
+        let (mut bad, mut unprocessed) = (Vec::new(), None::<Unprocessed>);
         let is_input = self.parts().all(|part| part.rows.is_empty() || part.output.is_input());
         if is_input {
             out.forward_all();
         }
-        for Part { rows, bad: of_part, output, system: of_system, .. } in self.parts() {
+        for Part { rows, bad: of_part, output, unprocessed: reason, .. } in self.parts() {
             let of_batch = |error: RowError| RowError { row: rows[error.row as usize], ..error };
             bad.extend(of_part.drain(..).map(of_batch));
             let output = std::mem::take(output);
             if !is_input {
                 out.append(output, rows);
             }
-            system = system.or(of_system.take());
+            // A part that can never succeed decides for all of them.
+            let is_fatal = unprocessed.as_ref().is_some_and(|other| other.is_fatal);
+            if let Some(found) = reason.take().filter(|_| !is_fatal) {
+                unprocessed = Some(found);
+            }
         }
-        if let Some(message) = system {
-            return Err(Failure::System(message));
+        if let Some(unprocessed) = unprocessed {
+            return Err(unprocessed.into());
         }
         out.sort();
         bad.sort_by_key(|error| error.row);

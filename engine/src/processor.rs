@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::error::Category;
 
 use crate::columns::Batch;
-use crate::core::Weight;
 use crate::core::failure::{RowError, Stage};
+use crate::core::{Verdict, Weight};
 
 /// Which attempt at a batch this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,31 @@ pub enum Failure {
     Unnamed(String),
     /// Nothing was processed, and no record is to blame: the batch is held and tried again.
     System(String),
+    /// Nothing was processed, and no later attempt can succeed either: the job ends with this reason.
+    Fatal(String),
+}
+
+/// Why nothing of a batch was processed, without any record being to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unprocessed {
+    pub message: String,
+    /// True if no later attempt can succeed.
+    pub is_fatal: bool,
+}
+
+impl From<Unprocessed> for Failure {
+    fn from(Unprocessed { message, is_fatal }: Unprocessed) -> Self {
+        if is_fatal { Self::Fatal(message) } else { Self::System(message) }
+    }
+}
+
+impl From<Unprocessed> for Verdict {
+    fn from(Unprocessed { message, is_fatal }: Unprocessed) -> Self {
+        match is_fatal {
+            true => Self { fatal: Some(message), ..Self::default() },
+            false => Self { system: Some(message), ..Self::default() },
+        }
+    }
 }
 
 /// A job's work on its batches.
@@ -142,8 +167,8 @@ pub trait Processor: Send {
     /// Processes a batch on a worker. What it puts into `out` is written only for rows that succeed.
     ///
     /// # Errors
-    /// [`Failure::Rows`] where records are to blame, [`Failure::Unnamed`] where one of them is,
-    /// [`Failure::System`] where none is.
+    /// [`Failure::Rows`] if records are to blame, [`Failure::Unnamed`] if one of them is, [`Failure::System`] if
+    /// none is, and [`Failure::Fatal`] if no later attempt can succeed.
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
 
     /// Another one that does the same on another thread. Under `batch.parallel` each gets some of the

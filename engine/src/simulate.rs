@@ -346,7 +346,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                     let Served { took, bad, system, refused: at_sink } = (self.serve)(rows, attempt);
                     *refused = at_sink;
                     let weights = if self.core.regroups() { weights(rows, &bad) } else { Vec::new() };
-                    let verdict = Verdict { rows: bad, system, weights };
+                    let verdict = Verdict { rows: bad, system, weights, ..Verdict::default() };
                     self.finishing.push(Reverse((self.now + took, id, Outcome(verdict))));
                 }
                 Action::Group(reason, records) => self.meter.groups.sealed(reason, records),

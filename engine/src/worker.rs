@@ -278,9 +278,9 @@ impl Worker {
                 let named = rows.iter().map(|error| error.row).all(is_ours);
                 assert!(named && output.rows().all(is_ours), "a processor named a row that is not there");
                 let weights = if self.processing.weighs { output.weights(&batch, &rows) } else { Vec::new() };
-                (Verdict { rows, system: None, weights }, output)
+                (Verdict { rows, weights, ..Verdict::default() }, output)
             }
-            Err(message) => (Verdict { system: Some(message), ..Verdict::default() }, Output::default()),
+            Err(unprocessed) => (unprocessed.into(), Output::default()),
         };
         // Whoever is woken may want to fill the batch's memory again.
         drop(batch);

@@ -554,6 +554,9 @@ impl Core {
         let Some(batch) = self.batches.get_mut(id) else { return };
         let BatchState::Running { attempt, since } = batch.state else { return };
         batch.attempts = attempt + 1;
+        if let Some(reason) = &verdict.fatal {
+            return self.fail(None, JobError::Processor(reason.clone()), actions);
+        }
         if let Some(message) = &verdict.system {
             let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };

@@ -105,6 +105,8 @@ pub struct Verdict {
     pub rows: Vec<RowError>,
     /// What failed without being any record's fault; then no row counts as processed.
     pub system: Option<String>,
+    /// Why the job has to end: a later attempt at the batch cannot succeed either.
+    pub fatal: Option<String>,
     /// What the rows that succeeded put out, in order: needed only where it is regrouped.
     pub weights: Vec<Weight>,
 }
@@ -216,6 +218,9 @@ pub enum JobError {
     /// The source cannot go on.
     #[error("{0}")]
     Source(String),
+    /// The processor cannot work at all, whatever the batch.
+    #[error("{0}")]
+    Processor(String),
     /// A processor panicked, or the sink did.
     #[error("a processor or the sink panicked")]
     Panicked,

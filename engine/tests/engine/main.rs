@@ -231,6 +231,27 @@ fn a_failure_that_no_record_is_to_blame_for_is_tried_again_and_skips_none() {
 }
 
 #[test]
+fn a_failure_that_no_attempt_can_change_ends_the_job_with_its_reason() {
+    struct Missing;
+    impl Processor for Missing {
+        fn process(&mut self, _: &Batch, _: &mut Output, _: Attempt) -> Result<(), Failure> {
+            Err(Failure::Fatal("no such program".to_owned()))
+        }
+        fn fork(&self) -> Option<Box<dyn Processor>> {
+            Some(Box::new(Self))
+        }
+    }
+    let mega = config(&[(Key::BatchStrategy, "mega_batch")]);
+    for (settings, parallelism) in [(config(&[(Key::BatchSize, "10")]), 1), (mega, 3)] {
+        let job = JobConfig { parallelism, ..JobConfig::uniform(settings) };
+        let report = run(job, values(30), Box::new(Missing), |_| Discard);
+        assert_eq!((report.outcome, report.error.as_deref()), (Outcome::Failed, Some("no such program")));
+        assert_eq!((report.ledger.ok, report.ledger.failed), (0, 0), "no record is to blame");
+        assert!(report.ledger.is_balanced());
+    }
+}
+
+#[test]
 fn what_is_not_json_goes_where_the_strategy_says_and_all_else_is_forwarded_in_order() {
     let mut input = values(50);
     input[17] = b"not json".to_vec();
