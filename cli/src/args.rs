@@ -95,13 +95,23 @@ const PLAN_HELP: &str = "\
 Examples:
   velo plan job.sql
   velo plan job.sql --format json --record-size 2KiB
+  velo plan job.sql --var BATCH_SIZE=500
 
-Exit codes: 0 fine, 1 a clause has errors (see velo lint), 2 a file could not be read.";
+A statement with several sources has a row for each. A statement with errors has none; its errors are
+printed on stderr. Placeholders take their values from --var, then from the environment, then their
+default; those that have none are listed as open.
+
+Exit codes: 0 fine, 1 a statement has errors (see velo lint), 2 a file could not be read.";
 
 #[cfg(feature = "kafka")]
 const RUN_HELP: &str = "\
-The statement's names are its topics, unless a key says otherwise: 'orders.topic', 'source.topic',
-'sink.topic'. Missing sink and dead letter topics are created with the source's partition count.
+The statement's names are its topics, dots included: FROM prod.orders reads the topic prod.orders. The
+most specific key that names another topic wins: 'orders.topic.name', 'orders.topic', then
+'source.topic' and 'sink.topic'. Missing sink and dead letter topics are created with the source's
+partition count.
+
+Placeholders like ${NAME} or ${NAME:-default} take their values from --var, then from the environment,
+then their default. A statement with a placeholder that has no value is refused.
 
 Examples:
   velo run job.sql --bootstrap-servers localhost:9092 --value-format json
@@ -318,6 +328,22 @@ pub(crate) struct PlanArgs {
     /// Show where the value of one key comes from
     #[arg(long, value_name = "KEY")]
     pub explain: Option<String>,
+    #[command(flatten)]
+    pub vars: VarArgs,
+}
+
+/// Variables for placeholders in settings.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct VarArgs {
+    /// Set a variable for placeholders like ${NAME} or ${NAME:-default}; it wins over the environment
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    pub vars: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -346,7 +372,7 @@ mod kafka {
     use velo_engine::processor::{Synthetic, ValueFormat};
     use velo_schema::value::{Kind, Value, parse};
 
-    use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, bytes, record_bytes};
+    use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, VarArgs, bytes, record_bytes};
 
     /// Where the brokers are.
     #[derive(Debug, Args)]
@@ -425,6 +451,8 @@ mod kafka {
         /// The statement to run, where the file has several
         #[arg(long, value_name = "NAME")]
         pub statement: Option<String>,
+        #[command(flatten)]
+        pub vars: VarArgs,
         #[command(flatten)]
         pub broker: BrokerArgs,
         /// How values are encoded
@@ -626,6 +654,8 @@ mod kafka {
         /// The statement, where the file has several
         #[arg(long, value_name = "NAME", requires = "sql")]
         pub statement: Option<String>,
+        #[command(flatten)]
+        pub vars: VarArgs,
         /// Change the statement's clause in the file, and nothing else in it
         #[arg(long, requires = "sql")]
         pub write: bool,

@@ -12,17 +12,15 @@ use velo_lint::unit::{Item, Part};
 use velo_schema::Scope;
 use velo_schema::keys::{Key, Relevance};
 
-use crate::render::plan::source_name;
-
-/// The text with the candidate's settings where the statement's source takes them from: values that are there
+/// The text with the candidate's settings where `source` takes them from: values that are there
 /// are replaced; a key that means nothing any more makes room for one that is missing, or goes; what is still
 /// missing is added behind the last entry, or in a clause of its own.
-pub(crate) fn with_settings(unit: &Unit<'_>, candidate: &Candidate) -> Result<String> {
+pub(crate) fn with_settings(unit: &Unit<'_>, source: Option<&str>, candidate: &Candidate) -> Result<String> {
     let settings = candidate.clause();
     let mut missing: VecDeque<&Setting> = settings.iter().collect();
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     let mut useless: Vec<&Item<'_>> = Vec::new();
-    let in_force = in_force(unit);
+    let in_force = in_force(unit, source);
     for item in &in_force {
         let of_batches =
             matches!(item.key.def().relevance, Relevance::Strategies(_)) || item.key == Key::BatchStrategy;
@@ -75,9 +73,9 @@ pub(crate) fn with_settings(unit: &Unit<'_>, candidate: &Candidate) -> Result<St
     Ok(changed)
 }
 
-/// The items whose values hold for the statement's source, in order.
-fn in_force<'u, 'a>(unit: &'u Unit<'a>) -> Vec<&'u Item<'a>> {
-    let named = source_name(unit).map(|name| Scope::Named(name.to_owned()));
+/// The items whose values hold for a source, in order.
+fn in_force<'u, 'a>(unit: &'u Unit<'a>, source: Option<&str>) -> Vec<&'u Item<'a>> {
+    let named = source.map(|name| Scope::Named(name.to_owned()));
     let chain: Vec<_> = named.into_iter().chain([Scope::Source, Scope::Job]).collect();
     let holds = |item: &&Item<'a>| {
         let effective = chain.iter().find_map(|scope| unit.set_in(scope, item.key));
@@ -94,6 +92,9 @@ fn value_of(unit: &Unit<'_>, item: &Item<'_>) -> Result<Range<usize>> {
     }
     if part.is_templated {
         bail!("a template decides what stands beside '{}': change it by hand", item.qualified());
+    }
+    if let Some(placeholder) = item.filled_in.map(|_| &part.text[item.value_span.range.clone()]) {
+        bail!("the value of '{}' comes from {placeholder}: change it there", item.qualified());
     }
     match item.raw.value {
         RawValue::Text(_) => Ok(item.value_span.range.clone()),
@@ -235,7 +236,8 @@ mod tests {
         let unit = document.units(&options).next().expect("a statement");
         let candidate =
             Candidate::all().into_iter().find(|all| all.to_string() == candidate).expect(candidate);
-        let after = with_settings(&unit, &candidate).expect("it can be changed");
+        let source = unit.statement.sources().first().map(|name| name.text.as_str());
+        let after = with_settings(&unit, source, &candidate).expect("it can be changed");
         // It says what was asked for, and nothing is wrong with it.
         let document = Document::read("job.sql", &after, Language::Sql, &NoFiles);
         let unit = document.units(&options).next().expect("a statement");
@@ -354,7 +356,7 @@ mod tests {
             let all = Candidate::all();
             let candidate =
                 all.iter().find(|all| all.to_string() == "fixed_size 500, 50ms").expect("a candidate");
-            let error = with_settings(&unit, candidate).expect_err("it cannot").to_string();
+            let error = with_settings(&unit, Some("b"), candidate).expect_err("it cannot").to_string();
             assert!(error.starts_with(why), "{error}");
         }
     }

@@ -10,6 +10,7 @@ mod check_runs;
 #[cfg(feature = "kafka")]
 mod clause;
 mod commands;
+mod dead_letters;
 #[cfg(feature = "kafka")]
 mod demo;
 mod input;

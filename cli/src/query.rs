@@ -1,18 +1,30 @@
 //! The query of a statement: `SELECT * FROM source` is executed, everything else is refused by name.
 
+use std::ops::Range;
+
 use anyhow::{Result, bail};
 use sqlparser::ast::{
-    GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins,
+    GroupByExpr, Query, Select, SelectItem, SetExpr, Statement as SqlStatement, TableFactor, TableWithJoins,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
+use velo_lint::Statement;
+use velo_lint::scan::Name;
 
-/// The source that a `SELECT *` reads.
-pub(crate) fn source(query: &str) -> Result<String> {
-    let query = without_emit_changes(query.trim());
-    let statements = Parser::parse_sql(&GenericDialect {}, query)
-        .map_err(|error| anyhow::anyhow!("the query is not understood: {error}"))?;
-    let [Statement::Query(query)] = statements.as_slice() else {
+/// Refuses a statement whose query is not `SELECT *` from one source. Which source that is, lint has read: each of
+/// its sources stands for itself here, so that this parser knows every spelling of a name, and finds no other.
+pub(crate) fn check(text: &str, statement: &Statement) -> Result<()> {
+    let Some(query) = &statement.query else { bail!("the statement has no query") };
+    let sources: Vec<_> = statement.names.iter().filter(|name| !name.is_sink).collect();
+    let numbered = parseable(text, query.clone(), statement, &sources);
+    let numbered = without_emit_changes(numbered.trim());
+    let parsed = Parser::parse_sql(&GenericDialect {}, numbered).map_err(|error| {
+        let named =
+            |message: String, (number, name): (usize, &&Name)| message.replace(&stand_in(number), &name.text);
+        let message = sources.iter().enumerate().rev().fold(error.to_string(), named);
+        anyhow::anyhow!("the query is not understood: {message}")
+    })?;
+    let [SqlStatement::Query(query)] = parsed.as_slice() else {
         bail!("what follows AS is not a single query");
     };
     if let Some(construct) = refused_of_query(query) {
@@ -33,11 +45,29 @@ pub(crate) fn source(query: &str) -> Result<String> {
     let TableFactor::Table { name, args: None, .. } = relation else {
         return refuse("a source that is not a name");
     };
-    let last = name.0.last().and_then(|part| part.as_ident());
-    match last {
-        Some(ident) => Ok(ident.value.clone()),
-        None => refuse("a source that is not a name"),
+    if sources.len() != 1 || name.to_string() != stand_in(0) {
+        return refuse("a source that is not a name");
     }
+    Ok(())
+}
+
+/// The query with a plain word for each source and without its `INTO`.
+fn parseable(text: &str, query: Range<usize>, statement: &Statement, sources: &[&Name]) -> String {
+    let of_sources = sources.iter().enumerate().map(|(number, name)| (name.outer.clone(), stand_in(number)));
+    let of_into = statement.into.iter().map(|into| (into.clone(), " ".to_owned()));
+    let is_inside =
+        |(range, _): &(Range<usize>, String)| query.start <= range.start && range.end <= query.end;
+    let mut edits: Vec<_> = of_sources.chain(of_into).filter(is_inside).collect();
+    edits.sort_by_key(|(range, _)| range.start);
+    let mut parseable = text[query.clone()].to_owned();
+    for (range, word) in edits.into_iter().rev() {
+        parseable.replace_range(range.start - query.start..range.end - query.start, &word);
+    }
+    parseable
+}
+
+fn stand_in(number: usize) -> String {
+    format!("velo_source_{number}")
 }
 
 fn refuse<T>(construct: &str) -> Result<T> {
@@ -103,11 +133,95 @@ fn refused_of_select(select: &Select) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    /// The source of a query that can be run.
+    fn source(query: &str) -> Result<String> {
+        let text = format!("CREATE STREAM s AS {query}");
+        let statement = velo_lint::statements(&text, velo_lint::Language::Sql).remove(0);
+        check(&text, &statement)?;
+        Ok(statement.sources()[0].text.clone())
+    }
+
     #[test]
-    fn select_star_names_its_source() {
-        assert_eq!(source(" SELECT * FROM orders ").unwrap(), "orders");
-        assert_eq!(source("select * from db.orders emit changes").unwrap(), "orders");
-        assert_eq!(source("SELECT * FROM \"Orders\"\nEMIT\nCHANGES").unwrap(), "Orders");
+    fn select_star_from_one_source_can_be_run() {
+        for (query, name) in [
+            (" SELECT * FROM orders ", "orders"),
+            ("select * from prod.orders emit changes", "prod.orders"),
+            ("SELECT * FROM \"Orders\"\nEMIT\nCHANGES", "Orders"),
+            ("SELECT * FROM \"prod.orders\" AS o INTO out", "prod.orders"),
+            ("SELECT * FROM `a b`.[c d] EMIT CHANGES INTO kafka://out", "a b.c d"),
+            ("SELECT * FROM orders-eu-1 o", "orders-eu-1"),
+            ("SELECT * FROM kafka://broker:9092/orders", "orders"),
+        ] {
+            assert_eq!(source(query).expect(query), name);
+        }
+        for text in [
+            "INSERT INTO out SELECT * FROM orders;",
+            "START JOB j AS INSERT INTO out (a) SELECT * FROM orders",
+        ] {
+            let statement = velo_lint::statements(text, velo_lint::Language::Sql).remove(0);
+            check(text, &statement).expect(text);
+        }
+    }
+
+    /// What sqlparser finds in the `FROM` clauses of a query, each source once.
+    fn tables(query: &str) -> Vec<String> {
+        let parsed = Parser::parse_sql(&GenericDialect {}, query).expect(query);
+        let [SqlStatement::Query(query)] = parsed.as_slice() else { panic!("{query}: no query") };
+        let mut found = Vec::new();
+        of_body(&query.body, &mut found);
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn of_body(body: &SetExpr, found: &mut Vec<String>) {
+        match body {
+            SetExpr::Select(select) => select.from.iter().for_each(|from| of_joins(from, found)),
+            SetExpr::SetOperation { left, right, .. } => {
+                of_body(left, found);
+                of_body(right, found);
+            }
+            SetExpr::Query(query) => of_body(&query.body, found),
+            _ => {}
+        }
+    }
+
+    fn of_joins(from: &TableWithJoins, found: &mut Vec<String>) {
+        let joined = from.joins.iter().map(|join| &join.relation);
+        for relation in joined.chain([&from.relation]) {
+            match relation {
+                TableFactor::Table { name, args: None, .. } => {
+                    let parts = name.0.iter().filter_map(|part| part.as_ident());
+                    found.push(parts.map(|part| part.value.as_str()).collect::<Vec<_>>().join("."));
+                }
+                TableFactor::Derived { subquery, .. } => of_body(&subquery.body, found),
+                TableFactor::NestedJoin { table_with_joins, .. } => of_joins(table_with_joins, found),
+                _ => {}
+            }
+        }
+    }
+
+    /// Two readers of one grammar: lint's, which takes any dialect, and sqlparser's.
+    #[test]
+    fn lint_and_sqlparser_find_the_same_sources() {
+        for query in [
+            "SELECT * FROM orders",
+            "SELECT * FROM prod.orders AS o, \"eu.clicks\" c JOIN `users` u ON o.id = u.id",
+            "SELECT EXTRACT(HOUR FROM ts), TRIM(BOTH 'x' FROM y), SUBSTRING(a FROM 1) FROM t",
+            "SELECT a IS DISTINCT FROM b FROM t WHERE c IS NOT DISTINCT FROM d",
+            "SELECT * FROM a UNION ALL SELECT * FROM b UNION SELECT * FROM c",
+            "SELECT * FROM (SELECT * FROM a WHERE x IN (1, 2)) z CROSS JOIN c",
+            "SELECT max(x) AS m FROM t GROUP BY a, b ORDER BY c, d",
+            "SELECT * FROM ((a JOIN b ON true) JOIN c ON true)",
+            "SELECT * FROM t, LATERAL (SELECT * FROM u WHERE u.id = t.id) x",
+            "SELECT * FROM w LEFT JOIN x USING (a, b), y, generate_series(1, 2) g, UNNEST(z) u",
+        ] {
+            let text = format!("CREATE STREAM s AS {query}");
+            let statement = velo_lint::statements(&text, velo_lint::Language::Sql).remove(0);
+            let mut ours: Vec<_> = statement.sources().iter().map(|name| name.text.clone()).collect();
+            ours.sort();
+            assert_eq!(ours, tables(query), "{query}");
+        }
     }
 
     #[test]

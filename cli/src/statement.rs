@@ -1,24 +1,60 @@
-//! The one statement that a command is about, and whether it may be worked with.
+//! The statements of a file that a command works with: what makes one unusable is printed or refused here.
+
+use std::fmt::Write as _;
 
 #[cfg(feature = "kafka")]
 use anyhow::{Result, bail};
+use velo_lint::{Document, Finding, Lines, Refusal, Variables};
 #[cfg(feature = "kafka")]
-use velo_lint::Statement;
-use velo_lint::{Document, Lines, Options, Severity};
+use velo_lint::{Route, Statement, Unit, refusals};
 
+use crate::args::VarArgs;
+use crate::input::{Disk, Input};
 use crate::render::finding_text;
 
-/// Prints the findings that make a file's settings unusable; whether there are any.
+/// The text with the files that its statements name, and with placeholders filled in: from `--var`, then from
+/// the environment.
+pub(crate) fn document(input: &Input, vars: &VarArgs) -> Document {
+    let environment = std::env::vars_os();
+    let readable =
+        environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables: Variables = readable.chain(vars.vars.iter().cloned()).collect();
+    Document::read_to_run(&input.name, &input.text, input.language, &Disk, variables)
+}
+
+/// Prints the findings that make a file's settings unusable, silenced or not; true if there are any.
 pub(crate) fn print_errors(document: &Document) -> bool {
-    let mut any = false;
-    for finding in document.check(&Options::default()) {
-        if finding.severity == Severity::Error {
-            any = true;
-            let (name, text) = (document.name(finding.file), document.text(finding.file));
-            anstream::eprintln!("{}\n", finding_text::text(name, text, &Lines::new(text), &finding));
-        }
+    let errors = document.errors();
+    print_findings(document, &errors);
+    !errors.is_empty()
+}
+
+fn print_findings(document: &Document, findings: &[Finding]) {
+    for finding in findings {
+        let (name, text) = (document.name(finding.file), document.text(finding.file));
+        anstream::eprintln!("{}\n", finding_text::text(name, text, &Lines::new(text), finding));
     }
-    any
+}
+
+/// Each reason on a line of its own, with its place.
+pub(crate) fn reasons(document: &Document, refusals: &[Refusal]) -> String {
+    let mut lines = String::new();
+    for Refusal { span, why } in refusals {
+        let place = Lines::new(document.text(span.file)).position(span.range.start);
+        let before = if lines.is_empty() { "" } else { "\n" };
+        let _ = write!(lines, "{before}{}:{}:{}: {why}", document.name(span.file), place.line, place.column);
+    }
+    lines
+}
+
+/// Refuses a statement that would not do what it says.
+#[cfg(feature = "kafka")]
+pub(crate) fn refuse(document: &Document, unit: &Unit<'_>, route: &Route) -> Result<()> {
+    let refusals = refusals(unit, route);
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", reasons(document, &refusals))
 }
 
 /// The number of the statement called `name`, or of the only one that has a query.
@@ -28,13 +64,21 @@ pub(crate) fn select(document: &Document, name: Option<&str>) -> Result<usize> {
     let statements = document.statements().iter().enumerate();
     let mut candidates: Vec<_> = statements.filter(|(_, statement)| statement.query.is_some()).collect();
     if let Some(wanted) = name {
-        candidates.retain(|(_, statement)| name_of(statement).as_deref() == Some(wanted));
+        // Names are the same in any case; of those that differ in nothing else, the one spelled alike is meant.
+        candidates
+            .retain(|(_, statement)| name_of(statement).is_some_and(|own| own.eq_ignore_ascii_case(wanted)));
+        let is_exact = |(_, statement): &(usize, &Statement)| name_of(statement).as_deref() == Some(wanted);
+        if candidates.iter().any(is_exact) {
+            candidates.retain(is_exact);
+        }
     }
     let file = document.name(0);
     match (candidates.len(), name) {
         (1, _) => Ok(candidates[0].0),
         (0, Some(name)) => bail!("{file}: no statement called '{name}' with a query"),
-        (0, None) => bail!("{file}: no CREATE STREAM … AS SELECT … to run"),
+        (0, None) => {
+            bail!("{file}: no statement with a query (CREATE STREAM … AS SELECT …, INSERT INTO … SELECT …)")
+        }
         (_, Some(name)) => bail!("{file}: several statements are called '{name}'"),
         (_, None) => {
             let names: Vec<_> = candidates.iter().filter_map(|(_, statement)| name_of(statement)).collect();

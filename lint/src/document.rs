@@ -7,14 +7,15 @@ use velo_schema::Scope;
 
 use crate::Language;
 use crate::files::{FileError, Files};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::options::Options;
 use crate::ownership::{Names, config_file_scope, is_foreign_clause};
 use crate::rules::{self, Findings};
 use crate::scan::{RawValue, Statement};
 use crate::span::Span;
 use crate::suppress::Suppressions;
-use crate::unit::{LostFile, Part, Unit};
+use crate::unit::{Expansions, LostFile, Part, Unit};
+use crate::variables::Variables;
 
 /// A text, its statements, and the configuration files that they name.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub struct Document {
     /// For each statement, the files it names.
     references: Vec<Vec<Reference>>,
     files: Vec<ConfigFile>,
+    /// The variables that placeholders are filled in from; without them placeholders stay open.
+    variables: Option<Variables>,
+    expansions: Expansions,
 }
 
 #[derive(Debug)]
@@ -52,7 +56,30 @@ impl Document {
     /// Reads a text called `name` and every file that `files` has of those it names.
     #[must_use]
     pub fn read(name: &str, text: &str, language: Language, files: &dyn Files) -> Self {
-        let statements = crate::statements(text, language);
+        Self::read_with(name, text, language, files, None)
+    }
+
+    /// Reads a text that is to be run here: placeholders are filled in, in values, names and paths, and
+    /// absolute paths are this machine's.
+    #[must_use]
+    pub fn read_to_run(
+        name: &str,
+        text: &str,
+        language: Language,
+        files: &dyn Files,
+        variables: Variables,
+    ) -> Self {
+        Self::read_with(name, text, language, files, Some(variables))
+    }
+
+    fn read_with(
+        name: &str,
+        text: &str,
+        language: Language,
+        files: &dyn Files,
+        variables: Option<Variables>,
+    ) -> Self {
+        let mut statements = crate::statements(text, language);
         let mut document = Self {
             name: name.to_owned(),
             text: text.to_owned(),
@@ -60,10 +87,14 @@ impl Document {
             references: Vec::with_capacity(statements.len()),
             statements: Vec::new(),
             files: Vec::new(),
+            variables,
+            expansions: Expansions::new(),
         };
+        document.fill_in(0, text, &statements);
+        document.fill_in_names(&mut statements);
         let mut numbers = HashMap::new();
         for statement in &statements {
-            let mut references = references(text, statement);
+            let mut references = document.references(text, statement);
             for reference in &mut references {
                 let number = numbers.entry(reference.path.clone());
                 reference.found = number.or_insert_with(|| document.add(files, &reference.path)).clone();
@@ -74,8 +105,56 @@ impl Document {
         document
     }
 
+    /// Fills in the placeholders in the values of a text.
+    fn fill_in(&mut self, file: usize, text: &str, statements: &[Statement]) {
+        let Some(variables) = &self.variables else { return };
+        let entries = statements.iter().flat_map(|statement| &statement.clauses).flat_map(|c| &c.entries);
+        for entry in entries {
+            let RawValue::Text(value) = &entry.value else { continue };
+            if let Some(expanded) = variables.expand(&text[value.span.clone()]) {
+                self.expansions.insert((file, value.span.start), expanded);
+            }
+        }
+    }
+
+    /// Fills in the placeholders in the names of sources and sinks; those that stay open stay as they are.
+    fn fill_in_names(&self, statements: &mut [Statement]) {
+        let Some(variables) = &self.variables else { return };
+        for statement in statements {
+            for name in statement.name.iter_mut().chain(&mut statement.names) {
+                for text in [Some(&mut name.text), name.short.as_mut()].into_iter().flatten() {
+                    let expanded = variables.expand(text).filter(|expanded| expanded.open.is_empty());
+                    if let Some(expanded) = expanded {
+                        *text = expanded.text;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The files that a statement names, not looked for yet.
+    fn references(&self, text: &str, statement: &Statement) -> Vec<Reference> {
+        let names = Names::new(&statement.names);
+        let clauses = statement.clauses.iter().filter(|clause| !is_foreign_clause(text, clause));
+        let mut found = Vec::new();
+        for entry in clauses.flat_map(|clause| &clause.entries) {
+            let Some(scope) = config_file_scope(entry.name(text), &names) else { continue };
+            let RawValue::Text(value) = &entry.value else { continue };
+            let expanded = self.expansions.get(&(0, value.span.start)).filter(|e| e.open.is_empty());
+            let path = expanded.map_or(&text[value.span.clone()], |expanded| &expanded.text);
+            found.push(Reference {
+                scope,
+                span: value.span.clone(),
+                path: path.to_owned(),
+                found: Err(FileError::NotLooked),
+            });
+        }
+        found
+    }
+
     fn add(&mut self, files: &dyn Files, path: &str) -> Result<usize, FileError> {
-        if is_elsewhere(path) {
+        let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+        if is_elsewhere(path) || (is_absolute && self.variables.is_none()) {
             return Err(FileError::NotLooked);
         }
         let file = files.read(&self.name, path)?;
@@ -91,6 +170,7 @@ impl Document {
                 return Err(FileError::Unreadable(format!("{} is no YAML or JSON", file.name)));
             }
         };
+        self.fill_in(self.files.len() + 1, &file.text, &statements);
         self.files.push(ConfigFile { name: file.name, text: file.text, language, statements });
         Ok(self.files.len())
     }
@@ -145,18 +225,32 @@ impl Document {
                     }),
                 }
             }
-            Unit::with_files(&self.text, statement, &parts, lost, options)
+            let expansions = self.variables.as_ref().map(|_| &self.expansions);
+            Unit::with_files(&self.text, statement, &parts, lost, options, expansions)
         })
     }
 
-    /// Everything that is wrong, in the order of the files and of the places in them.
-    #[must_use]
-    pub fn check(&self, options: &Options) -> Vec<Finding> {
+    /// Everything that is wrong, whatever comments silence, in the order of the files and of the places in them.
+    fn findings(&self, options: &Options) -> Vec<Finding> {
         let mut findings = Findings::default();
         for unit in self.units(options) {
             rules::check(&unit, &mut findings);
         }
-        let mut findings = findings.into_sorted();
+        findings.into_sorted()
+    }
+
+    /// What makes the settings unusable. A comment may silence a finding; it cannot make a mistake right, so
+    /// nobody runs what has an error here.
+    #[must_use]
+    pub fn errors(&self) -> Vec<Finding> {
+        let findings = self.findings(Options::DEFAULT);
+        findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect()
+    }
+
+    /// Everything that is wrong and that no comment silences, in the order of the files and of the places in them.
+    #[must_use]
+    pub fn check(&self, options: &Options) -> Vec<Finding> {
+        let mut findings = self.findings(options);
         for file in 0..self.texts() {
             let spans: Vec<_> = match file.checked_sub(1) {
                 None => self.statements.iter().map(|statement| statement.span.clone()).collect(),
@@ -170,27 +264,7 @@ impl Document {
     }
 }
 
-/// Whether a path belongs to where the job will run: an absolute one, a URL, a placeholder.
+/// Whether a path is none of a file system: a URL, or a placeholder that is not filled in.
 fn is_elsewhere(path: &str) -> bool {
-    let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
-    path.is_empty() || is_absolute || path.contains("://") || path.contains(['$', '{'])
-}
-
-/// The files that a statement names, not looked for yet.
-fn references(text: &str, statement: &Statement) -> Vec<Reference> {
-    let names = Names::new(&statement.names);
-    let clauses = statement.clauses.iter().filter(|clause| !is_foreign_clause(text, clause));
-    let mut found = Vec::new();
-    for entry in clauses.flat_map(|clause| &clause.entries) {
-        let Some(scope) = config_file_scope(entry.name(text), &names) else { continue };
-        let RawValue::Text(value) = &entry.value else { continue };
-        let path = &text[value.span.clone()];
-        found.push(Reference {
-            scope,
-            span: value.span.clone(),
-            path: path.to_owned(),
-            found: Err(FileError::NotLooked),
-        });
-    }
-    found
+    path.is_empty() || path.contains("://") || path.contains(['$', '{'])
 }

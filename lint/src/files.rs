@@ -23,7 +23,7 @@ pub struct File {
 #[non_exhaustive]
 pub enum FileError {
     /// Nobody looks; the reference says nothing then.
-    #[error("files are not looked up")]
+    #[error("only files of this machine are read")]
     NotLooked,
     /// It is not there.
     #[error("there is no such file")]

@@ -23,6 +23,8 @@ pub mod options;
 pub mod ownership;
 pub mod position;
 pub mod reference;
+pub mod refusal;
+pub mod route;
 pub mod rules;
 pub mod scan;
 pub mod span;
@@ -30,6 +32,8 @@ pub mod steps;
 pub mod suppress;
 pub mod topics;
 pub mod unit;
+pub mod unused;
+pub mod variables;
 pub mod yaml;
 
 use std::borrow::Cow;
@@ -40,9 +44,13 @@ pub use files::{File, FileError, Files, NoFiles};
 pub use finding::{Detail, Edit, Finding, Fix, Severity};
 pub use options::{Level, Levels, Options, Target};
 pub use position::{Lines, Position};
+pub use refusal::{Refusal, refusals};
+pub use route::{Endpoint, Route};
 pub use scan::Statement;
 pub use span::Span;
 pub use unit::Unit;
+pub use unused::{Unused, unused};
+pub use variables::Variables;
 
 /// What a text is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,19 +1,27 @@
 //! A statement as the rules see it: every entry of ours with its scope, key and reading, and what
 //! holds in each scope.
 
+mod item;
+mod stranger;
+
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 
 use velo_schema::keys::Key;
-use velo_schema::value::{Parsed, Placeholder, ValueError, placeholder};
+use velo_schema::value::placeholder;
 use velo_schema::{Config, Scope, Settings, Side};
 
+pub use self::item::{Item, Reading};
+pub use self::stranger::Stranger;
 use crate::files::FileError;
-use crate::finding::Fix;
+use crate::finding::{Finding, Severity};
 use crate::options::Options;
-use crate::ownership::{Names, Owner, is_foreign_clause, owner};
+use crate::ownership::{Names, Owner, counts_alone, is_foreign_clause, owner};
+use crate::rules::{self, Findings};
 use crate::scan::{Clause, Fault, FaultKind, RawEntry, RawValue, Statement};
 use crate::span::Span;
+use crate::topics::TopicKeys;
+use crate::variables::Expanded;
 
 /// A statement with its entries sorted by whose they are.
 #[derive(Debug)]
@@ -40,6 +48,10 @@ pub struct Unit<'a> {
     first: HashMap<(Scope, Key), usize>,
     /// The first item of each key, by scope.
     by_scope: HashMap<Scope, Vec<usize>>,
+    /// The names that its keys may begin with.
+    pub(crate) names: Names,
+    /// The keys that name topics.
+    pub(crate) topic_keys: TopicKeys,
     /// The names that are written to.
     sinks: HashSet<&'a str>,
     /// What holds in each of [`Unit::scopes`].
@@ -61,7 +73,12 @@ pub struct Part<'a> {
     pub clause: &'a Clause,
     /// Whether a template language decides which entries there are.
     pub is_templated: bool,
+    /// The values whose placeholders are filled in.
+    expansions: Option<&'a Expansions>,
 }
+
+/// Values whose placeholders are filled in, by file and first byte.
+pub(crate) type Expansions = HashMap<(usize, usize), Expanded>;
 
 impl<'a> Part<'a> {
     /// A clause of the `file`th text.
@@ -69,12 +86,23 @@ impl<'a> Part<'a> {
     pub fn new(file: usize, text: &'a str, clause: &'a Clause) -> Self {
         let body = &text.as_bytes()[clause.span.clone()];
         crate::steps::add(body.len());
-        Self { file, text, clause, is_templated: memchr::memmem::find(body, b"{%").is_some() }
+        let is_templated = memchr::memmem::find(body, b"{%").is_some();
+        Self { file, text, clause, is_templated, expansions: None }
+    }
+
+    /// The clause with placeholders filled in.
+    pub(crate) fn filled_in(self, expansions: Option<&'a Expansions>) -> Self {
+        Self { expansions, ..self }
+    }
+
+    /// The text at `start` with its placeholders filled in, if it has any and they are to be filled in.
+    fn expanded(&self, start: usize) -> Option<&'a Expanded> {
+        self.expansions?.get(&(self.file, start))
     }
 }
 
 /// A syntax mistake and the file it stands in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Mistake<'a> {
     /// The file; see [`Span::file`].
     pub file: usize,
@@ -83,7 +111,7 @@ pub struct Mistake<'a> {
 }
 
 /// A file that the statement names and that cannot be had.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LostFile {
     /// Where its path stands.
     pub span: Span,
@@ -94,73 +122,40 @@ pub struct LostFile {
 }
 
 /// A setting of another system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Foreign<'a> {
     /// Which clause it stands in.
     pub clause: usize,
+    /// The scope of the file it stands in; of a clause the job's.
+    pub within: Scope,
     /// The key as written.
     pub key: &'a str,
+    /// Where the key stands.
+    pub span: Span,
     /// Its value, if it is a text.
     pub value: Option<&'a str>,
+    /// The placeholders in it that are not filled in.
+    pub open: Vec<&'a str>,
+    /// Whether the whole clause belongs to another system.
+    pub of_foreign_clause: bool,
 }
 
-/// An entry of ours.
-#[derive(Debug)]
-pub struct Item<'a> {
-    /// Its scope.
-    pub scope: Scope,
-    /// Its key.
-    pub key: Key,
-    /// Which clause it stands in.
-    pub clause: usize,
-    /// The entry as it stands.
-    pub raw: &'a RawEntry,
-    /// Where the key stands, without quotes.
-    pub key_span: Span,
-    /// Its value's text; for a placeholder, the default inside of it.
-    pub value: &'a str,
-    /// Where that text stands.
-    pub value_span: Span,
-    /// Whether it is the default inside of a placeholder.
-    pub in_placeholder: bool,
-    /// What it says.
-    pub reading: Reading,
-}
-
-/// What a value says.
-#[derive(Debug)]
-pub enum Reading {
-    /// A value.
-    Known(Parsed),
-    /// No value of its key.
-    Wrong(ValueError),
-    /// Not known before the job is deployed.
-    Open,
-    /// There is none.
-    Missing,
-}
-
-/// An entry that is not ours but should be.
-#[derive(Debug)]
-pub struct Stranger<'a> {
-    /// The key as written, with the mappings around it.
-    pub key: &'a str,
-    /// Where it stands; of a nested key its last part.
-    pub span: Span,
-    /// How much of `key` the mappings around it are.
-    pub nested: usize,
-    /// What is wrong with it.
-    pub owner: Owner,
-}
-
-impl Stranger<'_> {
-    /// Writes the key as `near`, if the mappings around it stay as they are and nothing is called so.
-    pub(crate) fn respelled(&self, near: &str, unit: &Unit<'_>) -> Option<Fix> {
-        if unit.qualified.contains(near) {
-            return None;
-        }
-        let last = near.strip_prefix(&self.key[..self.nested])?;
-        Some(Fix::replace(false, self.span.range.clone(), last))
+impl<'a> Foreign<'a> {
+    fn new(part: Part<'a>, clause: usize, within: Scope, raw: &'a RawEntry) -> Self {
+        let span = Span { file: part.file, range: raw.key.span.clone() };
+        let key = raw.name(part.text);
+        let text = match &raw.value {
+            RawValue::Text(value) => Some((&part.text[value.span.clone()], part.expanded(value.span.start))),
+            _ => None,
+        };
+        let (value, open) = match text {
+            None => (None, Vec::new()),
+            Some((_, Some(expanded))) => {
+                (Some(expanded.text.as_str()), expanded.open.iter().map(String::as_str).collect())
+            }
+            Some((text, None)) => (Some(text), placeholder(text).map(|_| text).into_iter().collect()),
+        };
+        Self { clause, within, key, span, value, open, of_foreign_clause: false }
     }
 }
 
@@ -168,18 +163,19 @@ impl<'a> Unit<'a> {
     /// Sorts the entries of a statement.
     #[must_use]
     pub fn new(text: &'a str, statement: &'a Statement) -> Self {
-        Self::with_files(text, statement, &[], Vec::new(), Options::DEFAULT)
+        Self::with_files(text, statement, &[], Vec::new(), Options::DEFAULT, None)
     }
 
     /// Sorts the entries of a statement and of the files it names: each with the scope whose
     /// settings it holds. What the statement says itself goes before what its files say.
     #[must_use]
-    pub fn with_files(
+    pub(crate) fn with_files(
         text: &'a str,
         statement: &'a Statement,
         files: &[(Scope, Part<'a>)],
         lost: Vec<LostFile>,
         options: &'a Options,
+        expansions: Option<&'a Expansions>,
     ) -> Self {
         let sinks = statement.names.iter().filter(|name| name.is_sink);
         let mut unit = Self {
@@ -192,6 +188,8 @@ impl<'a> Unit<'a> {
             faults: Vec::new(),
             lost,
             options,
+            names: Names::new(&statement.names),
+            topic_keys: TopicKeys::default(),
             first: HashMap::new(),
             by_scope: HashMap::new(),
             sinks: sinks.map(|name| name.text.as_str()).collect(),
@@ -199,13 +197,13 @@ impl<'a> Unit<'a> {
             qualified: HashSet::new(),
             repeated: HashSet::new(),
         };
-        let names = Names::new(&statement.names);
         for clause in &statement.clauses {
-            unit.sort(&Scope::Job, Part::new(0, text, clause), &names);
+            unit.sort(&Scope::Job, Part::new(0, text, clause).filled_in(expansions));
         }
         for (scope, part) in files {
-            unit.sort(scope, *part, &names);
+            unit.sort(scope, part.filled_in(expansions));
         }
+        unit.topic_keys = TopicKeys::of(&unit.foreign, &unit.names);
         unit.add_empty_clauses();
         for (index, item) in unit.items.iter().enumerate() {
             match unit.first.entry((item.scope.clone(), item.key)) {
@@ -227,7 +225,7 @@ impl<'a> Unit<'a> {
     }
 
     /// Sorts a clause whose unprefixed keys are of `within`.
-    fn sort(&mut self, within: &Scope, part: Part<'a>, names: &Names) {
+    fn sort(&mut self, within: &Scope, part: Part<'a>) {
         let Part { file, text, clause, .. } = part;
         let number = self.clauses.len();
         self.clauses.push(part);
@@ -238,7 +236,8 @@ impl<'a> Unit<'a> {
         let mut ours = vec![false; clause.entries.len()];
         for (index, raw) in clause.entries.iter().enumerate() {
             let key = raw.name(text);
-            let owner = if is_foreign { Owner::Foreign } else { owner(key, &raw.value, names) };
+            let owner = if is_foreign { Owner::Foreign } else { owner(key, &raw.value, &self.names) };
+            let foreign = || Foreign::new(part, number, within.clone(), raw);
             let stranger = |owner| {
                 let nested = key.len().saturating_sub(raw.key.span.len());
                 Stranger { key, span: Span { file, range: raw.key.span.clone() }, nested, owner }
@@ -250,22 +249,25 @@ impl<'a> Unit<'a> {
                     self.items.push(Item::new(part, scope, known, number, raw));
                 }
                 Owner::Foreign => {
-                    let value = match &raw.value {
-                        RawValue::Text(value) => Some(&text[value.span.clone()]),
-                        _ => None,
-                    };
-                    self.foreign.push(Foreign { clause: number, key, value });
+                    self.foreign.push(Foreign { of_foreign_clause: is_foreign, ..foreign() });
                 }
-                Owner::NearMiss(_) => near_misses.push(stranger(owner)),
-                Owner::Unknown(_) | Owner::WrongScope(..) => {
+                Owner::NearMiss(ref near) if !counts_alone(key, near, foreign().value) => {
+                    near_misses.push((stranger(owner), foreign()));
+                }
+                Owner::NearMiss(_) | Owner::Unknown(_) | Owner::WrongScope(..) => {
                     ours[index] = true;
                     self.strangers.push(stranger(owner));
                 }
             }
         }
-        // A near miss means something only beside a key that is surely ours.
-        if self.items.len() > before.0 {
-            self.strangers.extend(near_misses);
+        // Most near misses mean something only beside a key that is surely ours.
+        let counts = self.items.len() > before.0;
+        for (stranger, foreign) in near_misses {
+            if counts {
+                self.strangers.push(stranger);
+            } else {
+                self.foreign.push(foreign);
+            }
         }
         let has_ours = (self.items.len(), self.strangers.len()) != before;
         // A mistake between two entries is of ours if either is.
@@ -298,6 +300,14 @@ impl<'a> Unit<'a> {
         self.lost.is_empty() && !self.faults.iter().any(is_broken)
     }
 
+    /// What makes its settings unusable. Comments that silence findings silence none of these.
+    #[must_use]
+    pub fn errors(&self) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        rules::check(self, &mut findings);
+        findings.into_sorted().into_iter().filter(|finding| finding.severity == Severity::Error).collect()
+    }
+
     /// Whether the statement has a setting of ours, or should have one.
     #[must_use]
     pub fn is_ours(&self) -> bool {
@@ -314,6 +324,12 @@ impl<'a> Unit<'a> {
     #[must_use]
     pub fn config(&self, scope: &Scope) -> Config {
         self.configs.get(scope).cloned().unwrap_or_else(|| self.resolve(scope))
+    }
+
+    /// Every key with its value and its origin, for `side` and there for the source or sink called `name`.
+    #[must_use]
+    pub fn settings(&self, side: Side, name: Option<&str>) -> Settings {
+        Settings::resolve(&self.entries(), side, name)
     }
 
     fn resolve(&self, scope: &Scope) -> Config {
@@ -415,58 +431,5 @@ impl<'a> Unit<'a> {
     #[must_use]
     pub fn is_unreadable(&self, scope: &Scope, key: Key) -> bool {
         self.effective(scope, key).is_some_and(|item| !matches!(item.reading, Reading::Known(_)))
-    }
-}
-
-impl<'a> Item<'a> {
-    fn new(part: Part<'a>, scope: Scope, key: Key, clause: usize, raw: &'a RawEntry) -> Self {
-        let at = |range| Span { file: part.file, range };
-        let key_span = at(raw.key.span.clone());
-        let item = |value, value_span, in_placeholder, reading| Self {
-            scope,
-            key,
-            clause,
-            raw,
-            key_span: key_span.clone(),
-            value,
-            value_span,
-            in_placeholder,
-            reading,
-        };
-        let span = match &raw.value {
-            RawValue::Text(value) => value.span.clone(),
-            RawValue::Unknown | RawValue::NotAnOption => {
-                return item("", key_span.clone(), false, Reading::Open);
-            }
-            RawValue::Missing => return item("", key_span.clone(), false, Reading::Missing),
-        };
-        let whole = &part.text[span.clone()];
-        let (value, start, in_placeholder) = match placeholder(whole) {
-            Some(Placeholder::Unknown) => return item(whole, at(span), true, Reading::Open),
-            Some(Placeholder::Default(default, offset)) => (default, span.start + offset, true),
-            None => (whole, span.start, false),
-        };
-        let reading = match key.def().parse(value) {
-            Ok(parsed) => Reading::Known(parsed),
-            Err(error) => Reading::Wrong(error),
-        };
-        item(value, at(start..start + value.len()), in_placeholder, reading)
-    }
-
-    fn entry(&self) -> Option<velo_schema::Entry> {
-        match &self.reading {
-            Reading::Known(parsed) => Some(velo_schema::Entry {
-                scope: self.scope.clone(),
-                key: self.key,
-                value: parsed.value.clone(),
-            }),
-            Reading::Wrong(_) | Reading::Open | Reading::Missing => None,
-        }
-    }
-
-    /// The key with its scope, as written.
-    #[must_use]
-    pub fn qualified(&self) -> String {
-        self.scope.qualify(self.key)
     }
 }

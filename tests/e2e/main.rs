@@ -4,6 +4,7 @@
 mod advise;
 mod broker;
 mod brokers;
+mod clauses;
 mod cli;
 mod data_loss;
 mod dlq;

@@ -60,19 +60,20 @@ pub(crate) fn run(args: &AdviseArgs) -> Result<ExitCode> {
     if args.budget < SHORTEST_BUDGET || args.sample < SHORTEST_SAMPLE {
         bail!("trials need 1s (--budget), and a sample 100ms (--sample), at least");
     }
-    let target = args.sql.as_deref().map(|path| Target::read(path, args.statement.as_deref())).transpose()?;
+    let of_path = |path| Target::read(path, args.statement.as_deref(), &args.vars, args.topic.as_deref());
+    let mut target = args.sql.as_deref().map(of_path).transpose()?;
     if let Some(Err(error)) = target.as_ref().map(Target::can_be_changed) {
         if args.write {
             return Err(error);
         }
         anstream::eprintln!("note: {error:#}");
     }
-    let outcome = advise(args, target.as_ref())?;
+    let outcome = advise(args, target.as_mut())?;
     print(args, target.as_ref(), &outcome)
 }
 
-fn advise(args: &AdviseArgs, target: Option<&Target>) -> Result<Outcome> {
-    let current = target.and_then(|target| target.current.clone());
+fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome> {
+    let current = target.as_ref().and_then(|target| target.current.clone());
     if args.from_trials.is_some() || args.rate.is_some() || args.demo.is_some() {
         refuse_brokers(&args.broker)?;
     }
@@ -80,12 +81,13 @@ fn advise(args: &AdviseArgs, target: Option<&Target>) -> Result<Outcome> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         let mut evidence =
             Evidence::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
-        if let Some(target) = target {
+        if let Some(target) = &mut target {
             target.judge(&mut evidence)?;
         }
         let wishes = wishes(args, evidence.header.wishes);
         return Ok(recommend(&evidence, wishes).into());
     }
+    let target = target.as_deref();
     if let (Some(rate), Some(record_bytes)) = (args.rate, args.record_size) {
         return Ok(modelled(args, target, rate, record_bytes).into());
     }

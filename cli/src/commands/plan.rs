@@ -4,29 +4,33 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use velo_lint::{Document, Lines, Options, Unit};
+use velo_lint::{Document, Lines, Options, Refusal, Route, Unit, refusals};
 use velo_schema::Plan;
 use velo_schema::keys::Key;
 
 use crate::args::{PlanArgs, PlanFormat};
 use crate::input::{files, read};
-use crate::render::plan::{PlanView, explain, plan_table, sides};
-use crate::statement::print_errors;
+use crate::render::plan::{PlanView, explain, plan_table};
+use crate::render::style;
+use crate::statement::{document, print_errors, reasons};
+use crate::{EXIT_USAGE, dead_letters};
 
 pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let key = args.explain.as_deref().map(|name| {
         Key::from_name(name).with_context(|| format!("there is no key '{name}'; velo keys lists them"))
     });
     let key = key.transpose()?;
-    let mut views = Vec::new();
+    let mut planned = Planned::default();
     for file in files(&args.files) {
-        let input = read(&file?, None)?;
-        let document = input.document();
-        if print_errors(&document) {
-            return Ok(ExitCode::FAILURE);
+        match file.and_then(|file| read(&file, None)) {
+            Ok(input) => planned.add(&document(&input, &args.vars), args.record_size),
+            Err(error) => {
+                anstream::eprintln!("{} {error:#}", style::error("error:"));
+                planned.is_unread = true;
+            }
         }
-        views.extend(plans(&document, args.record_size));
     }
+    let Planned { views, has_errors, is_unread } = planned;
     let mut out = anstream::stdout().lock();
     match (key, args.format) {
         (Some(key), _) => {
@@ -42,31 +46,73 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
         (None, PlanFormat::Table) if views.is_empty() => {}
         (None, PlanFormat::Table) => writeln!(out, "{}", plan_table(&views))?,
     }
-    if views.is_empty() {
+    if views.is_empty() && !has_errors && !is_unread {
         anstream::eprintln!("no statement has batch or failure settings, or a query to plan");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match (is_unread, has_errors) {
+        (true, _) => ExitCode::from(EXIT_USAGE),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
-/// The plans of all statements that have settings of ours, or a query and no settings at all.
-fn plans(document: &Document, record_bytes: Option<u64>) -> Vec<PlanView> {
-    let lines = Lines::new(document.text(0));
-    let options = Options::default();
-    let view = |unit: Unit<'_>| {
-        let statement = unit.statement;
-        let is_planned = unit.is_ours() || (statement.query.is_some() && unit.foreign.is_empty());
-        is_planned.then(|| {
-            let (source, job, sink) = sides(&unit);
-            PlanView {
-                statement: statement.name.as_ref().map(|name| name.text.clone()),
-                file: document.name(0).to_owned(),
-                line: lines.position(statement.span.start).line,
-                plan: Plan::of(&source.config(), record_bytes),
-                source,
-                job,
-                sink,
+/// What has been planned of the files, and what could not be.
+#[derive(Default)]
+struct Planned {
+    views: Vec<PlanView>,
+    has_errors: bool,
+    is_unread: bool,
+}
+
+impl Planned {
+    /// Adds the plans of all statements that have settings of ours, or a query and no settings at all. The errors
+    /// of the others are printed.
+    fn add(&mut self, document: &Document, record_bytes: Option<u64>) {
+        self.has_errors |= print_errors(document);
+        let options = Options::default();
+        for unit in document.units(&options) {
+            let has_query = unit.statement.query.is_some();
+            let is_planned = unit.is_ours() || (has_query && unit.foreign.is_empty());
+            if !is_planned || !unit.errors().is_empty() {
+                continue;
             }
-        })
+            for route in Route::all(&unit) {
+                let (open, refused): (Vec<_>, Vec<_>) =
+                    refusals(&unit, &route).into_iter().partition(|refusal| refusal.why.is_open());
+                // Only what could be run is refused: a clause on its own may be part of anything.
+                if has_query && !refused.is_empty() {
+                    anstream::eprintln!("{} {}", style::error("error:"), reasons(document, &refused));
+                    self.has_errors = true;
+                    break;
+                }
+                self.views.push(view(document, &unit, route, open, record_bytes));
+            }
+        }
+    }
+}
+
+fn view(
+    document: &Document,
+    unit: &Unit<'_>,
+    route: Route,
+    open: Vec<Refusal>,
+    record_bytes: Option<u64>,
+) -> PlanView {
+    let place = |file: usize, offset| Lines::new(document.text(file)).position(offset);
+    let of_open = |Refusal { span, why }: Refusal| {
+        (why, document.name(span.file).to_owned(), place(span.file, span.range.start))
     };
-    document.units(&options).filter_map(view).collect()
+    PlanView {
+        statement: unit.statement.name.as_ref().map(|name| name.text.clone()),
+        file: document.name(0).to_owned(),
+        line: place(0, unit.statement.span.start).line,
+        plan: Plan::of(&route.at_source.config(), record_bytes),
+        dlq_topics: dead_letters::topics(&route),
+        job: route.in_job.config(),
+        sink: route.at_sink.config(),
+        source: route.at_source,
+        from: route.source,
+        to: route.sink,
+        open: open.into_iter().map(of_open).collect(),
+    }
 }

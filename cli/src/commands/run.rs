@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -24,9 +24,10 @@ use velo_engine::processor::{Forward, Processor};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::waker::Waker;
 use velo_engine::{Builder, Control, JobConfig, Progress};
-use velo_lint::topics::topic;
-use velo_lint::{FileError, Options, Unit};
-use velo_schema::{Plan, Side, Strategy};
+use velo_lint::unused::Reason;
+use velo_lint::{Endpoint, Options, Route, Unit, Unused, unused};
+use velo_schema::value::{Kind, parse};
+use velo_schema::{FailureStrategy, Plan, Settings, Strategy};
 
 use super::check::Checked;
 use super::targets;
@@ -35,10 +36,9 @@ use crate::input::read;
 use crate::kafka::settings;
 use crate::log::{self, fail, note, say};
 use crate::metrics::Metrics;
-use crate::render::plan::sides;
 use crate::render::style;
-use crate::statement::{print_errors, select};
-use crate::{EXIT_USAGE, query};
+use crate::statement::{document, print_errors, refuse, select};
+use crate::{EXIT_USAGE, dead_letters, query};
 
 /// The exit code of a job that a second Ctrl-C has ended.
 const EXIT_FORCED: u8 = 130;
@@ -50,12 +50,23 @@ struct Job {
     statement: String,
     source_topic: String,
     sink_topic: String,
-    /// Where the dead letters of each stage go.
+    /// The dead letter topic of each stage that sends records there.
     dlq_topics: ByStage<Option<String>>,
     config: JobConfig,
     plan: Plan,
-    /// Settings of other systems, which are not ours to follow.
-    ignored: Vec<String>,
+    /// Everything of the statement that is not used, with the reasons.
+    notes: Vec<String>,
+}
+
+impl Job {
+    /// The topics that dead letters go to, each once.
+    fn dead_letter_topics(&self) -> Vec<&str> {
+        let mut topics: Vec<_> =
+            self.dlq_topics.each_ref().into_iter().flatten().map(String::as_str).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
@@ -65,17 +76,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     log::start(&args.log);
     let settings = settings(&args.broker)?;
     let input = read(&args.file, None)?;
-    let document = input.document();
+    let document = document(&input, &args.vars);
     if print_errors(&document) {
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     let number = select(&document, args.statement.as_deref())?;
     let options = Options::default();
     let unit = document.units(&options).nth(number).context("the statement that was selected")?;
-    if let Some(lost) = unit.lost.iter().find(|lost| lost.error != FileError::NotLooked) {
-        bail!("{}: {}: {}", document.name(0), lost.path, lost.error);
-    }
-    let job = job(&unit, args)?;
+    query::check(unit.text, unit.statement).with_context(|| of_statement(&unit))?;
+    let route = Route::first(&unit);
+    refuse(&document, &unit, &route)?;
+    let job = job(&unit, &route, args).with_context(|| of_statement(&unit))?;
     announce(&job, args);
 
     let control = Control::default();
@@ -91,40 +102,43 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     finish(args, &report, &signals)
 }
 
-fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
-    let statement = unit.statement;
-    let name = statement.name.as_ref().map(|name| name.text.clone()).unwrap_or_default();
-    let span = statement.query.clone().unwrap_or_default();
-    let source = query::source(&unit.text[span]).with_context(|| format!("statement '{name}'"))?;
-    let (source_settings, job_config, sink_config) = sides(unit);
-    let source_config = source_settings.config();
-    let mut topic_keys = Vec::new();
-    let mut topic_of = |name: &str, side| {
-        let topic = topic(unit, name, side);
-        topic_keys.extend(topic.keys);
-        topic.name.with_context(|| format!("statement '{name}': a topic is a placeholder, fill it in first"))
+fn of_statement(unit: &Unit<'_>) -> String {
+    format!("statement '{}'", unit.statement.name.as_ref().map_or("", |name| &name.text))
+}
+
+fn job(unit: &Unit<'_>, route: &Route, args: &RunArgs) -> Result<Job> {
+    let (Some(source), Some(sink)) = (&route.source, &route.sink) else {
+        bail!("it names no {}", if route.source.is_none() { "source" } else { "sink" });
     };
-    let source_topic = topic_of(&source, Side::Source)?;
-    let sink_topic = topic_of(&name, Side::Sink)?;
-    let ignored = unit.foreign.iter().map(|foreign| foreign.key.to_owned());
-    let ignored = ignored.filter(|key| !topic_keys.contains(key)).collect();
-    let uses_dlq = [&source_config, &job_config, &sink_config].iter().any(|c| c.failure.uses_dlq());
-    let dlq_topic = job_config.dlq_topic.clone().or_else(|| source_config.dlq_topic.clone());
-    let dlq_topic = uses_dlq.then(|| dlq_topic.unwrap_or_else(|| format!("{source_topic}.dlq")));
-    let dlq_topics =
-        ByStage { decode: dlq_topic.clone(), process: dlq_topic.clone(), write: dlq_topic.clone() };
+    if unit.statement.sinks().len() > 1 {
+        bail!("it names several sinks; velo run writes to one");
+    }
+    let (source_topic, sink_topic) = (topic_of(source)?, topic_of(sink)?);
+    let [source_config, job_config, sink_config] =
+        [&route.at_source, &route.in_job, &route.at_sink].map(Settings::config);
+    let dlq_topics = dead_letters::topics(route);
     let batches = job_config.transaction_batches;
     if batches > 1 && matches!(source_config.strategy, Strategy::MegaBatch { parallel: true, .. }) {
         bail!(
-            "statement '{name}': a transaction of {batches} batches needs them in order, but batch.parallel is true; \
+            "a transaction of {batches} batches needs them in order, but batch.parallel is true; \
              set 'batch.parallel' = 'false' or 'transaction.batches' = '1'"
         );
     }
-    if source_topic == sink_topic || dlq_topic.as_ref().is_some_and(|dlq| *dlq == source_topic) {
-        bail!("statement '{name}' would write to its own source, topic '{source_topic}', without end");
+    if source_topic == sink_topic {
+        bail!("it reads and writes the topic '{source_topic}', and would never come to an end");
+    }
+    for (stage, topic) in dead_letters::by_name(&dlq_topics) {
+        let Some(topic) = topic else { continue };
+        parse(Kind::Topic, topic).map_err(|error| anyhow!("dead letter topic '{topic}': {error}"))?;
+        if *topic == source_topic {
+            bail!("dead letters of the {stage} stage go to '{topic}', which it reads; set 'dlq.topic'");
+        }
+        if *topic == sink_topic {
+            bail!("dead letters of the {stage} stage go to '{topic}', among the results; set 'dlq.topic'");
+        }
     }
     Ok(Job {
-        statement: name,
+        statement: unit.statement.name.as_ref().map(|name| name.text.clone()).unwrap_or_default(),
         plan: Plan::of(&source_config, None),
         config: JobConfig {
             source: source_config,
@@ -139,19 +153,40 @@ fn job(unit: &Unit<'_>, args: &RunArgs) -> Result<Job> {
         source_topic,
         sink_topic,
         dlq_topics,
-        ignored,
+        notes: notes(unit, route, args.exactly_once),
     })
 }
 
-impl Job {
-    /// The topics that dead letters go to, each once.
-    fn dead_letter_topics(&self) -> Vec<&str> {
-        let mut topics: Vec<_> =
-            self.dlq_topics.each_ref().into_iter().flatten().map(String::as_str).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics
+/// The topic of a source or sink, if Kafka can have it.
+fn topic_of(endpoint: &Endpoint) -> Result<String> {
+    let topic = &endpoint.topic;
+    let Some(name) = &topic.name else { bail!("the topic of '{}' is not known", endpoint.name) };
+    if let Some(error) = topic.error() {
+        match &topic.key {
+            Some(key) => bail!("'{key}' = '{name}': {error}"),
+            None => bail!("'{name}': {error}; name its topic with '{name}.topic'"),
+        }
     }
+    Ok(name.clone())
+}
+
+/// Everything of the statement that is not used, with the reasons.
+fn notes(unit: &Unit<'_>, route: &Route, exactly_once: bool) -> Vec<String> {
+    let (others, ours): (Vec<_>, Vec<_>) =
+        unused(unit, route, exactly_once).into_iter().partition(|unused| unused.why == Reason::Foreign);
+    let mut notes: Vec<_> =
+        ours.into_iter().map(|Unused { key, why, .. }| format!("'{key}' is not used: {why}")).collect();
+    if !others.is_empty() {
+        let keys: Vec<_> = others.into_iter().map(|unused| unused.key).collect();
+        notes.push(format!("settings of other systems, not used here: {}", keys.join(", ")));
+    }
+    for endpoint in route.endpoints() {
+        let of_uri = endpoint.uri.as_ref().filter(|uri| uri.matches('/').count() > 2);
+        notes.extend(of_uri.map(|uri| {
+            format!("the broker in '{uri}' is not used: --bootstrap-servers says where the topics are")
+        }));
+    }
+    notes
 }
 
 /// Has the allocator return freed memory to the system at once, which it reads from a variable at its start:
@@ -182,26 +217,33 @@ fn announce(job: &Job, args: &RunArgs) {
     let strategy = job.plan.strategy.map_or("no batching".to_owned(), |strategy| strategy.to_string());
     let to = if args.dry_run { "(dry run, nothing is written)" } else { &job.sink_topic };
     say(&format!(
-        "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; records that fail: {}{}",
+        "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; records that fail: {}",
         style::bold(&job.statement),
         job.source_topic,
         job.plan.max_poll_records,
         job.plan.tier,
-        job.config.job.failure.strategy,
-        job.dlq_topics.process.as_ref().map(|dlq| format!(" ({dlq})")).unwrap_or_default(),
+        failures(job),
     ));
-    if args.exactly_once && job.config.source.strategy != job.config.sink.strategy {
-        note(
-            "with --exactly-once, sink.batch.* has no effect: what is written together is what a \
-             transaction holds",
-        );
+    for unused in &job.notes {
+        note(unused);
     }
-    if !args.exactly_once && job.config.job.transaction_batches > 1 {
-        note("without --exactly-once, transaction.batches has no effect");
+}
+
+/// What becomes of records that fail: the same in every stage, or stage by stage.
+fn failures(job: &Job) -> String {
+    let JobConfig { source, job: processing, sink, .. } = &job.config;
+    let strategies = [source, processing, sink].map(|config| config.failure.strategy);
+    let stages = dead_letters::by_name(&job.dlq_topics);
+    let of = |(strategy, (_, topic)): (&FailureStrategy, &(&str, &Option<String>))| {
+        let topic = topic.as_ref().map(|topic| format!(" ({topic})")).unwrap_or_default();
+        format!("{strategy}{topic}")
+    };
+    let all: Vec<_> = strategies.iter().zip(&stages).map(of).collect();
+    if all.iter().all(|stage| *stage == all[0]) {
+        return all[0].clone();
     }
-    if !job.ignored.is_empty() {
-        note(&format!("settings of other systems, not used here: {}", job.ignored.join(", ")));
-    }
+    let named = stages.iter().zip(&all).map(|((stage, _), what)| format!("{stage} {what}"));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn processor(args: &RunArgs) -> Box<dyn Processor> {
@@ -483,4 +525,93 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).with_context(what)?;
     file.persist(path).with_context(what)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+    use velo_lint::{Document, Language, NoFiles, Variables};
+
+    fn job_of(sql: &str, more: &[&str]) -> Result<Job> {
+        let args = ["velo", "run", "job.sql", "--bootstrap-servers", "localhost:1"];
+        let Command::Run(args) = Cli::parse_from(args.iter().chain(more)).command else {
+            panic!("not a run")
+        };
+        let document = Document::read_to_run("job.sql", sql, Language::Sql, &NoFiles, Variables::default());
+        let options = Options::default();
+        let unit = document.units(&options).next().context("a statement")?;
+        query::check(unit.text, unit.statement)?;
+        let route = Route::first(&unit);
+        refuse(&document, &unit, &route)?;
+        job(&unit, &route, &args)
+    }
+
+    #[test]
+    fn every_scope_has_its_fate_of_failed_records() {
+        let sql = "CREATE STREAM s AS SELECT * FROM \"prod.orders\" INTO out WITH ('failure_strategy' = 'SendToDLQ', \
+                   'dlq.topic' = 'a', 'source.dlq.topic' = 'b', 'out.failure_strategy' = 'FailBatch')";
+        let job = job_of(sql, &[]).expect("a job");
+        assert_eq!((job.source_topic.as_str(), job.sink_topic.as_str()), ("prod.orders", "out"));
+        let ByStage { decode, process, write } = &job.dlq_topics;
+        assert_eq!([decode.as_deref(), process.as_deref(), write.as_deref()], [Some("b"), Some("a"), None]);
+        assert_eq!(failures(&job), "decode SendToDLQ (b), process SendToDLQ (a), write FailBatch");
+        assert_eq!(job.notes, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_is_not_used_is_named_with_its_reason() {
+        let sql = "CREATE STREAM s AS SELECT * FROM kafka://broker:9092/orders INTO out WITH ( \
+                   'batch.window' = '5s', 'batch.size' = '5', 's.batch.size' = '7', 'source.batch.size' = '8', \
+                   'sink.batch.size' = '9', 'max_retries' = '5', 'dlq.topic' = 'x', 'transaction.batches' = '2', \
+                   'orders.topic' = 'here', 'source.topic' = 'there', 'linger.ms' = '5', 'Batch.Size' = '5')";
+        let job = job_of(sql, &[]).expect("a job");
+        assert_eq!(job.source_topic, "here");
+        assert_eq!(
+            job.notes,
+            [
+                "'batch.window' is not used: fixed_size does not read it",
+                "'batch.size' is not used: narrower scopes override it",
+                "'s.batch.size' is not used: 's' is neither the source nor the sink",
+                "'max_retries' is not used: LogAndContinue does not retry",
+                "'dlq.topic' is not used: LogAndContinue sends nothing to a dead letter queue",
+                "'transaction.batches' is not used: only --exactly-once has transactions",
+                "'Batch.Size' is not used: did you mean 'batch.size'?",
+                "'source.topic' is not used: 'orders.topic' overrides it",
+                "settings of other systems, not used here: linger.ms",
+                "the broker in 'kafka://broker:9092/orders' is not used: --bootstrap-servers says where the topics are",
+            ]
+        );
+        let notes = job_of(sql, &["--exactly-once"]).expect("a job").notes;
+        assert!(
+            notes.iter().any(|note| note.starts_with("'sink.batch.size' is not used: with --exactly-once"))
+        );
+    }
+
+    #[test]
+    fn topics_that_would_feed_on_themselves_or_cannot_be_are_refused() {
+        for (sql, reason) in [
+            ("CREATE STREAM s AS SELECT * FROM s", "reads and writes the topic 's'"),
+            (
+                "CREATE STREAM s AS SELECT * FROM t WITH ('sink.topic' = 't')",
+                "reads and writes the topic 't'",
+            ),
+            (
+                "CREATE STREAM \"t.dlq\" AS SELECT * FROM t WITH ('sink.failure_strategy' = 'SendToDLQ')",
+                "dead letters of the write stage go to 't.dlq', among the results",
+            ),
+            (
+                "CREATE STREAM s AS SELECT * FROM t WITH ('source.failure_strategy' = 'SendToDLQ', 'source.dlq.topic' = 't')",
+                "dead letters of the decode stage go to 't', which it reads",
+            ),
+            ("CREATE STREAM s AS SELECT * FROM \"a b\"", "name its topic with 'a b.topic'"),
+            ("CREATE STREAM s AS SELECT * FROM t WITH ('t.topic' = 'a/b')", "'t.topic' = 'a/b'"),
+            ("CREATE STREAM s AS SELECT * FROM file:///x/y", "'file:///x/y'"),
+            ("CREATE STREAM s AS SELECT * FROM t JOIN u ON true", "JOIN"),
+        ] {
+            let error = job_of(sql, &[]).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(error.contains(reason), "{sql}: {error}");
+        }
+    }
 }

@@ -4,10 +4,13 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use schemars::JsonSchema;
 use serde::Serialize;
+use velo_engine::core::failure::ByStage;
+use velo_lint::refusal::Why;
+use velo_lint::{Endpoint, Position, Route, Unit};
 use velo_schema::guide::UseCase;
 use velo_schema::plan::NearestRow;
 use velo_schema::settings::Setting;
-use velo_schema::{Config, Plan, Settings, Side, Span, StrategyKind, Tier, format_duration};
+use velo_schema::{Config, Plan, Settings, Span, StrategyKind, Tier, format_duration};
 
 /// A statement's plan, as `velo plan --format json` prints it in an array.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -37,6 +40,41 @@ pub(crate) struct JsonPlan {
     failure: JsonFailure,
     /// Every key as it holds for the source, which shapes the poll.
     settings: Vec<JsonSetting>,
+    /// The source that this row is about, a row for each; null for a clause on its own.
+    source: Option<String>,
+    /// The topic that is read; null if it is not known.
+    source_topic: Option<String>,
+    /// The sink; null for a clause on its own.
+    sink: Option<String>,
+    /// The topic that is written; null if it is not known.
+    sink_topic: Option<String>,
+    dlq_topics: JsonDlqTopics,
+    /// What only a variable could give: these settings have their defaults here.
+    open: Vec<JsonOpen>,
+}
+
+/// The dead letter topic of each stage; null for a stage that sends no record there.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonDlqTopics {
+    decode: Option<String>,
+    process: Option<String>,
+    write: Option<String>,
+}
+
+/// A setting or a name that has no value yet.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonOpen {
+    /// Null for the name of a source or sink.
+    key: Option<String>,
+    /// As written; null if no placeholder is the reason.
+    placeholder: Option<String>,
+    /// Why it has no value.
+    message: String,
+    file: String,
+    /// Line, from 1.
+    line: usize,
+    /// Column in Unicode scalar values, from 1.
+    column: usize,
 }
 
 /// What follows a failure, by side.
@@ -81,6 +119,11 @@ pub(crate) struct PlanView {
     pub source: Settings,
     pub job: Config,
     pub sink: Config,
+    pub from: Option<Endpoint>,
+    pub to: Option<Endpoint>,
+    pub dlq_topics: ByStage<Option<String>>,
+    /// What only a variable could give, with its file, line and column.
+    pub open: Vec<(Why, String, Position)>,
 }
 
 impl PlanView {
@@ -105,12 +148,41 @@ impl PlanView {
                 sink: failure(&self.sink),
             },
             settings: self.source.iter().map(setting).collect(),
+            source: self.from.as_ref().map(|source| source.name.clone()),
+            source_topic: self.from.as_ref().and_then(|source| source.topic.name.clone()),
+            sink: self.to.as_ref().map(|sink| sink.name.clone()),
+            sink_topic: self.to.as_ref().and_then(|sink| sink.topic.name.clone()),
+            dlq_topics: JsonDlqTopics {
+                decode: self.dlq_topics.decode.clone(),
+                process: self.dlq_topics.process.clone(),
+                write: self.dlq_topics.write.clone(),
+            },
+            open: self.open.iter().map(open).collect(),
         }
+    }
+
+    /// The statement, its place, its source, and what is open.
+    fn head(&self) -> String {
+        let name = self.statement.clone().unwrap_or_else(|| "(clause)".to_owned());
+        let mut head = format!("{name}\n{}:{}", self.file, self.line);
+        if let Some(source) = &self.from {
+            head += &format!("\nfrom {}", source.name);
+            if let Some(topic) = source.topic.name.as_ref().filter(|topic| **topic != source.name) {
+                head += &format!(" (topic {topic})");
+            }
+        }
+        for (why, ..) in &self.open {
+            head += &match why {
+                Why::Open { key: Some(key), placeholder } => format!("\nopen: {key} = {placeholder}"),
+                Why::Open { key: None, placeholder } => format!("\nopen: {placeholder}"),
+                other => format!("\nopen: {other}"),
+            };
+        }
+        head
     }
 
     fn row(&self) -> Vec<String> {
         let plan = &self.plan;
-        let name = self.statement.clone().unwrap_or_else(|| "(clause)".to_owned());
         let span = |span: Option<Span>, unit: &str| span.map_or("-".to_owned(), |s| format!("{s} {unit}"));
         let row = match (plan.matrix_row, plan.nearest_row) {
             (Some(row), _) => row.word().to_owned(),
@@ -120,7 +192,7 @@ impl PlanView {
             (None, None) => "off".to_owned(),
         };
         vec![
-            format!("{name}\n{}:{}", self.file, self.line),
+            self.head(),
             plan.strategy.map_or("(disabled)".to_owned(), |strategy| strategy.to_string()),
             plan.max_poll_records.to_string(),
             plan.tier.to_string(),
@@ -143,6 +215,16 @@ fn failures(view: &PlanView) -> String {
         }
     }
     text
+}
+
+fn open((why, file, at): &(Why, String, Position)) -> JsonOpen {
+    let (key, placeholder) = match why {
+        Why::Open { key, placeholder } => (key.clone(), Some(placeholder.clone())),
+        Why::NotText { key } => (Some(key.clone()), None),
+        _ => (None, None),
+    };
+    let message = why.to_string();
+    JsonOpen { key, placeholder, message, file: file.clone(), line: at.line, column: at.column }
 }
 
 fn failure(config: &Config) -> JsonFailureSide {
@@ -201,26 +283,17 @@ pub(crate) fn explain(view: &PlanView, key: velo_schema::keys::Key) -> String {
     let setting = view.source.get(key);
     let value = setting.value.as_ref().map_or("(computed)".to_owned(), ToString::to_string);
     let name = view.statement.as_deref().unwrap_or("(clause)");
-    let mut text = format!("{name} ({}:{}): {key} = {value}, from {}", view.file, view.line, setting.origin);
+    let source = view.from.as_ref().map_or_else(String::new, |source| format!(", source {}", source.name));
+    let mut text =
+        format!("{name} ({}:{}{source}): {key} = {value}, from {}", view.file, view.line, setting.origin);
     for entry in setting.overrode.iter().rev() {
         text += &format!("; overrides {} from {}", entry.value, entry.scope);
     }
     text
 }
 
-/// Every part of a statement's configuration.
-pub(crate) fn sides(unit: &velo_lint::Unit<'_>) -> (Settings, Config, Config) {
-    let entries = unit.entries();
-    let own = unit.statement.name.as_ref().map(|name| name.text.as_str());
-    (
-        Settings::resolve(&entries, Side::Source, source_name(unit)),
-        Settings::resolve(&entries, Side::Job, None).config(),
-        Settings::resolve(&entries, Side::Sink, own).config(),
-    )
-}
-
-/// The name that settings of the statement's source alone begin with.
-pub(crate) fn source_name<'u>(unit: &'u velo_lint::Unit<'_>) -> Option<&'u str> {
-    let own = unit.statement.name.as_ref().map(|name| name.text.as_str());
-    unit.statement.names.iter().map(|name| name.text.as_str()).find(|name| Some(*name) != own)
+/// What holds at the statement's first source, in the job and at the sink.
+pub(crate) fn sides(unit: &Unit<'_>) -> (Settings, Config, Config) {
+    let route = Route::first(unit);
+    (route.at_source, route.in_job.config(), route.at_sink.config())
 }

@@ -39,7 +39,8 @@ pub const RULE: Rule = Rule {
 /// The topics of a statement, and whether each is read.
 fn topics(unit: &Unit<'_>) -> HashMap<String, bool> {
     debug_assert!(matches!(Key::DlqTopic.def().parse("a").map(|parsed| parsed.value), Ok(Value::Topic(_))));
-    let named = unit.statement.names.iter().map(|name| (name.text.as_str(), name.is_sink));
+    let (sources, sinks) = (unit.statement.sources(), unit.statement.sinks());
+    let named = sources.into_iter().chain(sinks).map(|name| (name.text.as_str(), name.is_sink));
     // A fragment without a query may still say its topics.
     let unnamed = [("", false), ("", true)];
     let mut topics = HashMap::new();

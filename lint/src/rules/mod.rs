@@ -180,8 +180,13 @@ impl Findings {
     /// A finding that is only worth knowing, of a rule that is otherwise more.
     fn add_note(&mut self, rule: &Rule, at: Span, detail: Detail) {
         self.add(rule, at, detail);
+        self.last_is(Severity::Info);
+    }
+
+    /// Gives the newest finding another severity than its rule's.
+    fn last_is(&mut self, severity: Severity) {
         if let Some(finding) = self.0.last_mut() {
-            finding.severity = Severity::Info;
+            finding.severity = severity;
         }
     }
 

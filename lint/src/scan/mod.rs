@@ -3,14 +3,19 @@
 //! Knows no keys. Reads what it can and says what was wrong as [`Fault`]s; it never gives up.
 
 mod clause;
+mod frames;
+mod name;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use memchr::memmem;
 
+use self::frames::Frames;
 use crate::lexer::{Lexer, Token, TokenKind};
 
 pub use clause::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Text};
+pub use name::Name;
 
 /// A statement, or what stands alone as one (a bare `WITH (…)` fragment).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,34 +26,49 @@ pub struct Statement {
     pub name: Option<Name>,
     /// Whether it is a `CREATE STREAM` or a `CREATE TABLE`.
     pub creates_stream: bool,
-    /// Sources and sinks that the statement names, the statement's own name included.
+    /// Sources and sinks that the statement names, the statement's own name included. The names of common
+    /// table expressions, of functions and of columns are none.
     pub names: Vec<Name>,
-    /// The query: from behind `AS` to the statement's last clause or its end.
+    /// The last `INTO` with its name.
+    pub into: Option<Range<usize>>,
+    /// The query: from behind `AS`, or from its `SELECT` behind `INSERT INTO`, to the statement's last clause or
+    /// its end.
     pub query: Option<Range<usize>>,
     /// Its option clauses, in order.
     pub clauses: Vec<Clause>,
 }
 
-/// An identifier, the last part of it where it is qualified, without quotes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// The bytes between the quotes.
-    pub span: Range<usize>,
-    /// The identifier.
-    pub text: String,
-    /// Whether it is written to; else it is read.
-    pub is_sink: bool,
+impl Statement {
+    /// The sources: every name that is read, once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&Name> {
+        let mut seen = HashSet::new();
+        self.names.iter().filter(|name| !name.is_sink && seen.insert(name.text.as_str())).collect()
+    }
+
+    /// The sinks: the names behind `INTO`, otherwise the statement's own name.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<&Name> {
+        let own = self.name.as_ref();
+        let is_own = |name: &Name| own.is_some_and(|own| own.outer == name.outer);
+        let mut seen = HashSet::new();
+        let sinks = self.names.iter().filter(|name| name.is_sink && !is_own(name));
+        let named: Vec<_> = sinks.filter(|name| seen.insert(name.text.as_str())).collect();
+        if named.is_empty() { own.into_iter().collect() } else { named }
+    }
 }
 
 /// The statements of `range` of `text` that have an option clause or a name.
 #[must_use]
 pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
     let mut scanner = Scanner {
-        text,
+        text: &text[..range.end],
         lexer: Lexer::new(text, range),
         current: Statement::default(),
-        depth: 0,
+        frames: Frames::default(),
+        before: Before::default(),
         query_open: false,
+        inserts: false,
         copies_end: true,
         found: Vec::new(),
     };
@@ -60,12 +80,24 @@ struct Scanner<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
     current: Statement,
-    depth: usize,
+    frames: Frames,
+    before: Before,
     /// `AS` has been read and no clause has ended the query.
     query_open: bool,
+    /// `INSERT INTO` has been read, and its query has not begun.
+    inserts: bool,
     /// Whether copied data may still find its end; given up once some does not.
     copies_end: bool,
     found: Vec<Statement>,
+}
+
+/// The two tokens before the current one; each is empty unless it is a word.
+#[derive(Debug, Default)]
+struct Before {
+    last: Range<usize>,
+    last_but_one: Range<usize>,
+    /// The end of the last one if it is a dot: a word glued to it is the name of a column.
+    dot: Option<usize>,
 }
 
 impl Scanner<'_> {
@@ -77,15 +109,33 @@ impl Scanner<'_> {
                     self.end_statement(token.span.start);
                     continue;
                 }
-                TokenKind::Symbol(b'(') => self.depth += 1,
-                TokenKind::Symbol(b')') => self.depth = self.depth.saturating_sub(1),
+                TokenKind::Symbol(b'(') => self.frames.open(),
+                TokenKind::Symbol(b')') => self.frames.close(),
+                TokenKind::Symbol(b',') => self.frames.comma(),
+                TokenKind::Word if self.before.dot == Some(token.span.start) => {}
                 TokenKind::Word => self.word(&token),
-                _ => {}
+                TokenKind::Quoted { .. } | TokenKind::Symbol(_) if self.frames.awaits_source() => {
+                    self.source(&token);
+                }
+                TokenKind::Quoted { .. } => self.frames.quoted(&self.text[token.inner()]),
+                _ => self.frames.symbol(),
             }
             self.extend(&token.span);
+            self.remember(&token);
         }
         let end = self.current.span.end;
         self.end_statement(end);
+    }
+
+    fn remember(&mut self, token: &Token) {
+        let word = if token.kind == TokenKind::Word { token.span.clone() } else { 0..0 };
+        self.before.last_but_one = std::mem::replace(&mut self.before.last, word);
+        self.before.dot = token.is(b'.').then_some(token.span.end);
+    }
+
+    /// Whether the word before the current one is `keyword`.
+    fn follows(&self, keyword: &str) -> bool {
+        self.text[self.before.last.clone()].eq_ignore_ascii_case(keyword)
     }
 
     fn extend(&mut self, span: &Range<usize>) {
@@ -99,7 +149,7 @@ impl Scanner<'_> {
         let word = &self.text[token.span.clone()];
         let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
         if is("with") {
-            self.option_clause(token);
+            self.with(token);
         } else if (is("create") || is("insert")) && self.starts_statement() {
             self.end_statement(token.span.start);
             self.extend(&token.span);
@@ -108,17 +158,30 @@ impl Scanner<'_> {
             }
         } else if (is("start") || is("deploy")) && self.current.span.is_empty() {
             self.created_name();
-        } else if is("into") {
-            let name = self.identifier(true);
-            if self.current.name.is_none() {
-                self.current.name.clone_from(&name);
-            }
-            self.current.names.extend(name);
-        } else if is("from") || is("join") || (is("table") && self.depth > 0) {
-            self.sources();
-        } else if is("as") && self.depth == 0 && self.current.name.is_some() && self.current.query.is_none() {
+        } else if self.frames.cte_word(word) {
+            // It belongs to the head of a common table expression.
+        } else if is("select") {
+            self.frames.select();
+            self.query_of_insert(token.span.start);
+        } else if is("from") {
+            self.from();
+        } else if self.frames.awaits_source() {
+            self.source(token);
+        } else if is("into") || (is("overwrite") && self.follows("insert")) {
+            self.into(token);
+        } else if is("join") && !self.follows("array") {
+            self.frames.from();
+        } else if is("table") {
+            self.frames.table();
+        } else if is("as")
+            && self.frames.depth() == 0
+            && self.current.name.is_some()
+            && self.current.query.is_none()
+        {
             self.current.query = Some(token.span.end..token.span.end);
             self.query_open = true;
+        } else {
+            self.frames.other_word(word);
         }
     }
 
@@ -135,7 +198,9 @@ impl Scanner<'_> {
             query.end = end.max(query.start);
         }
         self.query_open = false;
-        self.depth = 0;
+        self.inserts = false;
+        self.frames = Frames::default();
+        self.before = Before::default();
         if !done.clauses.is_empty() || done.name.is_some() {
             self.found.push(done);
         }
@@ -156,7 +221,7 @@ impl Scanner<'_> {
                 // `CREATE SOURCE STREAM name`: one kind says more of another.
                 self.skip_words(KINDS);
                 self.skip_words(&["if", "not", "exists"]);
-                let name = self.identifier(true);
+                let name = self.name(true);
                 self.current.name.clone_from(&name);
                 self.current.names.extend(name);
                 return;
@@ -173,23 +238,96 @@ impl Scanner<'_> {
         }
     }
 
-    /// What is read: `a`, `a AS x, b y`.
-    fn sources(&mut self) {
-        loop {
-            let name = self.identifier(false);
-            let found = name.is_some();
-            self.current.names.extend(name);
-            // Another source follows a comma, behind an alias or none.
-            let mut ahead = self.lexer.clone();
-            let mut next = ahead.next();
-            for _ in 0..2 {
-                let is_alias = next.as_ref().is_some_and(|token| token.kind == TokenKind::Word);
-                if is_alias {
-                    next = ahead.next();
-                }
+    /// The name that comes next, if one does.
+    fn name(&mut self, is_sink: bool) -> Option<Name> {
+        let name = name::read(self.text, &mut self.lexer, is_sink)?;
+        self.extend(&name.outer);
+        Some(name)
+    }
+
+    /// `FROM` before a source. `a IS DISTINCT FROM b` compares, and `NTH_VALUE(a, 2) FROM LAST OVER (…)` counts.
+    fn from(&mut self) {
+        let compares = self.follows("distinct")
+            && ["is", "not"]
+                .iter()
+                .any(|word| self.text[self.before.last_but_one.clone()].eq_ignore_ascii_case(word));
+        let mut ahead = self.lexer.clone();
+        let mut is_ahead = |words: &[&str]| {
+            let next = ahead.next().map_or("", |token| &self.text[token.span]);
+            words.iter().any(|word| next.eq_ignore_ascii_case(word))
+        };
+        let counts = is_ahead(&["first", "last"]) && is_ahead(&["over", "respect", "ignore"]);
+        if !compares && !counts {
+            self.frames.from();
+        }
+    }
+
+    /// What stands where a source is awaited: `token` is its first, or a word before it.
+    fn source(&mut self, token: &Token) {
+        let word = &self.text[token.span.clone()];
+        let is = |keyword: &str| token.kind == TokenKind::Word && word.eq_ignore_ascii_case(keyword);
+        let calls = |lexer: &Lexer<'_>| lexer.peek().is_some_and(|next| next.is(b'('));
+        // `LATERAL (…)`, `ONLY a`, `TABLE a`, `ROWS FROM (…)`.
+        let is_rows = || {
+            let next = self.lexer.peek().map_or(0..0, |next| next.span);
+            is("rows") && self.text[next].eq_ignore_ascii_case("from")
+        };
+        if is("lateral") || is("only") || (is("table") && !calls(&self.lexer)) || is_rows() {
+            return;
+        }
+        self.lexer.seek(token.span.start);
+        let Some(name) = self.name(false) else {
+            self.lexer.seek(token.span.end);
+            return self.frames.source_done();
+        };
+        if calls(&self.lexer) {
+            return self.frames.calls(&name.text);
+        }
+        self.frames.source_done();
+        // `DATA => TABLE orders` names an argument.
+        let is_argument = self.lexer.peek().is_some_and(|next| next.is(b'='));
+        let is_cte = name.short.is_none() && name.uri.is_none() && self.frames.is_cte(&name.text);
+        if !is_argument && !is_cte {
+            self.current.names.push(name);
+        }
+    }
+
+    fn into(&mut self, into: &Token) {
+        if !self.frames.takes_into() {
+            return;
+        }
+        self.inserts |= self.follows("insert") && self.frames.depth() == 0;
+        self.skip_words(&["into", "table"]);
+        let Some(name) = self.name(true) else { return };
+        self.current.into = Some(into.span.start..name.outer.end);
+        if self.current.name.is_none() {
+            self.current.name = Some(name.clone());
+        }
+        self.current.names.push(name);
+    }
+
+    /// The query of `INSERT INTO name [(columns)]` begins at `start`.
+    fn query_of_insert(&mut self, start: usize) {
+        if self.frames.depth() == 0 && self.current.name.is_some() && std::mem::take(&mut self.inserts) {
+            self.current.query = Some(start..start);
+            self.query_open = true;
+        }
+    }
+
+    /// `WITH` before options, common table expressions, or words that are neither.
+    fn with(&mut self, with: &Token) {
+        if self.lexer.peek().is_some_and(|next| next.is(b'(')) {
+            return self.option_clause(with);
+        }
+        let mut ahead = self.lexer.clone();
+        let name = ahead.next();
+        let is_name = |token: &Token| token.kind == TokenKind::Word || token.is_quoted();
+        if name.as_ref().is_some_and(is_name) {
+            self.frames.with();
+            let as_or_columns = |token: Token| token.is(b'(') || token.kind == TokenKind::Word;
+            if ahead.next().is_some_and(as_or_columns) {
+                self.query_of_insert(with.span.start);
             }
-            let Some(comma) = next.filter(|token| token.is(b',') && found) else { return };
-            self.lexer.seek(comma.span.end);
         }
     }
 
@@ -206,27 +344,6 @@ impl Scanner<'_> {
         }
     }
 
-    /// The identifier that comes next, its last part where it has several; nothing is taken if none does.
-    fn identifier(&mut self, is_sink: bool) -> Option<Name> {
-        let mut name = None;
-        loop {
-            let token = self.lexer.peek()?;
-            let is_keyword =
-                |word: &str| ["select", "lateral", "unnest"].iter().any(|k| word.eq_ignore_ascii_case(k));
-            let is_word = token.kind == TokenKind::Word && !is_keyword(&self.text[token.span.clone()]);
-            if !is_word && !token.is_quoted() {
-                return name;
-            }
-            self.lexer.next();
-            self.extend(&token.span);
-            name = Some(Name { span: token.inner(), text: self.text[token.inner()].to_owned(), is_sink });
-            if !self.lexer.peek().is_some_and(|token| token.is(b'.')) {
-                return name;
-            }
-            self.lexer.next();
-        }
-    }
-
     fn option_clause(&mut self, with: &Token) {
         let Some(open) = self.lexer.peek().filter(|token| token.is(b'(')) else { return };
         if !clause::opens_options(self.text, &self.lexer) {
@@ -234,7 +351,7 @@ impl Scanner<'_> {
         }
         let clause = clause::read(self.text, &self.lexer, with.span.start, open.span.end);
         self.lexer.seek(clause.span.end);
-        if self.depth == 0 {
+        if self.frames.depth() == 0 {
             if self.query_open
                 && let Some(query) = &mut self.current.query
             {
@@ -268,7 +385,7 @@ mod tests {
         let found = scan(sql);
         assert_eq!(found.len(), 2);
         let names: Vec<_> = found[0].names.iter().map(|name| name.text.as_str()).collect();
-        assert_eq!(names, ["s", "orders", "rates", "out_topic"]);
+        assert_eq!(names, ["s", "db.orders", "rates", "out_topic"]);
         assert_eq!(keys(sql, &found[0]), ["batch.size", "x"]);
         assert_eq!(keys(sql, &found[1]), ["batch.size"]);
         let query = &sql[found[0].query.clone().unwrap()];
@@ -294,6 +411,107 @@ mod tests {
                    CREATE STREAM b AS SELECT * FROM y WITH ('k' = 'v')";
         let names: Vec<_> = scan(sql).into_iter().map(|s| s.name.unwrap().text).collect();
         assert_eq!(names, ["a", "b"]);
+    }
+
+    /// The sources and the sinks of the first statement.
+    fn ends(sql: &str) -> (Vec<String>, Vec<String>) {
+        let texts = |names: Vec<&Name>| names.into_iter().map(|name| name.text.clone()).collect();
+        let found = scan(sql);
+        (texts(found[0].sources()), texts(found[0].sinks()))
+    }
+
+    #[test]
+    fn sources_are_what_the_grammar_reads_from() {
+        for (query, expected) in [
+            ("SELECT EXTRACT(HOUR FROM ts) FROM orders", "orders"),
+            (
+                "SELECT TRIM(BOTH x FROM y), SUBSTRING(a FROM 1 FOR 2), OVERLAY(a PLACING b FROM c) FROM t",
+                "t",
+            ),
+            ("SELECT a IS DISTINCT FROM b, a IS NOT DISTINCT FROM c FROM t WHERE a IS DISTINCT FROM d", "t"),
+            ("SELECT NTH_VALUE(a, 2) FROM LAST OVER (PARTITION BY b) FROM t", "t"),
+            ("SELECT DISTINCT a FROM t", "t"),
+            ("SELECT t.from, t.join, t.into FROM t", "t"),
+            ("SELECT * FROM a JOIN b ON a.x = b.x LEFT JOIN c USING (x, y), d", "a b c d"),
+            ("SELECT * FROM a, b AS x, c y WHERE f(x, y) GROUP BY u, v ORDER BY w, z", "a b c"),
+            (
+                "SELECT * FROM ((a JOIN b ON true) JOIN (SELECT * FROM c WHERE x IN (SELECT y FROM d)) e ON true)",
+                "a b c d",
+            ),
+            ("SELECT x, (SELECT max(EXTRACT(DAY FROM u.ts)) FROM u) FROM t", "u t"),
+            ("SELECT * FROM a UNION ALL SELECT * FROM b EXCEPT (SELECT * FROM c)", "a b c"),
+            ("SELECT * FROM a, a x JOIN a y ON true", "a"),
+            ("SELECT * FROM UNNEST(ARRAY[1, 2]) AS n(x), t, generate_series(1, 10) g", "t"),
+            ("SELECT * FROM t, LATERAL (SELECT * FROM u) x CROSS JOIN LATERAL f(t.a)", "t u"),
+            ("SELECT * FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))", "orders"),
+            (
+                "SELECT * FROM TABLE(HOP(DATA => TABLE orders, TIMECOL => DESCRIPTOR(ts), SIZE => x))",
+                "orders",
+            ),
+            (
+                "SELECT * FROM TUMBLE(orders, ts, INTERVAL '1' MINUTE) JOIN HOP(clicks, ts, a, b) h ON true",
+                "orders clicks",
+            ),
+            ("SELECT * FROM STREAM(live.orders)", "live.orders"),
+            ("SELECT * FROM ROWS FROM (f(1), g(2)) JOIN ONLY t ON true", "t"),
+            ("SELECT * FROM logs LEFT ARRAY JOIN tags AS tag", "logs"),
+            ("SELECT * FROM a LATERAL VIEW explode(x) v AS p, q", "a"),
+            (
+                "WITH x AS (SELECT * FROM orders), y (a, b) AS (SELECT * FROM x JOIN users u ON true) \
+              SELECT * FROM y, X",
+                "orders users",
+            ),
+            ("WITH orders AS (SELECT * FROM orders) SELECT * FROM orders", "orders"),
+            (
+                "WITH RECURSIVE t (n) AS (SELECT * FROM seed UNION ALL SELECT * FROM t) SELECT * FROM t",
+                "seed",
+            ),
+            ("SELECT * FROM (WITH x AS (SELECT * FROM a) SELECT * FROM x) JOIN x ON true", "a x"),
+            ("WITH \"x\" AS MATERIALIZED (SELECT * FROM a) SELECT * FROM x", "a"),
+            ("SELECT CAST(a AS TIMESTAMP WITH TIME ZONE) FROM t", "t"),
+            ("SELECT * FROM orders o WITHIN (5 MINUTES, 1 HOUR) EMIT CHANGES", "orders"),
+            (
+                "SELECT * FROM prod.orders JOIN \"eu.clicks\" ON true JOIN `a b` ON true",
+                "prod.orders eu.clicks a b",
+            ),
+            (
+                "SELECT * FROM kafka://orders JOIN kafka://broker:9092/prod.clicks ON true",
+                "orders prod.clicks",
+            ),
+            ("SELECT * FROM ${ENV}_orders, {{ source('a', 'b') }}", "${ENV}_orders {{ source('a', 'b') }}"),
+            ("FROM t", "t"),
+            ("SELECT 1", ""),
+        ] {
+            for (statement, sink) in [
+                (format!("CREATE STREAM out AS {query} WITH ('batch.size' = '5');"), "out"),
+                (format!("CREATE STREAM s AS {query} INTO out WITH ('batch.size' = '5');"), "out"),
+                (format!("INSERT INTO out {query};"), "out"),
+                (format!("START JOB j AS INSERT INTO db.out (a, b) {query} WITH ('a' = 'b')"), "db.out"),
+            ] {
+                let (sources, sinks) = ends(&statement);
+                assert_eq!(sources.join(" "), expected, "{statement}");
+                assert_eq!(sinks, [sink], "{statement}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_query_is_what_is_behind_as_or_insert_into() {
+        for (sql, expected) in [
+            ("CREATE TABLE s AS SELECT a AS b FROM t WITH ('k' = 'v')", " SELECT a AS b FROM t "),
+            ("INSERT INTO o (a, b) SELECT a AS b FROM t;", "SELECT a AS b FROM t"),
+            (
+                "INSERT OVERWRITE TABLE o WITH x AS (SELECT 1) SELECT * FROM x",
+                "WITH x AS (SELECT 1) SELECT * FROM x",
+            ),
+            ("START JOB j AS INSERT INTO o SELECT * FROM t WITH ('k' = 'v')", "SELECT * FROM t "),
+        ] {
+            let query = scan(sql)[0].query.clone().expect(sql);
+            assert_eq!(&sql[query], expected);
+        }
+        for sql in ["INSERT INTO o VALUES (1)", "CREATE STREAM s (a INT) WITH ('k' = 'v')"] {
+            assert_eq!(scan(sql)[0].query, None, "{sql}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Lint over fixtures that carry their verdict, and over any text at all.
 #![allow(clippy::disallowed_methods, reason = "fixtures are files")]
 
+mod docs;
 mod fixes;
 mod fixtures;
 mod guide;
 mod properties;
 mod recall;
+mod routes;
