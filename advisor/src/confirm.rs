@@ -254,7 +254,8 @@ impl<S: Source> Source for Corrected<S> {
             return self.inner.fill(now, lane, tier, room, batch);
         }
         let mut uncorrected = BatchBuilder::default();
-        let filled = self.inner.fill(now, lane, tier, room, &mut uncorrected)?;
+        // What was appended counts even if an error follows.
+        let filled = self.inner.fill(now, lane, tier, room, &mut uncorrected);
         let uncorrected = uncorrected.seal(Names::default());
         for row in 0..uncorrected.len() {
             let headers = uncorrected.headers(row);
@@ -270,7 +271,7 @@ impl<S: Source> Source for Corrected<S> {
                 },
             );
         }
-        Ok(filled)
+        filled
     }
 
     fn next_due(&self) -> Option<Tick> {

@@ -271,6 +271,8 @@ struct Watch {
     caught_up: Option<Instant>,
     /// When something was taken last.
     last_taken: Option<Instant>,
+    /// When reading ended, in milliseconds since the epoch.
+    stopped_ms: Option<i64>,
     /// True if only what is watched counts.
     watched_only: bool,
     /// True if times that cannot be true have spoiled the look-up by time.
@@ -300,6 +302,7 @@ impl Watch {
             until_ms: None,
             caught_up: None,
             last_taken: None,
+            stopped_ms: None,
             watched_only: false,
             past_is_odd: false,
             held_back: false,
@@ -366,6 +369,8 @@ impl Watch {
                 waker.wait(Duration::from_millis(50));
             }
         }
+        // What comes from now on is not read any more.
+        self.stopped_ms = Some(epoch_ms());
         self.settle()?;
         if !self.watched_only && self.until_ms.is_none() && !self.past_is_usable(limits) {
             self.watched_only = true;
@@ -567,7 +572,7 @@ impl Watch {
 
     fn finish(&mut self, first_ms: i64, limits: Limits) -> Sample {
         let now_ms = epoch_ms();
-        let end_ms = self.until_ms.unwrap_or(now_ms);
+        let end_ms = self.until_ms.or(self.stopped_ms).unwrap_or(now_ms);
         let window = Window {
             since_ms: if self.watched_only { first_ms } else { self.since_ms },
             until_ms: end_ms,
@@ -638,6 +643,8 @@ impl Watch {
         limits: Limits,
         cleaning: &mut Cleaning,
     ) -> i64 {
+        /// A fetch may take as long, and hides nothing.
+        const FETCH: Duration = Duration::from_millis(500);
         // A few milliseconds behind is what comes while it is looked at.
         let is_cut = |reached: &i64| span(*reached, end_ms) > limits.period / 10;
         if let Some(reached_ms) = self.reached_ms(reached, first_ms).filter(is_cut) {
@@ -656,7 +663,8 @@ impl Watch {
             cleaning.leave_out(own as u64, Why::OpenTransaction { partition });
             self.notices.extend((own == 0).then(|| Why::OpenTransaction { partition }.to_string()));
         }
-        let Some(committed_ms) = committed_ms.filter(is_cut) else { return end_ms };
+        let is_hidden = |committed: &i64| is_cut(committed) && span(*committed, end_ms) > FETCH;
+        let Some(committed_ms) = committed_ms.filter(is_hidden) else { return end_ms };
         self.notices.push(format!(
             "the records of the last {} belong to transactions that are open: the sample ends before them",
             format_duration(span(committed_ms, end_ms))
