@@ -64,7 +64,8 @@ impl JobConfig {
     }
 
     /// On how many threads a batch is processed at most.
-    pub(crate) fn threads_of_a_batch(&self) -> usize {
+    #[must_use]
+    pub fn threads_of_a_batch(&self) -> usize {
         match self.source.strategy {
             Strategy::MegaBatch { parallel: true, .. } if self.source.enabled => self.parallelism,
             _ => 1,

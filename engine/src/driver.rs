@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use velo_schema::Plan;
+use velo_schema::{Plan, format_elapsed};
 
 use crate::columns::{Batch, BatchBuilder, BatchId, LaneId, LaneName, Names};
 use crate::config::JobConfig;
@@ -199,9 +199,20 @@ impl<S: Source> Driver<S> {
         if self.control.wished() < Wish::Abandon {
             self.commit_finally();
         }
+        let ends: Vec<_> = self.core.watermarks().collect();
+        for (lane, watermark) in ends {
+            self.note_end(lane, Some(watermark));
+        }
         // Nothing may be written any more when the source gives its partitions to others.
         self.pool.close();
         observe(self.progress());
+    }
+
+    /// Keeps for the report where a partition has ended.
+    fn note_end(&mut self, lane: LaneId, watermark: Option<i64>) {
+        if let (Some(name), Some(watermark)) = (self.names.get(lane), watermark) {
+            self.meter.ended(name, watermark, self.source.end_offset(lane));
+        }
     }
 
     fn progress(&mut self) -> Progress {
@@ -371,6 +382,7 @@ impl<S: Source> Driver<S> {
         // What was appended is in the open batch, whatever came after it.
         if taken > 0 {
             let bytes = self.builder.bytes() - bytes;
+            self.builder.mark_taken(now);
             self.meter.took(now, filled.calls, taken, bytes);
             let event = Event::Rows(lane, self.builder.offsets_from(rows), bytes);
             self.core.step(now, event, &mut self.actions);
@@ -475,6 +487,7 @@ impl<S: Source> Driver<S> {
             } else {
                 let arrivals = rows.clone().map(|row| in_flight.batch.arrival_ns(row));
                 self.meter.settled(now, arrivals);
+                self.meter.settled_since(now, in_flight.batch.taken(rows.clone()));
             }
         }
         self.step(Event::Acked(id, rows, fate));
@@ -515,7 +528,8 @@ impl<S: Source> Driver<S> {
                 self.meter.retries += 1;
                 let place = self.place(Some(id), 0).unwrap_or_default();
                 self.notice(format!(
-                    "the batch from {place} on was held and is tried again after {delay:?}: {message}"
+                    "the batch from {place} on was held and is tried again after {}: {message}",
+                    format_elapsed(delay)
                 ));
             }
             Action::Commit(offsets) => {
@@ -538,6 +552,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::Release(lanes) => {
+                lanes.iter().for_each(|(lane, watermark)| self.note_end(*lane, *watermark));
                 let offsets: Vec<_> =
                     lanes.iter().filter_map(|(lane, watermark)| Some((*lane, (*watermark)?))).collect();
                 let result = self.source.committer().map_or(Ok(()), |committer| {
@@ -550,8 +565,11 @@ impl<S: Source> Driver<S> {
             }
             Action::Drop(id) => {
                 if let Some(InFlight { batch, arrived, .. }) = self.batches.remove(&id) {
-                    let arrivals = arrived.into_iter().flatten().map(|row| batch.arrival_ns(row));
-                    self.meter.settled(self.now(), arrivals);
+                    let now = self.now();
+                    for rows in arrived {
+                        self.meter.settled_since(now, batch.taken(rows.clone()));
+                        self.meter.settled(now, rows.map(|row| batch.arrival_ns(row)));
+                    }
                 }
             }
             Action::Fail(id, error) => {

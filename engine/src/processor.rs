@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::error::Category;
 
-use crate::columns::Batch;
+use crate::columns::{Batch, Headers};
 use crate::core::failure::{RowError, Stage};
 use crate::core::{Verdict, Weight};
 
@@ -28,6 +28,8 @@ pub enum OutputRecord {
         key: Option<Vec<u8>>,
         /// Its value.
         value: Option<Vec<u8>>,
+        /// Its headers; `None` for those of the input row.
+        headers: Option<Headers>,
     },
 }
 
@@ -51,9 +53,20 @@ impl Output {
         self.records.push((row, OutputRecord::Forward));
     }
 
-    /// Makes a new record on account of an input row.
+    /// Makes a new record for an input row, with the headers of that row.
     pub fn push(&mut self, row: u32, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
-        self.records.push((row, OutputRecord::New { key, value }));
+        self.records.push((row, OutputRecord::New { key, value, headers: None }));
+    }
+
+    /// Makes a new record for an input row, with headers of its own.
+    pub fn push_with_headers(
+        &mut self,
+        row: u32,
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        headers: Headers,
+    ) {
+        self.records.push((row, OutputRecord::New { key, value, headers: Some(headers) }));
     }
 
     /// Takes over what was put out for a batch of these rows of ours.
@@ -116,7 +129,7 @@ impl Output {
             weight.records += 1;
             weight.bytes += match record {
                 OutputRecord::Forward => batch.row_bytes(row),
-                OutputRecord::New { key, value } => {
+                OutputRecord::New { key, value, .. } => {
                     [key, value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
                 }
             };
@@ -155,10 +168,8 @@ impl From<Unprocessed> for Failure {
 
 impl From<Unprocessed> for Verdict {
     fn from(Unprocessed { message, is_fatal }: Unprocessed) -> Self {
-        match is_fatal {
-            true => Self { fatal: Some(message), ..Self::default() },
-            false => Self { system: Some(message), ..Self::default() },
-        }
+        let (system, fatal) = if is_fatal { (None, Some(message)) } else { (Some(message), None) };
+        Self { system, fatal, ..Self::default() }
     }
 }
 
@@ -349,7 +360,7 @@ mod tests {
         output.sort();
         assert_eq!(rows(&output, 0..3), [0, 1, 2, 2]);
         let values: Vec<_> = output.of_rows(2..3).map(|(_, record)| record.clone()).collect();
-        let new = |value: &[u8]| OutputRecord::New { key: None, value: Some(value.to_vec()) };
+        let new = |value: &[u8]| OutputRecord::New { key: None, value: Some(value.to_vec()), headers: None };
         assert_eq!(values, [new(b"x"), new(b"y")]);
     }
 

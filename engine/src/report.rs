@@ -1,16 +1,21 @@
 //! What a run did, as data: the ledger, the batches, the calls, the latencies.
 
+mod latencies;
+mod sizes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use velo_schema::{Plan, Span, StrategyKind, Tier};
 
+use crate::columns::LaneName;
 use crate::core::batcher::SealReason;
 use crate::core::{Core, Ledger, Tick};
 use crate::memory::MemoryBudget;
+use latencies::Latencies;
+use sizes::Sizes;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,10 +47,18 @@ pub struct Report {
     pub batches: Batches,
     /// What was written together, where the sink's settings regroup it.
     pub sink_batches: Option<Batches>,
+    /// Where each partition ended that the job had, by topic and partition.
+    #[serde(default)]
+    pub partitions: Vec<PartitionEnd>,
     /// The calls to the client.
     pub dequeue: Dequeue,
-    /// From a record's arrival to its being settled as ok.
+    /// From a record's timestamp to its being settled as ok: how old records were. In a drain of a backlog that
+    /// is mostly the time that they waited before the job began.
     pub latency_ms: Latency,
+    /// From the moment that a record was taken from the client's queue to its being settled as ok: what the job
+    /// adds.
+    #[serde(default)]
+    pub added_latency_ms: Latency,
     /// From the first record taken to the last one settled.
     pub seconds: f64,
     /// Records settled as ok in that time.
@@ -84,6 +97,28 @@ pub struct Batches {
     pub size_p50: u64,
     /// Records of the largest batch.
     pub size_max: u64,
+    /// Records of the smallest batch.
+    #[serde(default)]
+    pub size_min: u64,
+    /// Records that 99 of 100 batches do not exceed.
+    #[serde(default)]
+    pub size_p99: u64,
+    /// Records of all batches.
+    #[serde(default)]
+    pub records: u64,
+}
+
+/// Where a partition ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct PartitionEnd {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Every record before this offset is settled.
+    pub settled_offset: i64,
+    /// The offset after its newest record, if that was known.
+    pub end_offset: Option<i64>,
 }
 
 /// How records were taken from the client.
@@ -97,7 +132,7 @@ pub struct Dequeue {
     pub records_per_call: f64,
 }
 
-/// Quantiles of a latency in milliseconds.
+/// Quantiles of a latency in milliseconds; all are 0 if it is that of no records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// The median.
@@ -106,6 +141,9 @@ pub struct Latency {
     pub p99: f64,
     /// The longest.
     pub max: f64,
+    /// How many records it is of.
+    #[serde(default)]
+    pub count: u64,
 }
 
 /// The tier that was planned and the one that was seen.
@@ -130,18 +168,6 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Of values that are each `scale` as large as recorded.
-    fn of(histogram: &Histogram<u64>, bounds: &[f64], scale: f64) -> Self {
-        let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
-        for recorded in histogram.iter_recorded() {
-            // The least of those that are not told apart: a round number is itself.
-            let value = histogram.lowest_equivalent(recorded.value_iterated_to()) as f64 * scale;
-            let bucket = bounds.partition_point(|bound| *bound < value);
-            counts[bucket].1 += recorded.count_since_last_iteration();
-        }
-        Self { counts, count: histogram.len(), sum: histogram.mean() * histogram.len() as f64 * scale }
-    }
-
     /// Both together.
     fn add(&mut self, other: &Self) {
         if self.counts.is_empty() {
@@ -156,8 +182,10 @@ impl Buckets {
     }
 }
 
-const LATENCY_BOUNDS_S: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+const LATENCY_BOUNDS_S: [f64; 17] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0,
+    86_400.0,
+];
 const SIZE_BOUNDS: [f64; 13] =
     [1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
 
@@ -172,8 +200,10 @@ pub struct Counters {
     pub batches: BTreeMap<SealReason, u64>,
     /// Times a batch was held and tried again.
     pub retries: u64,
-    /// Seconds from a record's arrival to its being settled as ok.
+    /// Seconds from a record's timestamp to its being settled as ok.
     pub latency_s: Buckets,
+    /// Seconds from a record's being taken to its being settled as ok.
+    pub added_latency_s: Buckets,
     /// Records of a batch.
     pub batch_records: Buckets,
 }
@@ -188,6 +218,7 @@ impl Counters {
         }
         self.retries += other.retries;
         self.latency_s.add(&other.latency_s);
+        self.added_latency_s.add(&other.added_latency_s);
         self.batch_records.add(&other.batch_records);
     }
 }
@@ -197,7 +228,11 @@ impl Counters {
 pub(crate) struct Meter {
     /// With a warm-up, what came before its end is left out; without one, nothing is.
     warm_up_ns: i64,
-    latency_us: Histogram<u64>,
+    /// From records' timestamps.
+    ages: Latencies,
+    /// From the moments that records were taken.
+    added: Latencies,
+    partitions: BTreeMap<(String, i32), PartitionEnd>,
     pub batches: BatchMeter,
     pub groups: BatchMeter,
     calls: u64,
@@ -211,52 +246,46 @@ pub(crate) struct Meter {
 }
 
 /// Sizes of batches and why they were sealed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct BatchMeter {
-    sizes: Histogram<u64>,
+    sizes: Sizes,
     by_reason: BTreeMap<SealReason, u64>,
-}
-
-impl Default for BatchMeter {
-    fn default() -> Self {
-        let sizes = Histogram::new_with_max(u64::from(u32::MAX), DIGITS).expect("a valid histogram");
-        Self { sizes, by_reason: BTreeMap::new() }
-    }
 }
 
 impl BatchMeter {
     pub fn sealed(&mut self, reason: SealReason, records: u64) {
         *self.by_reason.entry(reason).or_default() += 1;
-        self.sizes.saturating_record(records);
+        self.sizes.record(records);
     }
 
     fn add(&mut self, other: Self) {
-        self.sizes.add(&other.sizes).expect("both histograms have the same bounds");
+        self.sizes.add(&other.sizes);
         for (reason, count) in other.by_reason {
             *self.by_reason.entry(reason).or_default() += count;
         }
     }
 
     pub fn summary(&self) -> Batches {
+        let sizes = &self.sizes;
         Batches {
-            count: self.sizes.len(),
+            count: sizes.count(),
             by_reason: self.by_reason.clone(),
-            size_p50: self.sizes.value_at_quantile(0.5),
-            size_max: self.sizes.max(),
+            size_p50: sizes.quantile(50),
+            size_max: sizes.max(),
+            size_min: sizes.min(),
+            size_p99: sizes.quantile(99),
+            records: sizes.sum(),
         }
     }
 }
-
-/// Two significant digits are a per cent, which is finer than any two runs agree.
-const DIGITS: u8 = 2;
-/// A day; longer latencies count as this.
-const MAX_LATENCY_US: u64 = 86_400_000_000;
 
 impl Meter {
     pub fn new(warm_up: Duration) -> Self {
         Self {
             warm_up_ns: i64::try_from(warm_up.as_nanos()).unwrap_or(i64::MAX),
-            latency_us: Histogram::new_with_max(MAX_LATENCY_US, DIGITS).expect("a valid histogram"),
+            ages: Latencies::default(),
+            added: Latencies::default(),
+            partitions: BTreeMap::new(),
             batches: BatchMeter::default(),
             groups: BatchMeter::default(),
             calls: 0,
@@ -277,8 +306,9 @@ impl Meter {
             calls: (self.calls, self.empty_calls),
             batches: self.batches.by_reason.clone(),
             retries: self.retries,
-            latency_s: Buckets::of(&self.latency_us, &LATENCY_BOUNDS_S, 1e-6),
-            batch_records: Buckets::of(&self.batches.sizes, &SIZE_BOUNDS, 1.0),
+            latency_s: self.ages.buckets(&LATENCY_BOUNDS_S),
+            added_latency_s: self.added.buckets(&LATENCY_BOUNDS_S),
+            batch_records: self.batches.sizes.buckets(&SIZE_BOUNDS),
         }
     }
 
@@ -294,14 +324,36 @@ impl Meter {
     pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = i64>) {
         let now = i64::try_from(now.0).unwrap_or(i64::MAX);
         for arrival in arrivals_ns.filter(|arrival| self.warm_up_ns == 0 || *arrival >= self.warm_up_ns) {
-            let micros = u64::try_from(now.saturating_sub(arrival) / 1000).unwrap_or(0);
-            self.latency_us.saturating_record(micros);
+            self.ages.record(now.saturating_sub(arrival), 1);
         }
+    }
+
+    /// Records are settled: how many of them were taken when.
+    pub fn settled_since(&mut self, now: Tick, taken: impl Iterator<Item = (Tick, u32)>) {
+        let ns = |tick: Tick| i64::try_from(tick.0).unwrap_or(i64::MAX);
+        for (tick, records) in taken.filter(|(tick, _)| ns(*tick) >= self.warm_up_ns) {
+            self.added.record(ns(now).saturating_sub(ns(tick)), records.into());
+        }
+    }
+
+    /// A partition is settled up to this offset, and it is not read any more.
+    pub fn ended(&mut self, name: &LaneName, settled_offset: i64, end_offset: Option<i64>) {
+        let (topic, partition) = (name.topic.to_string(), name.partition);
+        let end = PartitionEnd { topic: topic.clone(), partition, settled_offset, end_offset };
+        self.partitions.insert((topic, partition), end);
     }
 
     /// Counts what another member counted; both clocks began at about the same time.
     fn add(&mut self, other: Self) {
-        self.latency_us.add(&other.latency_us).expect("both histograms have the same bounds");
+        self.ages.add(&other.ages);
+        self.added.add(&other.added);
+        for (name, end) in other.partitions {
+            // Of several members that had it, the last one got furthest.
+            let known = self.partitions.entry(name).or_insert_with(|| end.clone());
+            if end.settled_offset > known.settled_offset {
+                *known = end;
+            }
+        }
         self.batches.add(other.batches);
         self.groups.add(other.groups);
         self.calls += other.calls;
@@ -312,15 +364,6 @@ impl Meter {
         self.first = self.first.into_iter().chain(other.first).min();
         self.last = self.last.max(other.last);
         self.notices.extend(other.notices);
-    }
-
-    fn latencies(&self) -> Latency {
-        let ms = |us: u64| us as f64 / 1e3;
-        Latency {
-            p50: ms(self.latency_us.value_at_quantile(0.5)),
-            p99: ms(self.latency_us.value_at_quantile(0.99)),
-            max: ms(self.latency_us.max()),
-        }
     }
 
     fn actual_tier(&self) -> Tier {
@@ -360,6 +403,7 @@ impl Ending {
     /// What has become of everything.
     pub fn report(self) -> Report {
         let Self { meter, ledger, is_done, regroups, error, plan, members } = self;
+        let actual = meter.actual_tier();
         let seconds = meter.first.map_or(0.0, |first| meter.last.since(first).as_secs_f64());
         let per_call = if meter.calls == 0 { 0.0 } else { ledger.delivered as f64 / meter.calls as f64 };
         Report {
@@ -370,16 +414,18 @@ impl Ending {
             members,
             batches: meter.batches.summary(),
             sink_batches: regroups.then(|| meter.groups.summary()),
+            partitions: meter.partitions.into_values().collect(),
             dequeue: Dequeue {
                 calls: meter.calls,
                 empty_calls: meter.empty_calls,
                 records_per_call: per_call,
             },
-            latency_ms: meter.latencies(),
+            latency_ms: meter.ages.summary(),
+            added_latency_ms: meter.added.summary(),
             seconds,
             records_per_s: if seconds > 0.0 { ledger.ok as f64 / seconds } else { 0.0 },
             bytes: meter.bytes,
-            tier: TierReport { requested: plan.tier, actual: meter.actual_tier() },
+            tier: TierReport { requested: plan.tier, actual },
             strategy: plan.strategy,
             max_poll_records: plan.max_poll_records,
             memory: None,

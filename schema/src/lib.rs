@@ -38,4 +38,4 @@ pub use plan::Plan;
 pub use settings::{Entry, Origin, Scope, Settings, Side};
 pub use strategy::{FailureStrategy, OnExhausted, StrategyKind};
 pub use tier::{Span, Tier};
-pub use units::{format_bytes, format_duration, parse_bytes};
+pub use units::{format_bytes, format_duration, format_elapsed, parse_bytes};

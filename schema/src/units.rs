@@ -102,6 +102,30 @@ pub fn format_duration(duration: Duration) -> String {
     exact.map_or_else(|| format!("{nanos}ns"), |(unit, factor)| format!("{}{unit}", nanos / factor))
 }
 
+/// A measured time, rounded for people: `830 µs`, `12.5 ms`, `47.9 s`, `3 min 5 s`, `2 h 10 min`, `4 d 6 h`.
+#[must_use]
+pub fn format_elapsed(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let rounded = |number: f64| {
+        // Three digits say what a measurement can.
+        let text = if number < 99.95 { format!("{number:.1}") } else { format!("{number:.0}") };
+        text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+    };
+    let parts = |all: u64, small: u64, (large_unit, small_unit): (&str, &str)| match all % small {
+        0 => format!("{} {large_unit}", all / small),
+        rest => format!("{} {large_unit} {rest} {small_unit}", all / small),
+    };
+    match duration.as_secs() {
+        _ if duration.is_zero() => "0 s".to_owned(),
+        _ if seconds < 999.5e-6 => format!("{} µs", rounded(seconds * 1e6)),
+        _ if seconds < 0.9995 => format!("{} ms", rounded(seconds * 1e3)),
+        _ if seconds < 59.95 => format!("{} s", rounded(seconds)),
+        whole @ 0..3600 => parts(whole + u64::from(duration.subsec_millis() >= 500), 60, ("min", "s")),
+        whole @ 3600..172_800 => parts(whole / 60, 60, ("h", "min")),
+        whole => parts(whole / 3600, 24, ("d", "h")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +140,26 @@ mod tests {
         assert_eq!(parse_bytes("999999999999GiB"), None);
         assert_eq!(parse_bytes("ten"), None);
         assert_eq!(parse_bytes("-1"), None);
+    }
+
+    #[test]
+    fn measured_times_are_rounded() {
+        for (nanos, text) in [
+            (0, "0 s"),
+            (830_000, "830 µs"),
+            (1_260, "1.3 µs"),
+            (12_500_000, "12.5 ms"),
+            (50_000_000, "50 ms"),
+            (999_900_000, "1 s"),
+            (47_915_850_837, "47.9 s"),
+            (59_990_000_000, "1 min"),
+            (185_000_000_000, "3 min 5 s"),
+            (7_860_000_000_000, "2 h 11 min"),
+            (367_200_000_000_000, "4 d 6 h"),
+        ] {
+            assert_eq!(format_elapsed(Duration::from_nanos(nanos)), text);
+        }
+        assert_eq!(format_elapsed(Duration::MAX), "213503982334601 d 7 h");
     }
 
     #[test]

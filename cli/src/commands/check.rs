@@ -125,7 +125,8 @@ impl Checked<'_> {
                     let is_sink = target == self.sink;
                     let with = if is_sink { of_source.for_sink() } else { of_source.for_dead_letters() };
                     let with: Vec<_> = with.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                    let with = if with.is_empty() { "the brokers' defaults".to_owned() } else { with.join(", ") };
+                    let with =
+                        if with.is_empty() { "the brokers' defaults".to_owned() } else { with.join(", ") };
                     findings.warn(&format!("{target} does not exist and will be created with {with}"));
                 }
                 Err(error) => findings.fail(&error.to_string()),

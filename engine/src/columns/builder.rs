@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::core::Tick;
+
 use super::{Batch, Columns, INLINE, LaneId, NO_TIMESTAMP, Names, Nulls, Record, Run, View};
 
 /// A new buffer is begun here, far below the 2 GiB that a view's offset reaches. The first buffer of a
@@ -89,6 +91,16 @@ impl BatchBuilder {
         let value = self.view(record.value.unwrap_or_default());
         self.columns.keys.push(key);
         self.columns.values.push(value);
+    }
+
+    /// Marks the rows that were appended since the last mark as taken from their source at `now`.
+    pub(crate) fn mark_taken(&mut self, now: Tick) {
+        let end = self.len();
+        match self.columns.taken.last_mut() {
+            Some((marked, _)) if *marked == end => {}
+            Some((marked, at)) if *at == now => *marked = end,
+            _ => self.columns.taken.push((end, now)),
+        }
     }
 
     fn view(&mut self, bytes: &[u8]) -> View {
@@ -217,6 +229,28 @@ mod tests {
         assert_eq!(Arc::as_ptr(&third), address);
         assert_eq!((third.len(), third.offset(0), third.value(0)), (1, 7, Some(b"short".as_slice())));
         assert_eq!(second.value(1), Some(b"another value, also not inline".as_slice()));
+    }
+
+    #[test]
+    fn rows_know_when_they_were_taken() {
+        let mut builder = BatchBuilder::with_ring(1);
+        for round in 0..2 {
+            let push = |builder: &mut BatchBuilder, rows: i64, at| {
+                (0..rows).for_each(|offset| builder.push(LaneId(0), Record { offset, ..Record::default() }));
+                builder.mark_taken(Tick(at));
+            };
+            push(&mut builder, 2, 10);
+            push(&mut builder, 0, 15);
+            push(&mut builder, 3, 20);
+            push(&mut builder, 1, 20);
+            let batch = builder.seal(Names::default());
+            let taken = |rows| batch.taken(rows).map(|(at, count)| (at.0, count)).collect::<Vec<_>>();
+            assert_eq!(taken(0..6), [(10, 2), (20, 4)], "round {round}");
+            assert_eq!(
+                (taken(1..3), taken(4..5), taken(2..2)),
+                (vec![(10, 1), (20, 1)], vec![(20, 1)], vec![])
+            );
+        }
     }
 
     #[test]

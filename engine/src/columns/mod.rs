@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 pub use builder::BatchBuilder;
 
+use crate::core::Tick;
+
 /// One assignment of one partition: the unit of order and of commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId(pub u32);
@@ -127,6 +129,8 @@ struct Columns {
     offsets: Vec<i64>,
     timestamps_ms: Vec<i64>,
     arrivals_ns: Vec<i64>,
+    /// When rows were taken: those up to the first number at that time, and so on.
+    taken: Vec<(u32, Tick)>,
     headers: Vec<(u32, Headers)>,
     runs: Vec<Run>,
     bytes: u64,
@@ -153,6 +157,7 @@ impl Columns {
         self.offsets.clear();
         self.timestamps_ms.clear();
         self.arrivals_ns.clear();
+        self.taken.clear();
         self.headers.clear();
         self.runs.clear();
         self.bytes = 0;
@@ -244,6 +249,18 @@ impl Batch {
     #[must_use]
     pub fn arrival_ns(&self, row: u32) -> i64 {
         self.columns.arrivals_ns[row as usize]
+    }
+
+    /// When these rows were taken from their source, and how many of them at that time; rows that nobody has
+    /// marked are left out.
+    pub(crate) fn taken(&self, rows: Range<u32>) -> impl Iterator<Item = (Tick, u32)> {
+        let mut start = rows.start;
+        let first = self.columns.taken.partition_point(|(end, _)| *end <= start);
+        self.columns.taken[first..].iter().map_while(move |(end, at)| {
+            let count = rows.end.min(*end).checked_sub(start).filter(|count| *count > 0)?;
+            start += count;
+            Some((*at, count))
+        })
     }
 
     /// The row's headers.

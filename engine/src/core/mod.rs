@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use velo_schema::Tier;
+use velo_schema::{Tier, format_duration};
 
 use crate::columns::{BatchId, LaneId};
 use batcher::{SealReason, SealRule};
@@ -213,7 +213,7 @@ pub enum JobError {
     #[error("the dead letter queue refused the record: {}", .0.message)]
     DeadLetterRefused(RowError),
     /// A batch has been processed for as long as it may be.
-    #[error("a batch has been processed for {0:?} and holds its partitions; --max-batch-time bounds that")]
+    #[error("a batch has been processed for {} and holds its partitions; --max-batch-time bounds that", format_duration(*.0))]
     Stuck(Duration),
     /// The source cannot go on.
     #[error("{0}")]

@@ -136,7 +136,7 @@ impl Alone {
         let mut reduction = 0;
         let result = loop {
             let Some(result) = self.attempt(&next) else { return };
-            match result.map_err(|error| send_error(&error, false)) {
+            match result.map_err(|error| send_error(&error, &self.topic, false)) {
                 // What velo adds to a dead letter, or keeps of its record, is never why it cannot be written.
                 Err(SendError::Record(_)) if ticket.dead_letter && reduction < dead_letter::MOST_REDUCED => {
                     reduction += 1;

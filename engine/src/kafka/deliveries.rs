@@ -86,7 +86,7 @@ impl ProducerContext for Deliveries {
         let error = if is_refused {
             self.refused_in_transaction(ticket, error)
         } else {
-            send_error(error, self.transactional)
+            send_error(error, message.topic(), self.transactional)
         };
         self.acks.push(Ack::of(ticket, Err(error)));
     }
@@ -125,12 +125,17 @@ pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
 
 /// Only what is wrong with the record itself may be skipped; an authorisation that was taken away, a
 /// topic that is gone or a producer that cannot go on is no record's fault. A transaction may be tried again.
-pub(super) fn send_error(error: &ClientError, transactional: bool) -> SendError {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+pub(super) fn send_error(error: &ClientError, topic: &str, transactional: bool) -> SendError {
+    use RDKafkaErrorCode::{BrokerDestroy, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     let reason = KafkaError::during("the brokers refused it", error).to_string();
     match error.rdkafka_error_code() {
         Some(code) if is_of_record(code) => SendError::Record(reason),
-        Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => SendError::Sink(reason),
+        // The client gives a topic's records up with any of these once the topic is gone.
+        Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition | BrokerDestroy) => {
+            SendError::Sink(format!(
+                "topic '{topic}' was deleted while the job ran, or lost partitions; create it again and restart"
+            ))
+        }
         Some(code) if transactional && class(code) != Class::Unauthorized => SendError::Transaction(reason),
         _ => SendError::Sink(reason),
     }
@@ -166,7 +171,8 @@ mod tests {
     #[test]
     fn only_what_a_record_causes_is_its_fault() {
         use RDKafkaErrorCode as Code;
-        let error = |code, transactional| send_error(&ClientError::MessageProduction(code), transactional);
+        let error =
+            |code, transactional| send_error(&ClientError::MessageProduction(code), "orders", transactional);
         for code in [Code::MessageSizeTooLarge, Code::InvalidTimestamp, Code::InvalidDifferentRecord] {
             assert!(is_of_record(code) && matches!(error(code, false), SendError::Record(_)));
         }

@@ -27,8 +27,8 @@ pub type May = Option<bool>;
 /// A group as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupState {
-    /// Stable, Empty and so on.
-    pub state: String,
+    /// Stable, Empty and so on; `None` if there is no such group yet.
+    pub state: Option<String>,
     /// Client id and host of each member, and its instance id where it has one.
     pub members: Vec<(String, String, Option<String>)>,
     /// Whether the user may join and commit.
@@ -91,10 +91,13 @@ impl Inspector {
     pub fn group(&self) -> Result<GroupState, KafkaError> {
         match admin::describe_group(&self.consumer, &self.group, REQUEST_TIMEOUT) {
             Ok(admin::Described { state, members, operations }) => {
-                Ok(GroupState { state, members, may_read: may(&operations, Operation::Read) })
+                // Brokers before 4.0 describe a group that does not exist as one that is dead.
+                let exists = state != "Dead" || !members.is_empty();
+                let may_read = may(&operations, Operation::Read);
+                Ok(GroupState { state: exists.then_some(state), members, may_read })
             }
             Err(RDKafkaErrorCode::GroupIdNotFound) => {
-                Ok(GroupState { state: "not there yet".to_owned(), members: Vec::new(), may_read: None })
+                Ok(GroupState { state: None, members: Vec::new(), may_read: None })
             }
             Err(code) => Err(failed(&format!("group '{}'", self.group), code)),
         }
@@ -105,13 +108,7 @@ impl Inspector {
     /// # Errors
     /// Where the brokers do not answer, or the user may not know.
     pub fn partitions(&self, count: usize) -> Result<Vec<PartitionState>, KafkaError> {
-        let mut list = TopicPartitionList::new();
-        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            list.add_partition(&self.topic, partition);
-        }
-        let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
-        let committed =
-            committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
+        let committed = self.committed_offsets(count)?;
         let elements = committed.elements();
         let name = |element: &TopicPartitionListElem<'_>| LaneName {
             topic: self.topic.as_str().into(),
@@ -124,6 +121,26 @@ impl Inspector {
             PartitionState { partition: element.partition(), low, high, committed }
         };
         Ok(elements.iter().zip(bounds).map(state).collect())
+    }
+
+    /// The offset that the group has committed of each partition, if it has.
+    ///
+    /// # Errors
+    /// If the brokers do not answer, or the user may not know.
+    pub fn committed(&self, count: usize) -> Result<Vec<Option<i64>>, KafkaError> {
+        let committed = self.committed_offsets(count)?;
+        let offset =
+            |element: &TopicPartitionListElem<'_>| element.offset().to_raw().filter(|offset| *offset >= 0);
+        Ok(committed.elements().iter().map(offset).collect())
+    }
+
+    fn committed_offsets(&self, count: usize) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
+        committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))
     }
 
     /// Every property of the client and who says so, secrets masked.

@@ -16,7 +16,7 @@ use super::served::ServedProducer;
 use super::settings::readable;
 use super::transaction::Transactions;
 use super::{ClientSettings, KafkaError, Membership, dead_letter};
-use crate::columns::{Batch, LaneName};
+use crate::columns::LaneName;
 use crate::core::failure::ByStage;
 use crate::processor::OutputRecord;
 use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
@@ -233,7 +233,7 @@ impl KafkaSink {
                 None if is_full => Err(SendError::Record(
                     "it is larger than what may be kept in memory to be written".to_owned(),
                 )),
-                _ => Err(send_error(&error, self.transactions.is_some())),
+                _ => Err(send_error(&error, &to.topic, self.transactions.is_some())),
             };
         }
         if self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire) {
@@ -350,8 +350,7 @@ fn record<'a>(
     record
 }
 
-fn headers_of(batch: &Batch, row: u32, more: usize) -> OwnedHeaders {
-    let headers = batch.headers(row);
+fn owned_headers(headers: &[(String, Option<Vec<u8>>)], more: usize) -> OwnedHeaders {
     let start = OwnedHeaders::new_with_capacity(headers.len() + more);
     headers.iter().fold(start, |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
 }
@@ -361,13 +360,15 @@ impl Sink for KafkaSink {
         let row = ticket.row;
         let (key, value) = match output {
             OutputRecord::Forward => (batch.key(row), batch.value(row)),
-            OutputRecord::New { key, value } => (key.as_deref(), value.as_deref()),
+            OutputRecord::New { key, value, .. } => (key.as_deref(), value.as_deref()),
         };
         let mut record = record(&self.sink, ticket, origin, key, value);
         record.timestamp = batch.timestamp_ms(row);
-        if *output == OutputRecord::Forward && !batch.headers(row).is_empty() {
-            record.headers = Some(headers_of(batch, row, 0));
-        }
+        let headers = match output {
+            OutputRecord::New { headers: Some(headers), .. } => headers,
+            _ => batch.headers(row),
+        };
+        record.headers = (!headers.is_empty()).then(|| owned_headers(headers, 0));
         self.send(&self.sink, ticket, record)
     }
 
@@ -381,9 +382,10 @@ impl Sink for KafkaSink {
         };
         let row = ticket.row;
         let context = dead_letter::headers(&rejected, &self.group_id);
-        let headers = context.iter().fold(headers_of(batch, row, context.len()), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
-        });
+        let headers =
+            context.iter().fold(owned_headers(batch.headers(row), context.len()), |all, (key, value)| {
+                all.insert(Header { key, value: Some(value) })
+            });
         let mut record = record(dlq, ticket, origin, batch.key(row), batch.value(row));
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);

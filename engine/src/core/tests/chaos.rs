@@ -198,7 +198,7 @@ impl World {
         let weights = good.map(|row| Weight { row, records: 1 + row % 2, bytes: 1 }).collect();
         self.counts.retried += u32::from(attempt > 0);
         let system = luck.is_multiple_of(6).then(|| "down".to_owned());
-        self.step(Event::Finished(id, &Verdict { rows: errors, system, weights }));
+        self.step(Event::Finished(id, &Verdict { rows: errors, system, weights, ..Verdict::default() }));
     }
 
     /// Hears of one record that was written, whichever.

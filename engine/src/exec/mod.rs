@@ -1,0 +1,343 @@
+//! A processor that is a program: batches go to its stdin as JSON lines, verdicts come from its stdout.
+//!
+//! The first line states the version of the protocol: `{"velo_exec":2}`. Each record of a batch is a line,
+//! a blank line ends the batch, and the program answers with one line:
+//!
+//! - `{"ok":true}`: all records are done and are written as they came;
+//! - `{"errors":[{"record":3,"message":"…","retriable":false}]}`: these failed, all others are done;
+//! - `{"error":"…"}`: a record is bad and the program cannot say which; it will get halves;
+//! - with `"records":[{"record":0,"key":"…","value":"…"}]` beside `ok` or `errors`, these are written instead
+//!   of the input. A record keeps the headers of the input record that it names, unless it has `headers`.
+//!
+//! Unknown fields are refused, and an answer is bounded in bytes: to a batch whose answer is longer the
+//! program gets halves, down to a record that fails by itself.
+//!
+//! A program that ends, that takes too long or that answers anything else fails the system: no record is to
+//! blame, and the batch is tried again with a new process. Until the first good answer there is nothing to
+//! wait for, so the same ends the job with its reason.
+
+mod program;
+pub mod protocol;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use velo_schema::format_bytes;
+
+use crate::columns::Batch;
+use crate::processor::{Attempt, Failure, Interrupt, Output, Processor};
+use program::{Problem, Program};
+use protocol::{Verdict, Version};
+
+pub use protocol::Protocol;
+
+/// Bytes of an answer at most, unless a memory limit says less.
+pub const MOST_ANSWER_BYTES: u64 = 64 << 20;
+
+/// How a program is run.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    /// What the shell runs.
+    pub command: String,
+    /// How long a batch may take.
+    pub timeout: Duration,
+    /// What is added to its environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The processor. The program is started with the first batch, and again after it has failed.
+#[derive(Debug)]
+pub struct ExecProcessor {
+    exec: Exec,
+    version: Version,
+    most_answer_bytes: u64,
+    program: Option<Program>,
+    /// True once a process of this program, a fork's included, has answered a batch as it should.
+    has_answered: Arc<AtomicBool>,
+    stop: Stop,
+}
+
+/// Ends all waiting for answers, now and from now on. Clones end the same.
+#[derive(Debug, Clone)]
+struct Stop {
+    /// Its end is what those who wait see.
+    sender: Arc<Mutex<Option<Sender<()>>>>,
+    stopped: Receiver<()>,
+}
+
+impl Stop {
+    fn new() -> Self {
+        let (sender, stopped) = crossbeam_channel::bounded(0);
+        Self { sender: Arc::new(Mutex::new(Some(sender))), stopped }
+    }
+
+    fn stop(&self) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl ExecProcessor {
+    /// A processor that runs `exec` and speaks the newest version of the protocol.
+    #[must_use]
+    pub fn new(exec: Exec) -> Self {
+        Self {
+            exec,
+            version: Version::default(),
+            most_answer_bytes: MOST_ANSWER_BYTES,
+            program: None,
+            has_answered: Arc::default(),
+            stop: Stop::new(),
+        }
+    }
+
+    /// The same, speaking this version of the protocol.
+    #[must_use]
+    pub fn speaking(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The same, with answers of at most so many bytes.
+    #[must_use]
+    pub fn answering_within(self, most_answer_bytes: u64) -> Self {
+        Self { most_answer_bytes, ..self }
+    }
+
+    fn ask(&mut self, batch: &Batch) -> Result<Verdict, Problem> {
+        let program = match &mut self.program {
+            Some(program) => program,
+            none => none.insert(Program::start(&self.exec, self.version, self.most_answer_bytes)?),
+        };
+        let line = program.ask(batch, self.exec.timeout, &self.stop.stopped)?;
+        Ok(Verdict::read(&line, batch.len(), self.version)?)
+    }
+
+    /// What follows when there is no answer to a batch of `rows` records.
+    fn failure(&self, problem: Problem, rows: u32) -> Failure {
+        let has_answered = self.has_answered.load(Ordering::Acquire);
+        let reason = match problem {
+            Problem::Stopped => return Failure::System("--exec: the job has ended".to_owned()),
+            Problem::Other(reason) => reason,
+            Problem::TooLong => {
+                let most = format_bytes(self.most_answer_bytes);
+                let reason = format!("the program's answer to {rows} records is longer than {most}");
+                // A shorter batch has a shorter answer; a single record fails for its own.
+                if rows > 1 || has_answered {
+                    return Failure::Unnamed(reason);
+                }
+                reason
+            }
+        };
+        if has_answered {
+            return Failure::System(format!("--exec: {reason}"));
+        }
+        Failure::Fatal(format!("--exec: {reason}; no batch was answered before, so it is not tried again"))
+    }
+}
+
+impl Processor for ExecProcessor {
+    fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+        match self.ask(batch) {
+            Ok(verdict) => {
+                self.has_answered.store(true, Ordering::Release);
+                verdict.put_out(out)
+            }
+            Err(problem) => {
+                // Whatever it still writes belongs to no batch.
+                self.program = None;
+                Err(self.failure(problem, batch.len()))
+            }
+        }
+    }
+
+    /// Another process of the same program.
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        let Self { exec, version, most_answer_bytes, program: _, has_answered, stop } = self;
+        Some(Box::new(Self {
+            exec: exec.clone(),
+            version: *version,
+            most_answer_bytes: *most_answer_bytes,
+            program: None,
+            has_answered: Arc::clone(has_answered),
+            stop: stop.clone(),
+        }))
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let stop = self.stop.clone();
+        Some(Box::new(move || stop.stop()))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+
+    fn batch(values: &[&[u8]]) -> Arc<Batch> {
+        let mut builder = BatchBuilder::default();
+        for (offset, value) in (0..).zip(values) {
+            builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
+        }
+        builder.seal(Names::default())
+    }
+
+    fn exec(command: &str) -> ExecProcessor {
+        let timeout = Duration::from_secs(20);
+        ExecProcessor::new(Exec { command: command.to_owned(), timeout, environment: Vec::new() })
+    }
+
+    fn ask(processor: &mut ExecProcessor, batch: &Batch) -> (Result<(), Failure>, Output) {
+        let mut output = Output::default();
+        let result = processor.process(batch, &mut output, Attempt { number: 0 });
+        (result, output)
+    }
+
+    /// A program in `sh` that answers each batch with what `answer` prints; `n` counts its records.
+    fn answering(answer: &str) -> String {
+        format!(
+            "sh -c 'read hello; n=0; while IFS= read -r line; do \
+             if [ -z \"$line\" ]; then {answer}; n=0; else n=$((n+1)); fi; done'"
+        )
+    }
+
+    #[test]
+    fn a_program_gets_every_record_and_answers_batch_after_batch() {
+        let mut processor = exec(&answering(
+            "echo \"{\\\"errors\\\":[{\\\"record\\\":$((n-1)),\\\"message\\\":\\\"$n\\\"}]}\"",
+        ));
+        for rows in [1_usize, 3, 2] {
+            let (result, output) = ask(&mut processor, &batch(&vec![b"{}".as_slice(); rows]));
+            let Err(Failure::Rows(errors)) = result else { panic!("{result:?}") };
+            assert_eq!(
+                (errors[0].row as usize, errors[0].message.as_str()),
+                (rows - 1, rows.to_string().as_str())
+            );
+            assert!(!errors[0].retriable);
+            assert_eq!(output.counts(u32::try_from(rows).unwrap()), vec![1; rows]);
+        }
+    }
+
+    #[test]
+    fn a_program_may_write_before_it_has_read_and_a_batch_may_be_larger_than_a_pipe() {
+        // It fills its own output first: whoever wrote all before reading would wait for ever.
+        let command = "sh -c 'printf \"{\\\"ok\\\":true,\\\"records\\\":[\"; \
+                       yes \"{\\\"record\\\":0},\" | head -n 100000 | tr -d \"\\n\"; \
+                       while IFS= read -r line && [ -n \"$line\" ]; do :; done; \
+                       echo \"{\\\"record\\\":1}]}\"; :'";
+        let large = vec![b'x'; 100 << 10];
+        let (result, output) = ask(&mut exec(command), &batch(&[&large, &large, &large]));
+        assert_eq!((result, output.counts(3)), (Ok(()), vec![100_000, 1, 0]));
+    }
+
+    const OK: &str = "echo \"{\\\"ok\\\":true}\"";
+
+    /// Answers the first batch as it should, and then does this.
+    fn answering_once_then(then: &str) -> String {
+        answering(&format!("{OK}; {then}"))
+    }
+
+    #[test]
+    fn a_program_that_never_answers_as_it_should_ends_the_job_with_its_reason() {
+        let cases = [
+            ("exit 3".to_owned(), "ended without an answer: exit status: 3"),
+            ("/no/such/program".to_owned(), "exit status: 127 (the shell did not find it)"),
+            ("/dev/null".to_owned(), "exit status: 126 (the shell cannot execute it)"),
+            (answering("echo garbage"), "does not follow the protocol"),
+            (answering("echo {}"), "exactly one of ok, errors and error"),
+            ("sh -c 'read hello; read line; exit 0'".to_owned(), "ended without an answer"),
+        ];
+        for (command, reason) in cases {
+            let (result, output) = ask(&mut exec(&command), &batch(&[b"{}", b"{}"]));
+            let Err(Failure::Fatal(message)) = result else { panic!("{command}: {result:?}") };
+            assert!(message.contains(reason), "{command}: {message}");
+            assert_eq!(output.counts(2), [0, 0], "{command}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_after_an_answer_is_started_again_and_gets_the_batch_again() {
+        for (then, reason) in [("exit 3", "exit status: 3"), ("kill -9 $$", "exit status: 137")] {
+            let mut processor = exec(&answering_once_then(then));
+            let input = batch(&[b"{}"]);
+            assert_eq!(ask(&mut processor, &input).0, Ok(()));
+            let (failed, _) = ask(&mut processor, &input);
+            let Err(Failure::System(message)) = failed else { panic!("{then}: {failed:?}") };
+            assert!(message.contains(reason), "{then}: {message}");
+            let (again, output) = ask(&mut processor, &input);
+            assert_eq!((again, output.counts(1)), (Ok(()), vec![1]), "{then}");
+        }
+    }
+
+    #[test]
+    fn one_process_that_has_answered_speaks_for_its_forks() {
+        let mut processor = exec(&answering_once_then("exit 3"));
+        let mut fork = processor.fork().unwrap();
+        let input = batch(&[b"{}"]);
+        assert_eq!(ask(&mut processor, &input).0, Ok(()));
+        let mut process = || fork.process(&input, &mut Output::default(), Attempt { number: 0 });
+        assert_eq!(process(), Ok(()));
+        assert!(matches!(process(), Err(Failure::System(_))));
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_not_kept_and_a_single_record_fails_for_its_own() {
+        let endless = "tr '\\0' x < /dev/zero";
+        let mut never = exec(endless).answering_within(100_000);
+        let (failed, _) = ask(&mut never, &batch(&[b"{}", b"{}"]));
+        let reason = "the program's answer to 2 records is longer than 97.7 KiB";
+        assert_eq!(failed, Err(Failure::Unnamed(reason.to_owned())));
+        let (failed, _) = ask(&mut never, &batch(&[b"{}"]));
+        assert!(matches!(failed, Err(Failure::Fatal(_))), "{failed:?}");
+        // One that works is not to blame as a whole.
+        let mut once = exec(&answering(&format!("if [ $n -eq 1 ]; then {OK}; else {endless}; fi")));
+        once = once.answering_within(1000);
+        assert_eq!(ask(&mut once, &batch(&[b"{}"])).0, Ok(()));
+        assert!(matches!(ask(&mut once, &batch(&[b"{}", b"{}"])).0, Err(Failure::Unnamed(_))));
+    }
+
+    #[test]
+    fn the_version_of_the_protocol_is_the_first_line() {
+        for (version, hello) in [(Version::V1, "{\"velo_exec\":1}"), (Version::V2, "{\"velo_exec\":2}")] {
+            let strict = format!(
+                "read -r hello; [ \"$hello\" = '{hello}' ] || exit 9; while IFS= read -r line; do [ -z \"$line\" ] && {OK}; done"
+            );
+            assert_eq!(ask(&mut exec(&strict).speaking(version), &batch(&[b"{}"])).0, Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_is_ended_after_its_time() {
+        let timeout = Duration::from_millis(50);
+        let slow = Exec { command: "sleep 1000".to_owned(), timeout, environment: Vec::new() };
+        let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[b"{}"]));
+        let Err(Failure::Fatal(message)) = result else { panic!("{result:?}") };
+        assert!(message.contains("no answer to a batch of 1 records within 50ms"), "{message}");
+        // More than a pipe holds.
+        let large = vec![b'x'; 1 << 20];
+        let slow = Exec { command: "sleep 1000".to_owned(), timeout, environment: Vec::new() };
+        let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[large.as_slice(); 4]));
+        let Err(Failure::Fatal(message)) = result else { panic!("{result:?}") };
+        assert!(message.contains("has not read its batch within 50ms"), "{message}");
+    }
+
+    #[test]
+    fn a_job_that_ends_waits_for_no_answer() {
+        let timeout = Duration::from_hours(1);
+        let exec = Exec { command: "sleep 1000".to_owned(), timeout, environment: Vec::new() };
+        let processor = ExecProcessor::new(exec);
+        let (interrupt, fork) = (processor.interrupt().unwrap(), processor.fork().unwrap());
+        let waiting = [Box::new(processor) as Box<dyn Processor>, fork].map(|mut processor| {
+            std::thread::spawn(move || {
+                let attempt = Attempt { number: 0 };
+                processor.process(&batch(&[b"{}"]), &mut Output::default(), attempt)
+            })
+        });
+        interrupt();
+        for thread in waiting {
+            let result = thread.join().unwrap();
+            assert_eq!(result, Err(Failure::System("--exec: the job has ended".to_owned())));
+        }
+    }
+}

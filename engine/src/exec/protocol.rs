@@ -1,0 +1,429 @@
+//! The lines that are exchanged with a program: a batch in, lines of JSON out, and an answer back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{Batch, Headers};
+use crate::core::failure::{RowError, Stage};
+use crate::processor::{Failure, Output};
+
+/// A version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Version {
+    /// Without headers: records come without them, and answers cannot set them.
+    V1,
+    /// With headers.
+    #[default]
+    V2,
+}
+
+impl Version {
+    /// Its number, as the first line states it.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+/// The first line that a program gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hello {
+    /// The version of the protocol: 2, or 1 with `--exec-protocol 1`.
+    pub velo_exec: u32,
+}
+
+/// A record as a program gets it: one line. A key, value or other field that is absent is null.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputRecord {
+    /// Its number in the batch, from 0.
+    pub record: u32,
+    /// The topic it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Its partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// Its offset.
+    pub offset: i64,
+    /// Milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_ms: Option<i64>,
+    /// The key, if it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The key in base64, if it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_base64: Option<String>,
+    /// The value, if it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The value in base64, if it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    /// Its headers, in order; absent if it has none. Since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderLine>,
+}
+
+/// A header of a record. Names may repeat; a value that is absent is null.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderLine {
+    /// Its name.
+    pub name: String,
+    /// Its value, if that is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Its value in base64, if that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+}
+
+/// A program's answer to a batch: one line, which sets exactly one of `ok`, `errors` and `error`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Everything is done.
+    #[serde(default)]
+    pub ok: bool,
+    /// The records that failed.
+    #[serde(default)]
+    pub errors: Vec<AnswerError>,
+    /// A record failed, and the program does not know which.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// What to write instead of the input.
+    #[serde(default)]
+    pub records: Option<Vec<OutputLine>>,
+}
+
+/// A record that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerError {
+    /// Its number in the batch.
+    pub record: u32,
+    /// Why.
+    pub message: String,
+    /// True if another attempt might succeed.
+    #[serde(default)]
+    pub retriable: bool,
+}
+
+/// A record to write. A key or value that is absent is null.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputLine {
+    /// The number of the input record that it is written for.
+    pub record: u32,
+    /// The key, if it is UTF-8.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The key in base64.
+    #[serde(default)]
+    pub key_base64: Option<String>,
+    /// The value, if it is UTF-8.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// The value in base64.
+    #[serde(default)]
+    pub value_base64: Option<String>,
+    /// Its headers; if absent, those of the input record. `[]` for none. Since version 2.
+    #[serde(default)]
+    pub headers: Option<Vec<HeaderLine>>,
+}
+
+/// The lines of the protocol, each by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Protocol {
+    /// The first line that a program gets.
+    pub hello: Hello,
+    /// Each record that it gets.
+    pub record: InputRecord,
+    /// Its answer to a batch.
+    pub answer: Answer,
+}
+
+/// Appends the first line that a program gets.
+pub(super) fn write_hello(version: Version, lines: &mut Vec<u8>) {
+    write_line(&Hello { velo_exec: version.number() }, lines);
+}
+
+/// Appends a row as the program gets it.
+pub(super) fn write_record(batch: &Batch, row: u32, version: Version, lines: &mut Vec<u8>) {
+    let origin = batch.origin(row);
+    let (key, key_base64) = encoded(batch.key(row));
+    let (value, value_base64) = encoded(batch.value(row));
+    let header = |(name, value): &(String, Option<Vec<u8>>)| {
+        let (value, value_base64) = encoded(value.as_deref());
+        HeaderLine { name: name.clone(), value, value_base64 }
+    };
+    let headers = match version {
+        Version::V1 => Vec::new(),
+        Version::V2 => batch.headers(row).iter().map(header).collect(),
+    };
+    let record = InputRecord {
+        record: row,
+        topic: origin.map(|name| name.topic.to_string()),
+        partition: origin.map(|name| name.partition),
+        offset: batch.offset(row),
+        timestamp_ms: batch.timestamp_ms(row),
+        key,
+        key_base64,
+        value,
+        value_base64,
+        headers,
+    };
+    write_line(&record, lines);
+}
+
+fn write_line(line: &impl Serialize, lines: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *lines, line).expect("text keys and a memory buffer");
+    lines.push(b'\n');
+}
+
+/// Bytes as text, or in base64 if they are not UTF-8.
+fn encoded(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
+    match bytes.map(std::str::from_utf8) {
+        Some(Ok(text)) => (Some(text.to_owned()), None),
+        Some(Err(_)) => (None, bytes.map(|bytes| BASE64.encode(bytes))),
+        None => (None, None),
+    }
+}
+
+/// What an answer writes for one input row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NewRecord {
+    row: u32,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    /// `None` for those of the input row.
+    headers: Option<Headers>,
+}
+
+/// An answer that was checked: it fits its batch, and its bytes are decoded.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    errors: Vec<RowError>,
+    error: Option<String>,
+    records: Option<Vec<NewRecord>>,
+}
+
+impl Verdict {
+    /// Reads the answer to a batch of `rows` records.
+    ///
+    /// # Errors
+    /// If the line is no such answer; the reason names the field.
+    pub fn read(line: &[u8], rows: u32, version: Version) -> Result<Self, String> {
+        let answer: Answer = serde_json::from_slice(line).map_err(|error| {
+            format!("its answer does not follow the protocol: {error}: {}", shortened(line))
+        })?;
+        let set = [answer.ok, !answer.errors.is_empty(), answer.error.is_some()];
+        if set.iter().filter(|is_set| **is_set).count() != 1 {
+            return Err(format!(
+                "its answer must set exactly one of ok, errors and error: {}",
+                shortened(line)
+            ));
+        }
+        if answer.error.is_some() && answer.records.is_some() {
+            return Err(format!("its answer sets error, so it cannot set records: {}", shortened(line)));
+        }
+        let numbers = answer.errors.iter().map(|error| error.record);
+        let written = answer.records.iter().flatten().map(|line| line.record);
+        if let Some(record) = numbers.chain(written).find(|record| *record >= rows) {
+            return Err(format!("its answer names record {record} of a batch of {rows}"));
+        }
+        let mut errors: Vec<_> = answer.errors.into_iter().map(row_error).collect();
+        errors.sort_by_key(|error| error.row);
+        errors.dedup_by_key(|error| error.row);
+        let records = answer.records.map(|lines| {
+            lines.into_iter().map(|line| new_record(line, version)).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(Self { errors, error: answer.error, records: records.transpose()? })
+    }
+
+    /// Puts out what the answer says.
+    pub fn put_out(self, out: &mut Output) -> Result<(), Failure> {
+        if let Some(error) = self.error {
+            return Err(Failure::Unnamed(error));
+        }
+        match self.records {
+            None => out.forward_all(),
+            Some(records) => {
+                for NewRecord { row, key, value, headers } in records {
+                    match headers {
+                        None => out.push(row, key, value),
+                        Some(headers) => out.push_with_headers(row, key, value, headers),
+                    }
+                }
+            }
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Failure::Rows(self.errors)) }
+    }
+}
+
+fn row_error(AnswerError { record, message, retriable }: AnswerError) -> RowError {
+    RowError { row: record, stage: Stage::Process, message, retriable }
+}
+
+fn new_record(line: OutputLine, version: Version) -> Result<NewRecord, String> {
+    let of_record = |error: String| format!("records, record {}: {error}", line.record);
+    if line.headers.is_some() && version == Version::V1 {
+        return Err(of_record("unknown field `headers` in version 1 of the protocol".to_owned()));
+    }
+    let headers = line.headers.map(|headers| headers.into_iter().map(header).collect::<Result<Headers, _>>());
+    Ok(NewRecord {
+        row: line.record,
+        key: decoded("key", line.key, line.key_base64).map_err(of_record)?,
+        value: decoded("value", line.value, line.value_base64).map_err(of_record)?,
+        headers: headers.transpose().map_err(of_record)?,
+    })
+}
+
+fn header(HeaderLine { name, value, value_base64 }: HeaderLine) -> Result<(String, Option<Vec<u8>>), String> {
+    // librdkafka takes names as C strings.
+    if name.is_empty() || name.contains('\0') {
+        return Err("headers: a name is empty or contains a zero byte".to_owned());
+    }
+    let value = decoded("value", value, value_base64).map_err(|error| format!("header '{name}': {error}"))?;
+    Ok((name, value))
+}
+
+/// The bytes of a field that may be text or base64.
+fn decoded(name: &str, text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(format!("{name} and {name}_base64 are both set")),
+        (text, None) => Ok(text.map(String::into_bytes)),
+        (None, Some(base64)) => {
+            let bytes = BASE64.decode(base64);
+            bytes.map(Some).map_err(|error| format!("{name}_base64 is not base64: {error}"))
+        }
+    }
+}
+
+/// The beginning of a line, for an error.
+pub(super) fn shortened(line: &[u8]) -> String {
+    const MOST: usize = 200;
+    let start = String::from_utf8_lossy(&line[..line.len().min(4 * MOST)]);
+    let shown: String = start.chars().take(MOST).collect();
+    if shown.len() < line.len() { format!("{shown}…") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use crate::processor::OutputRecord;
+
+    fn read(line: &str) -> Result<Verdict, String> {
+        Verdict::read(line.as_bytes(), 2, Version::V2)
+    }
+
+    #[test]
+    fn a_record_goes_out_and_comes_back_as_it_is_whatever_its_bytes() {
+        let headers: Headers = vec![
+            ("trace".to_owned(), Some(b"abc".to_vec())),
+            ("b".to_owned(), Some(vec![0xff])),
+            ("b".to_owned(), None),
+        ];
+        let mut builder = BatchBuilder::default();
+        for (offset, value) in [(0, b"text".as_slice()), (1, b"\xff\x00")] {
+            let record =
+                Record { offset, value: Some(value), headers: Some(headers.clone()), ..Record::default() };
+            builder.push(LaneId(0), record);
+        }
+        let batch = builder.seal(Names::default());
+        for row in 0..2 {
+            let mut line = Vec::new();
+            write_record(&batch, row, Version::V2, &mut line);
+            let record: InputRecord = serde_json::from_slice(&line).unwrap();
+            assert_eq!((record.record, record.offset), (row, i64::from(row)));
+            let back = OutputLine {
+                record: record.record,
+                value: record.value,
+                value_base64: record.value_base64,
+                headers: Some(record.headers),
+                ..OutputLine::default()
+            };
+            let back = new_record(back, Version::V2).unwrap();
+            assert_eq!((back.value.as_deref(), back.headers), (batch.value(row), Some(headers.clone())));
+            let mut old = Vec::new();
+            write_record(&batch, row, Version::V1, &mut old);
+            assert!(!String::from_utf8(old).unwrap().contains("headers"));
+        }
+    }
+
+    #[test]
+    fn an_output_has_its_own_headers_or_those_of_its_record() {
+        let line = r#"{"ok":true,"records":[{"record":0},{"record":1,"headers":[]},
+            {"record":1,"headers":[{"name":"a","value":"1"},{"name":"b","value_base64":"/w=="},{"name":"c"}]}]}"#;
+        let mut out = Output::default();
+        read(&line.replace('\n', "")).unwrap().put_out(&mut out).unwrap();
+        let headers: Vec<_> = out
+            .of_rows(0..2)
+            .map(|(_, record)| match record {
+                OutputRecord::New { headers, .. } => headers.clone(),
+                OutputRecord::Forward => panic!("nothing is forwarded"),
+            })
+            .collect();
+        let own: Headers = vec![
+            ("a".to_owned(), Some(b"1".to_vec())),
+            ("b".to_owned(), Some(vec![0xff])),
+            ("c".to_owned(), None),
+        ];
+        assert_eq!(headers, [None, Some(Vec::new()), Some(own)]);
+    }
+
+    #[test]
+    fn what_does_not_belong_into_an_answer_is_named() {
+        for (line, reason) in [
+            ("garbage", "does not follow the protocol"),
+            ("{}", "exactly one of ok, errors and error"),
+            (r#"{"ok":true,"error":"x"}"#, "exactly one of ok, errors and error"),
+            (r#"{"error":"x","records":[]}"#, "cannot set records"),
+            (r#"{"ok":true,"x":1}"#, "unknown field `x`"),
+            (r#"{"ok":true,"records":[{"record":0,"vaule":"x"}]}"#, "unknown field `vaule`"),
+            (r#"{"ok":true,"records":[{"record":0,"headers":[{"key":"x"}]}]}"#, "unknown field `key`"),
+            (r#"{"ok":true,"records":[{"record":0,"headers":[{"name":""}]}]}"#, "a name is empty"),
+            (r#"{"errors":[{"record":0,"message":"","code":1}]}"#, "unknown field `code`"),
+            (r#"{"errors":[{"record":9,"message":""}]}"#, "record 9 of a batch of 2"),
+            (r#"{"ok":true,"records":[{"record":2}]}"#, "record 2 of a batch of 2"),
+            (
+                r#"{"ok":true,"records":[{"record":1,"value_base64":"?"}]}"#,
+                "record 1: value_base64 is not base64",
+            ),
+            (
+                r#"{"ok":true,"records":[{"record":1,"key":"","key_base64":""}]}"#,
+                "key and key_base64 are both set",
+            ),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(reason), "{line}: {error}");
+        }
+        let headers = br#"{"ok":true,"records":[{"record":0,"headers":[]}]}"#;
+        let error = Verdict::read(headers, 1, Version::V1).unwrap_err();
+        assert!(error.contains("unknown field `headers` in version 1"), "{error}");
+        assert!(Verdict::read(br#"{"ok":true,"records":[{"record":0}]}"#, 1, Version::V1).is_ok());
+    }
+
+    #[test]
+    fn a_record_that_fails_twice_fails_once() {
+        let line = r#"{"errors":[{"record":1,"message":"b"},{"record":0,"message":"a"},{"record":1,"message":"c"}]}"#;
+        let failed = read(line).unwrap().put_out(&mut Output::default()).unwrap_err();
+        let Failure::Rows(errors) = failed else { panic!("{failed:?}") };
+        assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_long_line_is_shown_by_its_beginning() {
+        assert_eq!(shortened(b"short"), "short");
+        let long = "é".repeat(1000);
+        let shown = shortened(long.as_bytes());
+        assert_eq!(shown, format!("{}…", "é".repeat(200)));
+    }
+}
