@@ -120,9 +120,10 @@ Examples:
   velo run job.sql --properties client.properties --check
   velo run job.sql --properties client.properties --exactly-once --memory-limit 256MiB --metrics 127.0.0.1:9464
 
-A program of --exec reads {\"velo_exec\":1}, then for each batch its records, a line each, and a blank
+A program of --exec reads {\"velo_exec\":2}, then for each batch its records, a line each, and a blank
 line; it answers {\"ok\":true}, {\"errors\":[{\"record\":3,\"message\":\"…\",\"retriable\":false}]} or
-{\"error\":\"…\"}, and may add \"records\" to write instead of the input.
+{\"error\":\"…\"}, and may add \"records\" to write instead of the input. These keep the headers of their
+input record unless they have \"headers\". An answer has at most 64 MiB, or less under --memory-limit.
 
 Several processes that run the same statement share its topic; --concurrency N has N members in one.
 
@@ -347,7 +348,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    velo_schema::parse_bytes(text).ok_or_else(|| "expected a size: 500, 10KB or 10KiB".to_owned())
+    velo_schema::parse_bytes(text)
+        .ok_or_else(|| "expected a size in bytes, such as 500, 10KB or 10KiB".to_owned())
 }
 
 #[cfg(feature = "kafka")]
@@ -368,9 +370,11 @@ mod kafka {
     use std::time::Duration;
 
     use clap::{Args, Subcommand, ValueEnum};
+    use velo_engine::core::failure::Stage;
+    use velo_engine::exec::protocol::Version;
     use velo_engine::kafka::{OnDataLoss, Start};
     use velo_engine::processor::{Synthetic, ValueFormat};
-    use velo_schema::value::{Kind, Value, parse};
+    use velo_schema::value::{Kind, Value, ValueError, parse};
 
     use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, VarArgs, bytes, record_bytes};
 
@@ -439,7 +443,7 @@ mod kafka {
         pub log_format: LogFormat,
         /// What to tell besides: error, warn, info (rebalances), debug (batches, commits; the client's own
         /// log with -X debug=…), trace [default: error; info with json]
-        #[arg(long, value_name = "LEVEL")]
+        #[arg(long, value_name = "LEVEL", value_parser = log_level)]
         pub log_level: Option<tracing::Level>,
     }
 
@@ -461,19 +465,19 @@ mod kafka {
         /// The consumer group [default: velo- and the statement]
         #[arg(long, value_name = "GROUP")]
         pub group_id: Option<String>,
-        /// Where to start without a committed offset: earliest, latest, or a time in milliseconds
-        /// since the epoch
-        #[arg(long, default_value = "earliest", value_parser = start)]
-        pub from: Start,
-        /// End behind the newest record as of now
+        /// Where partitions without a committed offset start: earliest, latest, a time such as
+        /// 2024-05-02T10:00:00Z, or milliseconds since the epoch [default: earliest]
+        #[arg(long, value_name = "START", value_parser = start)]
+        pub from: Option<Start>,
+        /// Stop after the records that exist when the job starts
         #[arg(long)]
         pub until_end: bool,
         /// When records were deleted before they were read: end, or go on and count them
         #[arg(long, value_enum, default_value = "fail")]
         pub on_data_loss: OnDataLossArg,
         /// Members of the group in this process, each with a poll loop, a processor and a producer of its
-        /// own; more than the topic has partitions are of no use
-        #[arg(long, value_name = "MEMBERS", default_value = "1", conflicts_with = "dry_run")]
+        /// own; members beyond the number of partitions get none
+        #[arg(long, value_name = "MEMBERS", default_value = "1", value_parser = members, conflicts_with = "dry_run")]
         pub concurrency: NonZeroU16,
         /// Write outputs and dead letters, and commit the offsets, in transactions: readers of committed
         /// records see each output once. A transaction has transaction.batches batches
@@ -487,10 +491,11 @@ mod kafka {
         /// group has (static membership)
         #[arg(long, value_name = "ID")]
         pub group_instance_id: Option<String>,
-        /// Say what the job would find: topics, permissions, the dead letter queue's bounds, the group's
-        /// members and lag, every property and who says so. Nothing is joined, written or created
-        #[arg(long, conflicts_with = "dry_run")]
-        pub check: bool,
+        /// Run preflight checks (topics, permissions, dead letter queue limits, group state, client properties
+        /// that differ from their defaults) and exit without changing anything; =all lists every property
+        #[arg(long, value_enum, value_name = "PROPERTIES", num_args = 0..=1, require_equals = true,
+              default_missing_value = "changed", conflicts_with = "dry_run")]
+        pub check: Option<CheckArg>,
         /// Read, batch and process; join no group, commit nothing, write nothing
         #[arg(long)]
         pub dry_run: bool,
@@ -510,7 +515,7 @@ mod kafka {
         #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
         pub drain_timeout: Duration,
         /// How long a batch may be processed before the job ends, so that others get its partitions
-        #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+        #[arg(long, default_value = "5m", value_parser = some_time, value_name = "DURATION")]
         pub max_batch_time: Duration,
         /// Bytes for records in memory: 3/16 for what is fetched ahead, 3/16 for what is in flight, 1/8
         /// for what is written and not acknowledged, the rest for what these need besides. A batch that does
@@ -526,13 +531,42 @@ mod kafka {
         #[arg(long, value_name = "COMMAND", conflicts_with = "cost")]
         pub exec: Option<String>,
         /// How long the program may take for a batch
-        #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+        #[arg(long, default_value = "60s", value_parser = some_time, value_name = "DURATION")]
         pub exec_timeout: Duration,
+        /// The version of the protocol that the program speaks: 1 has no headers
+        #[arg(long, value_enum, default_value = "2", value_name = "VERSION", requires = "exec")]
+        pub exec_protocol: ExecProtocol,
+    }
+
+    /// Which client properties --check lists.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum CheckArg {
+        /// Those that differ from the client's defaults
+        Changed,
+        /// Every one
+        All,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    pub(crate) enum ExecProtocol {
+        #[value(name = "1")]
+        V1,
+        #[value(name = "2")]
+        V2,
+    }
+
+    impl From<ExecProtocol> for Version {
+        fn from(protocol: ExecProtocol) -> Self {
+            match protocol {
+                ExecProtocol::V1 => Self::V1,
+                ExecProtocol::V2 => Self::V2,
+            }
+        }
     }
 
     #[derive(Debug, Subcommand)]
     pub(crate) enum DlqCommand {
-        /// Say what is in a dead letter queue: counts by error, and which records they were
+        /// Show a dead letter queue: counts by error, and which records they were
         #[command(after_help = DLQ_SHOW_HELP)]
         Show(DlqShowArgs),
         /// Send the records of a dead letter queue back to where they came from, or on to the sink
@@ -547,8 +581,8 @@ mod kafka {
         pub topic: String,
         #[command(flatten)]
         pub broker: BrokerArgs,
-        /// Only records that failed here: decode, process, write
-        #[arg(long, value_name = "STAGE")]
+        /// Only records that failed in this stage: decode, process or write
+        #[arg(long, value_name = "STAGE", value_parser = stage)]
         pub stage: Option<String>,
         /// Only records whose error contains this
         #[arg(long, value_name = "TEXT")]
@@ -560,7 +594,7 @@ mod kafka {
         #[command(flatten)]
         pub letters: DlqArgs,
         /// How many records to list, the newest of each partition first; 0 for none
-        #[arg(long, value_name = "RECORDS", default_value = "20")]
+        #[arg(long, value_name = "RECORDS", default_value = "20", value_parser = number_of_records)]
         pub limit: usize,
         /// How to print them
         #[arg(long, value_enum, default_value = "text")]
@@ -734,13 +768,67 @@ mod kafka {
         Ok(limit)
     }
 
+    /// Why a text is no duration, or another one that begins with one.
+    fn no_duration(expected: &str, example: &str, error: &ValueError) -> String {
+        match error {
+            ValueError::DurationWithoutUnit { number } => {
+                format!("a duration needs a unit: {number}ms or {number}s?")
+            }
+            ValueError::OutOfRange { .. } => format!("{expected} {error}, such as {example}"),
+            _ => format!("expected {expected}, such as {example}"),
+        }
+    }
+
+    fn parsed_duration(text: &str) -> Result<Duration, ValueError> {
+        match parse(Kind::Duration { min: Duration::ZERO }, text)?.value {
+            Value::Duration(duration) => Ok(duration),
+            _ => Err(ValueError::InvalidDuration),
+        }
+    }
+
     pub(super) fn duration(text: &str) -> Result<Duration, String> {
-        match parse(Kind::Duration { min: Duration::ZERO }, text) {
-            Ok(parsed) => match parsed.value {
-                Value::Duration(duration) => Ok(duration),
-                other => Err(format!("expected a duration, got {other}")),
-            },
-            Err(error) => Err(error.to_string()),
+        parsed_duration(text).map_err(|error| no_duration("a duration", "500ms, 30s or 5m", &error))
+    }
+
+    /// A duration that is not zero.
+    fn some_time(text: &str) -> Result<Duration, String> {
+        match duration(text)? {
+            Duration::ZERO => Err("expected a duration above zero, such as 500ms, 30s or 5m".to_owned()),
+            duration => Ok(duration),
+        }
+    }
+
+    fn members(text: &str) -> Result<NonZeroU16, String> {
+        text.parse().map_err(|_| format!("expected a number of members from 1 to {}, such as 4", u16::MAX))
+    }
+
+    fn number_of_records(text: &str) -> Result<usize, String> {
+        text.parse().map_err(|_| "expected a number of records, such as 20, or 0 for none".to_owned())
+    }
+
+    fn log_level(text: &str) -> Result<tracing::Level, String> {
+        const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+        let level = LEVELS.contains(&text.to_ascii_lowercase().as_str()).then(|| text.parse().ok()).flatten();
+        level.ok_or_else(|| among(text, LEVELS))
+    }
+
+    /// A stage of a dead letter: one of ours, or one of Kafka Connect (`VALUE_CONVERTER`).
+    fn stage(text: &str) -> Result<String, String> {
+        let stages = [Stage::Decode, Stage::Process, Stage::Write].map(|stage| stage.to_string());
+        let is_of_connect = !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        if is_of_connect || stages.iter().any(|stage| stage == text) {
+            return Ok(text.to_owned());
+        }
+        Err(among(text, stages.iter().map(String::as_str)))
+    }
+
+    /// That a word is not among those that there are, and which one it may have meant.
+    fn among<'a>(text: &str, words: impl IntoIterator<Item = &'a str> + Clone) -> String {
+        let all: Vec<_> = words.clone().into_iter().collect();
+        let expected = format!("expected {}", all.join(", "));
+        match velo_schema::nearest(text, words) {
+            Some((edits, word)) if edits <= 2 => format!("{expected}; did you mean {word}?"),
+            _ => expected,
         }
     }
 
@@ -755,10 +843,24 @@ mod kafka {
         match text {
             "earliest" => Ok(Start::Earliest),
             "latest" => Ok(Start::Latest),
-            _ => text.parse().map(Start::Timestamp).map_err(|_| {
-                "expected earliest, latest, or a time in milliseconds since the epoch".to_owned()
+            _ => time_ms(text).map(Start::Timestamp).ok_or_else(|| {
+                let expected = "expected earliest, latest, a time such as 2024-05-02T10:00:00Z, or milliseconds since \
+                                the epoch";
+                match velo_schema::nearest(text, ["earliest", "latest"]) {
+                    Some((edits, word)) if edits <= 2 => format!("{expected}; did you mean {word}?"),
+                    _ => expected.to_owned(),
+                }
             }),
         }
+    }
+
+    /// Milliseconds since the epoch, of a number or a time in UTC.
+    fn time_ms(text: &str) -> Option<i64> {
+        if let Ok(ms) = text.parse::<i64>() {
+            return (ms >= 0).then_some(ms);
+        }
+        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        i64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
     }
 
     /// `2ms`, `2ms+0.1ms/record` or `0.1ms/record`; parts of a millisecond may be `us` too.
@@ -818,6 +920,45 @@ mod kafka {
             }
             let error = cost("2ms+banana").unwrap_err();
             assert!(error.starts_with("'banana' is no time; expected the time of a batch"), "{error}");
+        }
+
+        #[test]
+        fn what_is_no_value_is_refused_with_an_example() {
+            let refused = |result: Result<(), String>| result.expect_err("it is refused");
+            assert!(
+                refused(cost("banana").map(drop))
+                    .starts_with("'banana' is no time; expected the time of a batch")
+            );
+            assert_eq!(refused(duration("soon").map(drop)), "expected a duration, such as 500ms, 30s or 5m");
+            assert_eq!(refused(duration("100").map(drop)), "a duration needs a unit: 100ms or 100s?");
+            assert!(refused(duration("1000000d").map(drop)).starts_with("a duration out of range"));
+            assert!(refused(some_time("0s").map(drop)).contains("above zero"));
+            for text in ["0", "-1", "many", "70000"] {
+                assert_eq!(
+                    refused(members(text).map(drop)),
+                    "expected a number of members from 1 to 65535, such as 4"
+                );
+            }
+            assert!(refused(number_of_records("x").map(drop)).contains("such as 20"));
+            assert_eq!(
+                refused(stage("procss").map(drop)),
+                "expected decode, process, write; did you mean process?"
+            );
+            assert_eq!(refused(stage("everything").map(drop)), "expected decode, process, write");
+            assert!(refused(log_level("inof").map(drop)).ends_with("did you mean info?"));
+            assert!(refused(start("latset").map(drop)).ends_with("did you mean latest?"));
+        }
+
+        #[test]
+        fn stages_levels_and_times_are_read() {
+            assert_eq!(stage("write").as_deref(), Ok("write"));
+            assert_eq!(stage("VALUE_CONVERTER").as_deref(), Ok("VALUE_CONVERTER"));
+            assert_eq!(log_level("DEBUG"), Ok(tracing::Level::DEBUG));
+            assert_eq!(members("4").map(NonZeroU16::get), Ok(4));
+            for text in ["1714644000000", "2024-05-02T10:00:00Z", "2024-05-02 10:00:00"] {
+                assert_eq!(start(text), Ok(Start::Timestamp(1_714_644_000_000)), "{text}");
+            }
+            assert!(start("-5").is_err() && start("1969-01-01T00:00:00Z").is_err());
         }
     }
 }

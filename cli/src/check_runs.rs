@@ -56,8 +56,7 @@ fn disagreement(config: &JobConfig, run: &Report) -> String {
     if run.ledger.ok != u64::from(RECORDS) {
         return format!("; the engine processed {} of {RECORDS} records", run.ledger.ok);
     }
-    // Sizes are kept to two digits.
-    if run.batches.size_max > most + most / 64 || run.dequeue.records_per_call > most as f64 {
+    if run.batches.size_max > most || run.dequeue.records_per_call > most as f64 {
         return format!("; the engine made a batch of {} records", run.batches.size_max);
     }
     if plan.tier != Tier::Auto && run.tier.actual != plan.tier {

@@ -22,6 +22,8 @@ mod mend;
 #[cfg(feature = "kafka")]
 mod metrics;
 #[cfg(feature = "kafka")]
+mod progress;
+#[cfg(feature = "kafka")]
 mod properties;
 #[cfg(feature = "kafka")]
 mod query;

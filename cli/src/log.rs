@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Level;
 
 use crate::args::{LogArgs, LogFormat};
+use crate::progress::{StderrAbove, above};
 use crate::render::style;
 
 static IS_JSON: AtomicBool = AtomicBool::new(false);
@@ -15,7 +16,7 @@ pub(crate) fn start(args: &LogArgs) {
     let is_json = args.log_format == LogFormat::Json;
     IS_JSON.store(is_json, Ordering::Release);
     let level = args.log_level.unwrap_or(if is_json { Level::INFO } else { Level::ERROR });
-    let events = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let events = tracing_subscriber::fmt().with_max_level(level).with_writer(StderrAbove::default);
     let started = if is_json {
         events.json().flatten_event(true).with_current_span(false).try_init()
     } else {
@@ -43,7 +44,7 @@ pub(crate) fn fail(text: &str) {
 fn tell(level: Level, prefix: &str, text: &str) {
     if !IS_JSON.load(Ordering::Acquire) {
         let prefix = if level == Level::ERROR { style::error(prefix) } else { prefix.to_owned() };
-        anstream::eprintln!("{prefix}{text}");
+        above(|| anstream::eprintln!("{prefix}{text}"));
         return;
     }
     // A collector wants no colours.

@@ -23,6 +23,27 @@ use velo_schema::Tier;
 /// A job whose poll loop has been silent for longer than this is not well.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// An address that is ours, where nothing is answered yet.
+pub(crate) struct Listener {
+    server: Server,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes an address.
+    pub fn bind(address: &str) -> Result<Self> {
+        let failed = |error| anyhow!("--metrics {address}: {error}");
+        let server = Server::http(address).map_err(failed)?;
+        let bound = server.server_addr().to_ip().ok_or_else(|| anyhow!("--metrics {address}: no address"))?;
+        Ok(Self { server, address: bound })
+    }
+
+    /// The address, with the port that it has got.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// The newest that is known of a job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics(Arc<Mutex<Option<(Instant, Progress)>>>);
@@ -46,11 +67,8 @@ impl Metrics {
         self.newest().is_some_and(|(_, progress)| progress.is_ready)
     }
 
-    /// Answers at this address until the process ends; returns the address that it has got.
-    pub fn serve(&self, address: &str, memory: MemoryBudget) -> Result<SocketAddr> {
-        let failed = |error| anyhow!("--metrics {address}: {error}");
-        let server = Server::http(address).map_err(failed)?;
-        let bound = server.server_addr().to_ip().ok_or_else(|| anyhow!("--metrics {address}: no address"))?;
+    /// Answers there until the process ends.
+    pub fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget) {
         let mut registry = Registry::with_prefix("velo");
         registry.register_collector(Box::new(Job { metrics: self.clone(), memory }));
         let metrics = self.clone();
@@ -65,7 +83,6 @@ impl Metrics {
                 let _ = request.respond(answer);
             }
         });
-        Ok(bound)
     }
 
     fn answer(&self, path: &str, registry: &Registry) -> (u16, String) {
@@ -174,6 +191,11 @@ impl Collector for Job {
             ("record_latency", "From a record's timestamp to its being settled"),
             Some(&Unit::Seconds),
             &counters.latency_s,
+        )?;
+        all.histogram(
+            ("added_latency", "From a record's being taken from the client's queue to its being settled"),
+            Some(&Unit::Seconds),
+            &counters.added_latency_s,
         )?;
         all.gauge(("batch_size_records", "Records that a batch may hold now"), None, progress.batch_size)?;
         all.gauge(

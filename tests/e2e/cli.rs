@@ -159,6 +159,27 @@ fn an_unreachable_broker_is_named_with_the_reason() {
 }
 
 #[test]
+fn an_argument_that_is_no_value_is_refused_with_an_example() {
+    for (arguments, reason) in [
+        (["--cost", "banana"], "expected a cost, such as 2ms"),
+        (["--concurrency", "0"], "expected a number of members from 1 to 65535"),
+        (["--exec-timeout", "60"], "a duration needs a unit: 60ms or 60s?"),
+        (["--memory-limit", "much"], "expected a size in bytes, such as"),
+        (["--from", "latset"], "did you mean latest?"),
+    ] {
+        let output = velo(
+            &[
+                &["run", "a.sql", "--exec", "true"][..if arguments[0] == "--cost" { 2 } else { 4 }],
+                &arguments,
+            ]
+            .concat(),
+        );
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn velo_advise_speaks_of_itself_by_its_own_name() {
     let output = Command::new(env!("CARGO_BIN_EXE_velo-advise")).arg("--help").output().expect("it runs");
     let help = String::from_utf8_lossy(&output.stdout);

@@ -114,6 +114,25 @@ fn records_that_are_deleted_under_the_cursor_end_the_job_or_are_counted() {
 }
 
 #[test]
+fn a_sink_that_is_deleted_under_a_job_is_named() {
+    let _busy = busy();
+    let broker = real();
+    let job = Job::new(&broker, LOAD, SETTINGS);
+    produce(&broker, &job.source, 0, 100..5000);
+    let mut command = job.command();
+    command.args(["--cost", "10ms/record", "-X", "topic.metadata.refresh.interval.ms=500"]);
+    command.args(["-X", "topic.metadata.propagation.max.ms=1000"]);
+    let mut child = command.spawn().expect("velo runs");
+    wait_for_commit(&job, &mut child, 10);
+    delete_topic(&broker, &job.sink);
+    let output = child.wait_with_output().expect("gone");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("topic '{}' was deleted while the job ran", job.sink)), "{stderr}");
+    assert!(!stderr.contains("Destroy"), "{stderr}");
+}
+
+#[test]
 fn a_topic_that_is_recreated_is_read_anew_only_where_that_is_wanted() {
     let _busy = busy();
     let broker = real();

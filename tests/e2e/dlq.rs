@@ -44,7 +44,11 @@ fn letters_go_back_once(broker: &Broker) {
     let newest = &shown["newest"][0];
     assert_eq!((&newest["origin"]["topic"], &newest["attempts"]), (&Json::from(&*job.source), &1.into()));
     let text = stdout(&dlq(broker, &["show", &job.dlq, "--stage", "process"]));
-    assert!(text.starts_with("0 dead letters in"), "{text}");
+    let expected =
+        format!("0 dead letters in {} match --stage process; it has 40, by stage: decode 40\n", job.dlq);
+    assert!(text.starts_with(expected.trim_end_matches('\n')), "{text}");
+    let nothing = stdout(&dlq(broker, &["replay", &job.dlq, "--error", "no such text"]));
+    assert!(nothing.contains("match --error 'no such text'; it has 40"), "{nothing}");
 
     // To the source: as they were, in their partitions, and once.
     let (source, before) = (&job.source, count(broker, &job.source));
@@ -102,6 +106,7 @@ fn what_cannot_be_read_or_written_is_named() {
     for (arguments, reason) in [
         (&["show", "nowhere.dlq"][..], "there is no topic 'nowhere.dlq'"),
         (&["replay", "a.dlq", "--to-sink", "a.dlq"], "would be replayed to itself"),
+        (&["show", "a.dlq", "--stage", "procss"], "did you mean process?"),
     ] {
         let output = dlq(&broker, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

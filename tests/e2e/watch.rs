@@ -16,20 +16,23 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     let _busy = busy();
     let broker = real();
     let job = Job::new(&broker, LOAD, BUFFERED);
-    let check = |more: &[&str]| {
+    let run = |kind: &str, more: &[&str]| {
         let mut command = job.command_without_broker();
-        command.args(["--check", "--bootstrap-servers", &broker.address()]).args(more);
+        command.args([kind, "--bootstrap-servers", &broker.address()]).args(more);
         let output = command.output().expect("velo runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         (output.status.code(), text, String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    let check = |more: &[&str]| run("--check", more);
+    let check_all = || run("--check=all", &[]);
     let (code, text, stderr) = check(&["-X", "fetch.min.bytes=7", "-X", "sasl.password=hunter2"]);
     assert_eq!(code, Some(0), "{text}{stderr}");
     for part in [
         &format!("{} has 2 partitions", job.source),
         &format!("{} may be written", job.dlq),
         "2000 records to read; 2 partitions without a committed offset",
-        "0 members",
+        "group does not exist yet",
+        "reading starts at --from earliest",
         "keeps letters for",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -39,8 +42,11 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("fetch.min.bytes ").contains('7') && property("fetch.min.bytes ").contains("-X"));
     assert!(property("queued.max.messages.kbytes ").contains("derived from the plan"));
     assert!(property("enable.auto.commit ").contains("the engine's own"));
-    assert!(property("socket.timeout.ms ").contains("default"));
     let (_, producer) = text.split_once("the producer's properties").expect("two parts");
+    assert!(!text.contains("socket.timeout.ms") && !text.contains("0x"), "{text}");
+    let (_, all, _) = check_all();
+    let line = all.lines().find(|line| line.trim_start().starts_with("socket.timeout.ms ")).expect("a line");
+    assert!(line.contains("default") && !all.contains("0x") && !all.contains("--check=all"), "{all}");
     let property =
         |name: &str| producer.lines().find(|line| line.trim_start().starts_with(name)).expect("a line");
     assert!(property("enable.idempotence ").contains("the engine's own"));
@@ -48,7 +54,9 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
     assert!(committed(&broker, &job.group, &job.source).is_empty());
     job.run();
-    assert!(check(&[]).1.contains("0 records to read; 0 partitions without"));
+    let text = check(&[]).1;
+    assert!(text.contains("0 records to read; 0 partitions without"), "{text}");
+    assert!(text.contains("reading starts at the committed offsets; --from has no effect"), "{text}");
 }
 
 fn get(address: &str, path: &str) -> (String, String) {
@@ -113,6 +121,61 @@ fn metrics_count_what_the_report_counts() {
 }
 
 #[test]
+fn what_a_job_could_not_write_is_found_before_it_begins() {
+    let _busy = busy();
+    let broker = embedded();
+    let job = Job::new(&broker, LOAD, BUFFERED);
+    let mut command = crate::run::program();
+    command.arg("run").arg(job.sql_path()).args(["--bootstrap-servers", &broker.address(), "--until-end"]);
+    let report = job.folder().join("missing/report.json");
+    let output =
+        command.args(["--group-id", &job.group, "--report"]).arg(&report).output().expect("velo runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains(&format!("--report {}", report.display())), "{stderr}");
+    assert!(committed(&broker, &job.group, &job.source).is_empty(), "it began");
+}
+
+#[test]
+fn a_start_that_has_no_effect_and_members_without_partitions_are_reported() {
+    let _busy = busy();
+    let broker = embedded();
+    let job = Job::new(&broker, LOAD, BUFFERED);
+    let run = |more: &[&str]| {
+        let output = job.command().args(more).output().expect("velo runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    };
+    let first = run(&["--from", "earliest", "--concurrency", "3"]);
+    assert!(!first.contains("has no effect"), "{first}");
+    assert!(first.contains("1 of 3 members get no partition"), "{first}");
+    let second = run(&["--from", "latest"]);
+    assert!(second.contains("--from has no effect on 2 of 2 partitions"), "{second}");
+    assert!(!run(&[]).contains("has no effect"));
+}
+
+#[test]
+fn a_report_says_what_the_job_added_and_where_each_partition_ended() {
+    let _busy = busy();
+    let broker = embedded();
+    let job = Job::new(&broker, LOAD, BUFFERED);
+    let report = job.run();
+    // The records are an hour old; the job took less than that.
+    let p50 = |name: &str| report[name]["p50"].as_f64().expect("a latency");
+    assert!(p50("latency_ms") >= 3_000_000.0 && p50("added_latency_ms") < 3_000_000.0, "{report}");
+    let counted = |name: &str| report[name]["count"].as_u64().expect("a number");
+    assert_eq!((counted("latency_ms"), counted("added_latency_ms")), (1980, 1980));
+    assert_eq!(report["batches"]["records"], 2000);
+    let partitions = report["partitions"].as_array().expect("an array");
+    let ends: Vec<_> = partitions.iter().map(|end| (&end["partition"], &end["settled_offset"])).collect();
+    let end = Json::from(1000);
+    assert_eq!(ends, [(&Json::from(0), &end), (&Json::from(1), &end)]);
+    assert_eq!(partitions[0]["topic"], *job.source);
+    assert_eq!(report["memory"]["in_flight_records"], Json::Null);
+}
+
+#[test]
 fn an_address_that_is_taken_is_said() {
     let _busy = busy();
     let broker = embedded();
@@ -123,4 +186,5 @@ fn an_address_that_is_taken_is_said() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains(&format!("--metrics {address}")), "{stderr}");
+    assert!(committed(&broker, &job.group, &job.source).is_empty(), "it began");
 }

@@ -13,6 +13,7 @@ use velo_engine::kafka::{
 use velo_engine::memory::MemoryBudget;
 
 use super::targets::Targets;
+use crate::render::plan::fitted;
 use crate::render::style;
 
 /// What a job is about to use.
@@ -24,6 +25,8 @@ pub(crate) struct Checked<'a> {
     pub dlq: Vec<&'a str>,
     pub linger: Duration,
     pub transactional_id: Option<String>,
+    /// True if properties are listed too that have the client's default.
+    pub shows_defaults: bool,
 }
 
 /// What was found, line by line.
@@ -51,14 +54,20 @@ impl Findings {
         self.lines.push(format!("  {}  {text}", style::error("FAIL")));
     }
 
-    fn properties(&mut self, heading: &str, properties: Properties) {
-        let mut table = Table::new();
+    fn properties(&mut self, heading: &str, properties: &Properties, shows_defaults: bool) {
+        let mut table = fitted(Table::new());
         table.load_style(NOTHING);
-        for (name, (value, origin)) in properties {
-            table.add_row([format!("  {name}"), value, origin_text(origin).to_owned()]);
+        let is_listed = |origin: Origin| shows_defaults || origin != Origin::Default;
+        let listed = properties.iter().filter(|(name, (value, _))| is_readable(name, value));
+        let (listed, left_out): (Vec<_>, Vec<_>) = listed.partition(|(_, (_, origin))| is_listed(*origin));
+        for (name, (value, origin)) in listed {
+            table.add_row([format!("  {name}"), value.clone(), origin_text(*origin).to_owned()]);
         }
         self.heading(heading);
         self.lines.push(table.to_string());
+        if !left_out.is_empty() {
+            self.lines.push(format!("  {} more have the client's defaults: --check=all", left_out.len()));
+        }
     }
 
     /// A topic that may be used as it should, or why not.
@@ -86,8 +95,9 @@ impl Checked<'_> {
             &self.max_message_bytes(),
             self.transactional_id.as_deref(),
         )?;
-        findings.properties("the consumer's properties", inspector.properties(self.settings));
-        findings.properties("the producer's properties", of_producer);
+        let of_consumer = inspector.properties(self.settings);
+        findings.properties("the consumer's properties", &of_consumer, self.shows_defaults);
+        findings.properties("the producer's properties", &of_producer, self.shows_defaults);
         anstream::println!("{}", findings.lines.join("\n"));
         Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -151,7 +161,10 @@ impl Checked<'_> {
         findings.heading(&format!("group {}", self.options.group_id));
         match inspector.group() {
             Ok(GroupState { state, members, may_read }) => {
-                findings.tell(&format!("{state}, {} members", members.len()));
+                match state {
+                    Some(state) => findings.tell(&format!("{state}, {} members", members.len())),
+                    None => findings.tell("group does not exist yet: the first member creates it"),
+                }
                 for (client, host, instance) in members {
                     let instance = instance.map(|id| format!(", instance {id}")).unwrap_or_default();
                     findings.tell(&format!("member {client} at {host}{instance}"));
@@ -188,6 +201,18 @@ fn lag(partitions: &[PartitionState], options: &GroupOptions, findings: &mut Fin
     let open = partitions.iter().filter(|partition| partition.committed.is_none()).count();
     let of_a_time = if open > 0 && matches!(options.start, Start::Timestamp(_)) { " at most" } else { "" };
     findings.tell(&format!("{sum} records to read{of_a_time}; {open} partitions without a committed offset"));
+    let from = match options.start {
+        Start::Earliest => "earliest".to_owned(),
+        Start::Latest => "latest".to_owned(),
+        Start::Timestamp(ms) => ms.to_string(),
+    };
+    match partitions.len() - open {
+        0 => findings.tell(&format!("reading starts at --from {from}")),
+        _ if open == 0 => findings.tell("reading starts at the committed offsets; --from has no effect"),
+        known => findings.tell(&format!(
+            "reading starts at the committed offsets of {known} partitions, and at --from {from} of the others"
+        )),
+    }
 }
 
 fn memory(budget: &MemoryBudget, findings: &mut Findings) {
@@ -201,6 +226,12 @@ fn memory(budget: &MemoryBudget, findings: &mut Findings) {
     ));
 }
 
+/// What the client holds for itself, pointers to functions say, tells a reader nothing.
+fn is_readable(name: &str, value: &str) -> bool {
+    let is_pointer = value.starts_with("0x") || name.ends_with("_cb") || name == "opaque";
+    !is_pointer && name != "default_topic_conf" && name != "ssl_engine_callback_data"
+}
+
 fn origin_text(origin: Origin) -> &'static str {
     match origin {
         Origin::Default => "default",
@@ -209,5 +240,34 @@ fn origin_text(origin: Origin) -> &'static str {
         Origin::Environment => "variable",
         Origin::File => "--properties",
         Origin::Argument => "-X",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_those_that_somebody_set_unless_all_are_wanted() {
+        let entry = |name: &str, value: &str, origin| (name.to_owned(), (value.to_owned(), origin));
+        let properties: Properties = [
+            entry("group.id", "g", Origin::Engine),
+            entry("socket.timeout.ms", "60000", Origin::Default),
+            entry("rebalance_cb", "0x7f12", Origin::Default),
+            entry("socket_cb", "", Origin::Engine),
+        ]
+        .into();
+        let text = |shows_defaults| {
+            let mut findings = Findings::default();
+            findings.properties("heading", &properties, shows_defaults);
+            findings.lines.join("\n")
+        };
+        let (short, all) = (text(false), text(true));
+        assert!(short.contains("group.id") && short.contains("1 more have the client's defaults"), "{short}");
+        assert!(!short.contains("socket.timeout.ms"), "{short}");
+        assert!(all.contains("socket.timeout.ms") && !all.contains("more have"), "{all}");
+        for text in [short, all] {
+            assert!(!text.contains("0x") && !text.contains("_cb"), "{text}");
+        }
     }
 }

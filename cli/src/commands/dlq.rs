@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use velo_engine::columns::Batch;
 use velo_engine::kafka::{ClientSettings, DeadLetter, NewRecord, RecordProducer, TopicReader, scan};
 use velo_engine::waker::Waker;
 
 use crate::args::{DlqArgs, DlqReplayArgs, DlqShowArgs, TextOrJson};
 use crate::kafka::settings;
-use crate::render::letters::{ByError, Letter, Letters, Origin};
+use crate::progress::{Status, above};
+use crate::render::letters::{ByError, Filter, Letter, Letters, Origin};
 use crate::render::style;
 
 /// The header that says which record a replayed one is.
@@ -25,7 +26,7 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     let mut by_error = BTreeMap::<(String, String), u64>::new();
     // The newest of each partition; partitions are read in parts and in turn.
     let mut newest = BTreeMap::<i32, std::collections::VecDeque<Letter>>::new();
-    read(&settings, &args.letters, |batch, row, letter| {
+    let others = read(&settings, &args.letters, |batch, row, letter| {
         let Some(letter) = letter else {
             letters.foreign += 1;
             return Ok(());
@@ -40,6 +41,7 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
         }
         Ok(())
     })?;
+    letters.others = others;
     letters.by_error =
         by_error.into_iter().map(|((stage, error), count)| ByError { stage, error, count }).collect();
     letters.by_error.sort_by_key(|by_error| std::cmp::Reverse(by_error.count));
@@ -48,7 +50,7 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     letters.newest.truncate(args.limit);
     let mut out = anstream::stdout().lock();
     match args.format {
-        TextOrJson::Text => write!(out, "{}", letters.text())?,
+        TextOrJson::Text => write!(out, "{}", letters.text(&filter(&args.letters)))?,
         TextOrJson::Json => {
             serde_json::to_writer_pretty(&mut out, &letters)?;
             writeln!(out)?;
@@ -57,12 +59,18 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the queue and hands every selected letter over, and every record that is none.
+fn filter(args: &DlqArgs) -> Filter<'_> {
+    Filter { stage: args.stage.as_deref(), error: args.error.as_deref() }
+}
+
+/// Reads the queue and hands over every dead letter that is selected, and every record that is no dead letter.
+/// Returns how many others there are, by stage.
 fn read(
     settings: &ClientSettings,
     args: &DlqArgs,
     mut each: impl FnMut(&Batch, u32, Option<DeadLetter>) -> Result<()>,
-) -> Result<()> {
+) -> Result<BTreeMap<String, u64>> {
+    let mut others = BTreeMap::new();
     let is_selected = |letter: &DeadLetter| {
         args.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
             && args.error.as_ref().is_none_or(|error| letter.error.contains(error))
@@ -70,26 +78,25 @@ fn read(
     watched(settings, &args.topic, |batch| {
         for row in 0..batch.len() {
             match DeadLetter::read(batch, row) {
-                Some(letter) if !is_selected(&letter) => {}
+                Some(letter) if !is_selected(&letter) => *others.entry(letter.stage).or_default() += 1,
                 letter => each(batch, row, letter)?,
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(others)
 }
 
 /// Reads a topic behind a progress bar, which is there only on a terminal.
 fn watched(settings: &ClientSettings, topic: &str, mut each: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
     let bar = ProgressBar::new(0).with_message(topic.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} reading {msg}: {pos} of {len} offsets") {
-        bar.set_style(style);
-    }
+    let line = Status::start(bar, "{spinner} reading {msg}: {pos} of {len} offsets");
     let result = scan::<Error>(settings, topic, |batch, total| {
-        bar.set_length(total);
-        bar.inc(batch.len().into());
+        line.bar().set_length(total);
+        line.bar().inc(batch.len().into());
         each(batch)
     });
-    bar.finish_and_clear();
+    drop(line);
     result.with_context(|| format!("topic '{topic}'"))
 }
 
@@ -131,16 +138,17 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
         args,
     };
     let mut foreign = 0_u64;
-    read(&settings, &args.letters, |batch, row, letter| {
+    let others = read(&settings, &args.letters, |batch, row, letter| {
         match letter {
             Some(letter) => replay.send_back(batch, row, &letter)?,
             None => foreign += 1,
         }
         Ok(())
     })?;
-    replay.producer.flush().context(
-        "not all records have arrived; repeat the replay once that is mended, it writes what is missing",
-    )?;
+    replay
+        .producer
+        .flush()
+        .context("not all records have arrived; fix that and repeat the replay: it writes what is missing")?;
     let failed = replay.failed;
     if foreign > 0 {
         anstream::eprintln!(
@@ -148,7 +156,7 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
         );
     }
     if replay.targets.is_empty() && failed == 0 {
-        println!("no dead letter of '{queue}' is selected");
+        println!("{}", filter(&args.letters).without_match(queue, &others));
     }
     for (target, Target { sent, skipped, .. }) in replay.targets {
         let would = if args.dry_run { "would be " } else { "" };
@@ -231,7 +239,7 @@ impl Replay<'_> {
     /// A record that cannot be sent back stops no other one.
     fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
         self.failed += 1;
-        anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:"));
+        above(|| anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:")));
     }
 
     fn partitions(&mut self, topic: &str) -> Result<Option<usize>> {

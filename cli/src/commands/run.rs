@@ -6,36 +6,37 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use velo_engine::core::Ledger;
 use velo_engine::core::failure::ByStage;
-use velo_engine::exec::{Exec, ExecProcessor};
+use velo_engine::exec::{Exec, ExecProcessor, MOST_ANSWER_BYTES};
 use velo_engine::kafka::{
-    ClientSettings, Ensured, GroupOptions, GroupSource, KafkaSink, SinkOptions, TargetTopic, TopicReader,
-    TopicSettings, TransactionOptions, ensure_topic, topic_settings,
+    ClientSettings, Ensured, GroupOptions, GroupSource, Inspector, KafkaSink, SinkOptions, Start,
+    TargetTopic, TopicReader, TopicSettings, TransactionOptions, ensure_topic, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 use velo_engine::processor::{Forward, Processor};
-use velo_engine::report::{Outcome, Report};
+use velo_engine::report::{Latency, Outcome, Report};
 use velo_engine::waker::Waker;
 use velo_engine::{Builder, Control, JobConfig, Progress};
 use velo_lint::unused::Reason;
 use velo_lint::{Endpoint, Options, Route, Unit, Unused, unused};
 use velo_schema::value::{Kind, parse};
-use velo_schema::{FailureStrategy, Plan, Settings, Strategy};
+use velo_schema::{FailureStrategy, Plan, Settings, Strategy, format_elapsed};
 
 use super::check::Checked;
 use super::targets;
-use crate::args::RunArgs;
+use crate::args::{CheckArg, RunArgs};
 use crate::input::read;
 use crate::kafka::settings;
 use crate::log::{self, fail, note, say};
-use crate::metrics::Metrics;
+use crate::metrics::{Listener, Metrics};
+use crate::progress::{Rate, Status};
 use crate::render::style;
 use crate::statement::{document, print_errors, refuse, select};
 use crate::{EXIT_USAGE, dead_letters, query};
@@ -44,6 +45,10 @@ use crate::{EXIT_USAGE, dead_letters, query};
 const EXIT_FORCED: u8 = 130;
 /// Payload bytes that a dry run's client fetches ahead.
 const DRY_RUN_PREFETCH_BYTES: u64 = 64 << 20;
+/// Where a partition without a committed offset is begun, unless --from says otherwise.
+const DEFAULT_START: Start = Start::Earliest;
+/// A job that has no partitions for so long says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a statement asks for.
 struct Job {
@@ -74,6 +79,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         give_memory_back();
     }
     log::start(&args.log);
+    if let Some(path) = &args.report {
+        may_be_written(path)?;
+    }
     let settings = settings(&args.broker)?;
     let input = read(&args.file, None)?;
     let document = document(&input, &args.vars);
@@ -92,14 +100,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let control = Control::default();
     let signals = Signalled::listen(&control)?;
     let report = if args.dry_run {
-        dry_run(&settings, &job, args, member(job.config.clone(), args, control))?
+        dry_run(&settings, &job, args, member(job.config.clone(), args, control, MOST_ANSWER_BYTES))?
     } else {
         match full_run(&settings, &job, args, &control)? {
             Ended::Ran(report) => *report,
             Ended::Checked(code) => return Ok(code),
         }
     };
-    finish(args, &report, &signals)
+    Ok(finish(args, &report, &signals))
 }
 
 fn of_statement(unit: &Unit<'_>) -> String {
@@ -209,8 +217,8 @@ fn give_memory_back() {
 fn give_memory_back() {}
 
 /// One member of the job.
-fn member(config: JobConfig, args: &RunArgs, control: Control) -> Builder {
-    Builder::controlled(config, control).boxed_processor(processor(args))
+fn member(config: JobConfig, args: &RunArgs, control: Control, most_answer_bytes: u64) -> Builder {
+    Builder::controlled(config, control).boxed_processor(processor(args, most_answer_bytes))
 }
 
 fn announce(job: &Job, args: &RunArgs) {
@@ -246,13 +254,13 @@ fn failures(job: &Job) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-fn processor(args: &RunArgs) -> Box<dyn Processor> {
+fn processor(args: &RunArgs, most_answer_bytes: u64) -> Box<dyn Processor> {
     match (&args.exec, args.cost) {
-        (Some(command), _) => Box::new(ExecProcessor::new(Exec {
-            command: command.clone(),
-            timeout: args.exec_timeout,
-            environment: Vec::new(),
-        })),
+        (Some(command), _) => {
+            let (command, timeout) = (command.clone(), args.exec_timeout);
+            let processor = ExecProcessor::new(Exec { command, timeout, environment: Vec::new() });
+            Box::new(processor.speaking(args.exec_protocol.into()).answering_within(most_answer_bytes))
+        }
         (None, Some(synthetic)) => Box::new(synthetic),
         (None, None) => Box::new(Forward),
     }
@@ -263,12 +271,12 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
     let properties = reader.properties().clone();
     let mut ranges = Vec::new();
     let partitions = reader.partitions(&job.source_topic)?;
-    let positions = reader.offsets(&job.source_topic, &partitions, args.from)?;
+    let positions = reader.offsets(&job.source_topic, &partitions, args.from.unwrap_or(DEFAULT_START))?;
     for (partition, position) in partitions.into_iter().zip(positions) {
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
     let source = reader.read(&job.source_topic, ranges);
-    Ok(Report { properties, ..watch(&Metrics::default(), |observe| builder.run(source, observe)) })
+    Ok(Report { properties, ..watch(&Metrics::default(), false, |observe| builder.run(source, observe)) })
 }
 
 /// How a command ended.
@@ -281,18 +289,18 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     if args.exactly_once && settings.property("isolation.level") == Some("read_uncommitted") {
         bail!("isolation.level: --exactly-once reads committed records only");
     }
+    // Whatever could keep the job from being watched is found before it begins.
+    let listener =
+        args.metrics.as_deref().filter(|_| args.check.is_none()).map(Listener::bind).transpose()?;
     let reader = TopicReader::connect(settings, 0, Waker::default())?;
     let Some(source_partitions) = reader.partition_count(&job.source_topic)? else {
         bail!("there is no topic '{}' on {}", job.source_topic, settings.bootstrap_servers());
     };
     let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
     let member_count = args.concurrency.get();
-    let memory = match args.memory_limit {
-        Some(limit) => MemoryBudget::of(limit, member_count.into(), source_partitions),
-        None => MemoryBudget::unlimited(source_partitions),
-    };
+    let memory = memory(args, job, source_partitions);
     let options = GroupOptions {
-        start: args.from,
+        start: args.from.unwrap_or(DEFAULT_START),
         until_end: args.until_end,
         on_data_loss: args.on_data_loss.into(),
         exactly_once: args.exactly_once,
@@ -300,11 +308,20 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         memory,
         ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
     };
-    if args.check {
+    if let Some(check) = args.check {
         let (sink, dlq) = (job.sink_topic.as_str(), job.dead_letter_topics());
         let linger = linger(&job.config.sink.strategy);
         let transactional_id = args.exactly_once.then(|| transactional_id(args, &group_id));
-        let checked = Checked { settings, reader: &reader, options, sink, dlq, linger, transactional_id };
+        let checked = Checked {
+            settings,
+            reader: &reader,
+            options,
+            sink,
+            dlq,
+            linger,
+            transactional_id,
+            shows_defaults: check == CheckArg::All,
+        };
         return checked.check().map(Ended::Checked);
     }
     let of_source = topic_settings(settings, &reader, &job.source_topic);
@@ -336,6 +353,10 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     }
     // It was for questions; nobody polls it from here on.
     drop(reader);
+    note_idle_members(member_count, &options);
+    if args.from.is_some() {
+        note_committed(settings, &options);
+    }
     let mut properties = BTreeMap::new();
     let mut members = Vec::new();
     for number in 0..member_count {
@@ -343,10 +364,11 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         let numbered = |name: String| if number == 0 { name } else { format!("{name}-{number}") };
         let config = JobConfig {
             max_unsettled_bytes: memory.in_flight_bytes,
-            max_unsettled_records: memory.in_flight_records,
+            max_unsettled_records: memory.in_flight_records.unwrap_or(u64::MAX),
             ..job.config.clone()
         };
-        let builder = member(config, args, control.member());
+        let most_answer_bytes = memory.exec_answer_bytes.unwrap_or(MOST_ANSWER_BYTES);
+        let builder = member(config, args, control.member(), most_answer_bytes);
         let instance_id = args.group_instance_id.clone().map(numbered);
         let options = GroupOptions { instance_id, ..options.clone() };
         let source = GroupSource::join(settings, options, builder.waker())?;
@@ -369,10 +391,11 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         members.push((builder.sink(sink), source));
     }
     let metrics = Metrics::default();
-    if let Some(address) = &args.metrics {
-        say(&format!("metrics at http://{}/metrics", metrics.serve(address, memory)?));
+    if let Some(listener) = listener {
+        say(&format!("metrics at http://{}/metrics", listener.address()));
+        metrics.serve(listener, memory);
     }
-    let report = watch(&metrics, |observe| Builder::run_all(members, observe));
+    let report = watch(&metrics, true, |observe| Builder::run_all(members, observe));
     Ok(Ended::Ran(Box::new(Report { properties, memory: Some(memory), ..report })))
 }
 
@@ -392,38 +415,82 @@ fn linger(strategy: &Strategy) -> Duration {
     }
 }
 
-/// Runs a job behind a status line, which is there only on a terminal.
-fn watch(metrics: &Metrics, run: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> Report) -> Report {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        bar.set_style(style);
-    }
-    let mut last = (Duration::ZERO, 0);
-    let report = run(&mut |progress: Progress| {
-        metrics.update(&progress);
-        bar.suspend(|| {
-            for notice in &progress.notices {
-                note(notice);
-            }
-        });
-        bar.set_message(status(&progress, last));
-        bar.tick();
-        let Ledger { ok, skipped, dlq, .. } = progress.ledger;
-        last = (progress.elapsed, ok + skipped + dlq);
-    });
-    bar.finish_and_clear();
-    report
+/// How the memory of the job is divided.
+fn memory(args: &RunArgs, job: &Job, source_partitions: usize) -> MemoryBudget {
+    let Some(limit) = args.memory_limit else { return MemoryBudget::unlimited(source_partitions) };
+    let programs = args.exec.as_ref().map_or(0, |_| job.config.threads_of_a_batch() as u64);
+    MemoryBudget::with_programs(limit, args.concurrency.get().into(), source_partitions, programs)
 }
 
-/// How a job goes: how many records are settled, and how many more than at the time of `last`.
-fn status(progress: &Progress, last: (Duration, u64)) -> String {
+/// Reports the members that there are no partitions for.
+fn note_idle_members(members: u16, options: &GroupOptions) {
+    let idle = usize::from(members).saturating_sub(options.partitions);
+    if idle > 0 {
+        note(&format!(
+            "{idle} of {members} members get no partition: {} has {}",
+            options.topic, options.partitions
+        ));
+    }
+}
+
+/// Reports the partitions on which --from has no effect, because the group has committed offsets of them.
+fn note_committed(settings: &ClientSettings, options: &GroupOptions) {
+    let committed =
+        Inspector::connect(settings, options).and_then(|inspector| inspector.committed(options.partitions));
+    // If they cannot be read, joining the group says why.
+    let Ok(committed) = committed else { return };
+    let known = committed.iter().flatten().count();
+    if known > 0 {
+        note(&format!(
+            "--from has no effect on {known} of {} partitions: they are read on from the offsets that group {} has \
+             committed; another --group-id begins anew",
+            options.partitions, options.group_id
+        ));
+    }
+}
+
+/// Runs a job behind a status line, which is there only on a terminal.
+fn watch(
+    metrics: &Metrics,
+    joins_group: bool,
+    run: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> Report,
+) -> Report {
+    let line = Status::start(ProgressBar::new_spinner(), "{spinner} {wide_msg}");
+    let started = Instant::now();
+    let (mut rate, mut is_waiting) = (Rate::default(), joins_group);
+    run(&mut |progress: Progress| {
+        metrics.update(&progress);
+        for notice in &progress.notices {
+            note(notice);
+        }
+        let Ledger { delivered, ok, skipped, dlq, .. } = progress.ledger;
+        let rate = rate.add(started.elapsed(), ok + skipped + dlq);
+        let has_partitions = progress.is_ready || delivered > 0 || !joins_group;
+        if is_waiting && (has_partitions || started.elapsed() >= PATIENCE) {
+            is_waiting = false;
+            if !has_partitions {
+                note(WAITING);
+            }
+        }
+        line.bar().set_message(if has_partitions {
+            status(&progress, rate)
+        } else {
+            "waiting for the group to assign partitions".to_owned()
+        });
+        line.bar().tick();
+    })
+}
+
+const WAITING: &str = "waiting for the group to assign partitions: a rebalance ends when all members have answered, and \
+                       a member that was killed counts as one for session.timeout.ms (45 s by default)";
+
+/// How a job goes: how many records are settled, and how many a second.
+fn status(progress: &Progress, rate: f64) -> String {
     let Ledger { delivered, ok, skipped, dlq, .. } = progress.ledger;
     let settled = ok + skipped + dlq;
-    let seconds = progress.elapsed.saturating_sub(last.0).as_secs_f64();
-    let rate = if seconds > 0.0 { settled.saturating_sub(last.1) as f64 / seconds } else { 0.0 };
     let mut line = format!(
         "{settled} settled, {} in flight, {rate:.0}/s, batches of {}, {} tier",
-        delivered - settled,
+        delivered.saturating_sub(settled),
         progress.batch_size,
         progress.tier,
     );
@@ -460,20 +527,23 @@ impl Signalled {
     }
 }
 
-fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> Result<ExitCode> {
+fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
     say(&summary(report));
     if let Some(error) = &report.error {
         fail(error);
     }
-    if let Some(path) = &args.report {
-        write_report(path, report)?;
+    if let Some(path) = &args.report
+        && let Err(error) = write_report(path, report)
+    {
+        anstream::eprintln!("{} the report was not written: {error:#}", style::error("error:"));
+        return ExitCode::FAILURE;
     }
     let forced = signals.forced.load(Ordering::Acquire);
-    Ok(match report.outcome {
+    match report.outcome {
         _ if forced => ExitCode::from(EXIT_FORCED),
         Outcome::Drained => ExitCode::SUCCESS,
         Outcome::Failed | Outcome::Interrupted => ExitCode::FAILURE,
-    })
+    }
 }
 
 /// The ledger, as a sum that adds up.
@@ -486,7 +556,8 @@ pub(super) fn summary(report: &Report) -> String {
     format!(
         "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {}{lost})\n\
          {} batches, median {} records{written}; {} dequeue calls, {:.1} records each; {} tier\n\
-         {:.2} s, {:.0} records/s, latency p50 {:.1} ms, p99 {:.1} ms",
+         {}, {:.0} records/s\n\
+         {}",
         ledger.delivered,
         ledger.ok,
         ledger.skipped,
@@ -499,11 +570,31 @@ pub(super) fn summary(report: &Report) -> String {
         report.dequeue.calls,
         report.dequeue.records_per_call,
         report.tier.actual,
-        report.seconds,
+        format_elapsed(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
         report.records_per_s,
-        report.latency_ms.p50,
-        report.latency_ms.p99,
+        latencies(report),
     )
+}
+
+/// What the job added to its records' latency, and how old they were.
+fn latencies(report: &Report) -> String {
+    let ms = |ms: f64| format_elapsed(Duration::try_from_secs_f64(ms / 1e3).unwrap_or(Duration::MAX));
+    let quantiles = |latency: &Latency| format!("p50 {}, p99 {}", ms(latency.p50), ms(latency.p99));
+    let (added, age) = (&report.added_latency_ms, &report.latency_ms);
+    let all: Vec<_> = [("latency added by this job", added), ("age of records when settled", age)]
+        .into_iter()
+        .filter(|(_, latency)| latency.count > 0)
+        .map(|(name, latency)| format!("{name}: {}", quantiles(latency)))
+        .collect();
+    match all.is_empty() {
+        false => all.join("; "),
+        // One of an earlier version does not say how many records it measured.
+        true if age.max > 0.0 => format!("age of records when settled: {}", quantiles(age)),
+        true if report.ledger.ok > 0 => {
+            "no latency was measured: all records came within --warm-up".to_owned()
+        }
+        true => "no latency was measured: no record was settled as ok".to_owned(),
+    }
 }
 
 /// Writes the report whole or not at all.
@@ -517,11 +608,26 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
     write_whole(path, &json)
 }
 
+/// Checks that a report can be written, before there is one.
+fn may_be_written(path: &Path) -> Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    if path.is_dir() {
+        bail!("--report {}: it is a folder", path.display());
+    }
+    let file = tempfile::NamedTempFile::new_in(folder_of(path));
+    file.map(drop).with_context(|| format!("--report {}: no file can be written there", path.display()))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file by way of another one, so that nobody ever sees a part of it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let what = || path.display().to_string();
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(what)?;
     file.write_all(bytes).with_context(what)?;
     file.persist(path).with_context(what)?;
     Ok(())
@@ -532,6 +638,8 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use clap::Parser;
+    use velo_engine::Engine;
+    use velo_engine::source::memory::MemorySource;
     use velo_lint::{Document, Language, NoFiles, Variables};
 
     fn job_of(sql: &str, more: &[&str]) -> Result<Job> {
@@ -613,5 +721,35 @@ mod tests {
             let error = job_of(sql, &[]).err().map(|error| format!("{error:#}")).unwrap_or_default();
             assert!(error.contains(reason), "{sql}: {error}");
         }
+    }
+
+    fn report(values: usize) -> Report {
+        let source = MemorySource::new(vec![b"{}".to_vec(); values]);
+        Engine::builder(velo_schema::Config::default()).start(source).report()
+    }
+
+    #[test]
+    fn a_summary_has_no_figures_of_no_records() {
+        let nothing = summary(&report(0));
+        assert!(nothing.contains("no latency was measured: no record was settled as ok"), "{nothing}");
+        assert!(!nothing.contains("p50"), "{nothing}");
+        let some = summary(&report(250));
+        assert!(some.contains("latency added by this job: p50 "), "{some}");
+        assert!(some.contains("; age of records when settled: p50 "), "{some}");
+        assert!(some.contains("3 batches, median 100 records"), "{some}");
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_found_before_there_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = folder.path().join("missing/report.json");
+        for path in [missing.as_path(), folder.path()] {
+            let error = may_be_written(path).expect_err("it cannot be written");
+            assert!(format!("{error:#}").starts_with("--report "), "{error:#}");
+        }
+        may_be_written(&folder.path().join("report.json")).expect("it can");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left behind");
+        may_be_written(Path::new("report.json")).expect("in this folder");
+        may_be_written(Path::new("-")).expect("stdout");
     }
 }

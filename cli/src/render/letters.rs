@@ -1,5 +1,7 @@
 //! What is in a dead letter queue, for people and for machines.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -10,8 +12,10 @@ pub(crate) struct Letters {
     pub version: u32,
     /// The dead letter queue.
     pub topic: String,
-    /// How many records were selected.
+    /// How many dead letters were selected.
     pub selected: u64,
+    /// How many dead letters --stage or --error left out, by stage.
+    pub others: BTreeMap<String, u64>,
     /// How many records do not say which record they were.
     pub foreign: u64,
     /// How many records failed where and why; what differs in numbers only is one error.
@@ -67,8 +71,16 @@ impl std::fmt::Display for Origin {
 #[cfg(feature = "kafka")]
 impl Letters {
     /// The letters as tables.
-    pub fn text(&self) -> String {
-        let mut text = format!("{} dead letters in {}", self.selected, self.topic);
+    pub fn text(&self, filter: &Filter<'_>) -> String {
+        let mut text = match self.selected {
+            0 => filter.without_match(&self.topic, &self.others),
+            1 => format!("1 dead letter in {}", self.topic),
+            selected => format!("{selected} dead letters in {}", self.topic),
+        };
+        let others: u64 = self.others.values().sum();
+        if self.selected > 0 && others > 0 {
+            text += &format!(" with {filter}; {others} others");
+        }
         if self.foreign > 0 {
             text += &format!(", and {} records that do not say which record they were", self.foreign);
         }
@@ -99,6 +111,37 @@ impl Letters {
     }
 }
 
+/// Which dead letters are wanted.
+#[cfg(feature = "kafka")]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filter<'a> {
+    pub stage: Option<&'a str>,
+    pub error: Option<&'a str>,
+}
+
+#[cfg(feature = "kafka")]
+impl std::fmt::Display for Filter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stage = self.stage.map(|stage| format!("--stage {stage}"));
+        let error = self.error.map(|error| format!("--error '{error}'"));
+        let parts: Vec<_> = stage.into_iter().chain(error).collect();
+        f.write_str(&parts.join(" and "))
+    }
+}
+
+#[cfg(feature = "kafka")]
+impl Filter<'_> {
+    /// What there is if none is selected.
+    pub fn without_match(&self, topic: &str, others: &BTreeMap<String, u64>) -> String {
+        let count: u64 = others.values().sum();
+        if count == 0 {
+            return format!("0 dead letters in {topic}: it has none");
+        }
+        let stages: Vec<_> = others.iter().map(|(stage, count)| format!("{stage} {count}")).collect();
+        format!("0 dead letters in {topic} match {self}; it has {count}, by stage: {}", stages.join(", "))
+    }
+}
+
 /// A time for people, in UTC.
 #[cfg(feature = "kafka")]
 fn time(timestamp_ms: i64) -> String {
@@ -116,6 +159,27 @@ fn time(timestamp_ms: i64) -> String {
 #[cfg(all(test, feature = "kafka"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_without_a_match_is_no_empty_queue() {
+        let filter = Filter { stage: Some("process"), error: Some("down") };
+        let others = BTreeMap::from([("decode".to_owned(), 39), ("write".to_owned(), 1)]);
+        let letters = Letters { topic: "q".to_owned(), others: others.clone(), ..Letters::default() };
+        assert_eq!(
+            letters.text(&filter),
+            "0 dead letters in q match --stage process and --error 'down'; it has 40, by stage: decode 39, write 1\n"
+        );
+        let empty = Letters { topic: "q".to_owned(), ..Letters::default() };
+        assert_eq!(empty.text(&filter), "0 dead letters in q: it has none\n");
+        let some = Letters { selected: 2, ..letters };
+        assert!(
+            some.text(&filter).starts_with("2 dead letters in q with --stage process and"),
+            "{}",
+            some.text(&filter)
+        );
+        let all = Letters { others: BTreeMap::new(), ..some };
+        assert_eq!(all.text(&Filter::default()), "2 dead letters in q\n");
+    }
 
     #[test]
     fn times_are_for_people_as_far_as_they_can_be() {

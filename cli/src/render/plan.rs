@@ -1,9 +1,12 @@
 //! Plans as a table for people and as JSON for machines.
 
+use std::io::IsTerminal;
+
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use schemars::JsonSchema;
 use serde::Serialize;
+use terminal_size::Width;
 use velo_engine::core::failure::ByStage;
 use velo_lint::refusal::Why;
 use velo_lint::{Endpoint, Position, Route, Unit};
@@ -254,9 +257,18 @@ fn ms(duration: std::time::Duration) -> u64 {
 
 /// A table as all of ours look.
 pub(crate) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.to_vec());
+    let mut table = fitted(Table::new());
+    table.load_style(UTF8_BORDERS_ONLY).set_header(header.to_vec());
+    table
+}
+
+/// A table that is as wide as the terminal at most; elsewhere lines are as long as they have to be.
+pub(crate) fn fitted(mut table: Table) -> Table {
+    if std::io::stdout().is_terminal()
+        && let Some((Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout())
+    {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
     table
 }
 

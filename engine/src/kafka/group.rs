@@ -163,7 +163,7 @@ pub struct GroupSource {
     is_unanswered: bool,
     /// Whether the group has decided which partitions are this member's.
     has_joined: bool,
-    /// Since when this member waits for its group, or for other members; whether that was said.
+    /// Since when this member waits for others to read to the end; whether that was said.
     waiting: Option<(Tick, bool)>,
     until: Option<Until>,
 }
@@ -280,7 +280,6 @@ impl GroupSource {
             found.into_iter().zip(bounds).partition(|((_, offset), _)| matches!(offset, Offset::Offset(_)));
         let new: Vec<_> = new.into_iter().map(|((name, _), bounds)| (name, bounds)).collect();
         let starts = self.starts(&new)?;
-        self.say_starts(known.len(), &new, events);
         let mut positions = Vec::new();
         for ((name, offset), bounds) in known {
             let position = self.go_on(&name, offset.to_raw().unwrap_or(0), bounds, events)?;
@@ -315,22 +314,6 @@ impl GroupSource {
     fn is_new(&self, partition: i32) -> bool {
         let was_there = usize::try_from(partition).is_ok_and(|partition| partition < self.options.partitions);
         !was_there || self.started.contains(&partition)
-    }
-
-    /// Says where the partitions of an assignment begin, the first time, and if it is not where the job was told to.
-    fn say_starts(&self, known: usize, new: &[(LaneName, Bounds)], events: &mut Vec<SourceEvent>) {
-        let start = match self.options.start {
-            Start::Earliest => return,
-            Start::Latest => "the newest record",
-            Start::Timestamp(_) => "the given time",
-        };
-        if known > 0 && !self.has_joined {
-            events.push(SourceEvent::Notice(format!(
-                "{known} of {} partitions go on where the group '{}' has committed them, not at {start}",
-                known + new.len(),
-                self.options.group_id
-            )));
-        }
     }
 
     /// Begins a lane at a committed offset, or where it can be read on; returns where.
@@ -529,19 +512,9 @@ impl GroupSource {
         self.say_waiting(now, waits_for, events);
     }
 
-    /// Says what this member waits for, once that has lasted for a while.
+    /// Says what other members have to read yet, once that has lasted for a while.
     fn say_waiting(&mut self, now: Tick, for_others: Option<String>, events: &mut Vec<SourceEvent>) {
-        let what = for_others.or_else(|| {
-            let session = self.session;
-            (!self.has_joined).then(|| {
-                format!(
-                    "waiting for group '{}' to assign partitions: a member that ended without leaving is kept for \
-                     up to {session:?}",
-                    self.options.group_id
-                )
-            })
-        });
-        let Some(what) = what else {
+        let Some(what) = for_others else {
             self.waiting = None;
             return;
         };
@@ -785,11 +758,7 @@ impl Source for GroupSource {
                 }
             }
         }
-        if self.until.is_some() {
-            self.report_end(now, events);
-        } else {
-            self.say_waiting(now, None, events);
-        }
+        self.report_end(now, events);
         Ok(())
     }
 

@@ -293,7 +293,7 @@ fn no_batch_and_no_call_is_above_the_poll_size() {
         let size_text = size.to_string();
         let config = JobConfig::uniform(config(&[(Key::BatchSize, &size_text)]));
         let report = run(config, values(2000), Box::new(Forward), |_| Discard);
-        assert!(report.batches.size_max <= size + size / 64, "{size}: {:?}", report.batches);
+        assert!(report.batches.size_max <= size, "{size}: {:?}", report.batches);
         assert!(report.dequeue.records_per_call <= size as f64);
         assert_eq!(serde_json::to_value(report.tier.actual).expect("json"), tier);
         assert_eq!(report.tier.actual, report.tier.requested);
@@ -663,7 +663,7 @@ proptest::proptest! {
         proptest::prop_assert_eq!(report.ledger.ok, 1000);
         let most = plan.max_poll_records.max;
         // Sizes are kept to two digits.
-        proptest::prop_assert!(report.batches.size_max <= most + most / 64, "{:?} above {}", report.batches, most);
+        proptest::prop_assert!(report.batches.size_max <= most, "{:?} above {}", report.batches, most);
         proptest::prop_assert!(report.dequeue.records_per_call <= most as f64);
         proptest::prop_assert_eq!((report.tier.requested, report.max_poll_records), (plan.tier, plan.max_poll_records));
         let seen = report.tier.actual;
