@@ -15,9 +15,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tiny_http::{Header, Response, Server};
-use velo_engine::Progress;
+use velo_engine::columns::LaneName;
 use velo_engine::memory::MemoryBudget;
 use velo_engine::report::Buckets;
+use velo_engine::{Lag, Progress};
 use velo_schema::Tier;
 
 /// A job whose poll loop has been silent for longer than this is not well.
@@ -211,12 +212,23 @@ impl Collector for Job {
         if let Some(limit) = self.memory.limit_bytes {
             all.gauge(("memory_limit", "The limit of what is in memory"), Some(&Unit::Bytes), limit)?;
         }
-        all.family(("lag_records", "Records that are not settled"), None, MetricType::Gauge, |mut metric| {
-            progress.lag.iter().try_for_each(|(name, lag)| {
-                let labels = [("topic", name.topic.to_string()), ("partition", name.partition.to_string())];
-                let lag = i64::try_from(*lag).unwrap_or(i64::MAX);
-                ConstGauge::new(lag).encode(metric.encode_family(&labels)?)
+        let mut lag = |name: (&str, &str), of: fn(&Lag) -> u64| {
+            all.family(name, None, MetricType::Gauge, |mut metric| {
+                progress.lag.iter().try_for_each(|lag| {
+                    let LaneName { topic, partition } = &lag.partition;
+                    let labels = [("topic", topic.to_string()), ("partition", partition.to_string())];
+                    let records = i64::try_from(of(lag)).unwrap_or(i64::MAX);
+                    ConstGauge::new(records).encode(metric.encode_family(&labels)?)
+                })
             })
-        })
+        };
+        lag(("lag_records", "Records that can be read and are not settled"), |lag| lag.records)?;
+        lag(
+            (
+                "lag_unstable_records",
+                "Records that cannot be read before a transaction ends that is still open",
+            ),
+            |lag| lag.unstable_records,
+        )
     }
 }

@@ -14,7 +14,7 @@ use crate::control::{Control, Wish};
 use crate::core::batcher::Room;
 use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Tick};
-use crate::engine::Progress;
+use crate::engine::{Lag, Progress};
 use crate::processor::{Output, Processor};
 use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
@@ -240,10 +240,14 @@ impl<S: Source> Driver<S> {
         self.counted.1.clone()
     }
 
-    fn lag(&self) -> Vec<(LaneName, u64)> {
+    /// Records that can be read and are not settled, and records after those: in transactions that are still open.
+    fn lag(&self) -> Vec<Lag> {
         let lag = |(lane, settled): (LaneId, i64)| {
             let end = self.source.end_offset(lane)?;
-            Some((self.names.get(lane)?.clone(), u64::try_from(end - settled).unwrap_or(0)))
+            let stable = self.source.stable_end(lane).unwrap_or(end).clamp(settled.min(end), end);
+            let count = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
+            let partition = self.names.get(lane)?.clone();
+            Some(Lag { partition, records: count(settled, stable), unstable_records: count(stable, end) })
         };
         self.core.watermarks().filter_map(lag).collect()
     }

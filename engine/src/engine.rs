@@ -208,6 +208,18 @@ impl Builder {
 /// Notices that a handle keeps until somebody asks for them.
 const MOST_NOTICES: usize = 1000;
 
+/// How far a partition is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition.
+    pub partition: LaneName,
+    /// Records that can be read and are not settled, delivered or not.
+    pub records: u64,
+    /// Records after those, from the first one on that belongs to a transaction which is still open: a reader of
+    /// committed records gets them once it has ended.
+    pub unstable_records: u64,
+}
+
 /// What an observer sees about ten times a second, and at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
@@ -223,8 +235,8 @@ pub struct Progress {
     pub counters: Counters,
     /// Payload bytes that are taken and not settled.
     pub bytes_in_flight: u64,
-    /// Records of each partition that are not settled, delivered or not.
-    pub lag: Vec<(LaneName, u64)>,
+    /// How far each partition is behind.
+    pub lag: Vec<Lag>,
     /// Whether the source has had an answer about which partitions are its own.
     pub is_ready: bool,
     /// What has happened since it looked last: each record that was left out, errors of the client.

@@ -42,4 +42,4 @@ mod worker;
 
 pub use config::JobConfig;
 pub use control::Control;
-pub use engine::{Builder, Engine, Progress};
+pub use engine::{Builder, Engine, Lag, Progress};

@@ -102,6 +102,21 @@ impl Broker {
         topic
     }
 
+    /// Like [`topic`](Self::topic), with settings that the embedded broker does not know.
+    pub fn topic_with(&self, stem: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let topic = format!("{stem}_{}_with_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        self.create_with(&topic, partitions, settings);
+        topic
+    }
+
+    pub fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let count = usize::try_from(partitions).expect("a count");
+        let settings: Vec<_> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        ensure_topic(&self.settings(), &self.reader(), topic, count, &settings).expect("a topic");
+    }
+
     pub fn create(&self, topic: &str, partitions: i32) {
         match self {
             Self::Real(_) => {

@@ -13,6 +13,7 @@ mod generated;
 mod lint;
 mod matrix;
 mod members;
+mod refused;
 mod run;
 mod secured;
 mod topic;

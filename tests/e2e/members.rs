@@ -250,6 +250,39 @@ fn a_job_that_was_stopped_while_a_peer_took_over_writes_and_commits_nothing() {
     wakes_up_too_late(&broker, true);
 }
 
+/// A member that is stopped until its group has nobody in it comes back, and ends only when everything is written.
+fn comes_back_to_the_end(broker: &Broker, exactly_once: bool) {
+    let load = Load { number: 20_000, partitions: 2, bytes: 100, poison_every: 100 };
+    let job = Job::new(broker, load, BUFFERED);
+    let mut command = job.command();
+    command.args(["--cost", "0.3ms/record"]);
+    if exactly_once {
+        command.arg("--exactly-once");
+    }
+    let mut child = command.spawn().expect("velo runs");
+    wait_for_commit(&job, &mut child, 1000);
+    signal(&child, "-STOP");
+    while members(&job).1 > 0 {
+        assert_running(&mut child);
+    }
+    signal(&child, "-CONT");
+    let output = child.wait_with_output().expect("gone");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let Audit { sink, dlq, lost, repeated } = audit(&job, load);
+    let expected = everything(load);
+    assert_eq!(lost, 0);
+    assert!(sink >= expected.sink && dlq >= expected.dlq && (!exactly_once || repeated == 0), "{sink} {dlq}");
+    assert_eq!(sum_of_commits(&job), i64::try_from(load.number).expect("small"));
+}
+
+#[test]
+fn a_member_that_lost_its_partitions_is_not_at_the_end() {
+    let _busy = busy();
+    let kafka = real();
+    comes_back_to_the_end(&kafka, false);
+    comes_back_to_the_end(&kafka, true);
+}
+
 #[test]
 fn an_instance_whose_transactional_id_is_taken_over_says_so_and_ends() {
     let _busy = busy();

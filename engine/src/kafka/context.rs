@@ -1,5 +1,6 @@
 //! What a consumer's client calls back with, kept for the poll thread.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,15 +51,29 @@ impl std::ops::AddAssign for Received {
     }
 }
 
+/// By topic and partition: the last stable offset and the end, where open transactions keep them apart.
+type Unstable = HashMap<(String, i32), (i64, i64)>;
+
 /// What says so, while the client is used and after it is gone.
 #[derive(Debug, Clone, Default)]
-pub struct Meter(Arc<Mutex<Received>>);
+pub struct Meter(Arc<Mutex<Received>>, Arc<Mutex<Unstable>>);
 
 impl Meter {
     /// By the client's latest statistics.
     #[must_use]
     pub fn received(&self) -> Received {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last stable offset of a partition behind which there are records of open transactions, by the client's
+    /// latest statistics. A reader of committed records gets no further.
+    pub(super) fn stable_end(&self, LaneName { topic, partition }: &LaneName) -> Option<i64> {
+        let unstable = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        unstable.get(&(topic.to_string(), *partition)).map(|(stable, _)| *stable)
+    }
+
+    fn set_unstable(&self, unstable: Unstable) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = unstable;
     }
 
     fn set(&self, received: Received) {
@@ -133,6 +148,16 @@ impl ClientContext for Context {
         let throttled = statistics.brokers.values().filter_map(|broker| Some(broker.throttle.as_ref()?.max));
         let throttle = Duration::from_millis(u64::try_from(throttled.max().unwrap_or(0)).unwrap_or(0));
         self.meter.set(Received { wire_bytes, record_bytes, throttle });
+        let mut unstable = Unstable::new();
+        for (name, topic) in &statistics.topics {
+            for (number, partition) in &topic.partitions {
+                let (stable, end) = (partition.ls_offset, partition.hi_offset);
+                if (0..end).contains(&stable) {
+                    unstable.insert((name.clone(), *number), (stable, end));
+                }
+            }
+        }
+        self.meter.set_unstable(unstable);
         if !throttle.is_zero() {
             self.push(ClientEvent::Throttled(throttle));
         }

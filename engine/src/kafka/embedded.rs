@@ -5,6 +5,7 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::BaseProducer;
+use rdkafka::types::RDKafkaRespErr;
 
 use super::KafkaError;
 use super::ffi::MockCluster;
@@ -39,6 +40,20 @@ impl EmbeddedBroker {
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let created = self.cluster.create_topic(topic, partitions);
         created.map_err(|error| KafkaError::new(format!("topic '{topic}' was not created: {error}")))
+    }
+
+    /// Has the next fetches fail, one after the other, with errors that pass by themselves: an unknown error of the
+    /// server, a corrupt message, a log that cannot be read; each so often.
+    pub fn fail_fetches(&self, each: usize) {
+        use RDKafkaRespErr as Code;
+        const FETCH: i16 = 1;
+        let codes = [
+            Code::RD_KAFKA_RESP_ERR_UNKNOWN,
+            Code::RD_KAFKA_RESP_ERR_INVALID_MSG,
+            Code::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        ];
+        let codes: Vec<_> = codes.into_iter().flat_map(|code| std::iter::repeat_n(code, each)).collect();
+        self.cluster.fail_requests(FETCH, &codes);
     }
 
     /// The names of the requests that clients have made so far, in order.

@@ -352,6 +352,19 @@ impl MockCluster {
         }
     }
 
+    /// Has the next requests of a kind fail with these codes, one after the other.
+    pub fn fail_requests(&self, api_key: i16, codes: &[sys::rd_kafka_resp_err_t]) {
+        // SAFETY: the cluster is alive, and the codes are copied.
+        unsafe {
+            sys::rd_kafka_mock_push_request_errors_array(
+                self.cluster.as_ptr(),
+                api_key,
+                codes.len(),
+                codes.as_ptr(),
+            );
+        }
+    }
+
     /// The API keys of all requests so far.
     pub fn request_api_keys(&self) -> Vec<i16> {
         let mut count = 0;

@@ -165,6 +165,8 @@ pub struct GroupSource {
     has_joined: bool,
     /// Since when this member waits for others to read to the end; whether that was said.
     waiting: Option<(Tick, bool)>,
+    /// True if records of open transactions are not read: the default, and always so with transactions of its own.
+    reads_committed: bool,
     until: Option<Until>,
 }
 
@@ -239,6 +241,7 @@ impl GroupSource {
             is_unanswered: false,
             has_joined: false,
             waiting: None,
+            reads_committed: settings.property("isolation.level") != Some("read_uncommitted"),
             until,
         })
     }
@@ -775,6 +778,10 @@ impl Source for GroupSource {
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
         known_end(&self.consumer, self.lanes.name(lane)?)
+    }
+
+    fn stable_end(&self, lane: LaneId) -> Option<i64> {
+        self.inbox.meter().stable_end(self.lanes.name(lane)?).filter(|_| self.reads_committed)
     }
 
     fn committer(&mut self) -> Option<&mut dyn Commit> {

@@ -88,6 +88,12 @@ pub trait Source {
         None
     }
 
+    /// The offset up to which a lane can be read now, if records after it belong to transactions that are still
+    /// open.
+    fn stable_end(&self, _: LaneId) -> Option<i64> {
+        None
+    }
+
     /// The source's way to commit; sources that only read have none.
     fn committer(&mut self) -> Option<&mut dyn Commit> {
         None
