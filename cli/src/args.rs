@@ -304,7 +304,7 @@ pub(crate) struct SchemaArgs {
     /// The version of JSON Schema
     #[arg(long, value_enum, default_value = "2020-12")]
     pub draft: DraftArg,
-    /// Allow keys that are not ours
+    /// Print the same schema: it allows the keys of other systems in any case
     #[arg(long, conflicts_with = "of")]
     pub lax: bool,
 }

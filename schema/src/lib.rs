@@ -23,6 +23,7 @@ pub mod guide;
 pub mod json_schema;
 pub mod keys;
 mod nearest;
+pub mod neighbours;
 pub mod plan;
 pub mod reference;
 pub mod settings;

@@ -1,5 +1,6 @@
 //! The table of keys in words: for the terminal, for editors, for the reference page.
 
+use crate::json_schema::Shape;
 use crate::keys::{KEYS, KeyDef, Relevance, Scopes};
 use crate::strategy::{FailureStrategy, OnExhausted, StrategyKind, Words};
 use crate::units::format_duration;
@@ -55,20 +56,28 @@ pub fn default(def: &KeyDef) -> &'static str {
     def.default.unwrap_or("(computed)")
 }
 
-/// A key for somebody who points at it in an editor.
+/// Describes a key for somebody who points at it in an editor, with an example in the shape of the file.
 #[must_use]
-pub fn hover(def: &KeyDef) -> String {
+pub fn hover(def: &KeyDef, shape: Shape) -> String {
     format!(
-        "{}\n\n- **takes** {}\n- **default** `{}`\n- **used by** {}\n- **scopes** {}{}\n\n`'{}' = '{}'`",
+        "{}\n\n- **takes** {}\n- **default** `{}`\n- **used by** {}\n- **scopes** {}{}\n\n{}",
         def.doc,
         takes(def),
         default(def),
         used_by(def),
         scopes(def),
         def.required_when.map_or(String::new(), |when| format!("\n- **required** when {}", when.doc())),
-        def.name,
-        def.example
+        example(def, shape)
     )
+}
+
+/// The example as it is written in a shape.
+fn example(def: &KeyDef, shape: Shape) -> String {
+    match (shape, def.name.split_once('.')) {
+        (Shape::With, _) => format!("`'{}' = '{}'`", def.name, def.example),
+        (Shape::Yaml, None) => format!("```yaml\n{}: {}\n```", def.name, def.example),
+        (Shape::Yaml, Some((group, name))) => format!("```yaml\n{group}:\n  {name}: {}\n```", def.example),
+    }
 }
 
 /// The page of all keys.

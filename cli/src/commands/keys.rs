@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use velo_schema::json_schema::Shape;
 use velo_schema::keys::{KEYS, Key, KeyDef};
 use velo_schema::reference;
 
@@ -24,7 +25,7 @@ pub(crate) fn run(key: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
         DocsFormat::Markdown if key.is_none() => write!(out, "{}", reference::page())?,
         DocsFormat::Markdown => {
             for def in defs {
-                writeln!(out, "## {}\n\n{}", def.name, reference::hover(def))?;
+                writeln!(out, "## {}\n\n{}", def.name, reference::hover(def, Shape::With))?;
             }
         }
         DocsFormat::Json => {

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
         ShapeArg::Yaml => Shape::Yaml,
     };
     let schema = match args.of {
-        None => settings_schema(shape, draft, args.lax),
+        None => settings_schema(shape, draft),
         Some(SchemaOf::Lint) => root_schema::<Vec<JsonFinding>>(draft),
         Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
         Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),

@@ -1,13 +1,41 @@
-//! Regular expressions of the texts that the parser takes for a number, a duration or a word.
+//! Regular expressions in ECMA 262 of values: numbers, durations, words, and placeholders for them.
+//!
+//! Those of values are not anchored; [`value`] adds blanks, placeholders and anchors.
 
 use std::time::Duration;
 
 use crate::strategy::Words;
 use crate::value::{DURATION_UNITS, MAX_DURATION};
 
-/// Whole numbers from `min` to `max`, leading zeros and blanks around them allowed.
+/// What begins a placeholder of a template language, wherever it stands.
+const TEMPLATES: &str = "\\{\\{|\\{%|%\\(|<%|\\$\\(";
+
+/// `${NAME:` of a placeholder whose default follows: the name of no provider, and neither `:?` nor `:+`.
+const BEFORE_DEFAULT: &str = "\\s*\\$\\{(?!(?:env|file|directory|secret|secrets|secretmanager|vault|sys):)\
+                              (?:(?!\\$\\{)[^:])*:(?![?+])";
+
+/// Texts without another `${`.
+const NO_VARIABLE: &str = "(?:(?!\\$\\{)[\\s\\S])*";
+
+/// Placeholders whose default is one of `value`.
+pub(super) fn with_default(value: &str) -> String {
+    format!("{BEFORE_DEFAULT}(?:-|(?!-))\\s*(?:{value})\\s*\\}}\\s*")
+}
+
+/// Placeholders whose value is known only when the job is deployed.
+pub(super) fn open() -> String {
+    let variable = format!("(?!{BEFORE_DEFAULT}{NO_VARIABLE}\\}}\\s*$)[\\s\\S]*\\$\\{{[\\s\\S]*");
+    format!("\\s*\\$[A-Za-z][\\s\\S]*|[\\s\\S]*(?:{TEMPLATES})[\\s\\S]*|{variable}")
+}
+
+/// One of `value` with blanks around it, or a placeholder for it.
+pub(super) fn value(value: &str) -> String {
+    format!("^(?:\\s*(?:{value})\\s*|{}|{})$", with_default(value), open())
+}
+
+/// Whole numbers from `min` to `max`, leading zeros allowed.
 pub(super) fn integer(min: u64, max: u64) -> String {
-    format!("^\\s*0*({})\\s*$", range(min, max))
+    format!("0*(?:{})", range(min, max))
 }
 
 /// Numbers from `min` to `max` without leading zeros, as alternatives: 37-4999 is 37-39, 40-99,
@@ -61,15 +89,14 @@ fn run(from: u64, to: u64) -> String {
 
 /// Durations up to the longest: a number, a unit.
 pub(super) fn duration() -> String {
-    let alternatives: Vec<_> =
-        factors().into_iter().map(|factor| format!("({})", of_factor(factor))).collect();
-    format!("^\\s*0*({})\\s*$", alternatives.join("|"))
+    let alternatives: Vec<_> = factors().into_iter().map(of_factor).collect();
+    format!("0*(?:{})", alternatives.join("|"))
 }
 
-/// Durations of nothing.
-pub(super) fn no_duration() -> String {
+/// Durations that are longer than none.
+pub(super) fn span() -> String {
     let units: Vec<_> = DURATION_UNITS.iter().map(|(unit, _)| *unit).collect();
-    format!("^\\s*0+(\\.0+)?\\s*({})\\s*$", units.join("|"))
+    format!("(?!0+(?:\\.0+)?\\s*(?:{})\\s*\\}}?\\s*$){}", units.join("|"), duration())
 }
 
 /// The milliseconds of the units, each once.
@@ -90,18 +117,23 @@ fn of_factor(factor: u64) -> String {
     } else {
         "\\.[0-9]{1,9}"
     };
-    format!("(({})({fraction})?|{most}(\\.0{{1,9}})?)\\s*({})", range(0, most - 1), units.join("|"))
+    let number = format!("(?:{})(?:{fraction})?|{most}(?:\\.0{{1,9}})?", range(0, most - 1));
+    format!("(?:{number})\\s*(?:{})", units.join("|"))
 }
 
 /// The words of a set in any case and with any separators.
 pub(super) fn words<W: Words>() -> String {
     let of_word = |word: &W| {
         let letters = word.word().chars().filter(char::is_ascii_alphanumeric);
-        let any_case = letters.map(|c| format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()));
-        any_case.collect::<Vec<_>>().join("[-_ ]*")
+        letters.map(any_case).collect::<Vec<_>>().join("[-_ ]*")
     };
     let words: Vec<_> = W::ALL.iter().map(of_word).collect();
-    format!("^\\s*[-_ ]*({})[-_ ]*\\s*$", words.join("|"))
+    format!("[-_ ]*(?:{})[-_ ]*", words.join("|"))
+}
+
+/// A letter in either case.
+pub(super) fn any_case(letter: char) -> String {
+    format!("[{}{}]", letter.to_ascii_lowercase(), letter.to_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -110,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn is_match(pattern: &str, text: &str) -> bool {
+        let pattern = format!("^(?:{pattern})$");
         let schema = serde_json::json!({"type": "string", "pattern": pattern});
         jsonschema::validator_for(&schema).unwrap().is_valid(&serde_json::json!(text))
     }
