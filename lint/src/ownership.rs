@@ -5,39 +5,13 @@
 //! rules here keep silent wherever a name is not surely ours.
 
 use velo_schema::keys::{KEYS, Key, Scopes};
+use velo_schema::neighbours::{FOREIGN_CLAUSE, FOREIGN_KEYS as KNOWN_FOREIGN};
 use velo_schema::strategy::Words;
 use velo_schema::{FailureStrategy, Scope};
 
 use std::collections::{HashMap, HashSet};
 
 use crate::scan::{Clause, Form, Name, RawValue};
-
-/// Keys that mark a clause as another system's, whatever else it holds.
-pub(crate) const FOREIGN_CLAUSE: &[&str] =
-    &["connector", "connector.class", "connector.type", "kafka_topic", "provider", "type", "value_format"];
-
-/// Names of other systems that are near to ours.
-const KNOWN_FOREIGN: &[&str] = &[
-    "batch-size",
-    "batch.interval",
-    "batch.max-size",
-    "batch_size",
-    "fetch-size",
-    "fetch.size",
-    "max-retries",
-    "max.batch.size",
-    "max.poll.records",
-    "max.retries",
-    "retry-backoff",
-    "retry.backoff",
-    "retry.backoff.ms",
-    "retry.backoff.max.ms",
-    "retry_backoff_ms",
-    "sink.batch-size",
-    "sink.max-retries",
-    "sink.parallelism",
-    "source.parallelism",
-];
 
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,16 +4,18 @@
 //! bytes. Aliases and merge keys stand for what they name. Whether a document is ours at all is
 //! decided here: most YAML files that say `batch`, `source` or `timeout` belong to somebody else.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use velo_schema::keys::{KEYS, Key};
+use velo_schema::neighbours::{COMMON_BATCH_KEYS, FOREIGN_CLAUSE, FOREIGN_ROOT, SCHEMA_KEY};
 use velo_schema::strategy::Words;
-use velo_schema::value::placeholder;
+use velo_schema::value::{Placeholder, placeholder};
 use velo_schema::{FailureStrategy, StrategyKind};
 
-use crate::ownership::{FOREIGN_CLAUSE, Names, Owner, owner};
+use crate::ownership::{Names, Owner, owner};
 use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement, Text};
 
 /// More entries than any configuration has; what aliases of aliases could grow to has an end here.
@@ -25,9 +27,14 @@ const DEEPEST: usize = 4;
 /// The documents of `range` that hold settings of ours, each as a statement with one clause.
 #[must_use]
 pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
-    // Nothing of ours can stand where neither of these words does.
+    // Nothing of ours can stand where none of these words does.
     let has = |word: &str| memchr::memmem::find(text[range.clone()].as_bytes(), word.as_bytes()).is_some();
-    if has("batch") || has("failure_strategy") { read(text, range, false) } else { Vec::new() }
+    let names_a_schema = || has(SCHEMA_KEY.0) && has(SCHEMA_KEY.1);
+    if has("batch") || has("failure_strategy") || names_a_schema() {
+        read(text, range, false)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The documents of a file that a statement of ours names: every word of ours in it counts.
@@ -82,7 +89,7 @@ pub fn comments(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
 /// A collection that is being read.
 enum Frame {
     /// A mapping whose keys continue `path`, which ends with a dot unless it is empty.
-    Mapping { path: String, key: Option<Text>, name: String, anchor: usize, first: usize },
+    Mapping { path: String, key: Option<Text>, name: String, anchor: usize, first: usize, start: usize },
     /// A sequence that is a value, from its first byte.
     Value { start: usize },
     /// A collection that is a key; the value that follows is no setting.
@@ -131,7 +138,7 @@ impl Reader<'_> {
             }
             Event::Alias(id) => self.alias(id),
             Event::UnresolvedAlias(_) => self.value(RawValue::Unknown),
-            Event::MappingStart(_, anchor, _) => self.mapping(anchor),
+            Event::MappingStart(_, anchor, _) => self.mapping(anchor, range.start),
             Event::SequenceStart(..) => {
                 self.frames.push(match self.frames.last() {
                     Some(Frame::Mapping { key: Some(_), .. }) => Frame::Value { start: range.start },
@@ -188,7 +195,7 @@ impl Reader<'_> {
         }
     }
 
-    fn mapping(&mut self, anchor: usize) {
+    fn mapping(&mut self, anchor: usize, start: usize) {
         let path = match self.frames.last() {
             None => String::new(),
             Some(Frame::Mapping { path, key: Some(_), name, .. }) => format!("{path}{name}."),
@@ -196,25 +203,30 @@ impl Reader<'_> {
             Some(_) => return self.frames.push(Frame::Other),
         };
         let first = self.entries.len();
-        self.frames.push(Frame::Mapping { path, key: None, name: String::new(), anchor, first });
+        self.frames.push(Frame::Mapping { path, key: None, name: String::new(), anchor, first, start });
     }
 
     fn end_collection(&mut self, end: usize) {
         match self.frames.pop() {
-            Some(Frame::Mapping { path, anchor, first, .. }) => {
+            Some(Frame::Mapping { path, anchor, first, start, .. }) => {
                 if anchor > 0 {
                     self.anchors.insert(anchor, Anchored::Mapping(first..self.entries.len(), path.len()));
                 }
+                if stands_for_value(path.trim_end_matches('.'), self.entries.len() == first) {
+                    return self.collection(start, end);
+                }
             }
-            Some(Frame::Value { start }) => {
-                let end = start + self.text[start..end].trim_end().len();
-                self.value(RawValue::Text(Text { span: start..end, quoted: false }));
-                return;
-            }
+            Some(Frame::Value { start }) => return self.collection(start, end),
             Some(Frame::Key) => return self.unnamed_key(),
             Some(Frame::Other) | None => {}
         }
         self.end_entry();
+    }
+
+    /// Ends the entry that is being read with a collection as its value.
+    fn collection(&mut self, start: usize, end: usize) {
+        let end = start + self.text[start..end].trim_end().len();
+        self.value(RawValue::Text(Text { span: start..end, quoted: false }));
     }
 
     fn unnamed_key(&mut self) {
@@ -297,28 +309,21 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a mapping is read as the (wrong) value of its key: one that we have, or one that nothing in
+/// it would be reported for.
+fn stands_for_value(path: &str, is_empty: bool) -> bool {
+    match owner(path, &RawValue::Unknown, &Names::default()) {
+        Owner::Ours(..) | Owner::WrongScope(..) | Owner::NearMiss(_) => true,
+        Owner::Unknown(_) => is_empty,
+        Owner::Foreign => false,
+    }
+}
+
 /// Whether an entry is ours, or nearly, by its name alone.
 fn is_word_of_ours(text: &str, entry: &RawEntry) -> bool {
     let owner = owner(entry.name(text), &entry.value, &Names::default());
     matches!(owner, Owner::Ours(..) | Owner::Unknown(Some(_)) | Owner::WrongScope(..))
 }
-
-/// Words that are ours and that many others use as well.
-const OF_EVERYBODY: &[Key] = &[
-    Key::BatchEnable,
-    Key::BatchSize,
-    Key::BatchTimeout,
-    Key::BatchWindow,
-    Key::BatchParallel,
-    Key::BatchMaxSize,
-    Key::BatchMinSize,
-    Key::MaxRetries,
-    Key::RetryBackoff,
-    Key::DlqTopic,
-];
-
-/// Keys at the root that only other systems have.
-const OF_OTHERS: &[&str] = &["apiVersion", "kind", "spring", "bootstrap.servers", "broker_url"];
 
 /// Whether the entries of a document are settings of ours.
 fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
@@ -334,11 +339,13 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
         let is_side = |path: &str| matches!(path, "source" | "sink");
         // A file of nothing but our words is ours, whatever their values; beside others they may be theirs.
         let first = path.split('.').next().unwrap_or_default();
-        company |= !is_side(first) && !KEYS.iter().any(|def| def.name.split('.').next() == Some(first));
+        company |= path != SCHEMA_KEY.0
+            && !is_side(first)
+            && !KEYS.iter().any(|def| def.name.split('.').next() == Some(first));
         let at_side = parent.is_empty() || is_side(parent);
         if (is_side(path) && entry.value != RawValue::Missing)
             || (at_side && last != "type" && FOREIGN_CLAUSE.contains(&last))
-            || OF_OTHERS.contains(&path)
+            || FOREIGN_ROOT.contains(&path)
             || path.starts_with("spring.")
         {
             return false;
@@ -346,6 +353,7 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
         if last == "type" {
             typed.insert(parent);
         }
+        surely |= path == SCHEMA_KEY.0 && names_our_schema(text, &entry.value);
         match owner(path, &entry.value, &names) {
             Owner::Ours(_, key) => {
                 let bare = path.len() - key.name().len();
@@ -357,9 +365,7 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
                     _ => false,
                 };
                 of_others |= !could_be_meant(text, key, &entry.value);
-                surely |= key.name().starts_with("batch.")
-                    && key != Key::BatchStrategy
-                    && !OF_EVERYBODY.contains(&key);
+                surely |= key.name().starts_with("batch.") && !COMMON_BATCH_KEYS.contains(&key);
             }
             // A slip of the pen is ours; another word is somebody else's.
             Owner::Unknown(near) => {
@@ -374,20 +380,59 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     !is_typed && (surely || (batch_keys && !could_be_others))
 }
 
-/// Whether a value is one of our words, or nearly one.
-fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
-    let RawValue::Text(value) = value else { return false };
-    let word = text[value.span.clone()].to_ascii_lowercase();
-    let is_near = |known: &W| strsim::osa_distance(&word, &known.word().to_ascii_lowercase()) <= 3;
-    W::from_text(&word).is_some() || W::ALL.iter().any(is_near)
+/// Whether a document is declared to be ours by the schema that it names.
+fn names_our_schema(text: &str, value: &RawValue) -> bool {
+    matches!(value, RawValue::Text(name) if text[name.span.clone()].contains(SCHEMA_KEY.1))
 }
 
-/// Whether a value is one of its key, or not known: words that everybody uses hold all sorts of things
-/// elsewhere.
+/// Whether a value is one of our words, or nearly one: the JSON Schema draws the same line.
+fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
+    let RawValue::Text(value) = value else { return false };
+    let word = &text[value.span.clone()];
+    W::from_text(word).is_some() || W::ALL.iter().any(|known| strsim::osa_distance(word, known.word()) <= 2)
+}
+
+/// Whether a value is one of its key in our spelling, or not known: words that everybody uses hold all
+/// sorts of things elsewhere.
 fn could_be_meant(text: &str, key: Key, value: &RawValue) -> bool {
     let RawValue::Text(value) = value else { return true };
-    let value = &text[value.span.clone()];
-    placeholder(value).is_some() || key.def().parse(value).is_ok()
+    let written = &text[value.span.clone()];
+    let is_value = |text: &str| key.def().parse(text).is_ok_and(|parsed| parsed.canonical.is_none());
+    match placeholder(written) {
+        Some(Placeholder::Unknown) => true,
+        Some(Placeholder::Default(default, _)) => is_value(default),
+        None if value.quoted => is_value(written),
+        None => is_value(&resolved(written)),
+    }
+}
+
+/// A plain scalar as YAML's core schema reads it: `0x10`, `+16` and `1.6e1` are the number 16, `True` is true.
+#[must_use]
+pub(crate) fn resolved(plain: &str) -> Cow<'_, str> {
+    match plain {
+        "True" | "TRUE" => return Cow::Borrowed("true"),
+        "False" | "FALSE" => return Cow::Borrowed("false"),
+        _ => {}
+    }
+    let digits = plain.strip_prefix(['-', '+']).unwrap_or(plain);
+    let in_base = |prefix: &str, base| {
+        let digits =
+            plain.strip_prefix(prefix).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u64::from_str_radix(digits, base).ok()
+    };
+    if let Some(number) = in_base("0x", 16).or_else(|| in_base("0o", 8)) {
+        return number.to_string().into();
+    }
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
+    if !is_number {
+        return Cow::Borrowed(plain);
+    }
+    if digits.bytes().all(|b| b.is_ascii_digit()) {
+        let is_signless = !plain.starts_with('-') || digits.bytes().all(|b| b == b'0');
+        return Cow::Borrowed(if is_signless { digits } else { plain });
+    }
+    plain.parse::<f64>().map_or(Cow::Borrowed(plain), |number| number.to_string().into())
 }
 
 #[cfg(test)]
@@ -439,6 +484,44 @@ mod tests {
         assert_eq!(of("batch.size"), ["7"]);
         assert_eq!(of("sink.batch.size"), ["5"]);
         assert_eq!(of("sink.max_retries"), ["5"]);
+    }
+
+    #[test]
+    fn a_plain_scalar_is_what_the_core_schema_says() {
+        for (plain, read) in [
+            ("500", "500"),
+            ("+500", "500"),
+            ("-500", "-500"),
+            ("-0", "0"),
+            ("0x10", "16"),
+            ("0o17", "15"),
+            ("1e3", "1000"),
+            ("5.0", "5"),
+            ("5.5", "5.5"),
+            ("True", "true"),
+            ("yes", "yes"),
+            ("10ms", "10ms"),
+            ("1.2.3", "1.2.3"),
+            ("0xes", "0xes"),
+        ] {
+            assert_eq!(resolved(plain), read);
+        }
+    }
+
+    #[test]
+    fn a_mapping_where_a_value_should_be_is_read_as_one() {
+        let text = "failure_strategy: FailBatch\nmax_retries: {a: 1}\nbatch: {size: {}, sise: {}}\nsource: {batch: {}}\n";
+        let found = read(text);
+        for (key, value) in [("max_retries", "{a: 1}"), ("batch.size", "{}"), ("batch.sise", "{}")] {
+            assert!(pairs(&found).contains(&(key, value)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_names_our_schema_is_ours() {
+        let wrong = |schema: &str| format!("$schema: {schema}\nname: a\nbatch: {{size: ten}}\n");
+        assert_eq!(read(&wrong("https://example.org/velo/yaml.draft-7.json")).len(), 3);
+        assert!(read(&wrong("http://json-schema.org/draft-07/schema#")).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use velo_schema::keys::Key;
 use velo_schema::value::{Parsed, Placeholder, ValueError, placeholder};
 
 use super::Part;
-use crate::scan::{RawEntry, RawValue};
+use crate::scan::{Form, RawEntry, RawValue};
 use crate::span::Span;
 use crate::variables::Expanded;
 
@@ -63,17 +63,20 @@ impl<'a> Item<'a> {
             filled_in: None,
             reading,
         };
-        let span = match &raw.value {
-            RawValue::Text(value) => value.span.clone(),
+        let (span, is_plain) = match &raw.value {
+            RawValue::Text(value) => (value.span.clone(), part.clause.form == Form::Yaml && !value.quoted),
             RawValue::Unknown | RawValue::NotAnOption => {
                 return item("", key_span.clone(), false, Reading::Open);
             }
             RawValue::Missing => return item("", key_span.clone(), false, Reading::Missing),
         };
         let whole = &part.text[span.clone()];
-        let read = |value: &str| match key.def().parse(value) {
-            Ok(parsed) => Reading::Known(parsed),
-            Err(error) => Reading::Wrong(error),
+        let read = |value: &str| {
+            let meant = if is_plain { crate::yaml::resolved(value) } else { value.into() };
+            match key.def().parse(&meant) {
+                Ok(parsed) => Reading::Known(parsed),
+                Err(error) => Reading::Wrong(error),
+            }
         };
         let is_default = matches!(placeholder(whole), Some(Placeholder::Default(..)));
         // The default of a single placeholder has a place of its own.

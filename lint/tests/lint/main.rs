@@ -5,6 +5,8 @@ mod docs;
 mod fixes;
 mod fixtures;
 mod guide;
+mod loader;
 mod properties;
 mod recall;
 mod routes;
+mod schema;
