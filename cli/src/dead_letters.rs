@@ -16,6 +16,7 @@ pub(crate) fn topics(route: &Route) -> ByStage<Option<String>> {
     ByStage { decode: of(&route.at_source), process: of(&route.in_job), write: of(&route.at_sink) }
 }
 
+#[cfg(any(feature = "kafka", test))]
 /// The stages in the order in which a record passes them, by name.
 pub(crate) fn by_name<T>(stages: &ByStage<T>) -> [(&'static str, &T); 3] {
     [("decode", &stages.decode), ("process", &stages.process), ("write", &stages.write)]

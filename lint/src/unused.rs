@@ -7,8 +7,9 @@ use std::fmt;
 use velo_schema::keys::{Key, Relevance};
 use velo_schema::{Config, FailureStrategy, Origin, Scope, Settings, Side, StrategyKind};
 
-use crate::ownership::{Owner, config_file_scope};
+use crate::ownership::{Owner, config_file_scope, owner};
 use crate::route::Route;
+use crate::scan::RawValue;
 use crate::span::Span;
 use crate::unit::{Item, Unit};
 
@@ -117,7 +118,10 @@ fn of_others(unit: &Unit<'_>, route: &Route) -> Vec<Unused> {
         } else if config_file_scope(foreign.key, &unit.names).is_some() && !foreign.of_foreign_clause {
             continue;
         } else {
-            Reason::Foreign
+            match owner(foreign.key, &RawValue::Unknown, &unit.names) {
+                Owner::NearMiss(near) if !foreign.of_foreign_clause => Reason::Misspelt(near),
+                _ => Reason::Foreign,
+            }
         };
         found.push(Unused { key: foreign.key.to_owned(), span: foreign.span.clone(), why });
     }
