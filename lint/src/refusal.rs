@@ -82,6 +82,12 @@ impl Why {
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::NotText { .. } | Self::Template | Self::LostFile { .. })
     }
+
+    /// True if a key is nearly one of ours, in whatever company.
+    #[must_use]
+    pub fn is_near_ours(&self) -> bool {
+        matches!(self, Self::Misspelt { .. } | Self::UnknownScope { .. })
+    }
 }
 
 fn subject(key: Option<&str>) -> String {

@@ -72,20 +72,24 @@ impl Planned {
         let options = Options::default();
         for unit in document.units(&options) {
             let has_query = unit.statement.query.is_some();
-            let is_planned = unit.is_ours() || (has_query && unit.foreign.is_empty());
-            if !is_planned || !unit.errors().is_empty() {
+            let is_ours = unit.is_ours() || (has_query && unit.foreign.is_empty());
+            let may_be_ours = has_query && unit.statement.creates_stream;
+            if !(is_ours || may_be_ours) || !unit.errors().is_empty() {
                 continue;
             }
             for route in Route::all(&unit) {
-                let (open, refused): (Vec<_>, Vec<_>) =
+                let (open, mut refused): (Vec<_>, Vec<_>) =
                     refusals(&unit, &route).into_iter().partition(|refusal| refusal.why.is_open());
+                refused.retain(|refusal| is_ours || refusal.why.is_near_ours());
                 // Only what could be run is refused: a clause on its own may be part of anything.
                 if has_query && !refused.is_empty() {
                     anstream::eprintln!("{} {}", style::error("error:"), reasons(document, &refused));
                     self.has_errors = true;
                     break;
                 }
-                self.views.push(view(document, &unit, route, open, record_bytes));
+                if is_ours {
+                    self.views.push(view(document, &unit, route, open, record_bytes));
+                }
             }
         }
     }
