@@ -345,6 +345,14 @@ pub enum Refusal {
         /// How long it was watched.
         seconds: f64,
     },
+    /// Nothing that came can be read.
+    #[error(
+        "no record can be read: {partitions} partitions have a transaction that has been open for most of the sample"
+    )]
+    OpenTransactions {
+        /// How many.
+        partitions: u64,
+    },
     /// Too little came to say anything.
     #[error("only {records} records came; at least {needed} are needed to describe the workload")]
     TooFewRecords {

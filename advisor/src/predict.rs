@@ -198,8 +198,8 @@ pub fn predict_while(
         let filled_after_s = records as f64 / arrivals.records_per_s();
         let wait = candidate.config().strategy.max_wait();
         let times = arrivals.repeated(wait.as_secs_f64().min(filled_after_s) * PREDICTED_BATCHES);
-        let slowest = serve(records);
-        let bounds = bounds(arrivals, &times, wait + slowest);
+        let took = Duration::from_secs_f64((records as f64 / capacity.max(1e-9)).min(1e6));
+        let bounds = bounds(arrivals, &times, wait + took);
         let run = simulate_within(&config, times, bounds, goes_on, |rows, _| serve(rows.len() as u64).into());
         match run.cut {
             Some(Cut::Asked) => return None,

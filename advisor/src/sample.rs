@@ -16,7 +16,7 @@ use velo_schema::{Tier, format_bytes, format_duration};
 
 use crate::delays::{Availability, Seen, delays};
 use crate::profile::{FetchCost, Profile};
-use crate::timeline::{Burst, Cleaning, Stamp, Timeline, Why, Window, burst, past_is_usable, place};
+use crate::timeline::{Burst, Cleaning, Stamp, Timeline, Window, burst, past_is_usable, place};
 
 /// What was seen of a topic.
 #[derive(Debug, Clone)]
@@ -588,12 +588,11 @@ impl Watch {
             }
         }
         let last_ms = self.end(&reached, (first_ms, end_ms), limits, &mut cleaning);
-        let hidden = self.hidden(&reached, (first_ms, end_ms)).0;
         let mut seen = Vec::new();
         let mut records = Vec::new();
         for ((stamp, record), time_ms) in std::mem::take(&mut self.records).into_iter().zip(times_ms) {
             let Some(time_ms) = time_ms.filter(|time| *time <= last_ms) else { continue };
-            if hidden.contains(&stamp.partition) {
+            if cleaning.open_transactions.contains(&stamp.partition) {
                 continue;
             }
             seen.push(Seen { time_ms, partition: stamp.partition, available_us: stamp.available_us });
@@ -658,11 +657,7 @@ impl Watch {
             return reached_ms;
         }
         let (partitions, committed_ms) = self.hidden(reached, (first_ms, end_ms));
-        for partition in partitions {
-            let own = self.records.iter().filter(|(stamp, _)| stamp.partition == partition).count();
-            cleaning.leave_out(own as u64, Why::OpenTransaction { partition });
-            self.notices.extend((own == 0).then(|| Why::OpenTransaction { partition }.to_string()));
-        }
+        cleaning.open_transactions = partitions.into_iter().collect();
         let is_hidden = |committed: &i64| is_cut(committed) && span(*committed, end_ms) > FETCH;
         let Some(committed_ms) = committed_ms.filter(is_hidden) else { return end_ms };
         self.notices.push(format!(

@@ -56,6 +56,10 @@ pub struct Cleaning {
     pub by_availability: u64,
     /// True if only records count that came while the topic was watched.
     pub watched_only: bool,
+    /// Partitions with a transaction that has been open for most of the sample: what lies behind its begin cannot be
+    /// read, and what lies before does not count.
+    #[serde(default)]
+    pub open_transactions: Vec<i32>,
 }
 
 /// Records that do not count.
@@ -100,12 +104,6 @@ pub enum Why {
         /// The rate of all others.
         others_per_s: f64,
     },
-    /// A transaction that is open keeps them from being read.
-    #[error("partition {partition} has an open transaction, and its records cannot be read before that ends")]
-    OpenTransaction {
-        /// Which partition.
-        partition: i32,
-    },
 }
 
 /// A clock that is off.
@@ -135,6 +133,11 @@ impl Cleaning {
             .iter()
             .map(|LeftOut { records, because }| format!("{records} records were left out: {because}"))
             .collect();
+        notes.extend(self.open_transactions.iter().map(|partition| {
+            format!(
+                "partition {partition} has an open transaction: its records cannot be read before that ends"
+            )
+        }));
         notes.extend(self.clocks_note());
         if self.by_availability > 0 {
             notes.push(format!(

@@ -244,8 +244,10 @@ fn confidence(advice: &Advice, live: &Live) -> (Confidence, Vec<String>) {
             );
         }
     }
-    if best.gain_over_runner_up.as_ref().is_some_and(|gain| advice.measured && !gain.is_certain) {
-        reservations.push("these rounds do not tell it apart from the runner-up".to_owned());
+    // Memory and work are counted, whatever rounds there were.
+    let by_rounds = advice.measured && matches!(advice.goal, Goal::Latency | Goal::Throughput);
+    if best.gain_over_runner_up.as_ref().is_some_and(|gain| by_rounds && !gain.is_certain) {
+        reservations.push("its rounds do not tell it apart from the runner-up".to_owned());
     }
     if let Some(profile) = advice.profile.as_ref().filter(|profile| profile.ended_s_ago > 600.0) {
         reservations.push(format!("the workload is that of {:.0} minutes ago", profile.ended_s_ago / 60.0));

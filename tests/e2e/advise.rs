@@ -994,9 +994,9 @@ const PHASES: [(&str, &str, &[&str]); 3] = [
 fn a_signal_ends_every_phase() {
     let _quiet = quiet();
     let broker = embedded();
-    let topic = broker.topic("stopped", 2);
     for (phase, line, more) in PHASES {
         for signal in ["-INT", "-TERM"] {
+            let topic = broker.topic("stopped", 2);
             let folder = TempDir::new().expect("a folder");
             let output = while_producing(&broker, &topic, 1000, || {
                 wait_for_records(&broker, &topic);
@@ -1011,8 +1011,11 @@ fn a_signal_ends_every_phase() {
                     .spawn()
                     .expect("velo-advise runs");
                 let mut said = BufReader::new(child.stderr.take().expect("stderr")).lines();
-                let found = said.by_ref().any(|said| said.expect("a line").contains(line));
-                assert!(found, "{phase}: it has not begun");
+                let mut before = Vec::new();
+                while !before.last().is_some_and(|said: &String| said.contains(line)) {
+                    let next = said.next().unwrap_or_else(|| panic!("{phase} has not begun: {before:?}"));
+                    before.push(next.expect("a line"));
+                }
                 let pid = child.id().to_string();
                 assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
                 // Whatever it says must have a reader.

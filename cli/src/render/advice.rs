@@ -214,6 +214,9 @@ fn missing(refusal: &Refusal) -> &'static str {
         Refusal::Idle { .. } | Refusal::TooFewRecords { .. } => {
             "sample for longer (--sample), or at a busier time\n"
         }
+        Refusal::OpenTransactions { .. } => {
+            "end the producer that has left them open (or abort them), and measure again\n"
+        }
         Refusal::Capped { .. } => "read more a second (--max-rate), or sample for longer (--sample)\n",
         Refusal::OutOfTime => "give it more time (--budget)\n",
         Refusal::Throttled { .. } => {

@@ -225,6 +225,9 @@ impl Session<'_> {
                 max_bytes_per_s: self.args.max_rate,
             }),
             Some(profile) => Err(Refusal::TooFewRecords { records: profile.records, needed: ENOUGH_RECORDS }),
+            None if !sample.cleaning.open_transactions.is_empty() => {
+                Err(Refusal::OpenTransactions { partitions: sample.cleaning.open_transactions.len() as u64 })
+            }
             None => Err(Refusal::Idle { seconds: self.args.sample.as_secs_f64() }),
         }
     }
