@@ -20,6 +20,7 @@ use super::error::{Class, class};
 use super::ffi::{commit_async, is_member, known_end, waiting_events};
 use super::group_offsets::GroupOffsets;
 use super::lanes::Lanes;
+use super::limits::settle_consumer;
 use super::settings::{ClientSettings, readable};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
 use crate::core::batcher::Room;
@@ -74,7 +75,10 @@ impl GroupOptions {
 
 impl GroupOptions {
     /// The properties of a member's client.
-    pub(super) fn config(&self, settings: &ClientSettings) -> ClientConfig {
+    ///
+    /// # Errors
+    /// If two that the user has set contradict each other.
+    pub(super) fn config(&self, settings: &ClientSettings) -> Result<ClientConfig, KafkaError> {
         let memory = &self.memory;
         let queued = (4 * self.max_poll_records).max(10_000).min(memory.partition_records);
         let mut defaults = vec![
@@ -102,7 +106,9 @@ impl GroupOptions {
         ];
         owned.extend(self.instance_id.as_deref().map(|id| ("group.instance.id", id)));
         owned.extend(self.exactly_once.then_some(("isolation.level", "read_committed")));
-        settings.client(&defaults, &owned)
+        let mut config = settings.client(&defaults, &owned);
+        settle_consumer(&mut config, settings)?;
+        Ok(config)
     }
 }
 
@@ -203,7 +209,7 @@ impl GroupSource {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
-        let config = options.config(settings);
+        let config = options.config(settings)?;
         let lanes = Lanes::new(&options.memory);
         let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);

@@ -62,7 +62,7 @@ impl Inspector {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn connect(settings: &ClientSettings, options: &GroupOptions) -> Result<Self, KafkaError> {
-        let config = options.config(settings);
+        let config = options.config(settings)?;
         let (context, _) = Context::new(Waker::default());
         let names = config.config_map().keys().map(|name| (*name).to_owned()).collect();
         Ok(Self {

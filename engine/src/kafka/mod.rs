@@ -17,6 +17,7 @@ mod group;
 mod group_offsets;
 mod inspect;
 mod lanes;
+mod limits;
 mod producer;
 mod reader;
 mod scan;

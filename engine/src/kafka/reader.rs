@@ -18,6 +18,7 @@ use super::bounds::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
 use super::context::{ClientEvent, Context, Inbox, Meter};
 use super::ffi::{controller_id, known_end};
 use super::lanes::{Lane, Lanes};
+use super::limits::settle_consumer;
 use super::settings::{ClientSettings, readable};
 use super::{KafkaError, hint};
 use crate::columns::{BatchBuilder, LaneId, LaneName};
@@ -58,7 +59,7 @@ impl TopicReader {
     pub fn connect(settings: &ClientSettings, prefetch_bytes: u64, waker: Waker) -> Result<Self, KafkaError> {
         let group = format!("velo-read-only-{}", std::process::id());
         let kbytes = (prefetch_bytes / 1024).clamp(64, 65_536);
-        let config = settings.client(
+        let mut config = settings.client(
             &[
                 ("queued.max.messages.kbytes", kbytes.to_string()),
                 ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
@@ -77,6 +78,7 @@ impl TopicReader {
                 ("enable.metrics.push", "false"),
             ],
         );
+        settle_consumer(&mut config, settings)?;
         let (context, inbox) = Context::new(waker.clone());
         let consumer = config.create_with_context(context)?;
         Ok(Self {
