@@ -41,8 +41,6 @@ pub enum RequiredWhen {
     StrategyKeySet,
     /// A key is set that means something only with retries.
     RetryKeySet,
-    /// Records go to a dead letter queue and the source topic is not known.
-    DlqWithoutSourceTopic,
 }
 
 impl RequiredWhen {
@@ -52,9 +50,6 @@ impl RequiredWhen {
         match self {
             Self::StrategyKeySet => "a key of a strategy other than the default is set",
             Self::RetryKeySet => "max_retries, retry_backoff, retry_backoff_max or on_exhausted is set",
-            Self::DlqWithoutSourceTopic => {
-                "records go to a dead letter queue and the source topic is not known"
-            }
         }
     }
 }
@@ -451,7 +446,6 @@ pub const KEYS: &[KeyDef] = &[
     KeyDef {
         default: None,
         relevance: Relevance::DeadLetters,
-        required_when: Some(RequiredWhen::DlqWithoutSourceTopic),
         origin: KeyOrigin::Extension,
         example: "orders.dlq",
         ..row(

@@ -238,7 +238,7 @@ fn parse_word<W: Words>(text: &str, wrap: fn(W) -> Value) -> Result<Parsed, Valu
         return Ok(Parsed { value: wrap(word), canonical });
     }
     let expected: Vec<_> = W::ALL.iter().map(|word| word.word()).collect();
-    let nearest = meant(text, expected.iter().copied());
+    let nearest = meant(text, expected.iter().copied()).or_else(|| W::from_hint(text).map(W::word));
     Err(ValueError::UnknownWord { expected, nearest })
 }
 
@@ -316,7 +316,18 @@ pub enum Placeholder<'a> {
 }
 
 /// What begins a placeholder of other template languages, whose defaults we cannot read.
-const TEMPLATES: &[&str] = &["{{", "{%", "%(", "<%", "$("];
+const TEMPLATES: &[&str] = &["{{", "{%", "%(", "<%", "$(", "#{", "%{", "@{", "$[", "[["];
+
+/// The placeholders of template languages wherever they stand in a text, as a regular expression of ECMA 262: what
+/// [`placeholder`] finds but for `${…}`.
+pub(crate) const TEMPLATE_PATTERN: &str = concat!(
+    r"\{\{|\{%|%\(|<%|\$\(|#\{|%\{|@\{|\$\[|\[\[",
+    r"|(?:^|[^$])\{[A-Za-z0-9_.:-]*\}|@[A-Za-z_][A-Za-z0-9_.-]*@|%[A-Za-z_][A-Za-z0-9_.-]*%"
+);
+
+/// Texts that stand for something else as a whole, likewise.
+pub(crate) const WHOLE_PATTERN: &str =
+    r"\$[A-Za-z_][\s\S]*|[:&@?][A-Za-z0-9_]*|%[sd]|__[A-Za-z0-9_]+__|<[A-Za-z_][A-Za-z0-9_ .-]*>";
 
 /// Providers of `${provider:path}`, where what stands behind the colon is no default.
 const PROVIDERS: &[&str] =
@@ -325,8 +336,10 @@ const PROVIDERS: &[&str] =
 /// The placeholder in `text`, if there is one.
 #[must_use]
 pub fn placeholder(text: &str) -> Option<Placeholder<'_>> {
-    let is_variable = text.trim().strip_prefix('$').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
-    if is_variable || TEMPLATES.iter().any(|template| text.contains(template)) {
+    if TEMPLATES.iter().any(|template| text.contains(template))
+        || is_filled_in(text.trim())
+        || has_marks(text)
+    {
         return Some(Placeholder::Unknown);
     }
     let inside = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
@@ -341,6 +354,40 @@ pub fn placeholder(text: &str) -> Option<Placeholder<'_>> {
     let default = default.strip_prefix('-').unwrap_or(default);
     let offset = text.len() - text.trim_start().len() + text.trim().len() - 1 - default.len();
     Some(Placeholder::Default(default, offset))
+}
+
+/// True if all of `text` stands for something else: `$SIZE`, `:size`, `&size`, `@size`, `?`, `%s`,
+/// `__SIZE__`, `<size>`.
+fn is_filled_in(text: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let begins = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_dunder = |text: &str| {
+        let name = text.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+        name.is_some_and(|name| !name.is_empty() && is_name(name))
+    };
+    let is_angled = |text: &str| {
+        let name = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+        name.is_some_and(|name| begins(name) && is_name(&name.replace([' ', '.', '-'], "_")))
+    };
+    text.strip_prefix('$').is_some_and(begins)
+        || text.strip_prefix([':', '&', '@', '?']).is_some_and(is_name)
+        || matches!(text, "%s" | "%d")
+        || is_dunder(text)
+        || is_angled(text)
+}
+
+/// True if `text` holds a name between the marks of a template: `{size}`, `@size@`, `%SIZE%`.
+fn has_marks(text: &str) -> bool {
+    let is_between = |open: char, close: char, more: &str, is_named: bool| {
+        text.match_indices(open).any(|(at, _)| {
+            let rest = &text[at + open.len_utf8()..];
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c) || more.contains(c);
+            let end = rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len());
+            let is_name = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || !is_named;
+            rest[end..].starts_with(close) && is_name && !text[..at].ends_with('$')
+        })
+    };
+    is_between('{', '}', ":", false) || is_between('@', '@', "", true) || is_between('%', '%', "", true)
 }
 
 #[cfg(test)]
@@ -406,6 +453,36 @@ mod tests {
         assert_eq!(nearest("fixed_sise"), Some("fixed_size"));
         assert_eq!(nearest("mega_bach"), Some("mega_batch"));
         assert_eq!(nearest("round_robin"), None);
+        for (short, word) in [
+            ("adaptive", "adaptive_size"),
+            ("fixed", "fixed_size"),
+            ("mega", "mega_batch"),
+            ("memory", "memory_based"),
+            ("Tumbling-Window", "time_window"),
+            ("low", "low_latency"),
+        ] {
+            assert_eq!(nearest(short), Some(word), "{short}");
+        }
+        for ambiguous in ["size", "batch", "x", ""] {
+            assert_eq!(parse(Kind::Strategy, ambiguous).ok(), None, "{ambiguous}");
+        }
+        assert_eq!((nearest("size"), nearest("batch")), (None, None), "several words have it");
+        let failure = |text| match parse(Kind::FailureStrategy, text) {
+            Err(ValueError::UnknownWord { nearest, .. }) => nearest,
+            other => panic!("{other:?}"),
+        };
+        for (short, word) in [
+            ("retry", "RetryWithBackoff"),
+            ("exponential_backoff", "RetryWithBackoff"),
+            ("DLQ", "SendToDLQ"),
+            ("dead-letter-queue", "SendToDLQ"),
+            ("skip", "LogAndContinue"),
+            ("log", "LogAndContinue"),
+            ("fail", "FailBatch"),
+            ("stop", "FailBatch"),
+        ] {
+            assert_eq!(failure(short), Some(word), "{short}");
+        }
     }
 
     #[test]
@@ -416,6 +493,35 @@ mod tests {
         for open in ["a-${B}", "{{ size }}", "%(size)s", "$SIZE", "${env:SIZE}", "${SIZE:?set it}"] {
             assert_eq!(placeholder(open), Some(Placeholder::Unknown), "{open}");
         }
-        assert_eq!(placeholder("100"), None);
+        for open in [
+            "{batch_size}",
+            "{0}",
+            "{}ms",
+            "@size@",
+            "%SIZE%",
+            "#{size}",
+            "<%= size %>",
+            "$(size)",
+            "%(size)s",
+            "%{size}",
+            "@{size}",
+            "$[size]",
+            "[[size]]",
+            ":size",
+            "&size",
+            "@size",
+            "?",
+            "%s",
+            "__SIZE__",
+            "<size in records>",
+        ] {
+            assert_eq!(placeholder(open), Some(Placeholder::Unknown), "{open}");
+        }
+        for value in
+            ["100", "50%", "5 s", "a@b", "<5", "{5", "{a b}", "a_b", "__a", "orders.dlq", "%", "<>", "@"]
+        {
+            let is_one = matches!(value, "@");
+            assert_eq!(placeholder(value).is_some(), is_one, "{value}");
+        }
     }
 }

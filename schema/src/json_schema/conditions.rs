@@ -18,7 +18,6 @@ fn needs() -> impl Iterator<Item = (Key, Vec<Key>, bool)> {
         RequiredWhen::RetryKeySet => {
             Some((def.key, asking(&|def| def.relevance == Relevance::Retries), false))
         }
-        RequiredWhen::DlqWithoutSourceTopic => None,
     })
 }
 

@@ -5,10 +5,7 @@
 use std::time::Duration;
 
 use crate::strategy::Words;
-use crate::value::{DURATION_UNITS, MAX_DURATION};
-
-/// What begins a placeholder of a template language, wherever it stands.
-const TEMPLATES: &str = "\\{\\{|\\{%|%\\(|<%|\\$\\(";
+use crate::value::{DURATION_UNITS, MAX_DURATION, TEMPLATE_PATTERN, WHOLE_PATTERN};
 
 /// `${NAME:` of a placeholder whose default follows: the name of no provider, and neither `:?` nor `:+`.
 const BEFORE_DEFAULT: &str = "\\s*\\$\\{(?!(?:env|file|directory|secret|secrets|secretmanager|vault|sys):)\
@@ -25,7 +22,7 @@ pub(super) fn with_default(value: &str) -> String {
 /// Placeholders whose value is known only when the job is deployed.
 pub(super) fn open() -> String {
     let variable = format!("(?!{BEFORE_DEFAULT}{NO_VARIABLE}\\}}\\s*$)[\\s\\S]*\\$\\{{[\\s\\S]*");
-    format!("\\s*\\$[A-Za-z][\\s\\S]*|[\\s\\S]*(?:{TEMPLATES})[\\s\\S]*|{variable}")
+    format!("\\s*(?:{WHOLE_PATTERN})\\s*|[\\s\\S]*(?:{TEMPLATE_PATTERN})[\\s\\S]*|{variable}")
 }
 
 /// One of `value` with blanks around it, or a placeholder for it.
