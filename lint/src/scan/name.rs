@@ -27,8 +27,7 @@ const NO_NAMES: &[&str] = &["select", "values"];
 /// Reads the name at the lexer's position and moves behind it; reads nothing if there is none.
 pub(super) fn read(text: &str, lexer: &mut Lexer<'_>, is_sink: bool) -> Option<Name> {
     let mut parts: Vec<Part> = Vec::new();
-    loop {
-        let Some(part) = part(text, lexer) else { break };
+    while let Some(part) = part(text, lexer) {
         lexer.seek(part.outer.end);
         crate::steps::add(part.outer.len());
         let is_uri = text[part.inner.clone()].contains("://");

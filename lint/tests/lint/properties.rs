@@ -202,6 +202,37 @@ fn growing(times: usize) -> Vec<(&'static str, Language, String)> {
                 numbered("'t#.batch.size' = '#0', ")
             ),
         ),
+        (
+            "common table expressions",
+            Language::Sql,
+            format!(
+                "CREATE STREAM s AS WITH {} z AS (SELECT 1) SELECT * FROM z WITH ('batch.size' = '0');",
+                numbered("c# AS (SELECT * FROM t), ")
+            ),
+        ),
+        (
+            "sources in brackets",
+            Language::Sql,
+            format!("CREATE STREAM s AS {}", repeat("SELECT * FROM (a, (")) + "WITH ('batch.size' = '0')",
+        ),
+        (
+            "dotted names",
+            Language::Sql,
+            format!(
+                "SELECT * FROM {} z WITH ({} 'batch.size' = '5');",
+                numbered("a.t#.b, "),
+                numbered("'a.t#.b.batch.size' = '#0', ")
+            ),
+        ),
+        (
+            "topics",
+            Language::Sql,
+            format!(
+                "CREATE STREAM s AS SELECT * FROM {} z WITH ({} 'failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'x');",
+                numbered("t#, "),
+                numbered("'t#.topic' = 'x#', ")
+            ),
+        ),
         ("missing commas", Language::Sql, format!("WITH ({});", numbered("'batch.x#' = '5' "))),
         ("open quotes", Language::Sql, repeat("WITH ('batch.size' = 'x)\n")),
         ("quotes", Language::Sql, repeat("'")),
