@@ -200,3 +200,24 @@ fn a_memory_limit_has_a_part_for_the_program() {
     let part = |name: &str| memory[name].as_u64().expect("bytes");
     assert!(part("prefetch_bytes") + part("in_flight_bytes") + part("producer_bytes") <= 24 << 20);
 }
+
+#[test]
+fn the_dead_letters_of_each_stage_go_to_the_topic_of_its_scope() {
+    let _busy = busy();
+    let broker = embedded();
+    let [decoding, processing] = ["decoding", "processing"].map(|name| broker.topic(name, LOAD.partitions));
+    let settings = format!("{SETTINGS}, 'dlq.topic' = '{processing}', 'source.dlq.topic' = '{decoding}'");
+    let job = Job::new(&broker, LOAD, &settings);
+    let answer = "echo '{\"errors\":[{\"record\":0,\"message\":\"first\"}]}'";
+    let command = program(job.folder(), answer, answer);
+    let output = job.command().args(["--exec", &command]).output().expect("velo runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains(&format!("decode SendToDLQ ({decoding}), process SendToDLQ ({processing})")),
+        "{stderr}"
+    );
+    let batches = job.report()["batches"]["count"].as_u64().expect("a number");
+    let counts = [&decoding, &processing, &job.dlq, &job.sink].map(|topic| count(&broker, topic));
+    assert_eq!(counts, [POISON, batches, 0, LOAD.number - POISON - batches], "{stderr}");
+}
