@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use velo_engine::kafka::{ClientSettings, Origin, canonical_name};
 
 use crate::args::BrokerArgs;
+use crate::log::note;
 use crate::properties::{parse, translate};
 
 /// What the names of variables begin with that hold properties.
@@ -39,7 +40,7 @@ pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
     // Each is translated by itself, so that whoever goes before goes before.
     for (mut source, origin) in sources {
         for name in translate(&mut source)? {
-            anstream::eprintln!("note: the property {name} is for Java clients and has no effect here");
+            note(&format!("the property {name} is for Java clients and has no effect here"));
         }
         for (name, value) in source {
             let name = canonical_name(&name).to_owned();

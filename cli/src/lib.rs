@@ -63,10 +63,21 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("{} {error:#}", render::style::error("error:"));
+            report(&format!("{error:#}"));
             ExitCode::from(EXIT_USAGE)
         }
     }
+}
+
+/// Reports why a command did not do its work, as an object where a job logs objects.
+#[cfg(feature = "kafka")]
+fn report(error: &str) {
+    log::error(error);
+}
+
+#[cfg(not(feature = "kafka"))]
+fn report(error: &str) {
+    anstream::eprintln!("{} {error}", render::style::error("error:"));
 }
 
 /// Whoever reads our output has enough of it (`velo keys | head`).

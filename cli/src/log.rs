@@ -41,6 +41,11 @@ pub(crate) fn fail(text: &str) {
     tell(Level::ERROR, "the job failed: ", text);
 }
 
+/// What keeps a command from doing its work.
+pub(crate) fn error(text: &str) {
+    tell(Level::ERROR, "error: ", text);
+}
+
 fn tell(level: Level, prefix: &str, text: &str) {
     if !IS_JSON.load(Ordering::Acquire) {
         let prefix = if level == Level::ERROR { style::error(prefix) } else { prefix.to_owned() };

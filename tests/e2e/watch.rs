@@ -134,6 +134,10 @@ fn what_a_job_could_not_write_is_found_before_it_begins() {
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains(&format!("--report {}", report.display())), "{stderr}");
     assert!(committed(&broker, &job.group, &job.source).is_empty(), "it began");
+    // A collector of objects gets one.
+    let output = command.args(["--log-format", "json"]).output().expect("velo runs");
+    let line: Json = serde_json::from_slice(&output.stderr).expect("an object");
+    assert!(line["message"].as_str().expect("a message").contains("--report"), "{line}");
 }
 
 #[test]

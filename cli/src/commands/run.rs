@@ -535,7 +535,7 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
     if let Some(path) = &args.report
         && let Err(error) = write_report(path, report)
     {
-        anstream::eprintln!("{} the report was not written: {error:#}", style::error("error:"));
+        log::error(&format!("the report was not written: {error:#}"));
         return ExitCode::FAILURE;
     }
     let forced = signals.forced.load(Ordering::Acquire);

@@ -662,7 +662,6 @@ proptest::proptest! {
         let report = run(JobConfig::uniform(config), values(1000), Box::new(Forward), |_| Discard);
         proptest::prop_assert_eq!(report.ledger.ok, 1000);
         let most = plan.max_poll_records.max;
-        // Sizes are kept to two digits.
         proptest::prop_assert!(report.batches.size_max <= most, "{:?} above {}", report.batches, most);
         proptest::prop_assert!(report.dequeue.records_per_call <= most as f64);
         proptest::prop_assert_eq!((report.tier.requested, report.max_poll_records), (plan.tier, plan.max_poll_records));
