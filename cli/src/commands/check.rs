@@ -224,6 +224,13 @@ fn memory(budget: &MemoryBudget, findings: &mut Findings) {
         mib(budget.in_flight_bytes),
         mib(budget.producer_bytes)
     ));
+    if let Some(answer) = budget.exec_answer_bytes {
+        findings.tell(&format!(
+            "answers and outputs of --exec {}, one answer at most {}",
+            mib(budget.exec_bytes),
+            mib(answer)
+        ));
+    }
 }
 
 /// What the client holds for itself, pointers to functions say, tells a reader nothing.

@@ -553,11 +553,8 @@ pub(super) fn summary(report: &Report) -> String {
         format!("; written in {}, median {} records", groups.count, groups.size_p50)
     });
     let lost = if ledger.lost > 0 { format!(", lost {}", ledger.lost) } else { String::new() };
-    format!(
-        "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {}{lost})\n\
-         {} batches, median {} records{written}; {} dequeue calls, {:.1} records each; {} tier\n\
-         {}, {:.0} records/s\n\
-         {}",
+    let sum = format!(
+        "delivered {} = ok {} + skipped {} + dlq {} + failed {} + uncommitted {}  (gaps {}{lost})",
         ledger.delivered,
         ledger.ok,
         ledger.skipped,
@@ -565,6 +562,16 @@ pub(super) fn summary(report: &Report) -> String {
         ledger.failed,
         ledger.uncommitted,
         ledger.gaps,
+    );
+    // Figures of nothing say nothing.
+    if report.batches.count == 0 {
+        return sum;
+    }
+    format!(
+        "{sum}\n\
+         {} batches, median {} records{written}; {} dequeue calls, {:.1} records each; {} tier\n\
+         {}, {:.0} records/s\n\
+         {}",
         report.batches.count,
         report.batches.size_p50,
         report.dequeue.calls,
@@ -613,11 +620,18 @@ fn may_be_written(path: &Path) -> Result<()> {
     if path == Path::new("-") {
         return Ok(());
     }
+    let (shown, folder) = (path.display(), folder_of(path));
     if path.is_dir() {
-        bail!("--report {}: it is a folder", path.display());
+        bail!("--report {shown}: it is a folder; name a file in it");
     }
-    let file = tempfile::NamedTempFile::new_in(folder_of(path));
-    file.map(drop).with_context(|| format!("--report {}: no file can be written there", path.display()))
+    if !folder.is_dir() {
+        bail!("--report {shown}: there is no folder '{}'", folder.display());
+    }
+    match tempfile::NamedTempFile::new_in(folder) {
+        Ok(_) => Ok(()),
+        // Its own text names the file that was tried.
+        Err(error) => bail!("--report {shown}: no file can be written there: {}", error.kind()),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -730,10 +744,13 @@ mod tests {
 
     #[test]
     fn a_summary_has_no_figures_of_no_records() {
-        let nothing = summary(&report(0));
-        assert!(nothing.contains("no latency was measured: no record was settled as ok"), "{nothing}");
-        assert!(!nothing.contains("p50"), "{nothing}");
-        let some = summary(&report(250));
+        assert_eq!(summary(&report(0)).lines().count(), 1);
+        let some = report(250);
+        let failed =
+            Report { latency_ms: Latency::default(), added_latency_ms: Latency::default(), ..some.clone() };
+        let late = summary(&failed);
+        assert!(late.ends_with("no latency was measured: all records came within --warm-up"), "{late}");
+        let some = summary(&some);
         assert!(some.contains("latency added by this job: p50 "), "{some}");
         assert!(some.contains("; age of records when settled: p50 "), "{some}");
         assert!(some.contains("3 batches, median 100 records"), "{some}");

@@ -263,10 +263,14 @@ pub(crate) fn table(header: &[&str]) -> Table {
 }
 
 /// A table that is as wide as the terminal at most; elsewhere lines are as long as they have to be.
-pub(crate) fn fitted(mut table: Table) -> Table {
-    if std::io::stdout().is_terminal()
-        && let Some((Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout())
-    {
+pub(crate) fn fitted(table: Table) -> Table {
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    let columns = size.filter(|_| std::io::stdout().is_terminal()).map(|(Width(columns), _)| columns);
+    within(table, columns)
+}
+
+fn within(mut table: Table, columns: Option<u16>) -> Table {
+    if let Some(columns) = columns {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
     }
     table
@@ -308,4 +312,21 @@ pub(crate) fn explain(view: &PlanView, key: velo_schema::keys::Key) -> String {
 pub(crate) fn sides(unit: &Unit<'_>) -> (Settings, Config, Config) {
     let route = Route::first(unit);
     (route.at_source, route.in_job.config(), route.at_sink.config())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_the_terminal_at_most_and_whole_elsewhere() {
+        let filled = |columns| {
+            let mut table = within(Table::new(), columns);
+            table.add_row(["orders", &"error ".repeat(30)]);
+            table.to_string()
+        };
+        let width = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        assert!(width(&filled(Some(60))).is_some_and(|width| (40..=60).contains(&width)));
+        assert!(width(&filled(None)) > Some(180));
+    }
 }
