@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use velo_schema::keys::{KEYS, Key};
-use velo_schema::neighbours::{COMMON_BATCH_KEYS, FOREIGN_CLAUSE, FOREIGN_ROOT, SCHEMA_KEY};
+use velo_schema::neighbours::{COMMON_BATCH_KEYS, FOREIGN_CLAUSE, FOREIGN_KEYS, FOREIGN_ROOT, SCHEMA_KEY};
 use velo_schema::strategy::Words;
 use velo_schema::value::{Placeholder, placeholder};
 use velo_schema::{FailureStrategy, StrategyKind};
@@ -312,6 +312,11 @@ impl Reader<'_> {
 /// Whether a mapping is read as the (wrong) value of its key: one that we have, or one that nothing in
 /// it would be reported for.
 fn stands_for_value(path: &str, is_empty: bool) -> bool {
+    // `retry: {backoff: {max: {ms: …}}}` is a key of others, however near its beginning is to one of ours.
+    let leads_on = |key: &&str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    if FOREIGN_KEYS.iter().any(|key| leads_on(&key)) {
+        return false;
+    }
     match owner(path, &RawValue::Unknown, &Names::default()) {
         Owner::Ours(..) | Owner::WrongScope(..) | Owner::NearMiss(_) => true,
         Owner::Unknown(_) => is_empty,
@@ -395,7 +400,11 @@ fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
 /// Whether a value is one of its key in our spelling, or not known: words that everybody uses hold all
 /// sorts of things elsewhere.
 fn could_be_meant(text: &str, key: Key, value: &RawValue) -> bool {
-    let RawValue::Text(value) = value else { return true };
+    let value = match value {
+        RawValue::Text(value) => value,
+        RawValue::Missing | RawValue::NotAnOption => return false,
+        RawValue::Unknown => return true,
+    };
     let written = &text[value.span.clone()];
     let is_value = |text: &str| key.def().parse(text).is_ok_and(|parsed| parsed.canonical.is_none());
     match placeholder(written) {

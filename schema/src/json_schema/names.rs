@@ -177,7 +177,14 @@ fn near_group(group: &str) -> Map<String, Json> {
     let (exact, nearly) = (alternatives(names.iter().copied()), each(&names, edits::one));
     let folded_names = any_folded(names.iter().copied());
     let refuse = |pattern: String| json!({"propertyNames": {"not": {"pattern": format!("^(?:{pattern})$")}}});
-    let other = |pattern: String| format!("^(?!{group}$){pattern}$");
+    // `fetch: {size: …}` is somebody else's, though `fetch.timeout` is nearly `batch.timeout`.
+    let foreign: Vec<_> = FOREIGN_KEYS
+        .iter()
+        .filter_map(|key| key.split_once('.'))
+        .filter(|(parent, name)| strsim::osa_distance(parent, group) == 2 && names.contains(name))
+        .collect();
+    let parents: String = foreign.iter().map(|(parent, _)| format!("|{parent}$")).collect();
+    let other = |pattern: String| format!("^(?!{group}${parents}){pattern}$");
     let at_least = |letters: usize| format!("(?=[\\s\\S]{{{letters}}})");
     let (one, two) = (edits::one(group, LETTER), edits::two(group, LETTER));
     let (length, shortest) = (group.len(), names.iter().map(|name| name.len()).min().unwrap_or_default());
@@ -188,6 +195,9 @@ fn near_group(group: &str) -> Map<String, Json> {
         (other(format!("(?!{}){one}", at_least(length))), below_one(8_usize.saturating_sub(length))),
         (other(at_least(7_usize.saturating_sub(shortest)) + &two), refuse(exact.clone())),
     ]);
+    for (parent, name) in foreign {
+        found.insert(format!("^{parent}$"), refuse(format!("(?!{name}$)(?:{exact})")));
+    }
     if group != "batch" {
         let near = format!("{}(?:{})", at_least(7_usize.saturating_sub(length)), each(&names, edits::two));
         found.insert(format!("^{group}$"), refuse(format!("(?!(?:{exact})$)(?:{folded_names}|{near})")));
@@ -252,6 +262,9 @@ fn root(facts: Facts) -> Json {
     }
     let mut patterns = unknown_flat(ANY_SIDE);
     patterns.insert(format!("^{}", slip_of_side("$")), facts.reference("in-misspelt-side"));
+    // `source.bach: {size: 5}`
+    let of_side = |(pattern, names): (String, Json)| (pattern.replacen('^', "^(?:source|sink)\\.", 1), names);
+    patterns.extend(GROUPS.into_iter().flat_map(near_group).map(of_side));
     json!({
         "allOf": [facts.reference("names-job"), near_names(facts, None)],
         "properties": properties,
