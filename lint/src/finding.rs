@@ -159,6 +159,17 @@ pub enum Detail {
         /// Whether that is the default.
         max_is_default: bool,
     },
+    /// A batch size above `batch.max_size`.
+    SizeAboveCap {
+        /// The key that sets the size.
+        key: Key,
+        /// Records.
+        records: u64,
+        /// Records.
+        cap: u64,
+        /// True if `batch.max_size` is not set.
+        cap_is_default: bool,
+    },
     /// A key that the strategy in force ignores.
     InertKey {
         /// The key, with its scope.
@@ -195,7 +206,10 @@ pub enum Detail {
     /// A clause that holds nothing.
     EmptyClause,
     /// From here on a file is no YAML.
-    InvalidYaml,
+    InvalidYaml {
+        /// What the parser says.
+        reason: String,
+    },
     /// A file that a statement names and that cannot be had.
     LostFile {
         /// The path as written.

@@ -1,20 +1,29 @@
-//! Bytes of SQL in, tokens with their byte ranges out. Never fails, never allocates, never looks back.
+//! Bytes of SQL in, tokens with their byte ranges out. Never fails, never looks back.
 //!
-//! It knows as much SQL as it takes to tell code from strings and comments, in every dialect that
-//! streaming SQL is written in; what the code means is the scanner's business.
+//! Knows as much SQL as it takes to tell code from strings and comments, in every dialect that streaming
+//! SQL is written in: comments of four kinds, client commands, escapes, raw and triple-quoted strings,
+//! bracketed names, template tags. If a quote can be read in two ways, [`Reading`] decides which one.
+
+mod line;
+mod quote;
+mod reading;
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr2, memmem};
+
+use crate::template::{self, Endless, Tag, TagKind};
+
+pub use reading::{Other, Reading};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// A bare word or number: letters, digits, `_`, `$`, anything beyond ASCII.
     Word,
-    /// `'…'` or `"…"` or `` `…` ``; the quote is the first byte of the token.
+    /// `'…'`, `"…"`, `` `…` `` or `[…]`; the quote is the first byte of the token.
     Quoted {
-        /// Whether the closing quote is there.
+        /// True if the closing quote is there.
         closed: bool,
     },
     /// `$tag$…$tag$`.
@@ -23,7 +32,7 @@ pub enum TokenKind {
     Symbol(u8),
 }
 
-/// A token and where it stands.
+/// A token and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// What it is.
@@ -33,13 +42,13 @@ pub struct Token {
 }
 
 impl Token {
-    /// Whether the token is the symbol `byte`.
+    /// True if the token is the symbol `byte`.
     #[must_use]
     pub fn is(&self, byte: u8) -> bool {
         self.kind == TokenKind::Symbol(byte)
     }
 
-    /// Whether the token is a quoted text.
+    /// True if the token is a quoted text.
     #[must_use]
     pub fn is_quoted(&self) -> bool {
         matches!(self.kind, TokenKind::Quoted { .. })
@@ -56,31 +65,60 @@ impl Token {
     }
 }
 
-/// A cursor over a part of a text. Cloning it is how one looks ahead.
+/// A cursor over a part of a text. Clone it to look ahead.
 #[derive(Debug, Clone)]
 pub struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether a comment within a comment is one; given up once that leaves a comment without end.
+    /// Quotes that have another meaning than the obvious one, in order.
+    others: &'a [(usize, Other)],
+    /// True if a statement can begin here.
+    is_fresh: bool,
+    /// A clause that begins behind here on the same line; up to it, nothing is a comment by guess.
+    clause_ahead: usize,
+    /// Where the last tag that prints something ends; within it there are no others.
+    printed_end: usize,
+    searches: Searches,
+}
+
+/// What is still searched for to the end of the text.
+#[derive(Debug, Clone, Copy)]
+struct Searches {
+    /// True if a comment within a comment is one; given up once that leaves a comment without end.
     comments_nest: bool,
-    /// Whether a block of a template language may still find its end; given up once one does not.
-    templates_end: bool,
-    /// How many more dollar quotes without end are searched for to the end of the text.
-    dollar_searches: u8,
+    /// How many more template tags without end are searched for.
+    tags: u8,
+    /// How many more dollar quotes without end are searched for.
+    dollars: u8,
+}
+
+/// What lies between two tokens.
+struct Gap {
+    length: usize,
+    is_line_comment: bool,
 }
 
 impl<'a> Lexer<'a> {
-    /// A lexer over `range` of `text`; spans count from the start of `text`.
+    /// A lexer over `range` of `text` that takes every quote at its face value; spans count from the
+    /// start of `text`.
     #[must_use]
     pub fn new(text: &'a str, range: Range<usize>) -> Self {
-        const DOLLAR_SEARCHES: u8 = 8;
+        const SEARCHES: u8 = 8;
         Self {
             bytes: &text.as_bytes()[..range.end],
             at: range.start,
-            comments_nest: true,
-            templates_end: true,
-            dollar_searches: DOLLAR_SEARCHES,
+            others: &[],
+            is_fresh: true,
+            clause_ahead: 0,
+            printed_end: 0,
+            searches: Searches { comments_nest: true, tags: SEARCHES, dollars: SEARCHES },
         }
+    }
+
+    /// The same with the quotes as `reading` has them.
+    #[must_use]
+    pub fn with(text: &'a str, range: Range<usize>, reading: &'a Reading) -> Self {
+        Self { others: reading.others(), ..Self::new(text, range) }
     }
 
     /// Where the next token is looked for.
@@ -92,6 +130,7 @@ impl<'a> Lexer<'a> {
     /// Goes on at `position`.
     pub fn seek(&mut self, position: usize) {
         self.at = position;
+        self.is_fresh = false;
     }
 
     /// The next token without taking it.
@@ -100,99 +139,117 @@ impl<'a> Lexer<'a> {
         self.clone().next()
     }
 
-    fn skip_blanks_and_comments(&mut self) {
-        loop {
-            let rest = &self.bytes[self.at..];
-            match rest {
-                [b'-', b'-', ..] => self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
-                [b'/', b'*', ..] => self.at += self.comment_length(),
-                // Comments of a template language, which may hold half a quote.
-                [b'{', b'#', tail @ ..] if self.templates_end => {
-                    let Some(end) = memmem::find(tail, b"#}") else {
-                        self.templates_end = false;
-                        return;
-                    };
-                    self.at += end + 4;
-                }
-                // Blocks of a template language; what they hold is not SQL.
-                [b'{', b'%', tail @ ..] if self.templates_end => {
-                    self.templates_end = memmem::find(tail, b"%}").is_some_and(|end| {
-                        self.at += end + 4;
-                        true
-                    });
-                    if !self.templates_end {
-                        crate::steps::add(tail.len());
-                        return;
-                    }
-                }
-                _ => match blank_length(rest) {
-                    0 => return,
-                    length => self.at += length,
-                },
+    /// The blank, the comment or the tag that comes next.
+    fn gap(&mut self) -> Option<Gap> {
+        let rest = &self.bytes[self.at..];
+        let first = *rest.first()?;
+        let blank = blank_length(rest);
+        let (length, is_line_comment) = match rest {
+            _ if blank > 0 => (blank, false),
+            [b'-', b'-', ..] => (line_length(rest), true),
+            [b'/', b'*', ..] => (self.comment_length()?, false),
+            [b'{' | b'<', ..] => (self.tag_length(rest)?, false),
+            [b'#', ..] | [b'/', b'/', ..] => (self.remark_length()?, true),
+            [b'\\' | b'.' | b'!', ..] => (self.remark_length()?, false),
+            _ if self.is_fresh && first.is_ascii_alphabetic() => (self.remark_length()?, false),
+            _ => return None,
+        };
+        self.at += length;
+        crate::steps::add(length);
+        Some(Gap { length, is_line_comment })
+    }
+
+    /// The length of a template tag that prints nothing: its content is not SQL.
+    fn tag_length(&mut self, rest: &[u8]) -> Option<usize> {
+        if self.at < self.printed_end || self.searches.tags == 0 {
+            return None;
+        }
+        match template::tag(rest)? {
+            Ok(Tag { kind: TagKind::Output, length }) => {
+                self.printed_end = self.at + length;
+                None
+            }
+            Ok(tag) => Some(tag.length),
+            Err(Endless) => {
+                self.searches.tags -= 1;
+                None
             }
         }
     }
 
-    /// The length of the comment that starts here. Some dialects nest comments and some do not;
-    /// where nesting finds no end, the first end is the end.
-    fn comment_length(&mut self) -> usize {
+    /// The length of the comment that starts here. Some dialects nest comments and some do not; if
+    /// nesting finds no end, the first end is the end. `None` if `/*` only ends a path, as in
+    /// `s3://bucket/*`.
+    fn comment_length(&mut self) -> Option<usize> {
         let rest = &self.bytes[self.at..];
         let mut depth = 0_usize;
         let mut at = 0;
-        while self.comments_nest {
+        while self.searches.comments_nest {
             match rest[at..] {
                 [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
-                [b'*', b'/', ..] if depth == 1 => return at + 2,
+                [b'*', b'/', ..] if depth == 1 => return Some(at + 2),
                 [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
-                [] => self.comments_nest = false,
+                [] => {
+                    crate::steps::add(rest.len());
+                    self.searches.comments_nest = false;
+                }
                 [_, ref tail @ ..] => at += 1 + memchr2(b'/', b'*', tail).unwrap_or(tail.len()),
             }
         }
-        memmem::find(&rest[2..], b"*/").map_or(rest.len(), |end| end + 4)
-    }
-
-    fn quoted(&self, quote: u8) -> Token {
-        let start = self.at;
-        let mut from = start + 1;
-        while let Some(found) = memchr(quote, &self.bytes[from..]) {
-            let end = from + found + 1;
-            let next = self.bytes.get(end);
-            let is_doubled = next == Some(&quote);
-            // Some dialects escape with a backslash; others end a text with one, before a comma.
-            let backslashes =
-                self.bytes[start + 1..end - 1].iter().rev().take_while(|b| **b == b'\\').count();
-            let is_escaped = backslashes % 2 == 1 && next.is_some_and(u8::is_ascii_alphanumeric);
-            if !is_doubled && !is_escaped {
-                return Token { kind: TokenKind::Quoted { closed: true }, span: start..end };
-            }
-            from = if is_doubled { end + 1 } else { end };
-        }
-        crate::steps::add(self.bytes.len() - start);
-        let end = self.unclosed_end(start);
-        Token { kind: TokenKind::Quoted { closed: false }, span: start..end }
-    }
-
-    /// An unclosed text ends with its line, less what most probably stood behind the missing quote.
-    fn unclosed_end(&self, start: usize) -> usize {
-        let rest = &self.bytes[start + 1..];
-        let line = &rest[..memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())];
-        let kept = line.iter().rposition(|b| !matches!(b, b' ' | b'\t' | b',' | b')' | b';'));
-        start + 1 + kept.map_or(0, |last| last + 1)
+        let end = memmem::find(&rest[2..], b"*/").map(|end| end + 4);
+        let before = self.at.checked_sub(1).map(|before| self.bytes[before]);
+        let ends_path = before.is_some_and(|byte| is_word(byte) || byte == b'/');
+        if end.is_none() && ends_path { None } else { Some(end.unwrap_or(rest.len())) }
     }
 
     fn dollar_quoted(&mut self) -> Option<Token> {
-        self.dollar_searches.checked_sub(1)?;
+        self.searches.dollars.checked_sub(1)?;
         let rest = &self.bytes[self.at..];
         let tag_end = 1 + rest[1..].iter().position(|b| !is_word(*b) || *b == b'$')?;
         let tag = rest[tag_end..].starts_with(b"$").then(|| &rest[..=tag_end])?;
         let Some(found) = memmem::find(&rest[tag.len()..], tag) else {
             crate::steps::add(rest.len());
-            self.dollar_searches -= 1;
+            self.searches.dollars -= 1;
             return None;
         };
         let end = found + 2 * tag.len();
         Some(Token { kind: TokenKind::DollarQuoted, span: self.at..self.at + end })
     }
+
+    fn word(&self) -> Token {
+        let rest = &self.bytes[self.at..];
+        let mut length = 0;
+        while length < rest.len() && is_word(rest[length]) && blank_length(&rest[length..]) == 0 {
+            length += 1;
+        }
+        Token { kind: TokenKind::Word, span: self.at..self.at + length }
+    }
+
+    fn token(&mut self) -> Option<Token> {
+        let first = *self.bytes.get(self.at)?;
+        let dollar_quoted = if first == b'$' { self.dollar_quoted() } else { None };
+        let token = match first {
+            b'\'' | b'"' | b'`' => self.quoted(first),
+            b'[' => self.bracketed().unwrap_or(self.symbol(first)),
+            _ if dollar_quoted.is_some() => dollar_quoted?,
+            _ if is_word(first) => self.word(),
+            _ => self.symbol(first),
+        };
+        self.at = token.span.end;
+        // A line with nothing but `/` ends a statement, too.
+        self.is_fresh = matches!(first, b';' | b'/');
+        crate::steps::add(token.span.len());
+        Some(token)
+    }
+
+    fn symbol(&self, byte: u8) -> Token {
+        Token { kind: TokenKind::Symbol(byte), span: self.at..self.at + 1 }
+    }
+}
+
+/// The length of the line that `rest` begins in, without its end.
+fn line_length(rest: &[u8]) -> usize {
+    memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())
 }
 
 /// The length of the blank that `rest` starts with: ASCII's, and those that come with pasted text.
@@ -214,36 +271,18 @@ fn is_word(byte: u8) -> bool {
 /// The comments of `range` that run to the end of their line, in order.
 #[must_use]
 pub fn line_comments(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let reading = Reading::of(text, range.clone());
     let mut found = Vec::new();
-    let mut lexer = Lexer::new(text, range);
+    let mut lexer = Lexer::with(text, range, &reading);
     loop {
-        let before = lexer.at;
-        let token = lexer.next();
-        let gap = before..token.as_ref().map_or(lexer.at, |token| token.span.start);
-        comments_of_gap(text, gap, &mut found);
-        if token.is_none() {
+        while let Some(gap) = lexer.gap() {
+            if gap.is_line_comment {
+                found.push(lexer.at - gap.length..lexer.at);
+            }
+        }
+        if lexer.token().is_none() {
             return found;
         }
-    }
-}
-
-/// The line comments in a gap between tokens, which is blanks and comments only.
-fn comments_of_gap(text: &str, gap: Range<usize>, found: &mut Vec<Range<usize>>) {
-    let mut lexer = Lexer::new(text, gap);
-    while lexer.at < lexer.bytes.len() {
-        let rest = &lexer.bytes[lexer.at..];
-        let length = match rest {
-            [b'-', b'-', ..] => {
-                let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-                found.push(lexer.at..lexer.at + length);
-                length
-            }
-            [b'/', b'*', ..] => lexer.comment_length(),
-            [b'{', b'%', tail @ ..] => memmem::find(tail, b"%}").map_or(rest.len(), |end| end + 4),
-            [b'{', b'#', tail @ ..] => memmem::find(tail, b"#}").map_or(rest.len(), |end| end + 4),
-            _ => 1,
-        };
-        lexer.at += length;
     }
 }
 
@@ -251,27 +290,9 @@ impl Iterator for Lexer<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        let from = self.at;
-        self.skip_blanks_and_comments();
-        crate::steps::add(self.at - from + 1);
-        let first = *self.bytes.get(self.at)?;
-        let dollar_quoted = if first == b'$' { self.dollar_quoted() } else { None };
-        let token = match first {
-            b'\'' | b'"' | b'`' => self.quoted(first),
-            _ if dollar_quoted.is_some() => dollar_quoted?,
-            _ if is_word(first) => {
-                let rest = &self.bytes[self.at..];
-                let mut length = 0;
-                while length < rest.len() && is_word(rest[length]) && blank_length(&rest[length..]) == 0 {
-                    length += 1;
-                }
-                Token { kind: TokenKind::Word, span: self.at..self.at + length }
-            }
-            _ => Token { kind: TokenKind::Symbol(first), span: self.at..self.at + 1 },
-        };
-        self.at = token.span.end;
-        crate::steps::add(token.span.len());
-        Some(token)
+        while self.gap().is_some() {}
+        crate::steps::add(1);
+        self.token()
     }
 }
 
@@ -305,13 +326,17 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_escapes_a_quote_only_before_more_of_the_text() {
-        assert_eq!(texts("'it\\'s' 'C:\\', 'x'"), ["'it\\'s'", "'C:\\'", ",", "'x'"]);
+    fn a_path_does_not_begin_a_comment() {
+        assert_eq!(texts("s3/x/* a"), ["s3", "/", "x", "/", "*", "a"]);
+        assert_eq!(texts("a/* b */ c"), ["a", "c"]);
     }
 
     #[test]
     fn pasted_blanks_and_template_blocks_are_blanks() {
         assert_eq!(texts("a\u{a0}b {% if x %}c"), ["a", "b", "c"]);
+        assert_eq!(texts("a {{- if .Live }} b {{ else }} c {{ end }}<% if x %>d"), ["a", "b", "c", "d"]);
+        assert_eq!(texts("a {{/* it's */}} b {# it's #}"), ["a", "b"]);
+        assert_eq!(texts("{{ x }}"), ["{", "{", "x", "}", "}"]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod scan;
 pub mod span;
 pub mod steps;
 pub mod suppress;
+mod template;
 pub mod topics;
 pub mod unit;
 pub mod unused;

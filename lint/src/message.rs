@@ -2,7 +2,7 @@
 
 use velo_schema::tier::STANDARD_MAX_RECORDS;
 use velo_schema::value::{MAX_DURATION, ValueError};
-use velo_schema::{StrategyKind, format_bytes, format_duration};
+use velo_schema::{format_bytes, format_duration};
 
 use crate::finding::Detail;
 
@@ -31,7 +31,7 @@ pub fn message(detail: &Detail) -> String {
         Detail::Unquoted { is_key: false } => "values are written in quotes".to_owned(),
         Detail::MissingValue { key } => format!("'{key}' has no value"),
         Detail::DuplicateKey { key, .. } => {
-            format!("'{key}' is set twice in the same scope; only one of the values can hold")
+            format!("'{key}' is set twice in the same scope; only the last value applies")
         }
         Detail::MinAboveMax { min, min_is_default, max, max_is_default } => {
             let of_default = |is_default: &bool| if *is_default { ", its default" } else { "" };
@@ -41,6 +41,10 @@ pub fn message(detail: &Detail) -> String {
                 of_default(max_is_default)
             )
         }
+        Detail::SizeAboveCap { key, records, cap, cap_is_default } => format!(
+            "'{key}' ({records}) is above batch.max_size ({cap}{}): no batch holds more than {cap} records",
+            if *cap_is_default { ", its default" } else { "" }
+        ),
         Detail::InertKey { key, strategy, used_by } => {
             let used_by: Vec<_> = used_by.iter().map(ToString::to_string).collect();
             format!("'{key}' has no effect under {strategy}; it belongs to {}", used_by.join(", "))
@@ -60,7 +64,9 @@ pub fn message(detail: &Detail) -> String {
                 .to_owned()
         }
         Detail::EmptyClause => "the clause is empty: every setting keeps its default".to_owned(),
-        Detail::InvalidYaml => "this is no YAML: what comes from here on cannot be read".to_owned(),
+        Detail::InvalidYaml { reason } => {
+            format!("invalid YAML: {}; the rest of the file was not checked", one_line(reason))
+        }
         Detail::LostFile { path, error } => {
             format!("'{}' cannot be checked: {error}", one_line(path))
         }
@@ -147,9 +153,6 @@ pub fn message(detail: &Detail) -> String {
             format_duration(*total),
             format_duration(*limit)
         ),
-        Detail::OffTheMatrix { strategy: StrategyKind::TimeWindow, .. } => {
-            "time_window is off the decision matrix, which says nothing of it".to_owned()
-        }
         Detail::OffTheMatrix { strategy, records, nearest } => format!(
             "{strategy} with {records} records is off the decision matrix; its nearest row is {}",
             nearest.word()

@@ -156,8 +156,7 @@ pub fn owner(key: &str, value: &RawValue, names: &Names) -> Owner {
     if KNOWN_FOREIGN.contains(&key) || KNOWN_FOREIGN.contains(&rest) {
         return Owner::Foreign;
     }
-    let ours_by_prefix = !matches!(scope, Scope::Named(_)) && rest.starts_with("batch.");
-    if ours_by_prefix {
+    if !matches!(scope, Scope::Named(_)) && rest.starts_with("batch.") {
         return Owner::Unknown(nearest(rest, 3).map(|near| scope.qualify(near)));
     }
     near_miss(key, &scope, rest)

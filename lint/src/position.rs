@@ -16,6 +16,9 @@ pub struct Position {
     pub offset: usize,
 }
 
+/// What some editors put before a text to say that it is Unicode.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Where the lines of a text begin.
 #[derive(Debug)]
 pub struct Lines<'a> {
@@ -27,18 +30,23 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Finds the lines of `text`; they end with `\n`, `\r\n` or the text.
+    /// Finds the lines of `text`; they end with `\n`, `\r\n` or the text. A byte order mark before the
+    /// first line is no part of it.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
+        let first = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1);
-        Self { text, starts: std::iter::once(0).chain(ends).collect(), last: Cell::new((0, 1)) }
+        Self { text, starts: std::iter::once(first).chain(ends).collect(), last: Cell::new((first, 1)) }
     }
 
     /// The place of a byte offset, which must lie on a character's boundary.
     #[must_use]
     pub fn position(&self, offset: usize) -> Position {
-        let line = self.starts.partition_point(|start| *start <= offset);
+        let line = self.line(offset);
         let start = self.starts[line - 1];
+        if offset <= start {
+            return Position { line, column: 1, offset };
+        }
         let (known, known_column) = self.last.get();
         let (from, column) =
             if (start..=offset).contains(&known) { (known, known_column) } else { (start, 1) };
@@ -52,7 +60,12 @@ impl<'a> Lines<'a> {
     /// Where the line of a byte offset begins.
     #[must_use]
     pub fn line_start(&self, offset: usize) -> usize {
-        self.starts[self.starts.partition_point(|start| *start <= offset) - 1]
+        self.starts[self.line(offset) - 1].min(offset)
+    }
+
+    /// The line of a byte offset, from 1.
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset).max(1)
     }
 }
 
@@ -69,5 +82,16 @@ mod tests {
             assert_eq!(lines.position(offset), Position { line: 2, column, offset });
         }
         assert_eq!((lines.line_start(2), lines.line_start(3), lines.line_start(7)), (0, 3, 7));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_column() {
+        let lines = Lines::new("\u{feff}ab\nc");
+        assert_eq!(lines.position(3), Position { line: 1, column: 1, offset: 3 });
+        assert_eq!(lines.position(4), Position { line: 1, column: 2, offset: 4 });
+        assert_eq!(lines.position(0), Position { line: 1, column: 1, offset: 0 });
+        assert_eq!(lines.position(6), Position { line: 2, column: 1, offset: 6 });
+        assert_eq!((lines.line_start(0), lines.line_start(4), lines.line_start(6)), (0, 3, 6));
+        assert_eq!(Lines::new("\u{feff}").position(3).column, 1);
     }
 }

@@ -145,7 +145,7 @@ impl Reader<'_> {
             }
         }
         let Some((comment, language)) = comment else { return };
-        let body = self.text[comment.clone()].trim_start_matches(['-', '#', '<', '!', ' ', '\t']);
+        let body = self.text[comment.clone()].trim_start_matches(['-', '#', '/', '<', '!', ' ', '\t']);
         let Some(body) = body.strip_prefix(MARK) else { return };
         let body = comment.end - body.len()..comment.end;
         // Alone on its line, the line goes with it.

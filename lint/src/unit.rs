@@ -44,9 +44,9 @@ pub struct Unit<'a> {
     pub lost: Vec<LostFile>,
     /// What is asked for.
     pub options: &'a Options,
-    /// The first item of each key in each scope.
-    first: HashMap<(Scope, Key), usize>,
-    /// The first item of each key, by scope.
+    /// The item in force of each key in each scope, and its place in `by_scope`.
+    in_force: HashMap<(Scope, Key), (usize, usize)>,
+    /// The item in force of each key, by scope.
     by_scope: HashMap<Scope, Vec<usize>>,
     /// The names that its keys may begin with.
     pub(crate) names: Names,
@@ -190,7 +190,7 @@ impl<'a> Unit<'a> {
             options,
             names: Names::new(&statement.names),
             topic_keys: TopicKeys::default(),
-            first: HashMap::new(),
+            in_force: HashMap::new(),
             by_scope: HashMap::new(),
             sinks: sinks.map(|name| name.text.as_str()).collect(),
             configs: HashMap::new(),
@@ -205,23 +205,63 @@ impl<'a> Unit<'a> {
         }
         unit.topic_keys = TopicKeys::of(&unit.foreign, &unit.names);
         unit.add_empty_clauses();
-        for (index, item) in unit.items.iter().enumerate() {
-            match unit.first.entry((item.scope.clone(), item.key)) {
+        unit.index();
+        unit
+    }
+
+    /// The unit without the entries and mistakes at places that `keep` refuses.
+    #[must_use]
+    pub(crate) fn only(&self, keep: impl Fn(&Span) -> bool) -> Self {
+        let at = |mistake: &Mistake<'_>| Span { file: mistake.file, range: mistake.fault.span.clone() };
+        let mut unit = Self {
+            text: self.text,
+            statement: self.statement,
+            clauses: self.clauses.clone(),
+            items: self.items.iter().filter(|item| keep(&item.key_span)).cloned().collect(),
+            strangers: self.strangers.iter().filter(|stranger| keep(&stranger.span)).cloned().collect(),
+            foreign: self.foreign.clone(),
+            names: self.names.clone(),
+            topic_keys: self.topic_keys.clone(),
+            faults: self.faults.iter().filter(|mistake| keep(&at(mistake))).cloned().collect(),
+            lost: self.lost.clone(),
+            options: self.options,
+            in_force: HashMap::new(),
+            by_scope: HashMap::new(),
+            sinks: self.sinks.clone(),
+            configs: HashMap::new(),
+            qualified: HashSet::new(),
+            repeated: HashSet::new(),
+        };
+        unit.index();
+        unit
+    }
+
+    /// Finds out what is in force. Of two entries of one key in one scope the later one is, unless it
+    /// stands in a file: what the statement says itself goes first.
+    fn index(&mut self) {
+        for (index, item) in self.items.iter().enumerate() {
+            let of_scope = self.by_scope.entry(item.scope.clone()).or_default();
+            match self.in_force.entry((item.scope.clone(), item.key)) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(index);
-                    unit.by_scope.entry(item.scope.clone()).or_default().push(index);
-                    unit.qualified.insert(item.qualified());
+                    vacant.insert((index, of_scope.len()));
+                    of_scope.push(index);
+                    self.qualified.insert(item.qualified());
                 }
-                Entry::Occupied(occupied) => {
-                    unit.repeated.insert(occupied.key().clone());
+                Entry::Occupied(mut occupied) => {
+                    self.repeated.insert(occupied.key().clone());
+                    let (earlier, place) = occupied.get_mut();
+                    let file = |index: usize| self.clauses[self.items[index].clause].file;
+                    if file(*earlier) == file(index) {
+                        of_scope[*place] = index;
+                        *earlier = index;
+                    }
                 }
             }
         }
-        if !unit.items.is_empty() {
-            let resolved = |scope: Scope| (scope.clone(), unit.resolve(&scope));
-            unit.configs = unit.scopes().into_iter().map(resolved).collect();
+        if !self.items.is_empty() {
+            let resolved = |scope: Scope| (scope.clone(), self.resolve(&scope));
+            self.configs = self.scopes().into_iter().map(resolved).collect();
         }
-        unit
     }
 
     /// Sorts a clause whose unprefixed keys are of `within`.
@@ -293,11 +333,22 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Whether all settings of the statement are known: every file that it names was read, to its end.
+    /// True if other places share these bytes by an alias.
+    #[must_use]
+    pub fn is_shared(&self, span: &Span) -> bool {
+        self.clauses.iter().filter(|part| part.file == span.file).any(|Part { clause, .. }| {
+            let next = clause.shared.partition_point(|shared| shared.end <= span.range.start);
+            clause.shared.get(next).is_some_and(|shared| shared.start < span.range.end)
+        })
+    }
+
+    /// True if all settings of the statement are known: every file that it names was read to its end,
+    /// and no template or placeholder adds entries.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let is_broken = |mistake: &Mistake<'_>| mistake.fault.kind == FaultKind::InvalidYaml;
-        self.lost.is_empty() && !self.faults.iter().any(is_broken)
+        let is_open = |part: &Part<'_>| part.clause.is_open;
+        self.lost.is_empty() && !self.faults.iter().any(is_broken) && !self.clauses.iter().any(is_open)
     }
 
     /// What makes its settings unusable. Comments that silence findings silence none of these.
@@ -389,15 +440,13 @@ impl<'a> Unit<'a> {
     /// The item that sets `key` in `scope` itself.
     #[must_use]
     pub fn set_in(&self, scope: &Scope, key: Key) -> Option<&Item<'a>> {
-        self.first.get(&(scope.clone(), key)).map(|index| &self.items[*index])
+        self.in_force.get(&(scope.clone(), key)).map(|(index, _)| &self.items[*index])
     }
 
     /// The item whose value would hold in an item's scope if that were not there.
     #[must_use]
     pub fn inherited(&self, item: &Item<'_>) -> Option<&Item<'a>> {
-        let found =
-            |scope: &Scope| self.first.get(&(scope.clone(), item.key)).map(|index| &self.items[*index]);
-        self.chain(&item.scope)[1..].iter().find_map(found)
+        self.chain(&item.scope)[1..].iter().find_map(|scope| self.set_in(scope, item.key))
     }
 
     /// The scopes in which this item's value holds.
@@ -413,12 +462,13 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// The items that hold somewhere: the first of each key in each scope.
+    /// The items in force somewhere: one of each key in each scope.
     pub fn effective_items(&self) -> impl Iterator<Item = &Item<'a>> {
-        let is_first = |(index, item): &(usize, &Item<'a>)| {
-            self.first.get(&(item.scope.clone(), item.key)) == Some(index)
+        let is_in_force = |(index, item): &(usize, &Item<'a>)| {
+            let in_force = self.in_force.get(&(item.scope.clone(), item.key));
+            in_force.is_some_and(|(in_force, _)| in_force == index)
         };
-        self.items.iter().enumerate().filter(is_first).map(|(_, item)| item)
+        self.items.iter().enumerate().filter(is_in_force).map(|(_, item)| item)
     }
 
     /// Whether the value in force of `key` in `scope` is set and can be read.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use velo_schema::keys::{KEYS, Key};
@@ -17,12 +18,10 @@ use velo_schema::{FailureStrategy, StrategyKind};
 
 use crate::ownership::{Names, Owner, owner};
 use crate::scan::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Statement, Text};
+use crate::template;
 
 /// More entries than any configuration has; what aliases of aliases could grow to has an end here.
 const MOST_ENTRIES: usize = 10_000;
-
-/// More parts than any key of ours has, a name before it included.
-const DEEPEST: usize = 4;
 
 /// The documents of `range` that hold settings of ours, each as a statement with one clause.
 #[must_use]
@@ -45,68 +44,141 @@ pub fn declared(text: &str) -> Vec<Statement> {
 
 fn read(text: &str, range: Range<usize>, is_declared: bool) -> Vec<Statement> {
     let body = &text[range.clone()];
+    let (found, is_whole) = parse(text, range.start, body, is_declared);
+    // The syntax of a template language is not YAML's, but what is between its tags may be.
+    if is_whole || !template::has_tag(body) {
+        return found;
+    }
+    let template::Plain { text: plain, is_open } = template::without_tags(body);
+    let (mut found, _) = parse(text, range.start, &plain, is_declared);
+    found.retain(|statement| statement.clauses.iter().all(|clause| clause.faults.is_empty()));
+    for clause in found.iter_mut().flat_map(|statement| &mut statement.clauses) {
+        clause.is_open |= is_open;
+    }
+    found
+}
+
+/// Reads `body`, which stands at `base` of `text`; true if it could be read to its end.
+fn parse(text: &str, base: usize, body: &str, is_declared: bool) -> (Vec<Statement>, bool) {
     crate::steps::add(body.len());
-    let mut reader = Reader { text, base: range.start, is_declared, ..Reader::default() };
+    let mut reader = Reader { text, base, is_declared, ..Reader::default() };
     let options = granit_parser::options! { emit_unresolved_aliases: true, emit_comments: false };
+    let mut is_whole = true;
     for event in Parser::new_from_str_with_options(body, options) {
         match event {
             Ok((event, span)) => reader.event(event, &span),
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(body.len()).min(body.len());
-                reader.broken = Some(range.start + body.floor_char_boundary(at));
-                // The key that was being read tells whose file it is, too.
-                reader.value(RawValue::Unknown);
+                reader.break_off(base + body.floor_char_boundary(at), error.info());
+                is_whole = false;
                 break;
             }
         }
     }
-    reader.end_document(range.end);
-    // A template language decides what is read in the end; its own syntax is not YAML's.
-    if body.contains("{{") || body.contains("{%") {
-        reader.found.retain(|statement| statement.clauses.iter().all(|clause| clause.faults.is_empty()));
-    }
-    reader.found
+    reader.end_document(base + body.len());
+    (reader.found, is_whole)
 }
 
 /// The comments of `range`, in order.
 #[must_use]
 pub fn comments(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    for event in Parser::new_from_str(&text[range.clone()]) {
+    let body = &text[range.clone()];
+    let (found, is_whole) = parse_comments(body, range.start);
+    if is_whole || !template::has_tag(body) {
+        return found;
+    }
+    parse_comments(&template::without_tags(body).text, range.start).0
+}
+
+/// The comments of `body`, which stands at `base`, and whether it could be read to its end.
+fn parse_comments(body: &str, base: usize) -> (Vec<Range<usize>>, bool) {
+    let (mut found, mut is_whole) = (Vec::new(), true);
+    for event in Parser::new_from_str(body) {
         match event {
             Ok((Event::Comment(..), span)) => {
                 let bytes = span.byte_range().unwrap_or_default();
-                found.push(range.start + bytes.start..range.start + bytes.end);
+                found.push(base + bytes.start..base + bytes.end);
             }
             Ok(_) => {}
-            Err(_) => break,
+            Err(_) => {
+                is_whole = false;
+                break;
+            }
         }
     }
     found.sort_by_key(|comment| comment.start);
-    found
+    (found, is_whole)
+}
+
+/// A node of a document.
+struct Node {
+    content: Content,
+    /// How many collections are within each other below it, through aliases, too.
+    depth: usize,
+}
+
+enum Content {
+    Value(RawValue),
+    Sequence(Vec<Rc<Node>>, Range<usize>),
+    Mapping(Vec<Pair>, Range<usize>),
+    /// What it stands for is not known: an alias of nothing, or too much.
+    Elsewhere,
+}
+
+impl Node {
+    fn leaf(content: Content) -> Rc<Self> {
+        Rc::new(Self { content, depth: 0 })
+    }
+
+    fn collection(content: Content) -> Rc<Self> {
+        let depth = match &content {
+            Content::Sequence(items, _) => items.iter().map(|item| item.depth).max(),
+            Content::Mapping(pairs, _) => pairs.iter().map(|pair| pair.value.depth).max(),
+            Content::Value(_) | Content::Elsewhere => None,
+        };
+        let depth = depth.map_or(1, |depth| depth + 1);
+        if depth > DEEPEST { Self::leaf(Content::Elsewhere) } else { Rc::new(Self { content, depth }) }
+    }
+}
+
+/// A key, unless it is no scalar, and what belongs to it.
+struct Pair {
+    key: Option<Name>,
+    value: Rc<Node>,
+}
+
+/// A key's name and its bytes.
+#[derive(Clone)]
+struct Name {
+    name: String,
+    text: Text,
+}
+
+impl Pair {
+    /// True for `<<`, which merges other mappings into its own.
+    fn is_merge(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.name == "<<" && !key.text.quoted)
+    }
 }
 
 /// A collection that is being read.
-enum Frame {
-    /// A mapping whose keys continue `path`, which ends with a dot unless it is empty.
-    Mapping { path: String, key: Option<Text>, name: String, anchor: usize, first: usize, start: usize },
-    /// A sequence that is a value, from its first byte.
-    Value { start: usize },
-    /// A collection that is a key; the value that follows is no setting.
-    Key,
-    /// What cannot hold a setting.
-    Other,
+struct Frame {
+    kind: FrameKind,
+    anchor: usize,
+    start: usize,
 }
 
-/// The name of a key that is none of a setting's.
-const NO_NAME: &str = "\0";
-
-/// What an anchor stands for.
-enum Anchored {
-    Value(RawValue),
-    /// Entries by index, and how long the path of their mapping is.
-    Mapping(Range<usize>, usize),
+enum FrameKind {
+    Sequence(Vec<Rc<Node>>),
+    /// The pairs, and the key whose value comes next.
+    Mapping(Vec<Pair>, Option<Pending>),
 }
+
+/// A key whose value comes next, unless it is no scalar.
+struct Pending(Option<Name>);
+
+/// Collections with more levels below them hold no setting.
+const DEEPEST: usize = 64;
 
 #[derive(Default)]
 struct Reader<'a> {
@@ -115,11 +187,12 @@ struct Reader<'a> {
     is_declared: bool,
     start: Option<usize>,
     frames: Vec<Frame>,
-    entries: Vec<RawEntry>,
-    /// Entries that a merge key brings in; those that are written out go before them.
-    merged: Vec<RawEntry>,
-    anchors: HashMap<usize, Anchored>,
-    broken: Option<usize>,
+    root: Option<Rc<Node>>,
+    /// What each anchor stands for, and its bytes.
+    anchors: HashMap<usize, (Rc<Node>, Range<usize>)>,
+    /// The bytes of anchors that an alias refers to.
+    shared: Vec<Range<usize>>,
+    broken: Option<(usize, String)>,
     found: Vec<Statement>,
 }
 
@@ -137,14 +210,14 @@ impl Reader<'_> {
                 self.scalar(&value, style, anchor, range, is_plain);
             }
             Event::Alias(id) => self.alias(id),
-            Event::UnresolvedAlias(_) => self.value(RawValue::Unknown),
-            Event::MappingStart(_, anchor, _) => self.mapping(anchor, range.start),
-            Event::SequenceStart(..) => {
-                self.frames.push(match self.frames.last() {
-                    Some(Frame::Mapping { key: Some(_), .. }) => Frame::Value { start: range.start },
-                    Some(Frame::Mapping { key: None, .. }) => Frame::Key,
-                    _ => Frame::Other,
-                });
+            Event::UnresolvedAlias(_) => self.add(Node::leaf(Content::Elsewhere), None),
+            Event::MappingStart(_, anchor, _) => {
+                let kind = FrameKind::Mapping(Vec::new(), None);
+                self.frames.push(Frame { kind, anchor, start: range.start });
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let kind = FrameKind::Sequence(Vec::new());
+                self.frames.push(Frame { kind, anchor, start: range.start });
             }
             Event::MappingEnd | Event::SequenceEnd => self.end_collection(range.end),
             _ => {}
@@ -166,131 +239,84 @@ impl Reader<'_> {
     ) {
         let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
         let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-        let inner = if quoted && range.len() >= 2 { range.start + 1..range.end - 1 } else { range };
+        let inner = if quoted && range.len() >= 2 { range.start + 1..range.end - 1 } else { range.clone() };
         // What is written differently from what it means (escapes, folded lines) keeps no bytes.
         let is_literal = !is_block && self.text.get(inner.clone()) == Some(value);
-        if let Some(Frame::Mapping { key: key @ None, name, .. }) = self.frames.last_mut() {
-            *key = Some(Text { span: inner, quoted });
-            value.clone_into(name);
-            return;
-        }
+        let text = Text { span: inner, quoted };
         let raw = match value {
             "" | "~" | "null" | "Null" | "NULL" if !quoted => RawValue::Missing,
-            _ if is_literal && is_plain => RawValue::Text(Text { span: inner, quoted }),
+            _ if is_literal && is_plain => RawValue::Text(text.clone()),
             _ => RawValue::Unknown,
         };
+        let node = Node::leaf(Content::Value(raw));
         if anchor > 0 {
-            self.anchors.insert(anchor, Anchored::Value(raw.clone()));
+            self.anchors.insert(anchor, (Rc::clone(&node), range));
         }
-        self.value(raw);
+        self.add(node, Some(Name { name: value.to_owned(), text }));
     }
 
-    /// Ends the entry that is being read with its value.
-    fn value(&mut self, value: RawValue) {
-        let Some(Frame::Mapping { path, key, name, .. }) = self.frames.last_mut() else { return };
-        let path = format!("{path}{name}");
-        let is_named = !path.contains(NO_NAME);
-        if let Some(key) = key.take().filter(|_| is_named && self.entries.len() < MOST_ENTRIES) {
-            self.entries.push(RawEntry { key, path: Some(path), value });
+    /// Adds a node to the collection that is being read; `name` is what it is called as a key.
+    fn add(&mut self, node: Rc<Node>, name: Option<Name>) {
+        match self.frames.last_mut().map(|frame| &mut frame.kind) {
+            None => self.root = Some(node),
+            Some(FrameKind::Sequence(items)) => items.push(node),
+            Some(FrameKind::Mapping(pairs, key)) => match key.take() {
+                None => *key = Some(Pending(name)),
+                Some(Pending(key)) => pairs.push(Pair { key, value: node }),
+            },
         }
-    }
-
-    fn mapping(&mut self, anchor: usize, start: usize) {
-        let path = match self.frames.last() {
-            None => String::new(),
-            Some(Frame::Mapping { path, key: Some(_), name, .. }) => format!("{path}{name}."),
-            Some(Frame::Mapping { key: None, .. }) => return self.frames.push(Frame::Key),
-            Some(_) => return self.frames.push(Frame::Other),
-        };
-        let first = self.entries.len();
-        self.frames.push(Frame::Mapping { path, key: None, name: String::new(), anchor, first, start });
     }
 
     fn end_collection(&mut self, end: usize) {
-        match self.frames.pop() {
-            Some(Frame::Mapping { path, anchor, first, start, .. }) => {
-                if anchor > 0 {
-                    self.anchors.insert(anchor, Anchored::Mapping(first..self.entries.len(), path.len()));
-                }
-                if stands_for_value(path.trim_end_matches('.'), self.entries.len() == first) {
-                    return self.collection(start, end);
-                }
-            }
-            Some(Frame::Value { start }) => return self.collection(start, end),
-            Some(Frame::Key) => return self.unnamed_key(),
-            Some(Frame::Other) | None => {}
+        let Some(Frame { kind, anchor, start }) = self.frames.pop() else { return };
+        let end = start + self.text.get(start..end).map_or(0, |text| text.trim_end().len());
+        let node = Node::collection(match kind {
+            FrameKind::Sequence(items) => Content::Sequence(items, start..end),
+            FrameKind::Mapping(pairs, _) => Content::Mapping(pairs, start..end),
+        });
+        if anchor > 0 {
+            self.anchors.insert(anchor, (Rc::clone(&node), start..end));
         }
-        self.end_entry();
-    }
-
-    /// Ends the entry that is being read with a collection as its value.
-    fn collection(&mut self, start: usize, end: usize) {
-        let end = start + self.text[start..end].trim_end().len();
-        self.value(RawValue::Text(Text { span: start..end, quoted: false }));
-    }
-
-    fn unnamed_key(&mut self) {
-        if let Some(Frame::Mapping { key, name, .. }) = self.frames.last_mut() {
-            *key = Some(Text { span: self.base..self.base, quoted: false });
-            NO_NAME.clone_into(name);
-        }
+        self.add(node, None);
     }
 
     fn alias(&mut self, id: usize) {
-        let Some(Frame::Mapping { path, key: Some(_), name, .. }) = self.frames.last() else {
-            if let Some(Frame::Mapping { .. }) = self.frames.last() {
-                self.unnamed_key();
-            }
-            return;
+        let Some((node, span)) = self.anchors.get(&id) else {
+            return self.add(Node::leaf(Content::Elsewhere), None);
         };
-        let is_merge = name == "<<";
-        let into = if is_merge { path.clone() } else { format!("{path}{name}.") };
-        match self.anchors.get(&id) {
-            Some(Anchored::Value(raw)) => {
-                let raw = raw.clone();
-                self.value(raw);
+        self.shared.push(span.clone());
+        let name = match &node.content {
+            Content::Value(RawValue::Text(text)) => {
+                Some(Name { name: self.text[text.span.clone()].to_owned(), text: text.clone() })
             }
-            Some(Anchored::Mapping(entries, length)) => {
-                let room = MOST_ENTRIES.saturating_sub(self.entries.len() + self.merged.len());
-                let depth = into.matches('.').count();
-                let is_shallow = |entry: &&RawEntry| {
-                    let below = entry.path.as_ref().map_or(0, |path| path[*length..].matches('.').count());
-                    depth + below < DEEPEST
-                };
-                let copies: Vec<_> = self.entries[entries.clone()]
-                    .iter()
-                    .filter(is_shallow)
-                    .take(room)
-                    .map(|entry| RawEntry {
-                        path: entry.path.as_ref().map(|path| format!("{into}{}", &path[*length..])),
-                        ..entry.clone()
-                    })
-                    .collect();
-                crate::steps::add(copies.len());
-                if is_merge {
-                    self.merged.extend(copies);
-                } else {
-                    self.entries.extend(copies);
-                }
-                self.end_entry();
-            }
-            None => self.end_entry(),
-        }
+            _ => None,
+        };
+        let node = Rc::clone(node);
+        self.add(node, name);
     }
 
-    fn end_entry(&mut self) {
-        if let Some(Frame::Mapping { key, .. }) = self.frames.last_mut() {
-            *key = None;
+    /// Ends everything that is being read at a place where the text is no YAML.
+    fn break_off(&mut self, at: usize, reason: String) {
+        self.broken = Some((at, reason));
+        // The key that was being read tells whose file it is, too.
+        if let Some(FrameKind::Mapping(_, Some(_))) = self.frames.last().map(|frame| &frame.kind) {
+            self.add(Node::leaf(Content::Elsewhere), None);
+        }
+        while !self.frames.is_empty() {
+            self.end_collection(at);
         }
     }
 
     fn end_document(&mut self, end: usize) {
         self.frames.clear();
         self.anchors.clear();
-        let mut entries = std::mem::take(&mut self.entries);
-        let merged = std::mem::take(&mut self.merged);
-        let written: HashSet<_> = entries.iter().map(|entry| entry.path.clone()).collect();
-        entries.extend(merged.into_iter().filter(|entry| !written.contains(&entry.path)));
+        let shared = merged_ranges(std::mem::take(&mut self.shared));
+        let root = self.root.take();
+        let mut flat = Flat::default();
+        if let Some(Content::Mapping(pairs, _)) = root.as_ref().map(|root| &root.content) {
+            flat.mapping(pairs, "", false);
+        }
+        let (entries, is_open) = (flat.in_order(), flat.is_open);
         let start = self.start.take().unwrap_or(self.base);
         let is_broken = self.broken.is_some();
         let is_ours = if self.is_declared {
@@ -301,11 +327,125 @@ impl Reader<'_> {
         if !is_ours {
             return;
         }
-        let fault = |at| Fault { kind: FaultKind::InvalidYaml, span: at..at, entry: None };
-        let faults = self.broken.map(fault).into_iter().collect();
+        let fault = |(at, reason): (usize, String)| Fault {
+            reason: Some(reason),
+            ..Fault::new(FaultKind::InvalidYaml, at..at, None)
+        };
+        let faults = self.broken.take().map(fault).into_iter().collect();
         let span = start..end.max(start);
-        let clause = Clause { form: Form::Yaml, span: span.clone(), entries, faults };
+        let clause = Clause { is_open, shared, ..Clause::new(Form::Yaml, span.clone(), entries, faults) };
         self.found.push(Statement { span, clauses: vec![clause], ..Statement::default() });
+    }
+}
+
+/// Ranges in order, those that touch as one.
+fn merged_ranges(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// A document's settings as dotted keys.
+#[derive(Default)]
+struct Flat {
+    /// Entries that are written out, and those that merge keys bring in.
+    entries: Vec<RawEntry>,
+    merged: Vec<RawEntry>,
+    visits: usize,
+    /// True if there may be more entries than are known.
+    is_open: bool,
+}
+
+impl Flat {
+    /// Adds the entries of a mapping at `path`, which ends with a dot unless it is empty.
+    fn mapping(&mut self, pairs: &[Pair], path: &str, is_merged: bool) {
+        let mut names = HashSet::new();
+        for pair in pairs.iter().filter(|pair| !pair.is_merge()) {
+            names.extend(pair.key.as_ref().map(|key| key.name.as_str()));
+            self.pair(pair, path, is_merged);
+        }
+        self.merges(pairs, path, &mut names);
+    }
+
+    /// Adds what the merge keys among `pairs` bring in: of two mappings the first one goes first, and
+    /// a key that is in `names` is not taken again, whatever is below it.
+    fn merges<'n>(&mut self, pairs: &'n [Pair], path: &str, names: &mut HashSet<&'n str>) {
+        for pair in pairs.iter().filter(|pair| pair.is_merge()) {
+            match &pair.value.content {
+                Content::Sequence(items, _) => {
+                    for item in items {
+                        self.merge(&item.content, path, names);
+                    }
+                }
+                content => self.merge(content, path, names),
+            }
+        }
+    }
+
+    fn merge<'n>(&mut self, content: &'n Content, path: &str, names: &mut HashSet<&'n str>) {
+        self.visits += 1;
+        let Content::Mapping(pairs, _) = content else {
+            self.is_open |= matches!(content, Content::Elsewhere | Content::Value(RawValue::Unknown));
+            return;
+        };
+        if self.is_full() {
+            return;
+        }
+        for pair in pairs.iter().filter(|pair| !pair.is_merge()) {
+            if pair.key.as_ref().is_none_or(|key| names.insert(&key.name)) {
+                self.pair(pair, path, true);
+            }
+        }
+        self.merges(pairs, path, names);
+    }
+
+    /// True if nothing more is read: what aliases of aliases could grow to has an end here.
+    fn is_full(&mut self) -> bool {
+        let is_full =
+            self.entries.len() + self.merged.len() >= MOST_ENTRIES || self.visits >= 5 * MOST_ENTRIES;
+        self.is_open |= is_full;
+        is_full
+    }
+
+    fn pair(&mut self, pair: &Pair, path: &str, is_merged: bool) {
+        self.visits += 1;
+        crate::steps::add(1);
+        let Some(Name { name, text }) = &pair.key else { return };
+        if self.is_full() {
+            return;
+        }
+        let path = format!("{path}{name}");
+        let value = match &pair.value.content {
+            Content::Mapping(pairs, span) => {
+                let count = |flat: &Self| flat.entries.len() + flat.merged.len();
+                let before = count(self);
+                self.mapping(pairs, &format!("{path}."), is_merged);
+                if !stands_for_value(&path, count(self) == before) {
+                    return;
+                }
+                RawValue::Text(Text { span: span.clone(), quoted: false })
+            }
+            Content::Value(value) => value.clone(),
+            Content::Sequence(_, span) => RawValue::Text(Text { span: span.clone(), quoted: false }),
+            Content::Elsewhere => RawValue::Unknown,
+        };
+        let entry = RawEntry { key: text.clone(), path: Some(path), value };
+        if is_merged { self.merged.push(entry) } else { self.entries.push(entry) }
+    }
+
+    /// All entries: what is written out goes before what is merged, in whatever form it is written.
+    fn in_order(&mut self) -> Vec<RawEntry> {
+        let mut entries = std::mem::take(&mut self.entries);
+        let mut written: HashSet<_> = entries.iter().filter_map(|entry| entry.path.clone()).collect();
+        let is_new = |entry: &RawEntry| entry.path.clone().is_some_and(|path| written.insert(path));
+        entries.extend(std::mem::take(&mut self.merged).into_iter().filter(is_new));
+        entries
     }
 }
 
@@ -534,6 +674,59 @@ mod tests {
     }
 
     #[test]
+    fn merges_are_what_yaml_says() {
+        let text = "\
+a: &a {strategy: fixed_size, size: 5}
+b: &b {size: 6, timeout: 1s}
+c: &c {<<: [*b, *a], parallel: true}
+d: &d {batch: {enable: true, size: 9}, failure_strategy: FailBatch}
+batch:
+  size: 7
+  <<: [*c, {window: 2s, timeout: 3s}]
+source:
+  <<: *d
+  batch: {<<: {max_size: 8}}
+sink:
+  batch: {'<<': {size: 3}, <<: *a}
+";
+        let found = read(text);
+        let of = |scope: &str| {
+            let ours =
+                found.iter().filter_map(|(key, value)| Some((key.strip_prefix(scope)?, value.as_str())));
+            ours.filter(|(key, _)| !key.contains("batch.batch")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("batch."),
+            [
+                ("size", "7"),
+                ("parallel", "true"),
+                ("timeout", "1s"),
+                ("strategy", "fixed_size"),
+                ("window", "2s")
+            ]
+        );
+        // A mapping that is written out replaces the merged one as a whole.
+        assert_eq!(of("source.batch."), [("max_size", "8")]);
+        assert_eq!(of("source.failure"), [("_strategy", "FailBatch")]);
+        assert_eq!(of("sink.batch.<<"), [(".size", "3")], "a quoted key merges nothing");
+        assert_eq!(of("sink.batch.s"), [("trategy", "fixed_size"), ("ize", "5")]);
+    }
+
+    #[test]
+    fn aliases_of_aliases_have_an_end() {
+        let mut text = "failure_strategy: FailBatch\nbatch: {strategy: fixed_size}\na0: &a0 {}\n".to_owned();
+        for n in 1..40 {
+            let of = |what: &str| vec![format!("{what}*a{}", n - 1); 10].join(", ");
+            let keyed = (0..10).map(|k| format!("k{k}: *a{}", n - 1)).collect::<Vec<_>>().join(", ");
+            text += &format!("a{n}: &a{n} {{<<: [{}], {keyed}}}\n", of(""));
+        }
+        let found = documents(&text, 0..text.len());
+        assert!(found[0].clauses[0].is_open, "not all of it was read");
+        let deep = format!("failure_strategy: FailBatch\nx: {}{}\n", "[".repeat(200), "]".repeat(200));
+        assert_eq!(documents(&deep, 0..deep.len()).len(), 1);
+    }
+
+    #[test]
     fn every_document_counts_for_itself() {
         let text = "a: 1\n---\nbatch: {strategy: fixed_size}\n---\nfailure_strategy: FailBatch\n";
         assert_eq!(documents(text, 0..text.len()).len(), 2);
@@ -567,5 +760,16 @@ mod tests {
         assert_eq!(found[0].clauses[0].faults.len(), 1);
         let template = "batch:\n  strategy: fixed_size\n{{ if .x }}\n size: [\n";
         assert!(documents(template, 0..template.len()).is_empty());
+    }
+
+    #[test]
+    fn what_is_between_the_tags_of_a_template_is_read() {
+        let text = "batch:\n  strategy: fixed_size\n  {{- if .live }}\n  sise: {{ .n }}0\n  {{- else }}\n  size: 5\n  {{- end }}\n  {{ more }}\n";
+        let found = documents(text, 0..text.len());
+        assert!(found[0].clauses[0].is_open);
+        assert_eq!(
+            pairs(&read(text)),
+            [("batch.strategy", "fixed_size"), ("batch.sise", "Unknown"), ("batch.size", "5")]
+        );
     }
 }

@@ -127,6 +127,8 @@ impl Results {
         }
         for mut finding in document.check(options) {
             let checked = self.of(document.name(finding.file));
+            // --fix changes the files that it is given, and no file that those name.
+            finding.fix = finding.fix.filter(|_| finding.file == 0);
             finding.file = 0;
             checked.findings.push(finding);
         }

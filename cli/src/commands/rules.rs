@@ -63,6 +63,6 @@ fn json(rule: &Rule) -> serde_json::Value {
         "why": rule.why,
         "example": rule.example,
         "better": rule.better,
-        "url": rule.url(),
+        "page": format!("docs/rules.md#{}", rule.id),
     })
 }

@@ -1,4 +1,5 @@
-//! Findings as annotations of a GitHub workflow: errors first, ten a level, then a summary.
+//! Findings as annotations of a GitHub workflow, the most severe first; what GitHub would not show is in
+//! the log.
 
 use std::io::Write;
 
@@ -7,46 +8,74 @@ use velo_lint::{Finding, Lines, Severity};
 
 use crate::commands::Checked;
 
-/// GitHub shows no more of a level in one step.
+/// GitHub shows this many annotations of a level in one step, and drops the rest.
 const MOST_OF_A_LEVEL: usize = 10;
 
-/// Prints one command a finding, as a workflow's log wants them.
+/// Prints one line a finding: a workflow command up to the limit of its level, plain text beyond it, and
+/// a notice that says how many of each there are.
 pub(crate) fn print(out: &mut dyn Write, checked: &[Checked]) -> std::io::Result<()> {
     let levels = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Info, "notice")];
-    let mut left_out = Vec::new();
+    let files: Vec<_> = checked.iter().map(|file| (file, Lines::new(&file.text))).collect();
+    let of = |severity| {
+        let all = files.iter().flat_map(|(file, lines)| file_findings(file, lines));
+        all.filter(move |(.., finding)| finding.severity == severity)
+    };
+    let count = |severity| of(severity).count();
+    let is_cut = levels.iter().any(|(severity, _)| count(*severity) > MOST_OF_A_LEVEL);
+    let mut summary = Vec::new();
     for (severity, command) in levels {
-        let mut count = 0;
-        for file in checked {
-            let lines = Lines::new(&file.text);
-            for finding in file.findings.iter().filter(|finding| finding.severity == severity) {
-                count += 1;
-                if count <= MOST_OF_A_LEVEL {
-                    writeln!(out, "{}", annotation(command, &file.name, &lines, finding))?;
-                }
+        // The notice at the end is one of its level.
+        let is_beside_summary = is_cut && severity == Severity::Info;
+        let most = MOST_OF_A_LEVEL - usize::from(is_beside_summary);
+        let total = count(severity);
+        if total > most {
+            summary.push(format!("{} more of {total} {command}s", total - most));
+        }
+        for (index, (file, lines, finding)) in of(severity).enumerate() {
+            if index < most {
+                writeln!(out, "{}", annotation(command, &file.name, lines, finding))?;
+            } else {
+                writeln!(out, "{}", plain(command, &file.name, lines, finding))?;
             }
         }
-        if count > MOST_OF_A_LEVEL {
-            left_out.push(format!("{} more of {count} {command}s", count - MOST_OF_A_LEVEL));
-        }
     }
-    if !left_out.is_empty() {
-        writeln!(out, "::notice title=velo lint::{} are in the log of velo lint", left_out.join(", "))?;
+    if !summary.is_empty() {
+        let summary = data(&summary.join(", "));
+        writeln!(
+            out,
+            "::notice title=velo lint::GitHub shows {MOST_OF_A_LEVEL} annotations of a level; {summary} in the log of this step"
+        )?;
     }
     Ok(())
 }
 
+/// The findings of a file, each with its file and that file's lines.
+fn file_findings<'a>(
+    file: &'a Checked,
+    lines: &'a Lines<'a>,
+) -> impl Iterator<Item = (&'a Checked, &'a Lines<'a>, &'a Finding)> {
+    file.findings.iter().map(move |finding| (file, lines, finding))
+}
+
 fn annotation(command: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -> String {
     let (start, end) = (lines.position(finding.span.start), lines.position(finding.span.end));
-    format!(
-        "::{command} file={},line={},col={},endLine={},endColumn={},title={}::{}",
-        property(file),
-        start.line,
-        start.column,
-        end.line,
-        end.column,
-        property(finding.rule),
-        data(&message(&finding.detail))
-    )
+    // GitHub takes columns of a single line only.
+    let place = if start.line == end.line {
+        format!("line={},col={},endLine={},endColumn={}", start.line, start.column, end.line, end.column)
+    } else {
+        format!("line={},endLine={}", start.line, end.line)
+    };
+    let file = property(file.strip_prefix("./").unwrap_or(file));
+    let message = data(&message(&finding.detail));
+    format!("::{command} file={file},{place},title={}::{message}", property(finding.rule))
+}
+
+/// A finding as a line of the log.
+fn plain(level: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+    let place = lines.position(finding.span.start);
+    // A line that begins with `::` would be a command.
+    let message = message(&finding.detail).replace(['\r', '\n'], " ");
+    format!("{level}[{}] {file}:{}:{}: {message}", finding.rule, place.line, place.column)
 }
 
 /// A message as a command holds it.
@@ -64,21 +93,48 @@ mod tests {
     use super::*;
     use velo_lint::{Language, lint};
 
-    #[test]
-    fn errors_come_first_ten_a_level_and_a_summary_counts_the_rest() {
-        let text = "WITH ('batch.size' = '0', 'batch.strategy' = 'FixedSize');\n".repeat(12);
-        let findings = lint(&text, Language::Sql);
+    fn printed(name: &str, text: &str) -> String {
+        let findings = lint(text, Language::Sql);
         let mut out = Vec::new();
-        print(&mut out, &[Checked { name: "a,b.sql".into(), text, findings }]).unwrap();
-        let out = String::from_utf8(out).unwrap();
+        print(&mut out, &[Checked { name: name.into(), text: text.to_owned(), findings }]).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_most_severe_come_first_and_none_is_lost() {
+        let text = "WITH ('batch.size' = '0', 'batch.strategy' = 'FixedSize');\n".repeat(12);
+        let out = printed("a,b.sql", &text);
         let lines: Vec<_> = out.lines().collect();
         assert!(
             lines[0].starts_with(
                 "::error file=a%2Cb.sql,line=1,col=23,endLine=1,endColumn=24,title=out-of-range::"
             )
         );
-        assert_eq!(lines.iter().filter(|line| line.starts_with("::error")).count(), 10);
-        assert!(lines[10].starts_with("::warning"));
-        assert!(lines.last().unwrap().contains("2 more of 12 errors, 2 more of 12 warnings"), "{out}");
+        let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!((count("::error"), count("error[out-of-range] a,b.sql:")), (10, 2));
+        assert_eq!((count("::warning"), count("warning[")), (10, 2));
+        // With the summary there are ten notices.
+        assert_eq!((count("::notice"), count("notice[")), (10, 3));
+        assert!(lines[12].starts_with("::warning"));
+        let summary = "2 more of 12 errors, 2 more of 12 warnings, 3 more of 12 notices";
+        assert!(lines.last().unwrap().starts_with("::notice title=velo lint::"), "{out}");
+        assert!(lines.last().unwrap().contains(summary), "{out}");
+    }
+
+    #[test]
+    fn few_findings_have_no_summary() {
+        let out = printed(
+            "./a.sql",
+            "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '0', 'failure_strategy' = 'FailBatch');",
+        );
+        assert_eq!(out.lines().count(), 1, "{out}");
+        assert!(out.starts_with("::error file=a.sql,"), "{out}");
+    }
+
+    #[test]
+    fn a_finding_of_several_lines_has_no_columns() {
+        let text = "WITH ('batch.size' = '5\n0', 'failure_strategy' = 'FailBatch');";
+        let out = printed("a.sql", text);
+        assert!(out.starts_with("::error file=a.sql,line=1,endLine=2,title="), "{out}");
     }
 }

@@ -24,7 +24,6 @@ pub(crate) fn log(checked: &[Checked]) -> Value {
             "tool": {"driver": {
                 "name": "velo lint",
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "informationUri": concat!("https://docs.rs/velo-lint/", env!("CARGO_PKG_VERSION")),
                 "rules": RULES.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
@@ -48,7 +47,6 @@ fn descriptor(rule: &Rule) -> Value {
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.why},
         "help": {"text": text, "markdown": text},
-        "helpUri": rule.url(),
         "defaultConfiguration": {"level": level(rule.severity)},
     })
 }

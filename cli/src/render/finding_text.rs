@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use velo_lint::message::message;
-use velo_lint::{Finding, Fix, Lines, Severity, rules};
+use velo_lint::{Finding, Fix, Lines, Severity};
 
 use crate::commands::Checked;
 
@@ -25,10 +25,7 @@ pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Findin
         Severity::Warning => Level::WARNING,
         Severity::Info => Level::INFO,
     };
-    let mut title = level.primary_title(message(&finding.detail)).id(finding.rule);
-    if let Some(rule) = rules::find(finding.rule) {
-        title = title.id_url(rule.url());
-    }
+    let title = level.primary_title(message(&finding.detail)).id(finding.rule);
     let help = help(source, finding);
     let Some(shown) = shown(source, lines, &finding.span) else {
         let place = lines.position(finding.span.start);

@@ -10,12 +10,12 @@ pub const RULE: Rule = Rule {
     id: "duplicate-key",
     severity: Severity::Error,
     summary: "A key that is set twice in the same scope.",
-    why: "Only one of the values can hold, and which one it is depends on who reads the clause.",
+    why: "Only one of the values applies. velo takes the last one; other readers of the clause may take the first one or refuse it.",
     example: "WITH ('batch.size' = '100', 'batch.size' = '500')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
         let mut seen = HashMap::new();
-        for item in unit.items.iter().filter(|item| !unit.clauses[item.clause].is_templated) {
+        for item in &unit.items {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {
                 let (key, first) = (item.qualified(), first.raw.key.span.clone());

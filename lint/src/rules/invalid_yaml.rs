@@ -1,8 +1,10 @@
 //! `invalid-yaml`: a configuration file that cannot be read to its end.
 
-use super::{Rule, Severity, fault_findings};
+use super::{Rule, Severity};
 use crate::finding::Detail;
 use crate::scan::FaultKind;
+use crate::span::Span;
+use crate::unit::Mistake;
 
 /// A configuration file that is no YAML.
 pub const RULE: Rule = Rule {
@@ -13,6 +15,9 @@ pub const RULE: Rule = Rule {
     example: "batch:\n  strategy: fixed_size\n size: [500\n",
     better: "batch:\n  strategy: fixed_size\n  size: 500\n",
     check: |unit, out| {
-        fault_findings(unit, &RULE, out, FaultKind::InvalidYaml, &Detail::InvalidYaml, |_| None);
+        for Mistake { file, fault } in unit.faults.iter().filter(|m| m.fault.kind == FaultKind::InvalidYaml) {
+            let reason = fault.reason.clone().unwrap_or_default();
+            out.add(&RULE, Span { file: *file, range: fault.span.clone() }, Detail::InvalidYaml { reason });
+        }
     },
 };

@@ -29,6 +29,10 @@ pub const RULE: Rule = Rule {
                 continue;
             }
             let [min_item, max_item] = bounds.map(|key| unit.effective(&scope, key));
+            let is_default = min_item.is_none() || max_item.is_none();
+            if is_default && !unit.is_complete() {
+                continue;
+            }
             let detail = Detail::MinAboveMax {
                 min,
                 min_is_default: min_item.is_none(),

@@ -31,11 +31,13 @@ pub mod redundant_key;
 pub mod required_key_missing;
 pub mod retry_hold_time;
 pub mod retry_key_without_retries;
+pub mod size_above_cap;
 pub mod size_above_target;
 pub mod size_with_unit;
 pub mod target_ignores;
 pub mod target_poll_interval;
 pub mod target_reads_differently;
+mod templated;
 pub mod timeout_above_target;
 pub mod trailing_comma;
 pub mod unclosed_clause;
@@ -55,7 +57,7 @@ use velo_schema::keys::Key;
 use velo_schema::value::{Value, ValueError};
 use velo_schema::{Config, Scope};
 
-use crate::finding::{Detail, Finding, Fix};
+use crate::finding::{Detail, Edit, Finding, Fix};
 use crate::options::{Level, Levels, Target};
 use crate::scan::FaultKind;
 use crate::span::Span;
@@ -79,16 +81,6 @@ pub struct Rule {
     /// The same text mended.
     pub better: &'static str,
     check: fn(&Unit<'_>, &mut Findings),
-}
-
-impl Rule {
-    /// Where its page stands in the documentation of this crate.
-    #[must_use]
-    pub fn url(&self) -> String {
-        let version = env!("CARGO_PKG_VERSION");
-        let module = self.id.replace('-', "_");
-        format!("https://docs.rs/velo-lint/{version}/velo_lint/rules/{module}/index.html")
-    }
 }
 
 /// Every rule: syntax, values, meaning, notes.
@@ -116,6 +108,7 @@ pub const RULES: &[&Rule] = &[
     &non_canonical_spelling::RULE,
     &placeholder_default::RULE,
     &min_above_max::RULE,
+    &size_above_cap::RULE,
     &inert_key::RULE,
     &required_key_missing::RULE,
     &retry_key_without_retries::RULE,
@@ -203,10 +196,22 @@ impl Findings {
 
 /// Runs every rule over a statement.
 pub fn check(unit: &Unit<'_>, findings: &mut Findings) {
-    if unit.is_ours() {
-        for rule in RULES {
-            crate::steps::add(unit.items.len());
-            (rule.check)(unit, findings);
+    if unit.is_ours() && !templated::check(unit, findings) {
+        run(unit, findings);
+    }
+}
+
+fn run(unit: &Unit<'_>, findings: &mut Findings) {
+    let before = findings.0.len();
+    for rule in RULES {
+        crate::steps::add(unit.items.len());
+        (rule.check)(unit, findings);
+    }
+    for finding in &mut findings.0[before..] {
+        let is_shared = |edit: &Edit| unit.is_shared(&Span { file: finding.file, range: edit.span.clone() });
+        if let Some(fix) = &mut finding.fix {
+            // Whoever shares the text by an alias may mean something else by it.
+            fix.safe &= !fix.edits.iter().any(is_shared);
         }
     }
 }

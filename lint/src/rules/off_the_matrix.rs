@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use velo_schema::keys::{Key, Relevance};
-use velo_schema::{Plan, Scope, Side};
+use velo_schema::{Plan, Scope, Side, StrategyKind};
 
 use super::{Rule, Severity};
 use crate::finding::Detail;
@@ -18,6 +18,9 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '200')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     check: |unit, out| {
+        if !unit.is_complete() {
+            return;
+        }
         let mut told = HashSet::new();
         // What polls are made of: the source's settings, and those of each source by its name.
         let reads = |scope: &Scope| match scope {
@@ -30,6 +33,10 @@ pub const RULE: Rule = Rule {
                 continue;
             }
             let plan = Plan::of(&unit.config(&scope), None);
+            // The matrix has no row for it, whatever the window.
+            if plan.strategy == Some(StrategyKind::TimeWindow) {
+                continue;
+            }
             let (Some(strategy), Some(nearest)) = (plan.strategy, plan.nearest_row) else { continue };
             let own =
                 |key: &&Key| matches!(key.def().relevance, Relevance::Strategies(by) if by == [strategy]);

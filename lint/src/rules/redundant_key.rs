@@ -2,8 +2,10 @@
 
 use velo_schema::Scope;
 
+use super::target_ignores::is_read_by_velostream;
 use super::{Rule, Severity};
 use crate::finding::{Detail, Fix};
+use crate::options::Target;
 use crate::scan::{Form, RawValue};
 use crate::unit::{Item, Reading, Unit};
 
@@ -26,7 +28,10 @@ pub const RULE: Rule = Rule {
             // Of two values, nobody knows which is meant.
             let is_certain =
                 !unit.is_repeated(item) && !item.in_placeholder && !wider.in_placeholder && !is_shared;
-            if own.value == inherited.value && is_certain {
+            // To the engine that reads this scope alone, nothing is repeated.
+            let is_only_one =
+                unit.options.target == Some(Target::Velostream01) && is_read_by_velostream(item);
+            if own.value == inherited.value && is_certain && !is_only_one {
                 let detail = Detail::RedundantKey { key: item.qualified(), from: wider.scope.clone() };
                 out.add_fixable(&RULE, item.key_span.clone(), detail, removal(unit, item));
             }
@@ -63,5 +68,6 @@ fn removal(unit: &Unit<'_>, item: &Item<'_>) -> Option<Fix> {
             return None;
         }
     }
-    Some(Fix::replace(true, start..end, ""))
+    // Whatever engine the statement is for, its only entry of this key must not go.
+    Some(Fix::replace(!is_read_by_velostream(item), start..end, ""))
 }

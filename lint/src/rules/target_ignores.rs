@@ -57,6 +57,11 @@ fn ignored(item: &Item<'_>) -> Option<(&'static str, Option<Scope>)> {
     }
 }
 
+/// True if the engine reads the entry.
+pub(super) fn is_read_by_velostream(item: &Item<'_>) -> bool {
+    ignored(item).is_none()
+}
+
 /// The key in another scope, unless it stands there already.
 fn moved(unit: &Unit<'_>, item: &Item<'_>, scope: &Scope) -> Option<Fix> {
     let is_free = unit.set_in(scope, item.key).is_none();

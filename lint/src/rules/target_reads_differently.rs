@@ -65,7 +65,8 @@ fn read_by_velostream(item: &Item<'_>) -> Option<Differs> {
     let parsed = match &item.reading {
         Reading::Known(parsed) => parsed,
         Reading::Wrong(ValueError::DurationWithoutUnit { number }) if is_batch_duration(item) => {
-            return Some(differs(item, &format!("{number} seconds"), Some((true, format!("{number}s")))));
+            let seconds = Some(format!("{number}s")).filter(|text| item.key.def().parse(text).is_ok());
+            return Some(differs(item, &format!("{number} seconds"), seconds.map(|text| (true, text))));
         }
         _ => return None,
     };

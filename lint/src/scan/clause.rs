@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
+use velo_schema::neighbours::SCHEMA_KEY;
+use velo_schema::value::placeholder;
+
 use crate::lexer::{Lexer, Token, TokenKind};
+use crate::template::{has_tag, includes_others};
 
 /// How a clause is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,18 @@ pub struct Clause {
     pub entries: Vec<RawEntry>,
     /// What is wrong with its syntax, in order.
     pub faults: Vec<Fault>,
+    /// True if a template or a placeholder may add entries.
+    pub is_open: bool,
+    /// The bytes that other places share by an alias, in order; a change there changes those, too.
+    pub shared: Vec<Range<usize>>,
+}
+
+impl Clause {
+    /// A clause that is complete and shares nothing.
+    #[must_use]
+    pub fn new(form: Form, span: Range<usize>, entries: Vec<RawEntry>, faults: Vec<Fault>) -> Self {
+        Self { form, span, entries, faults, is_open: false, shared: Vec::new() }
+    }
 }
 
 /// A key and its value as they stand.
@@ -86,8 +102,18 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Where.
     pub span: Range<usize>,
-    /// The entry it belongs to, by index; `None` where it is the clause's own.
+    /// The entry it belongs to, by index; `None` if it is the clause's own.
     pub entry: Option<usize>,
+    /// What the parser says of it.
+    pub reason: Option<String>,
+}
+
+impl Fault {
+    /// A mistake that its kind says all about.
+    #[must_use]
+    pub fn new(kind: FaultKind, span: Range<usize>, entry: Option<usize>) -> Self {
+        Self { kind, span, entry, reason: None }
+    }
 }
 
 /// The mistakes in a clause's syntax.
@@ -129,13 +155,23 @@ pub(super) fn opens_options(text: &str, lexer: &Lexer<'_>) -> bool {
 pub(super) fn read(text: &str, lexer: &Lexer<'_>, start: usize, from: usize) -> Clause {
     let mut lexer = lexer.clone();
     lexer.seek(from);
-    let mut reader = Reader { text, lexer, entries: Vec::new(), faults: Vec::new(), comma: None, end: from };
+    let mut reader = Reader {
+        text,
+        lexer,
+        entries: Vec::new(),
+        faults: Vec::new(),
+        comma: None,
+        end: from,
+        is_open: false,
+    };
     reader.run();
     let end = reader.lexer.position();
-    if reader.entries.is_empty() && reader.faults.is_empty() {
+    let is_blank = reader.entries.is_empty() && reader.faults.is_empty();
+    if is_blank && !has_tag(&text[from..end]) {
         reader.clause_fault(FaultKind::Empty, start..start + "WITH".len());
     }
-    Clause { form: Form::Sql, span: start..end, entries: reader.entries, faults: reader.faults }
+    let is_open = reader.is_open || includes_others(&text[from..end]);
+    Clause { is_open, ..Clause::new(Form::Sql, start..end, reader.entries, reader.faults) }
 }
 
 struct Reader<'a> {
@@ -147,6 +183,8 @@ struct Reader<'a> {
     comma: Option<Range<usize>>,
     /// Behind the last thing that was read.
     end: usize,
+    /// True if something stands there that may become any number of entries.
+    is_open: bool,
 }
 
 impl Reader<'_> {
@@ -155,7 +193,8 @@ impl Reader<'_> {
             match token.kind {
                 TokenKind::Symbol(b')') => {
                     self.next();
-                    if let Some(comma) = self.comma.take() {
+                    let comma = self.comma.take();
+                    if let Some(comma) = comma.filter(|comma| !self.has_tag(comma.end..token.span.start)) {
                         self.clause_fault(FaultKind::TrailingComma, comma);
                     }
                     return;
@@ -163,8 +202,10 @@ impl Reader<'_> {
                 TokenKind::Symbol(b';') => break,
                 TokenKind::Symbol(b',') => {
                     let follows_nothing = self.comma.is_some() || self.entries.is_empty();
+                    let before = self.comma.as_ref().map_or(self.end, |comma| comma.end);
                     self.lexer.next();
-                    if follows_nothing {
+                    // An entry that a template leaves out may have stood there.
+                    if follows_nothing && !self.has_tag(before..token.span.start) {
                         self.clause_fault(FaultKind::TrailingComma, token.span.clone());
                     }
                     self.comma = Some(token.span).filter(|_| !follows_nothing);
@@ -187,12 +228,22 @@ impl Reader<'_> {
         Some(token)
     }
 
+    /// True if a template decides what stands in `range`, which is a gap between two tokens.
+    fn has_tag(&self, range: Range<usize>) -> bool {
+        self.text.get(range).is_some_and(has_tag)
+    }
+
+    /// True if a template decides what comes next.
+    fn is_at_tag(&self) -> bool {
+        self.lexer.peek().is_some_and(|next| self.has_tag(self.end..next.span.start))
+    }
+
     fn clause_fault(&mut self, kind: FaultKind, span: Range<usize>) {
-        self.faults.push(Fault { kind, span, entry: None });
+        self.faults.push(Fault::new(kind, span, None));
     }
 
     fn fault(&mut self, kind: FaultKind, span: Range<usize>, entry: usize) {
-        self.faults.push(Fault { kind, span, entry: Some(entry) });
+        self.faults.push(Fault::new(kind, span, Some(entry)));
     }
 
     fn at_next_statement(&self) -> bool {
@@ -220,6 +271,7 @@ impl Reader<'_> {
             faults: Vec::new(),
             comma: None,
             end: self.end,
+            is_open: false,
         };
         let Some(key) = ahead.key() else { return false };
         let holds_equals = key.quoted && self.text[key.span.clone()].contains('=');
@@ -235,6 +287,11 @@ impl Reader<'_> {
     fn entry(&mut self) {
         let index = self.entries.len();
         let Some(key) = self.key() else { return };
+        let name = &self.text[key.span.clone()];
+        // `$schema` names a schema, and stands for nothing else.
+        let is_placeholder = name != SCHEMA_KEY.0
+            && (placeholder(name).is_some() || (!key.quoted && name.starts_with(['{', '$', '<', '@'])));
+        self.is_open |= is_placeholder;
         if let Some(key) = self.key_without_closing_quote(&key) {
             self.entries.push(RawEntry::new(key, RawValue::Unknown));
             self.entries[index].value = self.value(index);
@@ -258,6 +315,8 @@ impl Reader<'_> {
             if self.lexer.peek().is_some_and(|token| token.is(b'>') || token.is(b'=')) {
                 self.next();
             }
+        } else if quoted && self.is_at_tag() {
+            // A template chooses between keys, or between entries.
         } else if quoted {
             let colon = next.is(b':').then(|| self.next()).flatten();
             let span = colon.map_or(gap..gap, |colon| colon.span);
@@ -298,7 +357,13 @@ impl Reader<'_> {
     }
 
     fn key(&mut self) -> Option<Text> {
-        let token = self.next()?;
+        let mut token = self.next()?;
+        if is_stray_quote(&token) {
+            // The key lost its closing quote.
+            let index = self.entries.len();
+            self.fault(FaultKind::UnterminatedString, token.span.clone(), index);
+            token = self.next()?;
+        }
         if token.is_quoted() {
             if token.kind == (TokenKind::Quoted { closed: false }) {
                 let index = self.entries.len();
@@ -324,7 +389,13 @@ impl Reader<'_> {
         if self.at_end_of_entry() {
             return RawValue::Missing;
         }
-        let Some(first) = self.lexer.peek().filter(Token::is_quoted) else { return self.expression(entry) };
+        let Some(first) = self.lexer.peek() else { return RawValue::Missing };
+        if is_stray_quote(&first) {
+            return self.unterminated(&first, entry);
+        }
+        if !first.is_quoted() {
+            return self.expression(entry);
+        }
         if first.kind == (TokenKind::Quoted { closed: false }) {
             self.next();
             self.fault(FaultKind::UnterminatedString, first.span, entry);
@@ -336,12 +407,15 @@ impl Reader<'_> {
             return value;
         }
         if self.at_entry() {
-            self.fault(FaultKind::MissingComma, first.span.end..first.span.end, entry);
+            if !self.is_at_tag() {
+                self.fault(FaultKind::MissingComma, first.span.end..first.span.end, entry);
+            }
             return value;
         }
         let Some(next) = self.lexer.peek() else { return value };
         // `'60' ${MORE}`, `'60' {{ more }}`: the value is there, and more may follow it.
-        if self.text[next.span.clone()].starts_with(['$', '{']) {
+        if self.text[next.span.clone()].starts_with(['$', '{', '<']) {
+            self.is_open = true;
             self.skip_expression();
             return value;
         }
@@ -349,6 +423,16 @@ impl Reader<'_> {
             return RawValue::Unknown;
         }
         self.skip_expression();
+        RawValue::Unknown
+    }
+
+    /// A value whose closing quote is missing ends with its entry, or with its line.
+    fn unterminated(&mut self, quote: &Token, entry: usize) -> RawValue {
+        let rest = &self.text[quote.span.end..];
+        let end = quote.span.end + rest.find([',', '\n', '\r', ')', ';']).unwrap_or(rest.len());
+        self.lexer.seek(end);
+        self.end = quote.span.start + self.text[quote.span.start..end].trim_end().len();
+        self.fault(FaultKind::UnterminatedString, quote.span.start..self.end, entry);
         RawValue::Unknown
     }
 
@@ -383,6 +467,11 @@ impl Reader<'_> {
                 TokenKind::Symbol(b',' | b')') if depth == 0 => break,
                 TokenKind::Symbol(b'(' | b'[' | b'{') => depth += 1,
                 TokenKind::Symbol(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+                TokenKind::Symbol(b'\'' | b'"' | b'`') if is_stray_quote(&token) => {
+                    self.fault(FaultKind::UnterminatedString, token.span.clone(), entry);
+                    self.next();
+                    return RawValue::Unknown;
+                }
                 // `500', …`: the opening quote is missing, and the closing one opens the rest.
                 TokenKind::Quoted { .. } if glued && depth == 0 && self.opens_rest(&token) => {
                     self.fault(FaultKind::UnterminatedString, token.span.start..token.span.start + 1, entry);
@@ -395,7 +484,9 @@ impl Reader<'_> {
                     }
                     if self.at_entry() {
                         let end = self.end;
-                        self.fault(FaultKind::MissingComma, end..end, entry);
+                        if !self.is_at_tag() {
+                            self.fault(FaultKind::MissingComma, end..end, entry);
+                        }
                         break;
                     }
                 }
@@ -421,4 +512,9 @@ impl Reader<'_> {
         self.expression(0);
         self.faults.truncate(faults);
     }
+}
+
+/// True for a quote that opens nothing.
+fn is_stray_quote(token: &Token) -> bool {
+    matches!(token.kind, TokenKind::Symbol(b'\'' | b'"' | b'`'))
 }

@@ -5,6 +5,7 @@
 mod clause;
 mod frames;
 mod name;
+mod unbalanced;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use self::frames::Frames;
-use crate::lexer::{Lexer, Token, TokenKind};
+use crate::lexer::{Lexer, Reading, Token, TokenKind};
 
 pub use clause::{Clause, Fault, FaultKind, Form, RawEntry, RawValue, Text};
 pub use name::Name;
@@ -61,9 +62,10 @@ impl Statement {
 /// The statements of `range` of `text` that have an option clause or a name.
 #[must_use]
 pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
+    let reading = Reading::of(text, range.clone());
     let mut scanner = Scanner {
         text: &text[..range.end],
-        lexer: Lexer::new(text, range),
+        lexer: Lexer::with(text, range, &reading),
         current: Statement::default(),
         frames: Frames::default(),
         before: Before::default(),
@@ -73,7 +75,9 @@ pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
         found: Vec::new(),
     };
     scanner.run();
-    scanner.found
+    let mut found = scanner.found;
+    unbalanced::add(&mut found, reading.unbalanced());
+    found
 }
 
 struct Scanner<'a> {
@@ -185,9 +189,11 @@ impl Scanner<'_> {
         }
     }
 
-    /// A statement may follow another without a `;` once that one has had its clause.
+    /// A statement may follow another without a `;` once that one has had its clause, and anything that
+    /// names nothing: an `EXPLAIN`, a comment of an unknown dialect.
     fn starts_statement(&self) -> bool {
-        self.current.span.is_empty() || !self.current.clauses.is_empty()
+        let names_nothing = self.current.name.is_none() && self.current.names.is_empty();
+        (names_nothing && self.frames.depth() == 0) || !self.current.clauses.is_empty()
     }
 
     fn end_statement(&mut self, end: usize) {

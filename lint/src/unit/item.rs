@@ -99,7 +99,9 @@ impl<'a> Item<'a> {
         item(value, at(start..start + value.len()), in_placeholder, reading)
     }
 
-    pub(super) fn entry(&self) -> Option<velo_schema::Entry> {
+    /// The entry with its value, if that is known.
+    #[must_use]
+    pub fn entry(&self) -> Option<velo_schema::Entry> {
         match &self.reading {
             Reading::Known(parsed) => Some(velo_schema::Entry {
                 scope: self.scope.clone(),

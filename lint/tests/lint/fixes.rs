@@ -3,6 +3,7 @@
 use velo_lint::finding::Detail;
 use velo_lint::rules::{RULES, find};
 use velo_lint::{Document, Finding, Language, NoFiles, Options, Severity, Target};
+use velo_schema::value::Kind;
 
 fn check(text: &str, language: Language, target: Option<Target>) -> Vec<Finding> {
     let options = Options { target, ..Options::default() };
@@ -235,11 +236,132 @@ fn a_size_off_the_matrix_is_told_once() {
 }
 
 #[test]
-fn every_rule_is_found_by_its_name_and_has_a_page() {
+fn every_rule_is_found_by_its_name() {
     for rule in RULES {
         assert!(find(rule.id).is_some_and(|found| found.id == rule.id));
-        let module = rule.id.replace('-', "_");
-        assert!(rule.url().ends_with(&format!("/velo_lint/rules/{module}/index.html")), "{}", rule.url());
     }
     assert!(find("no-such-rule").is_none());
+}
+
+/// What a heading is called in a link, as GitHub and others have it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_rule_has_a_section_on_the_page_and_every_link_leads_to_one() {
+    let page = velo_lint::reference::page(RULES);
+    let anchors: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let links: Vec<_> =
+        page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect();
+    let rules: Vec<_> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
+    assert_eq!((&anchors, &links), (&rules, &rules));
+    assert!(!page.contains("://"), "a link leads away from the page");
+}
+
+#[test]
+fn a_fix_called_safe_is_safe_for_every_engine() {
+    let safe = |text: &str, target| {
+        let findings = check(text, Language::Sql, target);
+        let found = findings.into_iter().find(|finding| finding.rule == "redundant-key");
+        found.and_then(|finding| finding.fix).map(|fix| fix.safe)
+    };
+    let batch = "WITH ('batch.size' = '5', 'sink.batch.size' = '5', 'failure_strategy' = 'FailBatch')";
+    assert_eq!(safe(batch, None), Some(false), "velostream 0.1 reads the second one alone");
+    assert_eq!(safe(batch, Some(Target::Velostream01)), None);
+    let source = "WITH ('batch.size' = '5', 'source.batch.size' = '5', 'failure_strategy' = 'FailBatch')";
+    assert_eq!(safe(source, None), Some(true), "it reads neither");
+    let failure = "WITH ('failure_strategy' = 'FailBatch', 'sink.failure_strategy' = 'FailBatch', 'a' = 'b')";
+    assert_eq!(safe(failure, Some(Target::Velostream01)), Some(true), "it reads the first one alone");
+}
+
+#[test]
+fn a_text_that_an_alias_shares_has_no_safe_fix() {
+    let safe = |text: &str| {
+        let findings = check(text, Language::Yaml, None);
+        let found = findings.into_iter().find(|finding| finding.rule == "non-canonical-spelling");
+        found.and_then(|finding| finding.fix).map(|fix| fix.safe)
+    };
+    assert_eq!(safe("batch: {strategy: FixedSize}\n"), Some(true));
+    assert_eq!(safe("batch: {strategy: &s FixedSize}\n"), Some(true), "nobody refers to it");
+    assert_eq!(safe("batch: {strategy: &s FixedSize}\nname: *s\n"), Some(false));
+    assert_eq!(safe("x: &b {strategy: FixedSize}\nbatch: *b\n"), Some(false));
+    assert_eq!(safe("x: &b {strategy: FixedSize}\nbatch: {<<: [*b], size: 5}\n"), Some(false));
+}
+
+#[test]
+fn of_two_entries_the_last_one_is_in_force_as_in_the_library() {
+    let text = "WITH ('batch.size' = '5', 'batch.size' = '7', 'failure_strategy' = 'FailBatch')";
+    let document = Document::read("", text, Language::Sql, &NoFiles);
+    let options = Options::default();
+    let unit = document.units(&options).next().expect("a statement");
+    let all: Vec<_> = unit.items.iter().filter_map(velo_lint::unit::Item::entry).collect();
+    let of = |entries: &[velo_schema::Entry]| {
+        velo_schema::Settings::resolve(entries, velo_schema::Side::Job, None).config()
+    };
+    assert_eq!(unit.config(&velo_schema::Scope::Job), of(&all));
+    assert_eq!(unit.entries().len(), 2);
+    assert_eq!(of(&unit.entries()), of(&all));
+}
+
+/// What velostream 0.1 reads of a text: batch settings of the sink, failure settings of the job.
+fn read_by_velostream(text: &str, language: Language) -> Vec<String> {
+    let document = Document::read("", text, language, &NoFiles);
+    let options = Options::default();
+    let mut read = Vec::new();
+    for unit in document.units(&options) {
+        for item in unit.effective_items() {
+            let of_batches = item.key.name().starts_with("batch.");
+            let scope = if of_batches { velo_schema::Scope::Sink } else { velo_schema::Scope::Job };
+            if item.scope == scope {
+                let value =
+                    item.entry().map_or_else(|| item.value.to_owned(), |entry| entry.value.to_string());
+                // It reads a bare number of a batch setting as seconds.
+                let is_duration = matches!(item.key.def().kind, Kind::Duration { .. });
+                let seconds = format!("{value}s");
+                let bare = item.key.def().parse(&seconds).ok().filter(|_| of_batches && is_duration);
+                let value = bare.map_or(value, |parsed| parsed.value.to_string());
+                read.push(format!("{}={value}", item.qualified()));
+            }
+        }
+    }
+    read
+}
+
+/// What is in force in each scope of each statement.
+fn in_force(text: &str, language: Language) -> Vec<Vec<velo_schema::Config>> {
+    let document = Document::read("", text, language, &NoFiles);
+    let options = Options::default();
+    let of = |unit: velo_lint::Unit<'_>| unit.scopes().iter().map(|scope| unit.config(scope)).collect();
+    let is_ours = |unit: &velo_lint::Unit<'_>| !unit.items.is_empty();
+    document.units(&options).filter(is_ours).map(of).collect()
+}
+
+#[test]
+fn safe_fixes_keep_the_meaning_of_every_fixture_for_every_engine() {
+    for fixture in super::fixtures::all() {
+        let (text, language) = (&fixture.text, fixture.language);
+        for target in [None, Some(Target::Guide), Some(Target::Velostream01)] {
+            let fixed = velo_lint::fix::apply_all(text, false, |text| check(text, language, target)).text;
+            if target == Some(Target::Velostream01) {
+                let (before, after) =
+                    (read_by_velostream(text, language), read_by_velostream(&fixed, language));
+                assert_eq!(before, after, "{}", fixture.name);
+            } else {
+                // A scope without entries of its own may go with its last entry.
+                let (before, after) = (in_force(text, language), in_force(&fixed, language));
+                let job = |of: &[Vec<velo_schema::Config>]| -> Vec<_> {
+                    of.iter().map(|of| of[0..3].to_vec()).collect()
+                };
+                assert_eq!(job(&before), job(&after), "{} for {target:?}", fixture.name);
+                assert_eq!(
+                    read_by_velostream(text, language),
+                    read_by_velostream(&fixed, language),
+                    "{}",
+                    fixture.name
+                );
+            }
+        }
+    }
 }

@@ -124,6 +124,11 @@ impl Fixture {
         assert!(self.says_nothing == expects_nothing, "{}: has no verdict, or two", self.name);
     }
 
+    /// True if a finding of this rule is expected.
+    pub fn expects(&self, rule: &str) -> bool {
+        self.expected.iter().any(|(expected, ..)| expected == rule)
+    }
+
     /// Whether it has neither errors nor warnings.
     pub fn says_nothing(&self) -> bool {
         self.expected.is_empty()

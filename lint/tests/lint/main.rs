@@ -1,6 +1,7 @@
 //! Lint over fixtures that carry their verdict, and over any text at all.
 #![allow(clippy::disallowed_methods, reason = "fixtures are files")]
 
+mod awkward;
 mod docs;
 mod fixes;
 mod fixtures;

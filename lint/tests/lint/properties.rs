@@ -39,6 +39,18 @@ fn pieces() -> impl Strategy<Value = String> {
         "$$",
         "100",
         "'batch.sise' 'x'",
+        "# ",
+        "// ",
+        "\\",
+        "don't",
+        "q'[",
+        "[O'B]",
+        "{{ ",
+        "}}",
+        "{% if x %}",
+        "{% else %}",
+        "{% endif %}",
+        "WITH ('batch.size' = '5', ",
     ]);
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -242,6 +254,37 @@ fn growing(times: usize) -> Vec<(&'static str, Language, String)> {
         ("dollars", Language::Sql, numbered("$a#$ ")),
         ("template blocks", Language::Sql, repeat("{% ")),
         ("words", Language::Sql, repeat("WITH ")),
+        (
+            "apostrophes",
+            Language::Sql,
+            repeat("% don't\nCREATE STREAM s AS SELECT 'x' FROM t WITH ('batch.size' = '5');\n"),
+        ),
+        ("apostrophes without a clause", Language::Sql, repeat("% don't x\n")),
+        (
+            "apostrophes before one clause",
+            Language::Sql,
+            repeat("% don't x\n") + "% don't WITH ('batch.size' = '0')",
+        ),
+        ("escaped quotes", Language::Sql, repeat("'\\'' ")),
+        ("doubled quotes", Language::Sql, repeat("'x''WITH (''k")),
+        ("operators that are comments elsewhere", Language::Sql, repeat("a # b WITH (c) ")),
+        ("output tags without end", Language::Sql, repeat("{{ ")),
+        ("braces", Language::Sql, repeat("{") + "}}"),
+        ("templates in strings", Language::Sql, repeat("'{{x'}}' ")),
+        (
+            "branches",
+            Language::Sql,
+            format!(
+                "WITH ({} 'failure_strategy' = 'FailBatch');",
+                numbered("{% if a# %}'batch.size' = '#', {% endif %}\n")
+            ),
+        ),
+        (
+            "branches that began before",
+            Language::Sql,
+            format!("WITH ({});", repeat("'batch.size' = '5', {% else %}{% endif %}")),
+        ),
+        ("nested branches", Language::Sql, format!("WITH ({} 'batch.size' = '5');", repeat("{% if a %} "))),
         ("silenced", Language::Sql, repeat("-- velo: allow(out-of-range) x\nWITH ('batch.size' = '0');\n")),
         (
             "waiting comments",
@@ -263,6 +306,19 @@ fn growing(times: usize) -> Vec<(&'static str, Language, String)> {
             "aliases",
             Language::Yaml,
             format!("a: &a {{strategy: fixed_size}}\nbatch: *a\n{}", numbered("x#: *a\n")),
+        ),
+        (
+            "merges",
+            Language::Yaml,
+            format!(
+                "a: &a {{strategy: fixed_size}}\nbatch: {{<<: *a}}\n{}",
+                numbered("x#: {batch: {<<: [*a, *a, {size: 5}]}}\n")
+            ),
+        ),
+        (
+            "chains of merges",
+            Language::Yaml,
+            format!("failure_strategy: FailBatch\na: &a {{x: 1}}\n{}", numbered("x: &a {<<: *a, y: 1}\n")),
         ),
         (
             "silenced mappings",

@@ -44,6 +44,7 @@ const BEYOND: &[(&str, &[&str])] = &[
         "two values are compared, or a value with what the job does elsewhere",
         &[
             "min-above-max",
+            "size-above-cap",
             "timeout-above-target",
             "size-above-target",
             "backoff-above-latency",
