@@ -18,6 +18,9 @@ const TEN_DAYS_MS: i64 = 10 * 24 * 3_600_000;
 /// A source takes records of any time.
 const ANY_TIME: (&str, &str) = ("message.timestamp.after.max.ms", "9223372036854775807");
 
+/// Others of times up to an hour from now, which is what brokers do by default since 4.0.
+const AN_HOUR: (&str, &str) = ("message.timestamp.after.max.ms", "3600000");
+
 /// Keyed records of which some are bad in one way or another.
 fn produce(broker: &Broker, topic: &str, bad: impl Fn(NewRecord<'static>) -> NewRecord<'static>) {
     let producer = RecordProducer::connect(&broker.settings(), Duration::from_millis(5)).expect("a producer");
@@ -90,7 +93,7 @@ fn a_record_that_the_brokers_refuse_takes_no_other_with_it() {
             ..record
         };
         produce(&kafka, &source, later);
-        let sink = kafka.topic_with("present", 1, &[]);
+        let sink = kafka.topic_with("present", 1, &[AN_HOUR]);
         let report = run(&kafka, &source, &sink, more);
         assert_eq!(report["ledger"]["dlq"], BAD.len(), "{report}");
         assert_only_the_bad_are_dead(&kafka, &source, &sink);
@@ -101,10 +104,10 @@ fn a_record_that_the_brokers_refuse_takes_no_other_with_it() {
 fn a_dead_letter_is_written_whatever_its_queue_refuses() {
     let _busy = busy();
     let kafka = real();
-    let source = kafka.topic_with("limits", 1, &[ANY_TIME, ("max.message.bytes", "20000")]);
+    let source = kafka.topic_with("limits", 1, &[ANY_TIME]);
     let sink = kafka.topic_with("limited", 1, &[("max.message.bytes", "10000")]);
     // Neither the records' times nor all that is added to them.
-    kafka.create_with(&format!("{source}.dlq"), 1, &[("max.message.bytes", "20000")]);
+    kafka.create_with(&format!("{source}.dlq"), 1, &[("max.message.bytes", "20000"), AN_HOUR]);
     static NOISE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
     let noise = NOISE.get_or_init(|| {
         let mut random = fastrand::Rng::with_seed(5);

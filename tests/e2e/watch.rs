@@ -33,7 +33,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
         "2000 records to read; 2 partitions without a committed offset",
         "group does not exist yet",
         "reading starts at --from earliest",
-        "keeps letters for",
+        "deletes dead letters",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -46,7 +46,7 @@ impl Targets<'_> {
                 format!(
                     "{queue} deletes dead letters {} after the time of their records (retention.ms), which may have \
                      passed already",
-                    humantime::format_duration(keeps)
+                    velo_schema::format_elapsed(keeps)
                 )
             }));
         }
@@ -61,7 +61,7 @@ impl Targets<'_> {
         Some(format!(
             "{topic} deletes records {} after their own time (retention.ms), and {partitions} of {} partitions of {} \
              hold older ones that are still to be read: they will be deleted soon after they are written",
-            humantime::format_duration(keeps),
+            velo_schema::format_elapsed(keeps),
             self.options.partitions,
             self.options.topic
         ))

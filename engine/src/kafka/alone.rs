@@ -104,7 +104,7 @@ impl Alone {
                     partition: (message.partition() >= 0).then_some(message.partition()),
                     key: message.key(),
                     value: message.payload(),
-                    timestamp_ms: message.timestamp().to_millis(),
+                    timestamp_ms: suspect.timestamp_ms,
                     headers: suspect.headers(),
                 };
                 self.send(suspect.ticket, single);

@@ -16,6 +16,7 @@ use rdkafka::producer::ProducerContext;
 use super::KafkaError;
 use super::context::log;
 use super::error::{Class, class};
+use super::ffi::timestamp_of_failed;
 use crate::columns::BatchId;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
@@ -24,6 +25,7 @@ use crate::sink::{Ack, Acks, SendError, Ticket};
 pub(super) struct Suspect {
     pub ticket: Ticket,
     pub message: OwnedMessage,
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Suspect {
@@ -38,7 +40,9 @@ impl Suspect {
 pub(super) struct Shared {
     /// Nothing is handed to a client any more.
     pub closed: AtomicBool,
-    /// A transaction was undone on account of a record: in the next one each record is sent by itself.
+    /// A transaction is undone on account of a record: in the next one each record is sent by itself.
+    pub next_one_by_one: AtomicBool,
+    /// Each record of the open transaction is sent by itself, so that what is refused is to blame.
     pub one_by_one: AtomicBool,
     /// How much of what velo adds to dead letters is left out, since the queue has refused them with it.
     pub reduced: AtomicU8,
@@ -80,7 +84,8 @@ impl ProducerContext for Deliveries {
         }
         let is_refused = error.rdkafka_error_code().is_some_and(is_of_record);
         if is_refused && !self.transactional {
-            let suspect = Suspect { ticket, message: message.detach() };
+            let timestamp_ms = timestamp_of_failed(message);
+            let suspect = Suspect { ticket, message: message.detach(), timestamp_ms };
             return self.suspects.lock().unwrap_or_else(PoisonError::into_inner).push(suspect);
         }
         let error = if is_refused {
@@ -96,7 +101,8 @@ impl Deliveries {
     /// A refusal takes the transaction down. Sent one by one, what is refused in the next one is to blame.
     fn refused_in_transaction(&self, ticket: Ticket, error: &ClientError) -> SendError {
         let reason = KafkaError::during("the brokers refused it", error).to_string();
-        if !self.shared.one_by_one.swap(true, Ordering::AcqRel) {
+        self.shared.next_one_by_one.store(true, Ordering::Release);
+        if !self.shared.one_by_one.load(Ordering::Acquire) {
             return SendError::Transaction(reason);
         }
         let reduced = self.shared.reduced.load(Ordering::Acquire);

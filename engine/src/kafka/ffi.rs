@@ -23,6 +23,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::columns::{Headers, LaneName};
@@ -173,6 +174,24 @@ pub(super) fn known_end<C: ConsumerContext>(
     };
     // Before the first fetch it is negative.
     (RDKafkaErrorCode::from(error) == RDKafkaErrorCode::NoError && high >= 0).then_some(high)
+}
+
+/// The time that a record was produced with which has failed, in milliseconds since the epoch.
+///
+/// librdkafka gives the time of messages without an error only; the one of a failed record is needed to send it again
+/// as it was.
+pub(super) fn timestamp_of_failed(message: &BorrowedMessage<'_>) -> Option<i64> {
+    let raw = message.ptr();
+    let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: the message is that of a delivery report, which belongs to the callback that has it until the callback
+    // returns, on one thread: nobody else reads the error while it is not there, and it is put back.
+    let timestamp = unsafe {
+        let error = std::mem::replace(&mut (*raw).err, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+        let timestamp = sys::rd_kafka_message_timestamp(raw, &raw mut kind);
+        (*raw).err = error;
+        timestamp
+    };
+    (timestamp >= 0).then_some(timestamp)
 }
 
 /// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.

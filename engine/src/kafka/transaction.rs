@@ -44,6 +44,9 @@ impl Transactions {
     pub fn begin(&self) -> Result<(), ClientError> {
         if !self.is_open.load(Ordering::Acquire) {
             self.producer.begin_transaction()?;
+            // Whatever was refused in the last one has been reported by now.
+            let one_by_one = self.shared.next_one_by_one.load(Ordering::Acquire);
+            self.shared.one_by_one.store(one_by_one, Ordering::Release);
             self.is_open.store(true, Ordering::Release);
         }
         Ok(())
@@ -63,7 +66,7 @@ impl Transactions {
         match attempts {
             Ok(()) => {
                 self.is_open.store(false, Ordering::Release);
-                self.shared.one_by_one.store(false, Ordering::Release);
+                self.shared.next_one_by_one.store(false, Ordering::Release);
                 Ok(())
             }
             Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
