@@ -556,12 +556,16 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::Release(lanes) => {
-                lanes.iter().for_each(|(lane, watermark)| self.note_end(*lane, *watermark));
+                for (lane, watermark) in &lanes {
+                    self.note_end(*lane, *watermark);
+                }
                 let offsets: Vec<_> =
                     lanes.iter().filter_map(|(lane, watermark)| Some((*lane, (*watermark)?))).collect();
                 let result = self.source.committer().map_or(Ok(()), |committer| {
                     let result = if offsets.is_empty() { Ok(()) } else { committer.commit_sync(&offsets) };
-                    lanes.iter().for_each(|(lane, _)| committer.release(*lane));
+                    for (lane, _) in &lanes {
+                        committer.release(*lane);
+                    }
                     result
                 });
                 let result = result.map_err(|error| error.0);

@@ -454,7 +454,7 @@ impl Flat {
 fn stands_for_value(path: &str, is_empty: bool) -> bool {
     // `retry: {backoff: {max: {ms: …}}}` is a key of others, however near its beginning is to one of ours.
     let leads_on = |key: &&str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    if FOREIGN_KEYS.iter().any(|key| leads_on(&key)) {
+    if FOREIGN_KEYS.iter().any(leads_on) {
         return false;
     }
     match owner(path, &RawValue::Unknown, &Names::default()) {

@@ -154,7 +154,9 @@ impl Checked<'_> {
                 "what {source} holds is taken and kept where it is written, as far as the brokers tell"
             ));
         }
-        warnings.iter().for_each(|warning| findings.warn(warning));
+        for warning in &warnings {
+            findings.warn(warning);
+        }
     }
 
     fn group(&self, inspector: &Inspector, findings: &mut Findings) {

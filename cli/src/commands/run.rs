@@ -324,33 +324,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         };
         return checked.check().map(Ended::Checked);
     }
-    let of_source = topic_settings(settings, &reader, &job.source_topic);
-    let ensure = |topic: &str, settings_of_new: &[(String, String)]| -> Result<TargetTopic> {
-        let ensured = ensure_topic(settings, &reader, topic, source_partitions, settings_of_new)?;
-        if let Ensured::Created(partitions) = ensured {
-            say(&format!("created topic {topic} with {partitions} partitions"));
-        }
-        let TopicSettings { max_message_bytes, is_compacted, .. } = topic_settings(settings, &reader, topic);
-        Ok(TargetTopic {
-            name: topic.to_owned(),
-            partitions: ensured.partitions(),
-            max_message_bytes,
-            is_compacted,
-        })
-    };
-    let sink = ensure(&job.sink_topic, &of_source.for_sink())?;
-    let mut queues: BTreeMap<&str, TargetTopic> = BTreeMap::new();
-    for name in job.dead_letter_topics() {
-        queues.insert(name, ensure(name, &of_source.for_dead_letters())?);
-    }
-    let dlq = job
-        .dlq_topics
-        .each_ref()
-        .map(|name| name.as_ref().and_then(|name| queues.get(name.as_str()).cloned()));
-    let targets = targets::Targets { settings, reader: &reader, options: &options, of_source: &of_source };
-    for warning in targets.warnings(&job.sink_topic, &job.dead_letter_topics()) {
-        note(&warning);
-    }
+    let (sink, dlq) = target_topics(settings, job, &reader, &options)?;
     // It was for questions; nobody polls it from here on.
     drop(reader);
     note_idle_members(member_count, &options);
@@ -420,6 +394,38 @@ fn memory(args: &RunArgs, job: &Job, source_partitions: usize) -> MemoryBudget {
     let Some(limit) = args.memory_limit else { return MemoryBudget::unlimited(source_partitions) };
     let programs = args.exec.as_ref().map_or(0, |_| job.config.threads_of_a_batch() as u64);
     MemoryBudget::with_programs(limit, args.concurrency.get().into(), source_partitions, programs)
+}
+
+/// The topics that a job writes to, made like their source if they do not exist: the sink, and the dead letter queue of
+/// each stage. Says what they will not take or keep.
+fn target_topics(
+    settings: &ClientSettings,
+    job: &Job,
+    reader: &TopicReader,
+    options: &GroupOptions,
+) -> Result<(TargetTopic, ByStage<Option<TargetTopic>>)> {
+    let of_source = topic_settings(settings, reader, &job.source_topic);
+    let ensure = |topic: &str, settings_of_new: &[(String, String)]| -> Result<TargetTopic> {
+        let ensured = ensure_topic(settings, reader, topic, options.partitions, settings_of_new)?;
+        if let Ensured::Created(partitions) = ensured {
+            say(&format!("created topic {topic} with {partitions} partitions"));
+        }
+        let TopicSettings { max_message_bytes, is_compacted, .. } = topic_settings(settings, reader, topic);
+        let (name, partitions) = (topic.to_owned(), ensured.partitions());
+        Ok(TargetTopic { name, partitions, max_message_bytes, is_compacted })
+    };
+    let sink = ensure(&job.sink_topic, &of_source.for_sink())?;
+    let mut queues: BTreeMap<&str, TargetTopic> = BTreeMap::new();
+    for name in job.dead_letter_topics() {
+        queues.insert(name, ensure(name, &of_source.for_dead_letters())?);
+    }
+    let queue = |name: &Option<String>| queues.get(name.as_deref()?).cloned();
+    let dlq = job.dlq_topics.each_ref().map(queue);
+    let targets = targets::Targets { settings, reader, options, of_source: &of_source };
+    for warning in targets.warnings(&job.sink_topic, &job.dead_letter_topics()) {
+        note(&warning);
+    }
+    Ok((sink, dlq))
 }
 
 /// Reports the members that there are no partitions for.

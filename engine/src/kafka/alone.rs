@@ -145,7 +145,8 @@ impl Alone {
                         reduction,
                         "a dead letter is written with less beside its record"
                     );
-                    (next.timestamp_ms, next.headers) = dead_letter::reduced(reduction, &next.headers);
+                    (next.timestamp_ms, next.headers) =
+                        dead_letter::reduced(reduction, next.headers.as_ref());
                 }
                 result => break result,
             }

@@ -74,13 +74,13 @@ fn cut(message: &str) -> String {
 
 /// What is written instead of a timestamp and headers that a queue has refused: the queue's own time and, at first,
 /// the coordinates that a replay needs; then only the record's own headers.
-pub(super) fn reduced(reduction: u8, headers: &Option<OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
+pub(super) fn reduced(reduction: u8, headers: Option<&OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
     let keeps = |name: &str| match reduction {
         0 => true,
         1 => ![MESSAGE, GROUP, ATTEMPTS].contains(&name),
         _ => !name.starts_with(CONNECT) && !OURS.contains(&name),
     };
-    let reduced = headers.as_ref().map(|headers| {
+    let reduced = headers.map(|headers| {
         let kept = headers.iter().filter(|header| keeps(header.key));
         kept.fold(OwnedHeaders::new(), |all, Header { key, value }| all.insert(Header { key, value }))
     });
@@ -137,7 +137,7 @@ mod tests {
         let all = [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, TIMESTAMP, GROUP, ATTEMPTS, "own"];
         let all = Some(all.into_iter().fold(OwnedHeaders::new(), header));
         let names = |reduction| {
-            let (timestamp, headers) = reduced(reduction, &all);
+            let (timestamp, headers) = reduced(reduction, all.as_ref());
             assert_eq!(timestamp, None, "the queue's own time");
             headers.unwrap().iter().map(|header| header.key.to_owned()).collect::<Vec<_>>()
         };

@@ -131,6 +131,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_WAITING: Duration = Duration::from_secs(5);
 
 /// A member of a group.
+#[allow(clippy::struct_excessive_bools, reason = "what has happened to a member is not one state")]
 pub struct GroupSource {
     options: GroupOptions,
     lanes: Lanes,
@@ -500,7 +501,9 @@ impl GroupSource {
         let Some(until) = &mut self.until else { return };
         match until.group.answer() {
             Some(Ok(committed)) => {
-                committed.into_iter().for_each(|(partition, offset)| until.end.committed(partition, offset));
+                for (partition, offset) in committed {
+                    until.end.committed(partition, offset);
+                }
             }
             Some(Err(error)) if !error.is_passing() => events.push(SourceEvent::Notice(error.to_string())),
             _ => {}

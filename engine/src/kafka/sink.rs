@@ -125,13 +125,12 @@ impl KafkaSink {
             .transpose()?;
         let line = Arc::<RwLock<()>>::default();
         let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {
-            let (producer, alone, line) = match &of_transactions {
-                Some(producer) => (Arc::clone(producer), None, Arc::clone(&line)),
-                None => {
-                    let config = producer_config(settings, queue, most(topic).into_iter(), None);
-                    let (producer, alone, line) = own_producer(&config, topic, &acks, &shared)?;
-                    (producer, Some(alone), line)
-                }
+            let (producer, alone, line) = if let Some(producer) = &of_transactions {
+                (Arc::clone(producer), None, Arc::clone(&line))
+            } else {
+                let config = producer_config(settings, queue, most(topic).into_iter(), None);
+                let (producer, alone, line) = own_producer(&config, topic, &acks, &shared)?;
+                (producer, Some(alone), line)
             };
             let compresses = settings.property("compression.type").is_some_and(|codec| codec != "none");
             Ok(Target {
@@ -277,7 +276,7 @@ fn own_producer(
     Ok((Arc::new(producer), alone, line))
 }
 
-fn single<'a>(record: BaseRecord<'a, [u8], [u8], usize>) -> Single<'a> {
+fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
     Single {
         partition: record.partition,
         key: record.key,
@@ -391,7 +390,7 @@ impl Sink for KafkaSink {
         record.headers = Some(headers);
         let reduced = self.shared.reduced.load(Ordering::Acquire);
         if reduced > 0 {
-            (record.timestamp, record.headers) = dead_letter::reduced(reduced, &record.headers);
+            (record.timestamp, record.headers) = dead_letter::reduced(reduced, record.headers.as_ref());
         }
         self.send(dlq, ticket, record)
     }

@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn only_deletion_by_age_ends_a_record() {
-        let keeps = |deletes, retention_ms| TopicSettings { deletes, retention_ms, ..source() }.keeps_for();
+        let keeps = |deletes, retention_ms| TopicSettings { retention_ms, deletes, ..source() }.keeps_for();
         assert_eq!(keeps(true, Some(1000)), Some(Duration::from_secs(1)));
         assert_eq!((keeps(false, Some(1000)), keeps(true, Some(-1)), keeps(true, None)), (None, None, None));
     }

@@ -168,7 +168,7 @@ impl Lexer<'_> {
         let is_of_name = |byte: &u8| is_word(*byte) || b" '-.&#\"`".contains(byte);
         let length = rest.iter().take(LONGEST).take_while(|byte| is_of_name(byte)).count();
         let name = &rest[..length];
-        let is_half = |quote: u8| name.iter().filter(|byte| **byte == quote).count() % 2 == 1;
+        let is_half = |quote: u8| name.iter().fold(false, |is_half, byte| is_half ^ (*byte == quote));
         let is_name = rest.get(length) == Some(&b']')
             && name.first().is_some_and(|first| is_word(*first))
             && b"'\"`".iter().any(|quote| is_half(*quote));

@@ -183,8 +183,8 @@ fn near_group(group: &str) -> Map<String, Json> {
         .filter_map(|key| key.split_once('.'))
         .filter(|(parent, name)| strsim::osa_distance(parent, group) == 2 && names.contains(name))
         .collect();
-    let parents: String = foreign.iter().map(|(parent, _)| format!("|{parent}$")).collect();
-    let other = |pattern: String| format!("^(?!{group}${parents}){pattern}$");
+    let apart: Vec<_> = [group].into_iter().chain(foreign.iter().map(|(parent, _)| *parent)).collect();
+    let other = |pattern: String| format!("^(?!(?:{})$){pattern}$", apart.join("|"));
     let at_least = |letters: usize| format!("(?=[\\s\\S]{{{letters}}})");
     let (one, two) = (edits::one(group, LETTER), edits::two(group, LETTER));
     let (length, shortest) = (group.len(), names.iter().map(|name| name.len()).min().unwrap_or_default());

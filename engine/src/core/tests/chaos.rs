@@ -190,7 +190,7 @@ impl World {
             row,
             stage: Stage::Process,
             message: "bad".into(),
-            retriable: row % 2 == 0,
+            retriable: row.is_multiple_of(2),
         };
         let errors: Vec<_> = rows.into_iter().map(|(row, _)| error(row)).collect();
         let good =
