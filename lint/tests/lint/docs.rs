@@ -16,7 +16,7 @@ fn no_example_of_the_docs_has_a_mistake() {
         for entry in fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            if !name.ends_with(".md") || OF_MISTAKES.contains(&name.as_str()) {
+            if path.extension().is_none_or(|ending| ending != "md") || OF_MISTAKES.contains(&name.as_str()) {
                 continue;
             }
             let text = fs::read_to_string(&path).expect("a text");

@@ -37,7 +37,7 @@ pub(crate) fn documents(text: &str) -> Option<Vec<Json>> {
                 loader.frames.push(frame);
             }
             Event::SequenceStart(_, anchor, _) => {
-                loader.frames.push(Frame::Sequence { items: Vec::new(), anchor })
+                loader.frames.push(Frame::Sequence { items: Vec::new(), anchor });
             }
             Event::MappingEnd | Event::SequenceEnd => loader.end(),
             _ => {}

@@ -352,7 +352,7 @@ fn part_is_long(letters: &[char], at: usize) -> bool {
 fn setting() -> impl Strategy<Value = (Vec<String>, String)> {
     let key = prop::sample::select(KEYS.iter().collect::<Vec<&KeyDef>>());
     let often = prop::sample::select(vec![Key::BatchStrategy, Key::FailureStrategy, Key::BatchEnable]);
-    let key = prop_oneof![3 => key, 1 => often.prop_map(|key| key.def())];
+    let key = prop_oneof![3 => key, 1 => often.prop_map(Key::def)];
     let side = prop::sample::select(vec!["", "", "", "source.", "source.", "sink.", "sink."]);
     (key, side, any::<u8>(), 0_u32..12).prop_flat_map(|(def, side, cuts, chance)| {
         let side = if def.scopes == Scopes::JobOnly && chance > 0 { "" } else { side };
@@ -435,6 +435,9 @@ prop_compose! {
     }
 }
 
+/// A key's path, and its value.
+type Pair = (Vec<String>, String);
+
 /// The same documents each time, so that a disagreement shows in the change that makes it.
 fn runner(cases: u32) -> TestRunner {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
@@ -455,7 +458,7 @@ fn lint_and_schema_agree_on_generated_documents() {
 #[test]
 fn lint_and_schema_agree_on_generated_clauses() {
     let entries = (prop::collection::vec(setting(), 1..6), prop::collection::vec(neighbour(), 0..2));
-    let agree = |(settings, neighbours): (Vec<(Vec<String>, String)>, Vec<(Vec<String>, String)>)| {
+    let agree = |(settings, neighbours): (Vec<Pair>, Vec<Pair>)| {
         // A near miss means something beside a key of ours.
         let mut clause = Map::from_iter([("batch.max_size".to_owned(), json!("50"))]);
         for (path, value) in settings.into_iter().chain(neighbours) {
