@@ -243,14 +243,8 @@ fn capacity(
     if !is_steered && !is_cut {
         return Some(per_s(largest, serve(largest)));
     }
-    // What the records' bytes say is said by a few batches; a window or a controller needs time to settle.
-    let count = match candidate.strategy {
-        StrategyKind::TimeWindow | StrategyKind::AdaptiveSize => MOST_ARRIVALS,
-        _ => usize::try_from(largest.saturating_mul(8))
-            .unwrap_or(MOST_ARRIVALS)
-            .clamp(ENOUGH_ARRIVALS, MOST_ARRIVALS),
-    };
-    let at_once = arrivals.at_once(count);
+    // A few large records make most of the bytes: a part of the records would say too much or too little of them.
+    let at_once = arrivals.at_once(MOST_ARRIVALS);
     let serve_rows = |rows: &[Arrival], _: u32| serve(rows.len() as u64).into();
     let Simulation { sealed, cut, .. } = simulate_within(config, at_once, Bounds::NONE, goes_on, serve_rows);
     if cut == Some(Cut::Asked) {

@@ -170,6 +170,18 @@ fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     if values.is_empty() { None } else { Some(median(&mut values)) }
 }
 
+/// By how much fewer records a batch of bytes may hold than was seen: the mean size of the records that will come lies
+/// within four standard errors of the one that was sampled.
+fn size_margin(candidate: &Candidate, profile: &Profile) -> f64 {
+    const STANDARD_ERRORS: f64 = 4.0;
+    match candidate.strategy {
+        StrategyKind::MemoryBased => {
+            1.0 + STANDARD_ERRORS * profile.bytes_variation / (profile.records.max(1) as f64).sqrt()
+        }
+        _ => 1.0,
+    }
+}
+
 /// Of a candidate with a prediction, its trials and what they come to over all rounds.
 fn summary(
     candidate: &Candidate,
@@ -208,7 +220,7 @@ fn summary(
     // A round that fell behind has no latencies to compare with a limit.
     let fell_behind = trials.iter().any(|trial| trial.replay.is_none());
     // The worst round counts, as it does for a limit.
-    let surely = capacities().fold(capacity, f64::min);
+    let surely = capacities().fold(capacity, f64::min) / size_margin(candidate, profile);
     let keeps_up = surely >= HEADROOM * profile.peak_records_per_s && p99_ms.is_some() && !fell_behind;
     let mean_records = median_of(shown().map(|replay| replay.mean_records));
     let memory_bytes = memory_bytes(candidate, profile);
