@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use velo_engine::columns::Batch;
 use velo_engine::core::failure::{ByStage, RowError, Stage};
 use velo_engine::kafka::{
@@ -114,15 +111,7 @@ fn narrow_topic(broker: &Broker) -> String {
     if let Broker::Embedded(_) = broker {
         return broker.topic("narrow", PARTITIONS);
     }
-    let topic = format!("narrow-{}-{:?}", std::process::id(), std::thread::current().id());
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
-    let bytes = SINK_BYTES.to_string();
-    let topic = topic.replace(['(', ')'], "");
-    let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", &bytes);
-    let created = pollster::block_on(admin.create_topics([&new], &AdminOptions::new())).expect("answers");
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
-    topic
+    broker.topic_with("narrow", PARTITIONS, &[("max.message.bytes", &SINK_BYTES.to_string())])
 }
 
 fn config(settings: &[Setting]) -> Config {

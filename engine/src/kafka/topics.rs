@@ -129,7 +129,8 @@ impl TopicSettings {
 /// The settings of a topic, up to what the brokers tell and the user may know.
 #[must_use]
 pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> TopicSettings {
-    const ATTEMPTS: usize = 3;
+    const ATTEMPTS: u32 = 3;
+    const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
     // The embedded broker has none, and would let us wait.
     if !reader.has_controller(topic) {
         return TopicSettings::default();
@@ -147,7 +148,11 @@ pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &s
             }
         }
     };
-    let asked = (0..ATTEMPTS).find_map(|_| ask());
+    let asked = (0..ATTEMPTS).find_map(|attempt| {
+        // The broker that is asked may not know a new topic yet.
+        reader.pause(ATTEMPT_PAUSE * attempt);
+        ask()
+    });
     let Some(found) = asked else { return TopicSettings::default() };
     let mut all = BTreeMap::new();
     let mut own = Vec::new();
