@@ -150,19 +150,23 @@ Exit codes: 0 fine, however many letters there are, 2 the topic could not be rea
 const DLQ_REPLAY_HELP: &str = "\
 Each record is written as it was, with the header velo.replay.of that says which one it is
 (topic[partition]@offset). What the target has already is not written again, so a replay that was cut
-off can be repeated; the whole target is read for that. The dead letter queue itself is not changed.
-Two replays to the same topic at the same time do not see each other, and a source topic that was
-deleted and created again has other records at the same offsets.
+off can be repeated. What has been replayed is noted in the queue itself, in records with the header
+velo.replay.receipt; no letter is changed. A record is left out if its target is compacted and has a
+newer one of the same key, which it would replace. Two replays to the same topic at the same time do not
+see each other, and a source topic that was deleted and created again has other records at the same
+offsets.
 
 Examples:
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --dry-run
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --stage process
+  velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --since 2024-05-02T10:00:00Z --rate 500/s
   velo dlq replay orders.dlq --bootstrap-servers localhost:9092 --to-sink orders_clean
 
-Rights it needs: Read and Describe on the queue and the target, Write on the target, Describe on the
+Rights it needs: Read, Describe and Write on the queue and the target, Describe on the
 topics that the records came from, IdempotentWrite on the cluster before Kafka 3.0.
 
-Exit codes: 0 everything that was selected is in the target now, 2 something is not.";
+Exit codes: 0 everything that was selected is in the target now, or was replaced there by a newer record,
+or is left by --limit; 2 something is not.";
 
 #[cfg(feature = "kafka")]
 const ADVISE_HELP: &str = "\
@@ -587,6 +591,12 @@ mod kafka {
         /// Only records whose error contains this
         #[arg(long, value_name = "TEXT")]
         pub error: Option<String>,
+        /// Only records of this time or later: 2024-05-02T10:00:00Z, or milliseconds since the epoch
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        pub since: Option<i64>,
+        /// Only records from before this time
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        pub until: Option<i64>,
     }
 
     #[derive(Debug, Args)]
@@ -608,6 +618,15 @@ mod kafka {
         /// Write to this topic instead of the ones that the records came from
         #[arg(long, value_name = "TOPIC")]
         pub to_sink: Option<String>,
+        /// Write this many records at most
+        #[arg(long, value_name = "RECORDS", value_parser = number_of_records)]
+        pub limit: Option<usize>,
+        /// Write this many records a second at most, such as 500/s
+        #[arg(long, value_name = "RECORDS/s", value_parser = arrivals)]
+        pub rate: Option<f64>,
+        /// Write over newer records of the same key in a compacted topic, too
+        #[arg(long)]
+        pub over_newer: bool,
         /// Say what would be written, and write nothing
         #[arg(long)]
         pub dry_run: bool,
@@ -854,12 +873,21 @@ mod kafka {
         }
     }
 
+    fn time(text: &str) -> Result<i64, String> {
+        time_ms(text).ok_or_else(|| {
+            "expected a time such as 2024-05-02T10:00:00Z, or milliseconds since the epoch".to_owned()
+        })
+    }
+
     /// Milliseconds since the epoch, of a number or a time in UTC.
     fn time_ms(text: &str) -> Option<i64> {
         if let Ok(ms) = text.parse::<i64>() {
             return (ms >= 0).then_some(ms);
         }
-        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        // A day alone is its beginning.
+        let time = humantime::parse_rfc3339_weak(text)
+            .or_else(|_| humantime::parse_rfc3339_weak(&format!("{text}T00:00:00Z")))
+            .ok()?;
         i64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
     }
 
@@ -958,6 +986,7 @@ mod kafka {
             for text in ["1714644000000", "2024-05-02T10:00:00Z", "2024-05-02 10:00:00"] {
                 assert_eq!(start(text), Ok(Start::Timestamp(1_714_644_000_000)), "{text}");
             }
+            assert_eq!(start("2024-05-02"), Ok(Start::Timestamp(1_714_608_000_000)));
             assert!(start("-5").is_err() && start("1969-01-01T00:00:00Z").is_err());
         }
     }

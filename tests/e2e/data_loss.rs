@@ -22,7 +22,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)))
 }
 
-fn delete_records(broker: &Broker, topic: &str, before: i64) {
+pub fn delete_records(broker: &Broker, topic: &str, before: i64) {
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(topic, 0, Offset::Offset(before)).expect("an offset");
     let deleted = pollster::block_on(admin(broker).delete_records(&offsets, &options())).expect("deleted");

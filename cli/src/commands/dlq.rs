@@ -1,24 +1,24 @@
 //! `velo dlq`: what is in a dead letter queue, and its records back to where they came from.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod history;
+mod receipt;
+mod replay;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use indicatif::ProgressBar;
 use velo_engine::columns::Batch;
-use velo_engine::kafka::{ClientSettings, DeadLetter, NewRecord, RecordProducer, TopicReader, scan};
-use velo_engine::waker::Waker;
+use velo_engine::kafka::{ClientSettings, DeadLetter, scan_from};
 
-use crate::args::{DlqArgs, DlqReplayArgs, DlqShowArgs, TextOrJson};
+use self::receipt::Receipt;
+pub(crate) use self::replay::replay;
+use crate::args::{DlqArgs, DlqShowArgs, TextOrJson};
 use crate::kafka::settings;
-use crate::progress::{Status, above};
+use crate::progress::Status;
 use crate::render::letters::{ByError, Filter, Letter, Letters, Origin};
-use crate::render::style;
-
-/// The header that says which record a replayed one is.
-const REPLAY_OF: &str = "velo.replay.of";
 
 pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     let settings = settings(&args.letters.broker)?;
@@ -60,7 +60,20 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
 }
 
 fn filter(args: &DlqArgs) -> Filter<'_> {
-    Filter { stage: args.stage.as_deref(), error: args.error.as_deref() }
+    Filter {
+        stage: args.stage.as_deref(),
+        error: args.error.as_deref(),
+        since_ms: args.since,
+        until_ms: args.until,
+    }
+}
+
+fn is_selected(args: &DlqArgs, batch: &Batch, row: u32, letter: &DeadLetter) -> bool {
+    let time_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
+    args.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
+        && args.error.as_ref().is_none_or(|error| letter.error.contains(error))
+        && args.since.is_none_or(|since| time_ms.is_some_and(|time| time >= since))
+        && args.until.is_none_or(|until| time_ms.is_some_and(|time| time < until))
 }
 
 /// Reads the queue and hands over every dead letter that is selected, and every record that is no dead letter.
@@ -71,14 +84,15 @@ fn read(
     mut each: impl FnMut(&Batch, u32, Option<DeadLetter>) -> Result<()>,
 ) -> Result<BTreeMap<String, u64>> {
     let mut others = BTreeMap::new();
-    let is_selected = |letter: &DeadLetter| {
-        args.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
-            && args.error.as_ref().is_none_or(|error| letter.error.contains(error))
-    };
-    watched(settings, &args.topic, |batch| {
+    watched(settings, &args.topic, "reading", &BTreeMap::new(), |batch| {
         for row in 0..batch.len() {
+            if Receipt::read(batch, row)?.is_some() {
+                continue;
+            }
             match DeadLetter::read(batch, row) {
-                Some(letter) if !is_selected(&letter) => *others.entry(letter.stage).or_default() += 1,
+                Some(letter) if !is_selected(args, batch, row, &letter) => {
+                    *others.entry(letter.stage).or_default() += 1;
+                }
                 letter => each(batch, row, letter)?,
             }
         }
@@ -87,11 +101,17 @@ fn read(
     Ok(others)
 }
 
-/// Reads a topic behind a progress bar, which is there only on a terminal.
-fn watched(settings: &ClientSettings, topic: &str, mut each: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
-    let bar = ProgressBar::new(0).with_message(topic.to_owned());
-    let line = Status::start(bar, "{spinner} reading {msg}: {pos} of {len} offsets");
-    let result = scan::<Error>(settings, topic, |batch, total| {
+/// Reads a topic from these offsets on, behind a progress bar, which is there only on a terminal.
+fn watched(
+    settings: &ClientSettings,
+    topic: &str,
+    what: &str,
+    starts: &BTreeMap<i32, i64>,
+    mut each: impl FnMut(&Batch) -> Result<()>,
+) -> Result<()> {
+    let bar = ProgressBar::new(0).with_message(format!("{what} {topic}"));
+    let line = Status::start(bar, "{spinner} {msg}: {pos} of {len} offsets");
+    let result = scan_from::<Error>(settings, topic, starts, |batch, total| {
         line.bar().set_length(total);
         line.bar().inc(batch.len().into());
         each(batch)
@@ -120,147 +140,6 @@ fn described(batch: &Batch, row: u32, letter: DeadLetter) -> Letter {
 fn origin(letter: &DeadLetter) -> Origin {
     let DeadLetter { origin, offset, .. } = letter;
     Origin { topic: origin.topic.to_string(), partition: origin.partition, offset: *offset }
-}
-
-pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
-    let settings = settings(&args.letters.broker)?;
-    let queue = &args.letters.topic;
-    if args.to_sink.as_ref() == Some(queue) {
-        bail!("'{queue}' would be replayed to itself, without end");
-    }
-    let mut replay = Replay {
-        reader: TopicReader::connect(&settings, 0, Waker::default())?,
-        producer: RecordProducer::connect(&settings, Duration::from_millis(5))?,
-        targets: BTreeMap::new(),
-        partitions: HashMap::new(),
-        failed: 0,
-        settings: &settings,
-        args,
-    };
-    let mut foreign = 0_u64;
-    let others = read(&settings, &args.letters, |batch, row, letter| {
-        match letter {
-            Some(letter) => replay.send_back(batch, row, &letter)?,
-            None => foreign += 1,
-        }
-        Ok(())
-    })?;
-    replay
-        .producer
-        .flush()
-        .context("not all records have arrived; fix that and repeat the replay: it writes what is missing")?;
-    let failed = replay.failed;
-    if foreign > 0 {
-        anstream::eprintln!(
-            "{foreign} records of '{queue}' do not say which record they were; they stay there"
-        );
-    }
-    if replay.targets.is_empty() && failed == 0 {
-        println!("{}", filter(&args.letters).without_match(queue, &others));
-    }
-    for (target, Target { sent, skipped, .. }) in replay.targets {
-        let would = if args.dry_run { "would be " } else { "" };
-        println!("{target}: {sent} records {would}replayed, {skipped} were there already");
-    }
-    if failed > 0 {
-        bail!("{failed} records of '{queue}' were not replayed");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A replay under way.
-struct Replay<'a> {
-    settings: &'a ClientSettings,
-    args: &'a DlqReplayArgs,
-    reader: TopicReader,
-    producer: RecordProducer,
-    targets: BTreeMap<String, Target>,
-    /// How many partitions topics have, where there are such topics.
-    partitions: HashMap<String, Option<usize>>,
-    /// Records that could not be sent.
-    failed: u64,
-}
-
-/// A topic that is written to.
-struct Target {
-    /// What it has from earlier replays, and from this one.
-    there: HashSet<Vec<u8>>,
-    sent: u64,
-    skipped: u64,
-}
-
-impl Replay<'_> {
-    /// Writes a letter's record to its target, unless it is there already.
-    fn send_back(&mut self, batch: &Batch, row: u32, letter: &DeadLetter) -> Result<()> {
-        let of = origin(letter);
-        let name = self.args.to_sink.as_ref().unwrap_or(&of.topic);
-        let Some(partitions) = self.partitions(name)? else {
-            if self.args.to_sink.is_some() {
-                bail!("there is no topic '{name}' to replay to");
-            }
-            self.failed(&of, &"its topic is gone; --to-sink writes it to another one");
-            return Ok(());
-        };
-        // A record keeps its partition where the target has as many; else its key decides.
-        let is_there = usize::try_from(of.partition).is_ok_and(|partition| partition < partitions);
-        let keeps = is_there && self.partitions(&of.topic)? == Some(partitions);
-        if !self.targets.contains_key(name) {
-            let there = replayed(self.settings, name)?;
-            self.targets.insert(name.clone(), Target { there, sent: 0, skipped: 0 });
-        }
-        let Some(target) = self.targets.get_mut(name) else { return Ok(()) };
-        let header = of.to_string();
-        // A job that was cut off may have sent the same record to the queue twice.
-        if !target.there.insert(header.clone().into_bytes()) {
-            target.skipped += 1;
-            return Ok(());
-        }
-        target.sent += 1;
-        if self.args.dry_run {
-            return Ok(());
-        }
-        let own = letter.headers.iter().filter(|(name, _)| name != REPLAY_OF);
-        let own = own.map(|(name, value)| (name.as_str(), value.as_deref()));
-        let headers: Vec<_> = own.chain([(REPLAY_OF, Some(header.as_bytes()))]).collect();
-        let record = NewRecord {
-            partition: keeps.then_some(of.partition),
-            key: batch.key(row),
-            value: batch.value(row),
-            timestamp_ms: letter.timestamp_ms.or(batch.timestamp_ms(row)),
-            headers: &headers,
-        };
-        if let Err(error) = self.producer.send(name, record) {
-            target.sent -= 1;
-            self.failed(&of, &error);
-        }
-        Ok(())
-    }
-
-    /// A record that cannot be sent back stops no other one.
-    fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
-        self.failed += 1;
-        above(|| anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:")));
-    }
-
-    fn partitions(&mut self, topic: &str) -> Result<Option<usize>> {
-        if let Some(known) = self.partitions.get(topic) {
-            return Ok(*known);
-        }
-        let count = self.reader.partition_count(topic)?;
-        self.partitions.insert(topic.to_owned(), count);
-        Ok(count)
-    }
-}
-
-/// Which records a topic has from earlier replays.
-fn replayed(settings: &ClientSettings, target: &str) -> Result<HashSet<Vec<u8>>> {
-    let mut there = HashSet::new();
-    watched(settings, target, |batch| {
-        let headers = (0..batch.len()).flat_map(|row| batch.headers(row));
-        there.extend(headers.filter(|(name, _)| name == REPLAY_OF).filter_map(|(_, value)| value.clone()));
-        Ok(())
-    })?;
-    Ok(there)
 }
 
 /// An error with # for each number, so that records which failed alike count together.

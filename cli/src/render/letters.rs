@@ -117,6 +117,8 @@ impl Letters {
 pub(crate) struct Filter<'a> {
     pub stage: Option<&'a str>,
     pub error: Option<&'a str>,
+    pub since_ms: Option<i64>,
+    pub until_ms: Option<i64>,
 }
 
 #[cfg(feature = "kafka")]
@@ -124,7 +126,9 @@ impl std::fmt::Display for Filter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let stage = self.stage.map(|stage| format!("--stage {stage}"));
         let error = self.error.map(|error| format!("--error '{error}'"));
-        let parts: Vec<_> = stage.into_iter().chain(error).collect();
+        let since = self.since_ms.map(|since_ms| format!("--since {}", time(since_ms)));
+        let until = self.until_ms.map(|until_ms| format!("--until {}", time(until_ms)));
+        let parts: Vec<_> = [stage, error, since, until].into_iter().flatten().collect();
         f.write_str(&parts.join(" and "))
     }
 }
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_filter_without_a_match_is_no_empty_queue() {
-        let filter = Filter { stage: Some("process"), error: Some("down") };
+        let filter = Filter { stage: Some("process"), error: Some("down"), ..Filter::default() };
         let others = BTreeMap::from([("decode".to_owned(), 39), ("write".to_owned(), 1)]);
         let letters = Letters { topic: "q".to_owned(), others: others.clone(), ..Letters::default() };
         assert_eq!(

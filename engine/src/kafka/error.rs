@@ -87,7 +87,8 @@ impl KafkaError {
     }
 
     /// True if it passes by itself, so that the same may be tried again.
-    pub(super) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         self.class == Class::Passing
     }
 }

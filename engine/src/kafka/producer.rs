@@ -1,5 +1,6 @@
 //! A plain producer, for demonstrations, benchmarks and tests that need records on a topic.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +30,24 @@ pub struct NewRecord<'a> {
 /// Produces records.
 pub struct RecordProducer {
     producer: BaseProducer<Failures>,
+    next: AtomicUsize,
 }
 
-/// Keeps the first record that did not arrive.
+/// A record that did not arrive.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// The number that [`RecordProducer::send`] gave it.
+    pub number: usize,
+    /// Why.
+    pub error: KafkaError,
+}
+
+/// How many records that did not arrive are kept between two calls of [`RecordProducer::settle`].
+const MOST_KEPT: usize = 65_536;
+
+/// Keeps which records did not arrive.
 #[derive(Default)]
-struct Failures(Mutex<Option<KafkaError>>);
+struct Failures(Mutex<Vec<Undelivered>>);
 
 impl ClientContext for Failures {
     /// librdkafka's log goes nowhere: what matters comes as a delivery report.
@@ -43,14 +57,15 @@ impl ClientContext for Failures {
 }
 
 impl ProducerContext for Failures {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         if let Err((error, message)) = result {
-            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| {
-                KafkaError::during(format!("a record for {} did not arrive", message.topic()), error)
-            });
+            let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.len() < MOST_KEPT {
+                let what = format!("a record for {} did not arrive", message.topic());
+                failed.push(Undelivered { number, error: KafkaError::during(what, error) });
+            }
         }
     }
 }
@@ -74,16 +89,17 @@ impl RecordProducer {
                 ("enable.metrics.push", "false"),
             ],
         );
-        Ok(Self { producer: config.create_with_context(Failures::default())? })
+        Ok(Self { producer: config.create_with_context(Failures::default())?, next: AtomicUsize::default() })
     }
 
-    /// Sends a record; waits while the client's queue is full.
+    /// Sends a record and returns its number; waits while the client's queue is full.
     ///
     /// # Errors
     /// Where the record cannot be sent at all.
-    pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<(), KafkaError> {
+    pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<usize, KafkaError> {
         const WAIT: Duration = Duration::from_millis(10);
-        let mut next = BaseRecord::<[u8], [u8]>::to(topic);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut next = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number);
         next.partition = record.partition;
         next.key = record.key;
         next.payload = record.value;
@@ -100,7 +116,7 @@ impl RecordProducer {
             self.producer.poll(WAIT);
         }
         self.producer.poll(Duration::ZERO);
-        Ok(())
+        Ok(number)
     }
 
     /// Waits until everything that was sent has arrived.
@@ -108,9 +124,17 @@ impl RecordProducer {
     /// # Errors
     /// Where it has not within a minute, or a record was refused.
     pub fn flush(&self) -> Result<(), KafkaError> {
+        self.settle()?.into_iter().next().map_or(Ok(()), |first| Err(first.error))
+    }
+
+    /// Waits until everything that was sent has arrived or been refused, and returns what did not arrive since the
+    /// last time: the first 65,536 of it.
+    ///
+    /// # Errors
+    /// Where that takes longer than a minute.
+    pub fn settle(&self) -> Result<Vec<Undelivered>, KafkaError> {
         let flushed = self.producer.flush(Duration::from_mins(1));
         flushed.map_err(|error| KafkaError::during("sending the last records", &error))?;
-        let failed = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failed.map_or(Ok(()), Err)
+        Ok(std::mem::take(&mut *self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

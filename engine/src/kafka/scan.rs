@@ -1,11 +1,12 @@
 //! Reads a topic as it ends now, once and without a trace: no group, no commit.
 #![allow(clippy::disallowed_methods, reason = "a client that waits for brokers has a clock")]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use velo_schema::Tier;
 
-use super::{ClientSettings, KafkaError, TopicReader};
+use super::{ClientSettings, KafkaError, Partition, TopicReader};
 use crate::columns::{Batch, BatchBuilder, LaneId, Names};
 use crate::core::Tick;
 use crate::core::batcher::Room;
@@ -26,21 +27,35 @@ const RECORDS_A_CALL: u64 = 1000;
 pub fn scan<E: From<KafkaError>>(
     settings: &ClientSettings,
     topic: &str,
+    each: impl FnMut(&Batch, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    scan_from(settings, topic, &BTreeMap::new(), each)
+}
+
+/// Like [`scan`], from these offsets on, by partition; others from their first one.
+///
+/// # Errors
+/// As those of [`scan`].
+pub fn scan_from<E: From<KafkaError>>(
+    settings: &ClientSettings,
+    topic: &str,
+    starts: &BTreeMap<i32, i64>,
     mut each: impl FnMut(&Batch, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     let waker = Waker::default();
     let reader = TopicReader::connect(settings, PREFETCH_BYTES, waker.clone())?;
     let partitions = reader.partitions(topic)?;
-    let offsets = partitions.iter().map(|partition| partition.high - partition.low).sum::<i64>();
+    let start = |p: &Partition| starts.get(&p.partition).map_or(p.low, |start| (*start).clamp(p.low, p.high));
+    let offsets = partitions.iter().map(|partition| partition.high - start(partition)).sum::<i64>();
     let total = u64::try_from(offsets).unwrap_or(0);
-    let ranges = partitions.iter().map(|p| (p.partition, p.low, Some(p.high))).collect();
+    let ranges = partitions.iter().map(|p| (p.partition, start(p), Some(p.high))).collect();
     let mut source = reader.read(topic, ranges);
     let (mut lanes, mut names) = (Vec::<LaneId>::new(), Names::default());
     let (mut events, mut builder) = (Vec::new(), BatchBuilder::default());
-    let (start, mut last) = (Instant::now(), Instant::now());
+    let (started, mut last) = (Instant::now(), Instant::now());
     let mut complete = false;
     while !complete {
-        let now = Tick(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let now = Tick(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let cannot = |error: SourceError| E::from(KafkaError::from(error));
         source.poll(now, &mut events).map_err(cannot)?;
         for lane in &lanes {

@@ -1,0 +1,82 @@
+//! What a replay notes in the dead letter queue itself: a note in, a record out, and back.
+//!
+//! Each partition of the queue gets the notes on its own letters, behind them: as long as a letter is there, so are
+//! the notes on it.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use velo_engine::columns::Batch;
+
+/// The header of a record that is a receipt; its value is the format's version.
+const HEADER: &str = "velo.replay.receipt";
+const VERSION: &str = "1";
+
+/// A note of a replay, on the letters of the partition that it lies in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Receipt {
+    /// Letters are about to be written to this topic, at these offsets of its partitions, by number, or behind them.
+    Began { replay: String, target: String, ends: Vec<(i32, i64)> },
+    /// The letters at these offsets, from and up to but not including, are in this topic.
+    Wrote { target: String, offsets: Vec<(i64, i64)> },
+    /// All that these replays wrote to this topic has been noted.
+    Ended { replays: Vec<String>, target: String },
+}
+
+impl Receipt {
+    /// The headers of its record.
+    pub const HEADERS: [(&'static str, Option<&'static [u8]>); 1] = [(HEADER, Some(VERSION.as_bytes()))];
+
+    /// The value of its record.
+    pub fn value(&self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// What a row of the queue notes; `None` if it is no receipt.
+    ///
+    /// # Errors
+    /// If it is one that this version cannot read.
+    pub fn read(batch: &Batch, row: u32) -> Result<Option<Self>> {
+        let Some((_, version)) = batch.headers(row).iter().find(|(name, _)| name == HEADER) else {
+            return Ok(None);
+        };
+        let place = batch.origin(row).map_or(-1, |origin| origin.partition);
+        let what = || format!("the receipt at [{place}]@{} is not one of this velo", batch.offset(row));
+        anyhow::ensure!(
+            version.as_deref() == Some(VERSION.as_bytes()),
+            "{}: its version is not {VERSION}; a newer velo has replayed letters of this queue",
+            what()
+        );
+        serde_json::from_slice(batch.value(row).unwrap_or_default()).with_context(what).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use velo_engine::columns::{BatchBuilder, LaneId, Names, Record};
+
+    use super::*;
+
+    #[test]
+    fn what_is_noted_can_be_read_again_and_what_a_newer_velo_notes_is_refused() {
+        let target = "orders".to_owned();
+        let receipts = [
+            Receipt::Began { replay: "1-2".to_owned(), target: target.clone(), ends: vec![(0, 17), (1, 0)] },
+            Receipt::Wrote { target: target.clone(), offsets: vec![(1, 4), (7, 8)] },
+            Receipt::Ended { replays: vec!["1-2".to_owned()], target },
+        ];
+        let read = |version: &[u8], value: &[u8]| {
+            let mut builder = BatchBuilder::default();
+            let headers = Some(vec![(HEADER.to_owned(), Some(version.to_vec()))]);
+            builder.push(LaneId(0), Record { value: Some(value), headers, ..Record::default() });
+            Receipt::read(&builder.seal(Names::default()), 0)
+        };
+        for receipt in receipts {
+            let value = receipt.value().unwrap();
+            assert_eq!(read(b"1", &value).unwrap(), Some(receipt));
+            let error = read(b"2", &value).unwrap_err().to_string();
+            assert!(error.contains("a newer velo"), "{error}");
+        }
+        assert!(read(b"1", b"{\"event\": \"sold\"}").is_err());
+    }
+}

@@ -1,0 +1,581 @@
+//! `velo dlq replay`: dead letters back to where they came from, or on to a sink, each once.
+//!
+//! The queue is read twice: for what it holds and what earlier replays noted in it, then for the records that are
+//! sent. What was sent is noted when it has arrived, in parts; a replay that was cut off between the two is found by
+//! its first note, and the target is read from there on.
+#![allow(clippy::disallowed_methods, reason = "a rate is kept by a clock and by waiting")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use velo_engine::columns::Batch;
+use velo_engine::kafka::{
+    ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, Start, TopicReader, topic_settings,
+};
+use velo_engine::waker::Waker;
+
+use super::history::{History, Offsets};
+use super::receipt::Receipt;
+use super::{filter, is_selected, origin, watched};
+use crate::args::DlqReplayArgs;
+use crate::kafka::settings;
+use crate::progress::above;
+use crate::render::letters::Origin;
+use crate::render::style;
+
+/// The header that says which record a replayed one is.
+const REPLAY_OF: &str = "velo.replay.of";
+/// Letters that are sent before it is noted that they have arrived.
+const PART_RECORDS: usize = 10_000;
+const PART_BYTES: usize = 16 << 20;
+/// Ranges of offsets in one receipt, so that it is no large record.
+const RANGES_PER_RECEIPT: usize = 1000;
+
+pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
+    let settings = settings(&args.letters.broker)?;
+    let queue = &args.letters.topic;
+    if args.to_sink.as_ref() == Some(queue) {
+        bail!("'{queue}' would be replayed to itself, without end");
+    }
+    let survey = Survey::take(&settings, args)?;
+    if survey.foreign > 0 {
+        anstream::eprintln!(
+            "{} records of '{queue}' do not say which record they were; they stay there",
+            survey.foreign
+        );
+    }
+    if survey.letters.iter().all(|letter| !letter.is_selected) {
+        println!("{}", filter(&args.letters).without_match(queue, &survey.others));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut replay = Replay::prepare(&settings, args, survey)?;
+    replay.send_all()?;
+    replay.finish()
+}
+
+/// A letter of the queue.
+struct Seen {
+    partition: i32,
+    offset: i64,
+    origin: Origin,
+    timestamp_ms: Option<i64>,
+    is_selected: bool,
+}
+
+/// What is in the queue.
+struct Survey {
+    letters: Vec<Seen>,
+    history: History,
+    /// Offsets of its partitions behind the last letter.
+    ends: BTreeMap<i32, i64>,
+    others: BTreeMap<String, u64>,
+    foreign: u64,
+}
+
+impl Survey {
+    fn take(settings: &ClientSettings, args: &DlqReplayArgs) -> Result<Self> {
+        let mut survey = Self {
+            letters: Vec::new(),
+            history: History::default(),
+            ends: BTreeMap::new(),
+            others: BTreeMap::new(),
+            foreign: 0,
+        };
+        watched(settings, &args.letters.topic, "reading", &BTreeMap::new(), |batch| {
+            for row in 0..batch.len() {
+                survey.add(args, batch, row)?;
+            }
+            Ok(())
+        })?;
+        Ok(survey)
+    }
+
+    fn add(&mut self, args: &DlqReplayArgs, batch: &Batch, row: u32) -> Result<()> {
+        let partition = partition_of(batch, row);
+        if let Some(receipt) = Receipt::read(batch, row)? {
+            self.history.note(partition, receipt);
+            return Ok(());
+        }
+        let Some(letter) = DeadLetter::read(batch, row) else {
+            self.foreign += 1;
+            return Ok(());
+        };
+        let is_selected = is_selected(&args.letters, batch, row, &letter);
+        if !is_selected {
+            *self.others.entry(letter.stage.clone()).or_default() += 1;
+        }
+        let offset = batch.offset(row);
+        self.ends.insert(partition, offset + 1);
+        self.letters.push(Seen {
+            partition,
+            offset,
+            origin: origin(&letter),
+            timestamp_ms: letter.timestamp_ms.or(batch.timestamp_ms(row)),
+            is_selected,
+        });
+        Ok(())
+    }
+}
+
+fn partition_of(batch: &Batch, row: u32) -> i32 {
+    batch.origin(row).map_or(-1, |origin| origin.partition)
+}
+
+/// A topic that is written to.
+#[derive(Default)]
+struct Target {
+    /// How many partitions it has; `None` where there is no such topic.
+    partitions: Option<usize>,
+    /// Records that it has from earlier replays, and from this one.
+    there: HashSet<Origin>,
+    /// What is newer than letters, where only the newest record of a key counts.
+    newest: Option<Newest>,
+    /// True if this replay has noted that it begins.
+    has_begun: bool,
+    sent: u64,
+    skipped: u64,
+    superseded: u64,
+}
+
+/// The newest records of a compacted topic, by key.
+#[derive(Default)]
+struct Newest {
+    /// Offsets of their origin, where letters come from this topic.
+    offsets: HashMap<Vec<u8>, i64>,
+    times_ms: HashMap<Vec<u8>, i64>,
+}
+
+/// A record on its way to its target.
+struct Outgoing {
+    /// The letter's partition of the queue and its offset there.
+    letter: (i32, i64),
+    origin: Origin,
+    target: String,
+    partition: Option<i32>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp_ms: Option<i64>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Outgoing {
+    fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
+        length(&self.key) + length(&self.value) + headers
+    }
+
+    fn send(&self, producer: &RecordProducer) -> Result<usize, KafkaError> {
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let record = NewRecord {
+            partition: self.partition,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            timestamp_ms: self.timestamp_ms,
+            headers: &headers,
+        };
+        producer.send(&self.target, record)
+    }
+}
+
+/// A replay under way.
+struct Replay<'a> {
+    settings: &'a ClientSettings,
+    args: &'a DlqReplayArgs,
+    /// What it is called in its receipts.
+    id: String,
+    reader: TopicReader,
+    producer: RecordProducer,
+    survey: Survey,
+    targets: BTreeMap<String, Target>,
+    part: Vec<Outgoing>,
+    part_bytes: usize,
+    /// What has arrived and is not noted yet, by target and partition of the queue.
+    arrived: BTreeMap<(String, i32), Offsets>,
+    started: Instant,
+    /// How many were taken to be sent, as --rate and --limit count them.
+    taken: u64,
+    /// How many --limit has left out.
+    left: u64,
+    /// How many could not be sent.
+    failed: u64,
+}
+
+impl<'a> Replay<'a> {
+    /// Finds out what the targets have.
+    fn prepare(settings: &'a ClientSettings, args: &'a DlqReplayArgs, survey: Survey) -> Result<Self> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut replay = Self {
+            settings,
+            args,
+            id: format!("{}-{}", since.as_nanos(), std::process::id()),
+            reader: TopicReader::connect(settings, 0, Waker::default())?,
+            producer: RecordProducer::connect(settings, Duration::from_millis(5))?,
+            survey,
+            targets: BTreeMap::new(),
+            part: Vec::new(),
+            part_bytes: 0,
+            arrived: BTreeMap::new(),
+            started: Instant::now(),
+            taken: 0,
+            left: 0,
+            failed: 0,
+        };
+        for name in replay.wanted() {
+            let partitions = replay.reader.partition_count(&name)?;
+            if partitions.is_none() && args.to_sink.is_some() {
+                bail!("there is no topic '{name}' to replay to");
+            }
+            let mut target = Target { partitions, ..Target::default() };
+            if partitions.is_some() {
+                replay.look(&name, &mut target)?;
+            }
+            replay.targets.insert(name, target);
+        }
+        if !args.dry_run {
+            replay.note()?;
+            for name in replay.targets.keys() {
+                replay.end(name, replay.survey.history.open_of(name).0)?;
+            }
+            replay.settle_receipts()?;
+        }
+        Ok(replay)
+    }
+
+    /// Names of the topics that selected letters go to.
+    fn wanted(&self) -> BTreeSet<String> {
+        let selected = self.survey.letters.iter().filter(|letter| letter.is_selected);
+        selected.map(|letter| self.target_of(&letter.origin).to_owned()).collect()
+    }
+
+    fn target_of<'b>(&'b self, origin: &'b Origin) -> &'b str {
+        self.args.to_sink.as_deref().unwrap_or(&origin.topic)
+    }
+
+    fn look(&mut self, name: &str, target: &mut Target) -> Result<()> {
+        let (_, starts) = self.survey.history.open_of(name);
+        let found = if self.survey.history.unsettled().contains(name) {
+            replayed(self.settings, name, &starts)?
+        } else {
+            HashSet::new()
+        };
+        for letter in &self.survey.letters {
+            if self.target_of(&letter.origin) != name {
+                continue;
+            }
+            if self.survey.history.has(name, letter.partition, letter.offset) {
+                target.there.insert(letter.origin.clone());
+            } else if found.contains(&letter.origin.to_string()) {
+                target.there.insert(letter.origin.clone());
+                let arrived = self.arrived.entry((name.to_owned(), letter.partition)).or_default();
+                arrived.insert((letter.offset, letter.offset + 1));
+            }
+        }
+        let is_missing = |letter: &&Seen| {
+            letter.is_selected
+                && self.target_of(&letter.origin) == name
+                && !target.there.contains(&letter.origin)
+        };
+        let missing: Vec<_> = self.survey.letters.iter().filter(is_missing).collect();
+        let is_compacted = || topic_settings(self.settings, &self.reader, name).is_compacted;
+        if !self.args.over_newer && !missing.is_empty() && is_compacted() {
+            target.newest = Some(self.newest(name, &missing)?);
+        }
+        Ok(())
+    }
+
+    /// What a topic has since these letters.
+    fn newest(&self, name: &str, letters: &[&Seen]) -> Result<Newest> {
+        let partitions = self.reader.partitions(name)?;
+        let mut starts = BTreeMap::<i32, i64>::new();
+        if letters.iter().any(|letter| letter.origin.topic != name) {
+            let oldest_ms = letters.iter().filter_map(|letter| letter.timestamp_ms).min().unwrap_or(0);
+            let offsets = self.reader.offsets(name, &partitions, Start::Timestamp(oldest_ms))?;
+            starts.extend(partitions.iter().map(|partition| partition.partition).zip(offsets));
+        } else {
+            // Partitions without a letter have none of their keys.
+            starts.extend(partitions.iter().map(|partition| (partition.partition, partition.high)));
+            for letter in letters {
+                let start = starts.entry(letter.origin.partition).or_insert(0);
+                *start = (*start).min(letter.origin.offset);
+            }
+        }
+        let mut newest = Newest::default();
+        watched(self.settings, name, "looking for newer records in", &starts, |batch| {
+            for row in 0..batch.len() {
+                let Some(key) = batch.key(row) else { continue };
+                let replayed = batch.headers(row).iter().find(|(name, _)| name == REPLAY_OF);
+                let replayed = replayed.and_then(|(_, of)| std::str::from_utf8(of.as_deref()?).ok());
+                let was = replayed.and_then(|of| of.strip_prefix(name)?.rsplit_once('@')?.1.parse().ok());
+                let offset = was.unwrap_or(batch.offset(row));
+                let known = newest.offsets.entry(key.to_vec()).or_insert(offset);
+                *known = (*known).max(offset);
+                if let Some(time) = batch.timestamp_ms(row) {
+                    let known = newest.times_ms.entry(key.to_vec()).or_insert(time);
+                    *known = (*known).max(time);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
+    fn send_all(&mut self) -> Result<()> {
+        let (settings, queue) = (self.settings, self.args.letters.topic.clone());
+        watched(settings, &queue, "replaying", &BTreeMap::new(), |batch| {
+            for row in 0..batch.len() {
+                // What came since the queue was surveyed is for the next replay.
+                let end = self.survey.ends.get(&partition_of(batch, row)).copied().unwrap_or(0);
+                if batch.offset(row) >= end || Receipt::read(batch, row)?.is_some() {
+                    continue;
+                }
+                let Some(letter) = DeadLetter::read(batch, row) else { continue };
+                if is_selected(&self.args.letters, batch, row, &letter) {
+                    self.take(batch, row, letter)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.send_part()
+    }
+
+    /// Takes a letter's record to be sent, unless its target has it.
+    fn take(&mut self, batch: &Batch, row: u32, letter: DeadLetter) -> Result<()> {
+        let origin = origin(&letter);
+        let name = self.target_of(&origin).to_owned();
+        let at = (partition_of(batch, row), batch.offset(row));
+        let Some(target) = self.targets.get_mut(&name) else { return Ok(()) };
+        let Some(partitions) = target.partitions else {
+            self.failed(&origin, &"its topic is gone; --to-sink writes it to another one");
+            return Ok(());
+        };
+        // A job that was cut off may have sent the same record to the queue twice.
+        if target.there.contains(&origin) {
+            target.skipped += 1;
+            self.arrived.entry((name, at.0)).or_default().insert((at.1, at.1 + 1));
+            return Ok(());
+        }
+        let timestamp_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
+        let key = batch.key(row);
+        if let (Some(newest), Some(key)) = (&target.newest, key) {
+            let is_older = if origin.topic == name {
+                newest.offsets.get(key).is_some_and(|offset| *offset > origin.offset)
+            } else {
+                newest.times_ms.get(key).zip(timestamp_ms).is_some_and(|(newest, own)| *newest > own)
+            };
+            if is_older {
+                target.superseded += 1;
+                return Ok(());
+            }
+        }
+        if self.args.limit.is_some_and(|limit| self.taken >= limit as u64) {
+            self.left += 1;
+            return Ok(());
+        }
+        self.taken += 1;
+        target.sent += 1;
+        target.there.insert(origin.clone());
+        if self.args.dry_run {
+            return Ok(());
+        }
+        // A record keeps its partition where the target has as many; else its key decides.
+        let is_there = usize::try_from(origin.partition).is_ok_and(|partition| partition < partitions);
+        let keeps = is_there
+            && (origin.topic == name || self.reader.partition_count(&origin.topic)? == Some(partitions));
+        let mut headers = letter.headers;
+        headers.retain(|(name, _)| name != REPLAY_OF);
+        headers.push((REPLAY_OF.to_owned(), Some(origin.to_string().into_bytes())));
+        let outgoing = Outgoing {
+            letter: at,
+            partition: keeps.then_some(origin.partition),
+            origin,
+            target: name,
+            key: key.map(<[u8]>::to_vec),
+            value: batch.value(row).map(<[u8]>::to_vec),
+            timestamp_ms,
+            headers,
+        };
+        self.part_bytes += outgoing.bytes();
+        self.part.push(outgoing);
+        // A slow replay notes every second what it has done.
+        let records = self.args.rate.map_or(PART_RECORDS as f64, |rate| rate.min(PART_RECORDS as f64));
+        if self.part.len() as f64 >= records || self.part_bytes >= PART_BYTES {
+            self.send_part()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was taken, waits until it has arrived, and notes it.
+    fn send_part(&mut self) -> Result<()> {
+        self.part_bytes = 0;
+        let part = std::mem::take(&mut self.part);
+        self.begin(&part)?;
+        let first = self.taken - part.len() as u64;
+        let mut numbers = HashMap::new();
+        let mut failed = Vec::new();
+        for (index, record) in part.iter().enumerate() {
+            self.wait_for_turn(first + index as u64);
+            match record.send(&self.producer) {
+                Ok(number) => drop(numbers.insert(number, index)),
+                Err(error) => failed.push((index, error)),
+            }
+        }
+        let cut_off =
+            "not all records have arrived; fix that and repeat the replay: it writes what is missing";
+        let settled = self.producer.settle().context(cut_off)?;
+        failed.extend(
+            settled
+                .into_iter()
+                .filter_map(|undelivered| Some((*numbers.get(&undelivered.number)?, undelivered.error))),
+        );
+        failed.sort_by_key(|(index, _)| *index);
+        // The brokers refuse what came together: by itself it is seen which record they mean.
+        let mut outage = None;
+        let mut refused = HashSet::new();
+        for (index, error) in failed {
+            refused.insert(index);
+            if error.is_passing() {
+                outage = Some(error);
+            } else if outage.is_none() {
+                match part[index].send(&self.producer).and_then(|_| self.producer.flush()) {
+                    Ok(()) => drop(refused.remove(&index)),
+                    Err(error) if error.is_passing() => outage = Some(error),
+                    Err(error) => self.failed(&part[index].origin, &error),
+                }
+            }
+        }
+        for (index, record) in part.into_iter().enumerate() {
+            if refused.contains(&index) {
+                if let Some(target) = self.targets.get_mut(&record.target) {
+                    target.sent -= 1;
+                    target.there.remove(&record.origin);
+                }
+            } else {
+                let arrived = self.arrived.entry((record.target, record.letter.0)).or_default();
+                arrived.insert((record.letter.1, record.letter.1 + 1));
+            }
+        }
+        self.note()?;
+        outage.map_or(Ok(()), |error| Err(error).context(cut_off))
+    }
+
+    /// Waits until --rate lets a record go.
+    fn wait_for_turn(&self, index: u64) {
+        let Some(rate) = self.args.rate else { return };
+        let due = Duration::from_secs_f64(index as f64 / rate);
+        std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+    }
+
+    /// Notes that these are about to be sent.
+    fn begin(&mut self, part: &[Outgoing]) -> Result<()> {
+        let names: BTreeSet<_> = part.iter().map(|record| record.target.as_str()).collect();
+        for name in names {
+            let Some(target) = self.targets.get_mut(name).filter(|target| !target.has_begun) else {
+                continue;
+            };
+            target.has_begun = true;
+            let partitions = self.reader.partitions(name)?;
+            let ends = partitions.iter().map(|partition| (partition.partition, partition.high)).collect();
+            let receipt = Receipt::Began { replay: self.id.clone(), target: name.to_owned(), ends };
+            self.write(self.survey.ends.keys().copied(), &receipt)?;
+        }
+        self.settle_receipts()
+    }
+
+    /// Notes what has arrived.
+    fn note(&mut self) -> Result<()> {
+        for ((target, partition), offsets) in std::mem::take(&mut self.arrived) {
+            for ranges in offsets.ranges().chunks(RANGES_PER_RECEIPT) {
+                let receipt = Receipt::Wrote { target: target.clone(), offsets: ranges.to_vec() };
+                self.write([partition], &receipt)?;
+            }
+        }
+        self.settle_receipts()
+    }
+
+    /// Notes that all is noted that these replays wrote to a topic.
+    fn end(&self, target: &str, replays: Vec<String>) -> Result<()> {
+        if replays.is_empty() {
+            return Ok(());
+        }
+        let receipt = Receipt::Ended { replays, target: target.to_owned() };
+        self.write(self.survey.ends.keys().copied(), &receipt)
+    }
+
+    fn write(&self, partitions: impl IntoIterator<Item = i32>, receipt: &Receipt) -> Result<()> {
+        let value = receipt.value()?;
+        for partition in partitions {
+            let record = NewRecord {
+                partition: Some(partition),
+                // A compacted queue takes no record without a key, and keeps the newest of each.
+                key: Some(&value),
+                value: Some(&value),
+                headers: &Receipt::HEADERS,
+                timestamp_ms: None,
+            };
+            self.producer.send(&self.args.letters.topic, record).with_context(|| self.cannot_note())?;
+        }
+        Ok(())
+    }
+
+    fn settle_receipts(&self) -> Result<()> {
+        self.producer.flush().with_context(|| self.cannot_note())
+    }
+
+    fn cannot_note(&self) -> String {
+        format!(
+            "'{}' does not take the note of what was replayed, so that a repeated replay would write it again; the \
+             user needs Write on it",
+            self.args.letters.topic
+        )
+    }
+
+    /// A record that cannot be sent stops no other one.
+    fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
+        self.failed += 1;
+        above(|| anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:")));
+    }
+
+    fn finish(mut self) -> Result<ExitCode> {
+        if !self.args.dry_run {
+            self.note()?;
+            for (name, _) in self.targets.iter().filter(|(_, target)| target.has_begun) {
+                self.end(name, vec![self.id.clone()])?;
+            }
+            self.settle_receipts()?;
+        }
+        let would = if self.args.dry_run { "would be " } else { "" };
+        for (name, target) in self.targets.iter().filter(|(_, target)| target.partitions.is_some()) {
+            let Target { sent, skipped, superseded, .. } = target;
+            println!("{name}: {sent} records {would}replayed, {skipped} were there already");
+            if *superseded > 0 {
+                println!(
+                    "{name}: {superseded} were left out: the topic is compacted and has newer records of their keys \
+                     (--over-newer writes them over those)"
+                );
+            }
+        }
+        if self.left > 0 {
+            println!("{} more are left for the next replay (--limit)", self.left);
+        }
+        if self.failed > 0 {
+            bail!("{} records of '{}' were not replayed", self.failed, self.args.letters.topic);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Which records a topic has from replays, from these offsets on.
+fn replayed(settings: &ClientSettings, target: &str, starts: &BTreeMap<i32, i64>) -> Result<HashSet<String>> {
+    let mut there = HashSet::new();
+    watched(settings, target, "looking for replayed records in", starts, |batch| {
+        let headers = (0..batch.len()).flat_map(|row| batch.headers(row));
+        let replayed = headers.filter(|(name, _)| name == REPLAY_OF);
+        there.extend(replayed.filter_map(|(_, of)| String::from_utf8(of.clone()?).ok()));
+        Ok(())
+    })?;
+    Ok(there)
+}
