@@ -188,10 +188,9 @@ fn is_enough(
 /// What comes into a topic from now on.
 fn newest(connect: &Connect, topic: &str, waker: Waker) -> Result<ReadSource, SampleError> {
     let reader = connect(waker)?;
-    let mut ranges = Vec::new();
-    for partition in reader.partitions(topic)? {
-        ranges.push((partition.partition, reader.offset(topic, partition, Start::Latest)?, None));
-    }
+    let partitions = reader.partitions(topic)?;
+    let starts = reader.offsets(topic, &partitions, Start::Latest)?;
+    let ranges = partitions.iter().zip(starts).map(|(p, start)| (p.partition, start, None)).collect();
     Ok(reader.read(topic, ranges))
 }
 

@@ -329,11 +329,11 @@ impl Watch {
         let partitions = reader.partitions(topic)?;
         self.is_empty_topic = partitions.iter().all(|partition| partition.high == partition.low);
         let start_at = if self.watched_only { Start::Latest } else { Start::Timestamp(self.since_ms) };
-        for partition in partitions {
-            if observe(0, Duration::ZERO).is_break() {
-                return Ok(self.finish(started_ms, limits));
-            }
-            let start = reader.offset(topic, partition, start_at)?;
+        if observe(0, Duration::ZERO).is_break() {
+            return Ok(self.finish(started_ms, limits));
+        }
+        let starts = reader.offsets(topic, &partitions, start_at)?;
+        for (partition, start) in partitions.iter().zip(starts) {
             past += u64::try_from(partition.high - start).unwrap_or(0);
             is_older |= start > partition.low;
             self.past_ends.insert(partition.partition, partition.high);

@@ -200,14 +200,6 @@ impl TopicReader {
         starts(&self.consumer, &partitions, start, REQUEST_TIMEOUT)
     }
 
-    /// The offset of a start on a partition.
-    ///
-    /// # Errors
-    /// If no broker answers.
-    pub fn offset(&self, topic: &str, partition: Partition, start: Start) -> Result<i64, KafkaError> {
-        self.offsets(topic, &[partition], start).map(|offsets| offsets[0])
-    }
-
     /// Whether there is a broker that answers questions about configurations.
     pub(super) fn has_controller(&self, topic: &str) -> bool {
         // A broker that is slow to answer is a real one.
