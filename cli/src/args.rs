@@ -132,8 +132,8 @@ dead letter queue (Create where they are missing), with --exactly-once Write on 
 IdempotentWrite on the cluster before Kafka 3.0. With --dry-run Read on the source is enough. What is
 granted and what is missing: --check.
 
-Exit codes: 0 drained (skipped and dead letters included), 1 the job failed or was cut off, 2 it could
-not start, 130 ended by a second Ctrl-C. The first Ctrl-C settles and commits what is in flight.";
+Exit codes: 0 drained (skipped and dead letters included), 1 the job failed, was cut off, or was stopped
+before the end that --until-end asks for, 2 it could not start, 130 ended by a second Ctrl-C. The first Ctrl-C settles and commits what is in flight.";
 
 #[cfg(feature = "kafka")]
 const DLQ_SHOW_HELP: &str = "\

@@ -13,7 +13,7 @@ use crate::config::JobConfig;
 use crate::control::{Control, Wish};
 use crate::core::batcher::Room;
 use crate::core::failure::{RowError, Stage};
-use crate::core::{Action, Core, Event, Fate, JobError, Tick};
+use crate::core::{Action, Core, Event, Fate, JobError, Revoke, Tick};
 use crate::engine::{Lag, Progress};
 use crate::processor::{Output, Processor};
 use crate::report::{Counters, Ending, Meter};
@@ -309,6 +309,9 @@ impl<S: Source> Driver<S> {
             SourceEvent::Ended(lane) => self.step(Event::Ended(lane)),
             SourceEvent::Revoked(lane, how) => {
                 self.lanes.retain(|other| *other != lane);
+                if how == Revoke::Lost {
+                    self.pool.forget(lane);
+                }
                 self.step(Event::Revoked(lane, how));
             }
             SourceEvent::CommitEnded(result) => {
@@ -557,6 +560,8 @@ impl<S: Source> Driver<S> {
             }
             Action::Release(lanes) => {
                 for (lane, watermark) in &lanes {
+                    // What was not settled in time is for the next owner.
+                    self.pool.forget(*lane);
                     self.note_end(*lane, *watermark);
                 }
                 let offsets: Vec<_> =

@@ -37,6 +37,7 @@ pub mod waker;
 
 mod bisect;
 mod driver;
+mod gate;
 mod parallel;
 mod worker;
 

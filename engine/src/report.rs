@@ -40,6 +40,9 @@ pub struct Report {
     pub error: Option<String>,
     /// Where every record ended.
     pub ledger: Ledger,
+    /// True if the source has come to its end, and all of it is settled and committed.
+    #[serde(default)]
+    pub end_of_input: bool,
     /// Members of the group that the job had in this process.
     #[serde(default = "one")]
     pub members: u32,
@@ -376,6 +379,7 @@ pub(crate) struct Ending {
     meter: Meter,
     ledger: Ledger,
     is_done: bool,
+    end_of_input: bool,
     regroups: bool,
     pub error: Option<String>,
     plan: Plan,
@@ -385,7 +389,8 @@ pub(crate) struct Ending {
 impl Ending {
     pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<String>) -> Self {
         let (ledger, is_done, regroups) = (core.ledger(), core.is_done(), core.regroups());
-        Self { meter, ledger, is_done, regroups, error, plan, members: 1 }
+        let end_of_input = core.is_at_end();
+        Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members: 1 }
     }
 
     /// Both members together.
@@ -394,6 +399,7 @@ impl Ending {
         Self {
             ledger: self.ledger + other.ledger,
             is_done: self.is_done && other.is_done,
+            end_of_input: self.end_of_input && other.end_of_input,
             error: self.error.or(other.error),
             members: self.members + other.members,
             ..self
@@ -402,7 +408,7 @@ impl Ending {
 
     /// What has become of everything.
     pub fn report(self) -> Report {
-        let Self { meter, ledger, is_done, regroups, error, plan, members } = self;
+        let Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members } = self;
         let actual = meter.actual_tier();
         let seconds = meter.first.map_or(0.0, |first| meter.last.since(first).as_secs_f64());
         let per_call = if meter.calls == 0 { 0.0 } else { ledger.delivered as f64 / meter.calls as f64 };
@@ -411,6 +417,7 @@ impl Ending {
             outcome: outcome(error.is_some(), is_done),
             error,
             ledger,
+            end_of_input,
             members,
             batches: meter.batches.summary(),
             sink_batches: regroups.then(|| meter.groups.summary()),

@@ -6,16 +6,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::bisect::bisect;
-use crate::columns::{Batch, BatchId, LaneName};
+use crate::columns::{Batch, BatchId, LaneId, LaneName};
 use crate::core::Verdict;
 use crate::core::failure::RowError;
+use crate::gate::Gate;
 use crate::processor::{Attempt, Interrupt, Output, Processor, ValueFormat};
 use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, TransactionError, add_ack};
 use crate::waker::Waker;
@@ -69,7 +69,7 @@ pub(crate) struct Processing {
 /// The threads and the channels to and from them. Dropping it ends them, whatever is still to do.
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
-    closing: Arc<AtomicBool>,
+    gate: Gate,
     interrupts: Vec<Interrupt>,
     /// Where jobs go, and where parcels go.
     tasks: Option<(Sender<Task>, Sender<Task>)>,
@@ -92,7 +92,7 @@ impl Pool {
         let (started_queue, started) = crossbeam_channel::unbounded();
         let (done_queue, done) = crossbeam_channel::unbounded();
         let (ended_queue, ended) = crossbeam_channel::unbounded();
-        let closing = Arc::<AtomicBool>::default();
+        let gate = Gate::default();
         let start = |processor: Option<Box<dyn Processor>>, tasks: Receiver<Task>| {
             let worker = Worker {
                 processor,
@@ -103,7 +103,7 @@ impl Pool {
                 sink: Arc::clone(sink),
                 acks: acks.clone(),
                 waker: waker.clone(),
-                closing: Arc::clone(&closing),
+                gate: gate.clone(),
             };
             thread::spawn(move || worker.run(&tasks))
         };
@@ -124,7 +124,7 @@ impl Pool {
         };
         Self {
             sink: Arc::clone(sink),
-            closing,
+            gate,
             interrupts,
             tasks: Some((jobs, parcels)),
             started,
@@ -190,8 +190,13 @@ impl Pool {
     /// Writes nothing from now on. Whoever owns the partitions next writes what is not written by now; doing it
     /// here, too, would come behind their records.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.gate.close();
         self.sink.close();
+    }
+
+    /// Writes no further row of a lane that somebody else has now.
+    pub fn forget(&self, lane: LaneId) {
+        self.gate.close_lane(lane);
     }
 }
 
@@ -231,14 +236,14 @@ struct Worker {
     sink: Arc<dyn Sink>,
     acks: Acks,
     waker: Waker,
-    closing: Arc<AtomicBool>,
+    gate: Gate,
 }
 
 impl Worker {
     fn run(mut self, tasks: &Receiver<Task>) {
         let _wake = WakeOnDrop(self.waker.clone());
         for task in tasks {
-            if self.is_closing() {
+            if self.gate.is_closing() {
                 return;
             }
             match task {
@@ -254,11 +259,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    /// True if nothing more is to be written: whoever has the partitions next reads and writes the rest.
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
     }
 
     fn end(&self, result: Result<(), TransactionError>) {
@@ -292,6 +292,8 @@ impl Worker {
     /// Returns the acknowledgements of what has arrived already.
     fn write(&self, Parcel { id, batch, what }: Parcel) -> Vec<Ack> {
         let mut arrived = Vec::new();
+        // Whoever has a lane now reads and writes the rest of it.
+        let is_ours = |row: u32| self.gate.is_open(batch.lane(row));
         let mut sent = |ticket: Ticket, sent: Sent| {
             if sent == Sent::Arrived {
                 add_ack(&mut arrived, Ack::of(ticket, Ok(())));
@@ -299,14 +301,14 @@ impl Worker {
         };
         match what {
             What::Outputs(output, rows) => {
-                for (row, record) in output.of_rows(rows).take_while(|_| !self.is_closing()) {
+                for (row, record) in output.of_rows(rows).filter(|(row, _)| is_ours(*row)) {
                     let ticket = Ticket { batch: id, row, dead_letter: false };
                     let outgoing = Outgoing { ticket, batch: &batch, record, origin: origin(&batch, row) };
                     sent(ticket, self.sink.write(outgoing));
                 }
             }
             What::DeadLetters(errors, attempts) => {
-                for error in errors.iter().take_while(|_| !self.is_closing()) {
+                for error in errors.iter().filter(|error| is_ours(error.row)) {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
                     let origin = origin(&batch, error.row);
                     let rejected = Rejected { ticket, batch: &batch, origin, error, attempts };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use velo_engine::kafka::{NewRecord, RecordProducer};
+use velo_engine::kafka::{NewRecord, RecordProducer, topic_settings};
 
 use crate::broker::{Broker, busy, real};
 use crate::run::{Job, assert_running, stop, wait_for_commit};
@@ -27,6 +27,14 @@ pub fn delete_records(broker: &Broker, topic: &str, before: i64) {
     offsets.add_partition_offset(topic, 0, Offset::Offset(before)).expect("an offset");
     let deleted = pollster::block_on(admin(broker).delete_records(&offsets, &options())).expect("deleted");
     assert!(deleted.elements().iter().all(|element| element.error().is_ok()));
+}
+
+pub fn set_cleanup_policy(broker: &Broker, topic: &str, value: &str) {
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("cleanup.policy", value);
+    let altered = pollster::block_on(admin(broker).alter_configs([&config], &options())).expect("an answer");
+    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    // The broker applies it a moment later.
+    while topic_settings(&broker.settings(), &broker.reader(), topic).is_compacted != (value == "compact") {}
 }
 
 fn delete_topic(broker: &Broker, topic: &str) {

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use velo_engine::kafka::{NewRecord, RecordProducer};
 
 use crate::broker::{Broker, busy, embedded, real};
-use crate::data_loss::delete_records;
+use crate::data_loss::{delete_records, set_cleanup_policy};
 use crate::run::{Job, program};
 use crate::topic::{Load, Read, count, for_each};
 
@@ -49,6 +49,24 @@ fn send(broker: &Broker, topic: &str, records: &[(Option<&str>, &str)]) {
         let (key, value) = (key.map(str::as_bytes), Some(value.as_bytes()));
         producer.send(topic, NewRecord { key, value, ..NewRecord::default() }).expect("sent");
     }
+    producer.flush().expect("flushed");
+}
+
+/// Writes all records of a topic to it again.
+fn copy(broker: &Broker, topic: &str) {
+    let producer =
+        RecordProducer::connect(&broker.settings(), std::time::Duration::ZERO).expect("a producer");
+    for_each(broker, topic, |read| {
+        let headers: Vec<_> =
+            read.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))).collect();
+        let record = NewRecord {
+            key: read.key.as_deref(),
+            value: read.value.as_deref(),
+            headers: &headers,
+            ..NewRecord::default()
+        };
+        producer.send(topic, record).expect("sent");
+    });
     producer.flush().expect("flushed");
 }
 
@@ -194,7 +212,9 @@ fn a_replay_that_is_cut_off_goes_on_where_it_was_and_takes_parts() {
     assert!(there < DEAD, "{there}");
     let replay =
         |more: &[&str]| stdout(&dlq(&broker, &[&["replay", &job.dlq, "--to-sink", &target], more].concat()));
+    let notes = count(&broker, &job.dlq);
     let dry = replay(&["--dry-run"]);
+    assert_eq!(count(&broker, &job.dlq), notes, "a dry run notes nothing");
     let rest = DEAD - there;
     assert_eq!(dry, format!("{target}: {rest} records would be replayed, {there} were there already\n"));
     let part = replay(&["--limit", "2"]);
@@ -226,16 +246,32 @@ fn a_letter_that_its_target_refuses_stops_no_other_one() {
         (0..40).map(|index| (if index == 20 { None } else { Some("k") }, "no json")).collect();
     send(&broker, &source, &records);
     run(&broker, &source, &queue);
+    // A job that was killed has written all of its letters twice.
+    copy(&broker, &queue);
     let target = broker.topic_with("keyed", 1, &[("cleanup.policy", "compact")]);
-    for (sent, there) in [(39, 0), (0, 39)] {
-        let output = dlq(&broker, &["replay", &queue, "--to-sink", &target, "--over-newer"]);
+    let replay = |more: &[&str]| {
+        dlq(&broker, &[&["replay", &queue, "--to-sink", &target, "--over-newer"], more].concat())
+    };
+    let dry = stdout(&replay(&["--dry-run"]));
+    assert_eq!(dry, format!("{target}: 40 records would be replayed, 40 were there already\n"));
+    for (sent, there) in [(39, 39), (0, 78)] {
+        let output = replay(&[]);
         let (said, errors) = (&output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert!(errors.contains(&format!("{source}[0]@20 was not replayed")), "{errors}");
         let said = String::from_utf8_lossy(said);
         assert_eq!(said, format!("{target}: {sent} records replayed, {there} were there already\n"));
     }
-    assert_eq!(replayed(&broker, &target).len(), 39);
+    let all = replayed(&broker, &target);
+    assert_eq!((all.len(), all.values().max()), (39, Some(&1)));
+    // Once its cause is gone the refused one is written, too.
+    let open = broker.topic("open", 1);
+    let output = stdout(&dlq(&broker, &["replay", &queue, "--to-sink", &open]));
+    assert_eq!(output, format!("{open}: 40 records replayed, 40 were there already\n"));
+    set_cleanup_policy(&broker, &target, "delete");
+    let output = stdout(&replay(&[]));
+    assert_eq!(output, format!("{target}: 1 records replayed, 79 were there already\n"));
+    assert_eq!(replayed(&broker, &target).len(), 40);
 }
 
 #[test]

@@ -105,12 +105,25 @@ impl<'a> Job<'a> {
 
 /// Ends a job as an operator does, and returns what it wrote to stderr once it has ended well.
 pub fn stop(child: Child, signal: &str) -> String {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
-    let output = child.wait_with_output().expect("gone");
+    let output = stopped(child, signal);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");
     stderr
+}
+
+fn stopped(child: Child, signal: &str) -> Output {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+    child.wait_with_output().expect("gone")
+}
+
+/// Stops a job that reads until the end: only one that has come there has done all that it was asked to.
+fn stop_before_the_end(job: &Job<'_>, child: Child, signal: &str) {
+    let output = stopped(child, signal);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let is_at_end = job.report()["end_of_input"] == true;
+    assert_eq!(output.status.code(), Some(i32::from(!is_at_end)), "{stderr}");
+    assert_eq!(stderr.contains("it was stopped before the end"), !is_at_end, "{stderr}");
 }
 
 /// Panics, with what it said, where a job has ended by itself.
@@ -318,7 +331,7 @@ fn sigterm_settles_and_commits_what_a_program_has_in_hand() {
     command.args(["--exec", "while read -r l; do [ -z \"$l\" ] && echo '{\"ok\":true}'; done"]);
     let mut child = command.spawn().expect("velo runs");
     wait_until(&job, &mut child, |written| written > 0);
-    stop(child, "-TERM");
+    stop_before_the_end(&job, child, "-TERM");
     assert_drained(&job);
 }
 
@@ -355,7 +368,7 @@ fn the_first_interrupt_settles_and_commits_what_is_in_flight() {
     command.args(["--cost", "10ms+1ms/record"]);
     let mut child = command.spawn().expect("velo runs");
     wait_until(&job, &mut child, |written| written > 0);
-    stop(child, "-INT");
+    stop_before_the_end(&job, child, "-INT");
     let ledger = assert_drained(&job);
     let committed: i64 = committed(&broker, &job.group, &job.source).values().sum();
     assert_eq!(ledger["delivered"], committed);

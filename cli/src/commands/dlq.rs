@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Error, Result};
 use indicatif::ProgressBar;
 use velo_engine::columns::Batch;
-use velo_engine::kafka::{ClientSettings, DeadLetter, scan_from};
+use velo_engine::kafka::{ClientSettings, DeadLetter, Until, scan_from};
 
 use self::receipt::Receipt;
 pub(crate) use self::replay::replay;
@@ -84,7 +84,7 @@ fn read(
     mut each: impl FnMut(&Batch, u32, Option<DeadLetter>) -> Result<()>,
 ) -> Result<BTreeMap<String, u64>> {
     let mut others = BTreeMap::new();
-    watched(settings, &args.topic, "reading", &BTreeMap::new(), |batch| {
+    watched(settings, &args.topic, "reading", (&BTreeMap::new(), Until::Stable), |batch| {
         for row in 0..batch.len() {
             if Receipt::read(batch, row)?.is_some() {
                 continue;
@@ -101,17 +101,17 @@ fn read(
     Ok(others)
 }
 
-/// Reads a topic from these offsets on, behind a progress bar, which is there only on a terminal.
+/// Reads a topic from these offsets on, under a progress bar, which is there only on a terminal.
 fn watched(
     settings: &ClientSettings,
     topic: &str,
     what: &str,
-    starts: &BTreeMap<i32, i64>,
+    (starts, until): (&BTreeMap<i32, i64>, Until),
     mut each: impl FnMut(&Batch) -> Result<()>,
 ) -> Result<()> {
     let bar = ProgressBar::new(0).with_message(format!("{what} {topic}"));
     let line = Status::start(bar, "{spinner} {msg}: {pos} of {len} offsets");
-    let result = scan_from::<Error>(settings, topic, starts, |batch, total| {
+    let result = scan_from::<Error>(settings, topic, starts, until, |batch, total| {
         line.bar().set_length(total);
         line.bar().inc(batch.len().into());
         each(batch)

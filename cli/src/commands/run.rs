@@ -547,6 +547,12 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
     let forced = signals.forced.load(Ordering::Acquire);
     match report.outcome {
         _ if forced => ExitCode::from(EXIT_FORCED),
+        Outcome::Drained if args.until_end && !report.end_of_input => {
+            log::error(
+                "it was stopped before the end of the topic; what it had taken is settled and committed",
+            );
+            ExitCode::FAILURE
+        }
         Outcome::Drained => ExitCode::SUCCESS,
         Outcome::Failed | Outcome::Interrupted => ExitCode::FAILURE,
     }

@@ -341,8 +341,14 @@ impl Core {
         match self.phase {
             Phase::Failed => true,
             Phase::Stopping => self.is_settled(),
-            Phase::Running => self.end_of_input && self.is_settled() && self.is_committed(),
+            Phase::Running => self.is_at_end(),
         }
+    }
+
+    /// True if everything that was to be read is settled and committed.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.end_of_input && self.is_settled() && self.is_committed()
     }
 
     /// True if nothing is in flight.
@@ -801,6 +807,8 @@ impl Core {
     /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
     fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
         let Some(lane) = self.lanes.remove(&id) else { return };
+        // What was taken of it may not be committed: the source says again whether all is read.
+        self.end_of_input = false;
         let batches = &self.batches;
         let has_its_rows = |member: &Member| batches.get(member.id).is_some_and(|batch| batch.runs.has(id));
         // What was written of it must not become visible without its offsets.

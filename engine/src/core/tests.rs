@@ -317,6 +317,25 @@ fn to_have_no_lane_is_no_end() {
 }
 
 #[test]
+fn a_lane_that_is_given_up_before_it_is_settled_is_no_end() {
+    for how in [Revoke::Drain, Revoke::Lost] {
+        let mut world = World::new(config(2, false, FailureStrategy::LogAndContinue), 1);
+        world.deliver(0, &[0, 1]);
+        world.step(Event::Ended(LaneId(0)));
+        world.step(Event::EndOfInput(true));
+        world.step(Event::Revoked(LaneId(0), how));
+        // What is in flight is not settled in time.
+        world.now = world.now + Duration::from_hours(1);
+        world.step(Event::Tick);
+        assert_eq!((world.core.ledger().uncommitted, world.core.is_done()), (2, false), "{how:?}");
+        world.step(Event::Finished(BatchId(0), &Verdict::default()));
+        assert!(!world.core.is_done(), "{how:?}");
+        world.step(Event::EndOfInput(true));
+        assert!(world.core.is_done(), "others have read the rest");
+    }
+}
+
+#[test]
 fn a_last_commit_that_fails_is_tried_again_at_its_interval() {
     let mut world = World::new(config(1, false, FailureStrategy::LogAndContinue), 1);
     world.deliver(0, &[0]);

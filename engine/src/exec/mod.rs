@@ -56,8 +56,13 @@ pub struct ExecProcessor {
     program: Option<Program>,
     /// True once a process of this program, a fork's included, has answered a batch as it should.
     has_answered: Arc<AtomicBool>,
+    /// Answers in a row that did not follow the protocol.
+    breaches: u32,
     stop: Stop,
 }
+
+/// A program that breaks the protocol so often in a row will not stop doing so.
+const MOST_BREACHES: u32 = 5;
 
 /// Ends all waiting for answers, now and from now on. Clones end the same.
 #[derive(Debug, Clone)]
@@ -88,6 +93,7 @@ impl ExecProcessor {
             most_answer_bytes: MOST_ANSWER_BYTES,
             program: None,
             has_answered: Arc::default(),
+            breaches: 0,
             stop: Stop::new(),
         }
     }
@@ -110,7 +116,7 @@ impl ExecProcessor {
             none => none.insert(Program::start(&self.exec, self.version, self.most_answer_bytes)?),
         };
         let line = program.ask(batch, self.exec.timeout, &self.stop.stopped)?;
-        Ok(Verdict::read(&line, batch.len(), self.version)?)
+        Verdict::read(&line, batch.len(), self.version).map_err(Problem::Breach)
     }
 
     /// What follows when there is no answer to a batch of `rows` records.
@@ -118,7 +124,11 @@ impl ExecProcessor {
         let has_answered = self.has_answered.load(Ordering::Acquire);
         let reason = match problem {
             Problem::Stopped => return Failure::System("--exec: the job has ended".to_owned()),
-            Problem::Other(reason) => reason,
+            Problem::Breach(reason) if has_answered && self.breaches >= MOST_BREACHES => {
+                let reason = format!("--exec: {reason}; it was tried {MOST_BREACHES} times");
+                return Failure::Fatal(reason);
+            }
+            Problem::Other(reason) | Problem::Breach(reason) => reason,
             Problem::TooLong => {
                 let most = format_bytes(self.most_answer_bytes);
                 let reason = format!("the program's answer to {rows} records is longer than {most}");
@@ -141,11 +151,13 @@ impl Processor for ExecProcessor {
         match self.ask(batch) {
             Ok(verdict) => {
                 self.has_answered.store(true, Ordering::Release);
+                self.breaches = 0;
                 verdict.put_out(out)
             }
             Err(problem) => {
                 // Whatever it still writes belongs to no batch.
                 self.program = None;
+                self.breaches = if matches!(problem, Problem::Breach(_)) { self.breaches + 1 } else { 0 };
                 Err(self.failure(problem, batch.len()))
             }
         }
@@ -153,13 +165,14 @@ impl Processor for ExecProcessor {
 
     /// Another process of the same program.
     fn fork(&self) -> Option<Box<dyn Processor>> {
-        let Self { exec, version, most_answer_bytes, program: _, has_answered, stop } = self;
+        let Self { exec, version, most_answer_bytes, program: _, has_answered, breaches: _, stop } = self;
         Some(Box::new(Self {
             exec: exec.clone(),
             version: *version,
             most_answer_bytes: *most_answer_bytes,
             program: None,
             has_answered: Arc::clone(has_answered),
+            breaches: 0,
             stop: stop.clone(),
         }))
     }
@@ -268,6 +281,20 @@ mod tests {
             let (again, output) = ask(&mut processor, &input);
             assert_eq!((again, output.counts(1)), (Ok(()), vec![1]), "{then}");
         }
+    }
+
+    #[test]
+    fn a_program_that_breaks_the_protocol_again_and_again_ends_the_job() {
+        let (mut processor, input) = (exec(&answering(OK)), batch(&[b"{}"]));
+        assert_eq!(ask(&mut processor, &input).0, Ok(()));
+        processor.exec.command = answering("echo {}");
+        processor.program = None;
+        for _ in 1..MOST_BREACHES {
+            assert!(matches!(ask(&mut processor, &input).0, Err(Failure::System(_))));
+        }
+        let (failed, _) = ask(&mut processor, &input);
+        let Err(Failure::Fatal(message)) = failed else { panic!("{failed:?}") };
+        assert!(message.contains("it was tried 5 times"), "{message}");
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(super) enum Problem {
     Stopped,
     /// It is longer than it may be.
     TooLong,
-    /// The program broke the protocol, ended or took too long.
+    /// Its answer does not follow the protocol.
+    Breach(String),
+    /// The program ended, took too long or wrote what it was not asked for.
     Other(String),
 }
 

@@ -91,9 +91,9 @@ pub struct Answer {
     /// Everything is done.
     #[serde(default)]
     pub ok: bool,
-    /// The records that failed.
-    #[serde(default)]
-    pub errors: Vec<AnswerError>,
+    /// The records that failed; all others are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<AnswerError>>,
     /// A record failed, and the program does not know which.
     #[serde(default)]
     pub error: Option<String>,
@@ -223,8 +223,12 @@ impl Verdict {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
             format!("its answer does not follow the protocol: {error}: {}", shortened(line))
         })?;
-        let set = [answer.ok, !answer.errors.is_empty(), answer.error.is_some()];
-        if set.iter().filter(|is_set| **is_set).count() != 1 {
+        let has_list = answer.errors.is_some();
+        let errors = answer.errors.unwrap_or_default();
+        // A program that collects errors in a list may have none: all records are done.
+        let set = [answer.ok, !errors.is_empty(), answer.error.is_some()];
+        let set = set.iter().filter(|is_set| **is_set).count();
+        if set > 1 || (set == 0 && !has_list) {
             return Err(format!(
                 "its answer must set exactly one of ok, errors and error: {}",
                 shortened(line)
@@ -233,12 +237,12 @@ impl Verdict {
         if answer.error.is_some() && answer.records.is_some() {
             return Err(format!("its answer sets error, so it cannot set records: {}", shortened(line)));
         }
-        let numbers = answer.errors.iter().map(|error| error.record);
+        let numbers = errors.iter().map(|error| error.record);
         let written = answer.records.iter().flatten().map(|line| line.record);
         if let Some(record) = numbers.chain(written).find(|record| *record >= rows) {
             return Err(format!("its answer names record {record} of a batch of {rows}"));
         }
-        let mut errors: Vec<_> = answer.errors.into_iter().map(row_error).collect();
+        let mut errors: Vec<_> = errors.into_iter().map(row_error).collect();
         errors.sort_by_key(|error| error.row);
         errors.dedup_by_key(|error| error.row);
         let records = answer.records.map(|lines| {
@@ -409,6 +413,14 @@ mod tests {
         let error = Verdict::read(headers, 1, Version::V1).unwrap_err();
         assert!(error.contains("unknown field `headers` in version 1"), "{error}");
         assert!(Verdict::read(br#"{"ok":true,"records":[{"record":0}]}"#, 1, Version::V1).is_ok());
+    }
+
+    #[test]
+    fn a_list_of_no_errors_means_that_all_records_are_done() {
+        for line in [r#"{"errors":[]}"#, r#"{"ok":true,"errors":[]}"#, r#"{"ok":true,"errors":null}"#] {
+            let mut out = Output::default();
+            assert_eq!(read(line).unwrap().put_out(&mut out), Ok(()), "{line}");
+        }
     }
 
     #[test]

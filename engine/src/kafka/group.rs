@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -158,7 +158,7 @@ pub struct GroupSource {
     /// How far each lane is committed, as far as that was asked for; where it began, before.
     committed: BTreeMap<LaneId, i64>,
     /// When it was polled last, and how long the group waits for a member that is silent.
-    polled: Option<Tick>,
+    polled: Option<(Tick, SystemTime)>,
     session: Duration,
     /// Partitions that were begun without a committed offset.
     started: BTreeSet<i32>,
@@ -212,7 +212,8 @@ impl GroupSource {
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
         let config = options.config(settings)?;
         let lanes = Lanes::new(&options.memory);
-        let session = settings.property("session.timeout.ms").and_then(|ms| ms.parse().ok());
+        // As it was settled with the other limits.
+        let session = config.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let is_classic = settings.property("group.protocol") != Some("consumer");
         let is_static = options.instance_id.is_some() || settings.property("group.instance.id").is_some();
@@ -474,6 +475,10 @@ impl GroupSource {
     }
 
     fn end(&mut self, lane: LaneId) {
+        // The core forgets the end of the input with a lane.
+        if let Some(until) = &mut self.until {
+            until.is_reached = false;
+        }
         self.lanes.end(lane);
         self.committed.remove(&lane);
         self.renewed.retain(|(renewed, _)| *renewed != lane);
@@ -631,7 +636,11 @@ impl GroupSource {
     /// A process that was stopped for longer than its session does not know that the group has given its
     /// partitions to others. It asks before anything is written: the group takes commits of members only.
     fn ask_after_absence(&mut self, now: Tick, events: &mut Vec<SourceEvent>) {
-        let was_away = now.since(self.polled.replace(now).unwrap_or(now)) >= self.session;
+        // The clock of the wall goes on while a machine is suspended. If it is set forward, one question more is asked.
+        let wall = SystemTime::now();
+        let (polled, polled_wall) = self.polled.replace((now, wall)).unwrap_or((now, wall));
+        let by_wall = wall.duration_since(polled_wall).unwrap_or_default();
+        let was_away = now.since(polled).max(by_wall) >= self.session;
         // Transactions are refused by themselves, and know offsets that are not known here.
         if !was_away || self.lanes.is_empty() || self.options.exactly_once {
             return;

@@ -21,6 +21,8 @@ use crate::waker::Waker;
 
 /// How long a partition may fail to be read, for a reason that passes by itself, before the job ends.
 const FETCH_PATIENCE: Duration = Duration::from_mins(2);
+/// After how long without a further error fetches are taken to succeed.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
 
 /// A partition's queue and how far it has been read.
 pub(super) struct Lane {
@@ -41,7 +43,15 @@ pub(super) struct Lane {
     /// Why nothing can be read at `position`.
     broken: Option<String>,
     /// Since when it cannot be read for a reason that passes by itself, and the reason.
-    failing: Option<(Tick, String)>,
+    failing: Option<Failing>,
+}
+
+/// Fetches that fail. The client repeats the error for as long as they do.
+#[derive(Debug)]
+struct Failing {
+    since: Tick,
+    last: Tick,
+    reason: String,
 }
 
 /// All lanes of a consumer.
@@ -142,10 +152,16 @@ impl Lanes {
         }
         events.extend(self.ended.drain(..).map(SourceEvent::Ended));
         events.extend(self.notices.drain(..).map(SourceEvent::Notice));
-        let is_over = |(since, _): &(Tick, String)| self.now.since(*since) >= FETCH_PATIENCE;
-        let over =
-            self.open.iter().find_map(|lane| Some((lane, lane.failing.as_ref().filter(|f| is_over(f))?)));
-        over.map_or(Ok(()), |(lane, (_, reason))| {
+        let now = self.now;
+        for lane in &mut self.open {
+            // A fetch that brings nothing says nothing.
+            if lane.failing.take_if(|failing| now.since(failing.last) >= FETCH_SILENCE).is_some() {
+                events.push(SourceEvent::Notice(format!("{} is read again", lane.name)));
+            }
+        }
+        let is_over = |failing: &&Failing| now.since(failing.since) >= FETCH_PATIENCE;
+        let over = self.open.iter().find_map(|lane| Some((lane, lane.failing.as_ref().filter(is_over)?)));
+        over.map_or(Ok(()), |(lane, Failing { reason, .. })| {
             Err(SourceError(format!("{} cannot be read for {FETCH_PATIENCE:?}: {reason}", lane.name)))
         })
     }
@@ -209,7 +225,7 @@ impl Lanes {
         let failed_before = lane.failing.is_some();
         let filled = lane.fill(tier, room, (*now, start_epoch_ns.unwrap_or(0), *call_bytes), batch);
         match &lane.failing {
-            Some((_, reason)) if !failed_before => {
+            Some(Failing { reason, .. }) if !failed_before => {
                 notices.push(format!("{} cannot be read, and is tried again: {reason}", lane.name));
             }
             None if failed_before => notices.push(format!("{} is read again", lane.name)),
@@ -340,7 +356,12 @@ impl Lane {
             }
             // The client fetches again by itself.
             Some(error) if class(error) == Class::Passing => {
-                self.failing.get_or_insert_with(|| (now, reason(error, message)));
+                let failing = self.failing.get_or_insert_with(|| Failing {
+                    since: now,
+                    last: now,
+                    reason: reason(error, message),
+                });
+                failing.last = now;
                 return Ok(());
             }
             Some(error) => {

@@ -38,7 +38,7 @@ pub use group::{GroupOptions, GroupSource, Membership};
 pub use inspect::{GroupState, Inspector, May, PartitionState, Properties, producer_properties};
 pub use producer::{NewRecord, RecordProducer, Undelivered};
 pub use reader::{Partition, ReadSource, TopicReader};
-pub use scan::{scan, scan_from};
+pub use scan::{Until, scan, scan_from};
 pub use settings::{ClientSettings, Origin, PropertyError, canonical_name};
 pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};
 pub use topics::{Ensured, TopicSettings, ensure_topic, topic_settings};

@@ -57,6 +57,21 @@ impl TopicReader {
     /// # Errors
     /// Where the client's properties are wrong.
     pub fn connect(settings: &ClientSettings, prefetch_bytes: u64, waker: Waker) -> Result<Self, KafkaError> {
+        Self::connect_with(settings, prefetch_bytes, waker, &[])
+    }
+
+    /// Returns the partitions of a topic with the ends of all that was written, open transactions included.
+    pub(super) fn written(settings: &ClientSettings, topic: &str) -> Result<Vec<Partition>, KafkaError> {
+        let all = [("isolation.level", "read_uncommitted")];
+        Self::connect_with(settings, 0, Waker::default(), &all)?.partitions(topic)
+    }
+
+    fn connect_with(
+        settings: &ClientSettings,
+        prefetch_bytes: u64,
+        waker: Waker,
+        more: &[(&str, &str)],
+    ) -> Result<Self, KafkaError> {
         let group = format!("velo-read-only-{}", std::process::id());
         let kbytes = (prefetch_bytes / 1024).clamp(64, 65_536);
         let mut config = settings.client(
@@ -78,6 +93,9 @@ impl TopicReader {
                 ("enable.metrics.push", "false"),
             ],
         );
+        for (name, value) in more {
+            config.set(*name, *value);
+        }
         settle_consumer(&mut config, settings)?;
         let (context, inbox) = Context::new(waker.clone());
         let consumer = config.create_with_context(context)?;

@@ -29,7 +29,16 @@ pub fn scan<E: From<KafkaError>>(
     topic: &str,
     each: impl FnMut(&Batch, u64) -> Result<(), E>,
 ) -> Result<(), E> {
-    scan_from(settings, topic, &BTreeMap::new(), each)
+    scan_from(settings, topic, &BTreeMap::new(), Until::Stable, each)
+}
+
+/// Where a scan ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Before the first transaction that is open when it starts.
+    Stable,
+    /// At the last record that is written when it starts. It waits for transactions that are open.
+    Written,
 }
 
 /// Like [`scan`], from these offsets on, by partition; others from their first one.
@@ -40,11 +49,15 @@ pub fn scan_from<E: From<KafkaError>>(
     settings: &ClientSettings,
     topic: &str,
     starts: &BTreeMap<i32, i64>,
+    until: Until,
     mut each: impl FnMut(&Batch, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     let waker = Waker::default();
     let reader = TopicReader::connect(settings, PREFETCH_BYTES, waker.clone())?;
-    let partitions = reader.partitions(topic)?;
+    let partitions = match until {
+        Until::Stable => reader.partitions(topic)?,
+        Until::Written => TopicReader::written(settings, topic)?,
+    };
     let start = |p: &Partition| starts.get(&p.partition).map_or(p.low, |start| (*start).clamp(p.low, p.high));
     let offsets = partitions.iter().map(|partition| partition.high - start(partition)).sum::<i64>();
     let total = u64::try_from(offsets).unwrap_or(0);
@@ -80,7 +93,8 @@ pub fn scan_from<E: From<KafkaError>>(
         } else if lanes.is_empty() {
             // Not assigned yet, or at the end.
         } else if last.elapsed() > PATIENCE {
-            return Err(KafkaError::new(format!("topic '{topic}': nothing came for {PATIENCE:?}")).into());
+            let reason = "a transaction that is still open may hold its records back";
+            return Err(KafkaError::new(format!("nothing came for {PATIENCE:?}; {reason}")).into());
         } else {
             waker.wait(Duration::from_millis(50));
         }

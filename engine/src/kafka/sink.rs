@@ -190,6 +190,15 @@ impl KafkaSink {
                 format!("topic {} is compacted (cleanup.policy) and takes no record without a key", to.topic);
             return Err(SendError::Record(reason));
         }
+        // A letter that is too large only by what is added to it goes without that.
+        let mut reduction = 0;
+        while ticket.dead_letter
+            && reduction < dead_letter::MOST_REDUCED
+            && to.max_bytes.is_some_and(|most| size(&record) > most)
+        {
+            reduction += 1;
+            (record.timestamp, record.headers) = dead_letter::reduced(reduction, record.headers.as_ref());
+        }
         if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
             let topic = &to.topic;
             let reason = format!(

@@ -70,6 +70,8 @@ pub fn ensure_topic(
 /// What the brokers say about a topic, if they do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicSettings {
+    /// True if the brokers have told them, or have none; false if the user may not know them (`DescribeConfigs`).
+    pub is_known: bool,
     /// The largest batch of records that it takes, in bytes: `max.message.bytes`.
     pub max_message_bytes: Option<u64>,
     /// How long it keeps records, in milliseconds, -1 for ever: `retention.ms`. Compaction alone keeps all keys.
@@ -107,7 +109,8 @@ impl TopicSettings {
     /// whatever their time, and has room for what velo adds.
     #[must_use]
     pub fn for_dead_letters(&self) -> Vec<(String, String)> {
-        let mut settings = vec![("retention.ms", "-1".to_owned()), ("cleanup.policy", "delete".to_owned())];
+        let keeps_all = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
+        let mut settings: Vec<_> = keeps_all.map(|(name, value)| (name, value.to_owned())).into();
         if let Some(most) = self.max_message_bytes {
             settings.push(("max.message.bytes", (most + ADDED_BYTES).min(i32::MAX as u64).to_string()));
         }
@@ -133,7 +136,7 @@ pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &s
     const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
     // The embedded broker has none, and would let us wait.
     if !reader.has_controller(topic) {
-        return TopicSettings::default();
+        return TopicSettings { is_known: true, ..TopicSettings::default() };
     }
     let ask = || {
         let admin: AdminClient<DefaultClientContext> = settings.client(&[], &[]).create().ok()?;
@@ -163,6 +166,7 @@ pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &s
     let value = |name: &str| all.get(name).map(String::as_str);
     let policy = value("cleanup.policy").unwrap_or_default();
     TopicSettings {
+        is_known: true,
         max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
         retention_ms: value("retention.ms").and_then(|ms| ms.parse().ok()),
         is_compacted: policy.contains("compact"),
@@ -197,6 +201,7 @@ mod tests {
             ("segment.ms", "1000"),
         ];
         TopicSettings {
+            is_known: true,
             max_message_bytes: Some(2_000_000),
             retention_ms: Some(-1),
             is_compacted: true,

@@ -67,6 +67,8 @@ impl Transactions {
             Ok(()) => {
                 self.is_open.store(false, Ordering::Release);
                 self.shared.next_one_by_one.store(false, Ordering::Release);
+                // What the refused letters had to do without, others get again.
+                self.shared.reduced.store(0, Ordering::Release);
                 Ok(())
             }
             Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
@@ -95,6 +97,9 @@ impl Transactions {
         loop {
             match call() {
                 Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {}
+                // A slow broker: what is in flight has not arrived within the time of one attempt.
+                Err(ClientError::Flush(code))
+                    if class(code) == Class::Passing && !self.shared.is_closed() => {}
                 result => return result,
             }
         }

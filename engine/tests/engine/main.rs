@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 
 use velo_engine::columns::{Batch, BatchBuilder, LaneId, LaneName, Record};
-use velo_engine::core::Tick;
 use velo_engine::core::batcher::{Room, SealReason};
 use velo_engine::core::failure::{RowError, Stage};
+use velo_engine::core::{Revoke, Tick};
 use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink};
@@ -121,6 +121,115 @@ fn nothing_is_handed_to_a_sink_once_it_is_closed() {
         let report = builder.sink(sink).run(MemorySource::new(values(100)), &mut |_| {});
         // All of the batch's other records were still to be written.
         assert_eq!((calls.load(Ordering::Acquire), report.ledger.uncommitted), (1, 100), "{workers} workers");
+    }
+}
+
+/// Gives ten records of each of two lanes, and loses the second one once the sink has the first record.
+struct LosesALane {
+    next: Step,
+    filled: HashSet<LaneId>,
+    written: Arc<AtomicU32>,
+    go_on: Arc<(Mutex<bool>, Condvar)>,
+    control: Control,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Assign,
+    Lose,
+    GoOn,
+    End,
+}
+
+impl Source for LosesALane {
+    fn poll(&mut self, _: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        match self.next {
+            Step::Assign => {
+                for partition in 0..2 {
+                    let name = LaneName { topic: "t".into(), partition };
+                    events.push(SourceEvent::Assigned(LaneId(partition.unsigned_abs()), name, 0));
+                }
+                self.next = Step::Lose;
+            }
+            Step::Lose if self.written.load(Ordering::Acquire) > 0 => {
+                events.push(SourceEvent::Revoked(LaneId(1), Revoke::Lost));
+                self.next = Step::GoOn;
+                self.control.waker().wake();
+            }
+            // The job knows by now.
+            Step::GoOn => {
+                let (go_on, news) = &*self.go_on;
+                *go_on.lock().unwrap() = true;
+                news.notify_all();
+                events.push(SourceEvent::EndOfInput(true));
+                self.next = Step::End;
+            }
+            Step::Lose | Step::End => {}
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        _: Tick,
+        lane: LaneId,
+        _: Tier,
+        _: Room,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        if !self.filled.insert(lane) {
+            return Ok(Filled { drained: true, ..Filled::default() });
+        }
+        for offset in 0..10 {
+            batch.push(lane, Record { offset, value: Some(b"v"), ..Record::default() });
+        }
+        Ok(Filled::default())
+    }
+}
+
+/// Blocks in its first record until it may go on, and keeps which partitions were written.
+struct Held {
+    written: Arc<AtomicU32>,
+    go_on: Arc<(Mutex<bool>, Condvar)>,
+    partitions: Arc<Mutex<Vec<i32>>>,
+    control: Control,
+}
+
+impl Sink for Held {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
+        self.partitions.lock().unwrap().push(outgoing.origin.partition);
+        self.written.fetch_add(1, Ordering::AcqRel);
+        self.control.waker().wake();
+        let (go_on, news) = &*self.go_on;
+        drop(news.wait_while(go_on.lock().unwrap(), |go_on| !*go_on).unwrap());
+        Sent::Arrived
+    }
+
+    fn dead_letter(&self, _: Rejected<'_>) -> Sent {
+        Sent::Arrived
+    }
+}
+
+#[test]
+fn nothing_more_is_written_of_a_lane_that_is_lost() {
+    for workers in [1, 2] {
+        let config = JobConfig::uniform(config(&[(Key::BatchSize, "20")]));
+        let builder = Engine::builder(config).processor(Forward).workers(workers);
+        let (written, go_on) = (Arc::<AtomicU32>::default(), Arc::<(Mutex<bool>, Condvar)>::default());
+        let partitions = Arc::<Mutex<Vec<i32>>>::default();
+        let source = LosesALane {
+            next: Step::Assign,
+            filled: HashSet::new(),
+            written: Arc::clone(&written),
+            go_on: Arc::clone(&go_on),
+            control: builder.control(),
+        };
+        let sink = Held { written, go_on, partitions: Arc::clone(&partitions), control: builder.control() };
+        let report = builder.sink(sink).run(source, &mut |_| {});
+        let of_second = partitions.lock().unwrap().iter().filter(|partition| **partition == 1).count();
+        // A record that is being written when the lane is lost is completed.
+        assert!(of_second <= 1, "{of_second} of the lost lane, {workers} workers");
+        assert_eq!((report.ledger.ok, report.ledger.uncommitted), (10, 10), "{workers} workers");
     }
 }
 

@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use velo_engine::columns::Batch;
+use velo_engine::kafka::DeadLetter;
 
 /// The header of a record that is a receipt; its value is the format's version.
 const HEADER: &str = "velo.replay.receipt";
@@ -32,12 +33,14 @@ impl Receipt {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// What a row of the queue notes; `None` if it is no receipt.
+    /// What a row of the queue notes; `None` if it is no receipt. A receipt that failed in a job over the queue is a
+    /// dead letter like any other record.
     ///
     /// # Errors
     /// If it is one that this version cannot read.
     pub fn read(batch: &Batch, row: u32) -> Result<Option<Self>> {
-        let Some((_, version)) = batch.headers(row).iter().find(|(name, _)| name == HEADER) else {
+        let header = batch.headers(row).iter().find(|(name, _)| name == HEADER);
+        let Some((_, version)) = header.filter(|_| DeadLetter::read(batch, row).is_none()) else {
             return Ok(None);
         };
         let place = batch.origin(row).map_or(-1, |origin| origin.partition);

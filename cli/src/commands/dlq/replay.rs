@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use velo_engine::columns::Batch;
 use velo_engine::kafka::{
-    ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, Start, TopicReader, topic_settings,
+    ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, Start, TopicReader, Until,
+    topic_settings,
 };
 use velo_engine::waker::Waker;
 
@@ -83,7 +84,7 @@ impl Survey {
             others: BTreeMap::new(),
             foreign: 0,
         };
-        watched(settings, &args.letters.topic, "reading", &BTreeMap::new(), |batch| {
+        watched(settings, &args.letters.topic, "reading", (&BTreeMap::new(), Until::Written), |batch| {
             for row in 0..batch.len() {
                 survey.add(args, batch, row)?;
             }
@@ -193,6 +194,8 @@ struct Replay<'a> {
     targets: BTreeMap<String, Target>,
     part: Vec<Outgoing>,
     part_bytes: usize,
+    /// Further letters of records in the part, by record and the letter's partition and offset.
+    duplicates: Vec<(Origin, (i32, i64))>,
     /// What has arrived and is not noted yet, by target and partition of the queue.
     arrived: BTreeMap<(String, i32), Offsets>,
     started: Instant,
@@ -218,6 +221,7 @@ impl<'a> Replay<'a> {
             targets: BTreeMap::new(),
             part: Vec::new(),
             part_bytes: 0,
+            duplicates: Vec::new(),
             arrived: BTreeMap::new(),
             started: Instant::now(),
             taken: 0,
@@ -237,7 +241,7 @@ impl<'a> Replay<'a> {
         }
         if !args.dry_run {
             replay.note()?;
-            for name in replay.targets.keys() {
+            for (name, _) in replay.targets.iter().filter(|(_, target)| target.partitions.is_some()) {
                 replay.end(name, replay.survey.history.open_of(name).0)?;
             }
             replay.settle_receipts()?;
@@ -262,10 +266,8 @@ impl<'a> Replay<'a> {
         } else {
             HashSet::new()
         };
+        // An earlier replay may have written letters here that go elsewhere this time.
         for letter in &self.survey.letters {
-            if self.target_of(&letter.origin) != name {
-                continue;
-            }
             if self.survey.history.has(name, letter.partition, letter.offset) {
                 target.there.insert(letter.origin.clone());
             } else if found.contains(&letter.origin.to_string()) {
@@ -280,8 +282,12 @@ impl<'a> Replay<'a> {
                 && !target.there.contains(&letter.origin)
         };
         let missing: Vec<_> = self.survey.letters.iter().filter(is_missing).collect();
-        let is_compacted = || topic_settings(self.settings, &self.reader, name).is_compacted;
-        if !self.args.over_newer && !missing.is_empty() && is_compacted() {
+        // If the brokers do not tell, it may be compacted.
+        let may_be_compacted = || {
+            let settings = topic_settings(self.settings, &self.reader, name);
+            settings.is_compacted || !settings.is_known
+        };
+        if !self.args.over_newer && !missing.is_empty() && may_be_compacted() {
             target.newest = Some(self.newest(name, &missing)?);
         }
         Ok(())
@@ -303,13 +309,14 @@ impl<'a> Replay<'a> {
                 *start = (*start).min(letter.origin.offset);
             }
         }
+        let own = format!("{name}[");
         let mut newest = Newest::default();
-        watched(self.settings, name, "looking for newer records in", &starts, |batch| {
+        watched(self.settings, name, "looking for newer records in", (&starts, Until::Written), |batch| {
             for row in 0..batch.len() {
                 let Some(key) = batch.key(row) else { continue };
                 let replayed = batch.headers(row).iter().find(|(name, _)| name == REPLAY_OF);
                 let replayed = replayed.and_then(|(_, of)| std::str::from_utf8(of.as_deref()?).ok());
-                let was = replayed.and_then(|of| of.strip_prefix(name)?.rsplit_once('@')?.1.parse().ok());
+                let was = replayed.and_then(|of| of.strip_prefix(&own)?.rsplit_once('@')?.1.parse().ok());
                 let offset = was.unwrap_or(batch.offset(row));
                 let known = newest.offsets.entry(key.to_vec()).or_insert(offset);
                 *known = (*known).max(offset);
@@ -325,7 +332,7 @@ impl<'a> Replay<'a> {
 
     fn send_all(&mut self) -> Result<()> {
         let (settings, queue) = (self.settings, self.args.letters.topic.clone());
-        watched(settings, &queue, "replaying", &BTreeMap::new(), |batch| {
+        watched(settings, &queue, "replaying", (&BTreeMap::new(), Until::Written), |batch| {
             for row in 0..batch.len() {
                 // What came since the queue was surveyed is for the next replay.
                 let end = self.survey.ends.get(&partition_of(batch, row)).copied().unwrap_or(0);
@@ -355,12 +362,16 @@ impl<'a> Replay<'a> {
         // A job that was cut off may have sent the same record to the queue twice.
         if target.there.contains(&origin) {
             target.skipped += 1;
-            self.arrived.entry((name, at.0)).or_default().insert((at.1, at.1 + 1));
+            if self.part.iter().any(|record| record.origin == origin && record.target == name) {
+                self.duplicates.push((origin, at));
+            } else {
+                self.arrived.entry((name, at.0)).or_default().insert((at.1, at.1 + 1));
+            }
             return Ok(());
         }
         let timestamp_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
         let key = batch.key(row);
-        if let (Some(newest), Some(key)) = (&target.newest, key) {
+        if let (Some(newest), Some(key)) = (&mut target.newest, key) {
             let is_older = if origin.topic == name {
                 newest.offsets.get(key).is_some_and(|offset| *offset > origin.offset)
             } else {
@@ -369,6 +380,10 @@ impl<'a> Replay<'a> {
             if is_older {
                 target.superseded += 1;
                 return Ok(());
+            }
+            // Of several letters of a key the newest one stays.
+            if let Some(time) = timestamp_ms {
+                newest.times_ms.insert(key.to_vec(), time);
             }
         }
         if self.args.limit.is_some_and(|limit| self.taken >= limit as u64) {
@@ -410,6 +425,9 @@ impl<'a> Replay<'a> {
 
     /// Sends what was taken, waits until it has arrived, and notes it.
     fn send_part(&mut self) -> Result<()> {
+        if self.args.dry_run {
+            return Ok(());
+        }
         self.part_bytes = 0;
         let part = std::mem::take(&mut self.part);
         self.begin(&part)?;
@@ -447,15 +465,19 @@ impl<'a> Replay<'a> {
                 }
             }
         }
+        let duplicates = std::mem::take(&mut self.duplicates);
         for (index, record) in part.into_iter().enumerate() {
-            if refused.contains(&index) {
-                if let Some(target) = self.targets.get_mut(&record.target) {
-                    target.sent -= 1;
-                    target.there.remove(&record.origin);
+            let again = duplicates.iter().filter(|(origin, _)| *origin == record.origin);
+            let letters: Vec<_> = again.map(|(_, at)| *at).chain([record.letter]).collect();
+            if !refused.contains(&index) {
+                for (partition, offset) in letters {
+                    let arrived = self.arrived.entry((record.target.clone(), partition)).or_default();
+                    arrived.insert((offset, offset + 1));
                 }
-            } else {
-                let arrived = self.arrived.entry((record.target, record.letter.0)).or_default();
-                arrived.insert((record.letter.1, record.letter.1 + 1));
+            } else if let Some(target) = self.targets.get_mut(&record.target) {
+                target.sent -= 1;
+                target.skipped -= letters.len() as u64 - 1;
+                target.there.remove(&record.origin);
             }
         }
         self.note()?;
@@ -571,7 +593,7 @@ impl<'a> Replay<'a> {
 /// Which records a topic has from replays, from these offsets on.
 fn replayed(settings: &ClientSettings, target: &str, starts: &BTreeMap<i32, i64>) -> Result<HashSet<String>> {
     let mut there = HashSet::new();
-    watched(settings, target, "looking for replayed records in", starts, |batch| {
+    watched(settings, target, "looking for replayed records in", (starts, Until::Written), |batch| {
         let headers = (0..batch.len()).flat_map(|row| batch.headers(row));
         let replayed = headers.filter(|(name, _)| name == REPLAY_OF);
         there.extend(replayed.filter_map(|(_, of)| String::from_utf8(of.clone()?).ok()));

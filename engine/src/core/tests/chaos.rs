@@ -244,13 +244,16 @@ impl World {
         }
     }
 
-    /// Goes on until nothing is left to do.
-    fn settle(&mut self) {
+    /// Goes on until nothing is left to do. At the end of the input the source says so again after it has lost lanes.
+    fn settle(&mut self, is_at_end: bool) {
         for round in 1_usize.. {
             if self.core.is_done() && self.todo.is_empty() && self.unacknowledged.is_empty() {
                 return;
             }
             assert!(round < 20_000, "the job does not end: {:#?}", self.core);
+            if is_at_end {
+                self.step(Event::EndOfInput(true));
+            }
             if self.todo.is_empty() && self.unacknowledged.is_empty() {
                 self.now = self.core.deadline().unwrap_or(self.now).max(self.now);
                 self.step(Event::Tick);
@@ -307,8 +310,7 @@ proptest! {
     ) {
         let mut world = World::new(core(strategy, workers, regroup));
         play(&mut world, &steps);
-        world.step(Event::EndOfInput(true));
-        world.settle();
+        world.settle(true);
         prop_assert!(world.core.ledger().is_balanced());
         for (partition, position) in &world.position {
             prop_assert_eq!(world.committed.get(partition), Some(position), "partition {}", partition);
@@ -322,7 +324,7 @@ proptest! {
         play(&mut world, &steps);
         world.deliver(0, 3);
         world.step(Event::Stop);
-        world.settle();
+        world.settle(false);
         let offsets = world.core.committable();
         world.commit(&offsets);
         prop_assert!(world.core.ledger().is_balanced());
