@@ -9,11 +9,12 @@ use crate::Language;
 use crate::files::{FileError, Files};
 use crate::finding::{Finding, Severity};
 use crate::options::Options;
-use crate::ownership::{Names, config_file_scope, is_foreign_clause};
+use crate::ownership::{Names, Owner, config_file_scope, is_foreign_clause, owner};
 use crate::rules::{self, Findings};
-use crate::scan::{RawValue, Statement};
+use crate::scan::{RawEntry, RawValue, Statement};
 use crate::span::Span;
 use crate::suppress::Suppressions;
+use crate::topics;
 use crate::unit::{Expansions, LostFile, Part, Unit};
 use crate::variables::Variables;
 
@@ -94,10 +95,12 @@ impl Document {
         document.fill_in_names(&mut statements);
         let mut numbers = HashMap::new();
         for statement in &statements {
+            let names = Names::new(&statement.names);
             let mut references = document.references(text, statement);
             for reference in &mut references {
                 let number = numbers.entry(reference.path.clone());
-                reference.found = number.or_insert_with(|| document.add(files, &reference.path)).clone();
+                reference.found =
+                    number.or_insert_with(|| document.add(files, &reference.path, &names)).clone();
             }
             document.references.push(references);
         }
@@ -152,7 +155,7 @@ impl Document {
         found
     }
 
-    fn add(&mut self, files: &dyn Files, path: &str) -> Result<usize, FileError> {
+    fn add(&mut self, files: &dyn Files, path: &str, names: &Names) -> Result<usize, FileError> {
         let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
         if is_elsewhere(path) || (is_absolute && self.variables.is_none()) {
             return Err(FileError::NotLooked);
@@ -164,12 +167,28 @@ impl Document {
         }
         let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
         let language = Language::of_extension(extension).unwrap_or(Language::Yaml);
+        let unreadable = |why: &str| FileError::Unreadable(format!("{}: {why}", file.name));
+        if extension.eq_ignore_ascii_case("json") && has_comment(&file.text) {
+            return Err(unreadable("JSON has no comments; most readers refuse the file"));
+        }
         let statements = match language {
             Language::Yaml => crate::yaml::declared(&file.text),
             Language::Sql | Language::Markdown => {
                 return Err(FileError::Unreadable(format!("{} is no YAML or JSON", file.name)));
             }
         };
+        // A file without a mapping of our settings would have no effect.
+        let clauses = || statements.iter().flat_map(|statement| &statement.clauses);
+        let is_ours = |entry: &RawEntry| {
+            let name = entry.name(&file.text);
+            owner(name, &entry.value, names) != Owner::Foreign || topics::is_topic_key(name, names)
+        };
+        let is_faulty = clauses().any(|clause| !clause.faults.is_empty());
+        if !is_faulty && !clauses().flat_map(|clause| &clause.entries).any(is_ours) {
+            return Err(unreadable(
+                "it has none of these settings at its top level (batch, failure_strategy, …)",
+            ));
+        }
         self.fill_in(self.files.len() + 1, &file.text, &statements);
         self.files.push(ConfigFile { name: file.name, text: file.text, language, statements });
         Ok(self.files.len())
@@ -267,4 +286,19 @@ impl Document {
 /// Whether a path is none of a file system: a URL, or a placeholder that is not filled in.
 fn is_elsewhere(path: &str) -> bool {
     path.is_empty() || path.contains("://") || path.contains(['$', '{'])
+}
+
+/// True if a JSON text has a comment.
+fn has_comment(text: &str) -> bool {
+    let mut in_string = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if in_string => drop(characters.next()),
+            '"' => in_string = !in_string,
+            '/' if !in_string => return true,
+            _ => {}
+        }
+    }
+    false
 }

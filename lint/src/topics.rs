@@ -80,6 +80,12 @@ pub fn topic(unit: &Unit<'_>, name: &str, side: Side) -> Topic {
     }
 }
 
+/// True if `key` names the topic of a source or sink.
+pub(crate) fn is_topic_key(key: &str, names: &Names) -> bool {
+    let (scope, rest) = names.split(key, |rest| WORDS.contains(&rest));
+    scope != Scope::Job && WORDS.contains(&rest)
+}
+
 /// The topic key that `key` is another spelling of.
 pub(crate) fn near_topic_key(key: &str, names: &Names) -> Option<String> {
     let folded = |rest: &str| {
@@ -87,9 +93,24 @@ pub(crate) fn near_topic_key(key: &str, names: &Names) -> Option<String> {
         let folded: String = letters.flat_map(char::to_lowercase).collect();
         WORDS.iter().copied().find(|word| word.replace('.', "") == folded)
     };
-    let (scope, rest) = names.split(key, |rest| folded(rest).is_some());
+    let near = |rest: &str| {
+        folded(rest).or_else(|| {
+            let (edits, word) = velo_schema::nearest(rest, WORDS)?;
+            // Others read several topics.
+            (edits <= word.len() / 4 && rest != "topics").then_some(word)
+        })
+    };
+    let (scope, rest) = names.split(key, |rest| near(rest).is_some());
     if scope != Scope::Job {
-        return folded(rest).filter(|word| *word != rest).map(|word| format!("{scope}.{word}"));
+        return near(rest).filter(|word| *word != rest).map(|word| format!("{scope}.{word}"));
+    }
+    // `Source.Topic`, `source_topic`.
+    let (side, rest) = key.split_once(['.', '_', '-'])?;
+    let side = side.to_lowercase();
+    if ["source", "sink"].contains(&side.as_str())
+        && let Some(word) = folded(rest)
+    {
+        return Some(format!("{side}.{word}"));
     }
     // A misspelt scope is found with a key in the topic's place.
     let (_, word) = key.split_once('.').filter(|(_, rest)| WORDS.contains(rest))?;
@@ -146,6 +167,10 @@ mod tests {
         let near = |key: &str| near_topic_key(key, &names);
         for (key, meant) in [
             ("orders.Topic", "orders.topic"),
+            ("orders.topc", "orders.topic"),
+            ("source.topic.nam", "source.topic.name"),
+            ("Source.Topic", "source.topic"),
+            ("source_topic", "source.topic"),
             ("orders.topic_name", "orders.topic.name"),
             ("Source.topic", "source.topic"),
             ("soruce.topic.name", "source.topic.name"),

@@ -301,7 +301,9 @@ impl<'a> Unit<'a> {
             }
         }
         // Most near misses mean something only beside a key that is surely ours.
-        let counts = self.items.len() > before.0;
+        let is_declared = file > 0
+            || part.clause.entries.iter().any(|entry| crate::yaml::names_our_schema(part.text, entry));
+        let counts = is_declared || self.items.len() > before.0;
         for (stranger, foreign) in near_misses {
             if counts {
                 self.strangers.push(stranger);
@@ -362,7 +364,9 @@ impl<'a> Unit<'a> {
     /// Whether the statement has a setting of ours, or should have one.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        !(self.items.is_empty() && self.strangers.is_empty() && self.faults.is_empty())
+        // A file that cannot be had may be all that a clause names.
+        let has_lost = self.lost.iter().any(|lost| lost.error != FileError::NotLooked);
+        has_lost || !(self.items.is_empty() && self.strangers.is_empty() && self.faults.is_empty())
     }
 
     /// The entries that hold and whose values are known.

@@ -66,6 +66,13 @@ fn parse(text: &str, base: usize, body: &str, is_declared: bool) -> (Vec<Stateme
     let mut is_whole = true;
     for event in Parser::new_from_str_with_options(body, options) {
         match event {
+            Ok((Event::UnresolvedAlias(name), span)) => {
+                let at = span.start.byte_offset().unwrap_or(body.len()).min(body.len());
+                let reason = format!("no anchor is called '{name}'");
+                reader.break_off(base + body.floor_char_boundary(at), reason);
+                is_whole = false;
+                break;
+            }
             Ok((event, span)) => reader.event(event, &span),
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(body.len()).min(body.len());
@@ -210,7 +217,6 @@ impl Reader<'_> {
                 self.scalar(&value, style, anchor, range, is_plain);
             }
             Event::Alias(id) => self.alias(id),
-            Event::UnresolvedAlias(_) => self.add(Node::leaf(Content::Elsewhere), None),
             Event::MappingStart(_, anchor, _) => {
                 let kind = FrameKind::Mapping(Vec::new(), None);
                 self.frames.push(Frame { kind, anchor, start: range.start });
@@ -498,7 +504,7 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
         if last == "type" {
             typed.insert(parent);
         }
-        surely |= path == SCHEMA_KEY.0 && names_our_schema(text, &entry.value);
+        surely |= names_our_schema(text, entry);
         match owner(path, &entry.value, &names) {
             Owner::Ours(_, key) => {
                 let bare = path.len() - key.name().len();
@@ -525,9 +531,11 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     !is_typed && (surely || (batch_keys && !could_be_others))
 }
 
-/// Whether a document is declared to be ours by the schema that it names.
-fn names_our_schema(text: &str, value: &RawValue) -> bool {
-    matches!(value, RawValue::Text(name) if text[name.span.clone()].contains(SCHEMA_KEY.1))
+/// True if an entry declares its document to be ours by the schema that it names.
+pub(crate) fn names_our_schema(text: &str, entry: &RawEntry) -> bool {
+    let names_ours =
+        matches!(&entry.value, RawValue::Text(name) if text[name.span.clone()].contains(SCHEMA_KEY.1));
+    names_ours && entry.name(text) == SCHEMA_KEY.0
 }
 
 /// Whether a value is one of our words, or nearly one: the JSON Schema draws the same line.

@@ -56,7 +56,9 @@ fn send(broker: &Broker, topic: &str, records: &[(Option<&str>, &str)]) {
 fn copy(broker: &Broker, topic: &str) {
     let producer =
         RecordProducer::connect(&broker.settings(), std::time::Duration::ZERO).expect("a producer");
-    for_each(broker, topic, |read| {
+    let mut all = Vec::new();
+    for_each(broker, topic, |read| all.push(read));
+    for read in all {
         let headers: Vec<_> =
             read.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))).collect();
         let record = NewRecord {
@@ -66,7 +68,7 @@ fn copy(broker: &Broker, topic: &str) {
             ..NewRecord::default()
         };
         producer.send(topic, record).expect("sent");
-    });
+    }
     producer.flush().expect("flushed");
 }
 

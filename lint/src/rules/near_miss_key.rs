@@ -3,6 +3,8 @@
 use super::{Rule, Severity};
 use crate::finding::Detail;
 use crate::ownership::{Owner, Weight};
+use crate::scan::Form;
+use crate::topics::near_topic_key;
 
 /// A key that is nearly one of ours.
 pub const RULE: Rule = Rule {
@@ -11,8 +13,8 @@ pub const RULE: Rule = Rule {
     summary: "A key that is nearly one of ours.",
     why: "A clause may hold any system's keys, so a key is reported only if it differs from one of ours by its \
           case, its separators or two letters, and never if it is known to belong to another system. It is an \
-          error if it is a key for failures, because records would meet with the default instead, or if its \
-          prefix is misspelt ('soruce.batch.size').",
+          error if it is a key for failures or topics, because records would meet with the default instead or \
+          come from elsewhere, or if its prefix is misspelt ('soruce.batch.size').",
     example: "WITH ('failure_stratgy' = 'FailBatch', 'batch.size' = '500')",
     better: "WITH ('failure_strategy' = 'FailBatch', 'batch.size' = '500')",
     check: |unit, out| {
@@ -27,6 +29,15 @@ pub const RULE: Rule = Rule {
                 out.add_fixable(&RULE, stranger.span.clone(), Detail::NearMiss { key, near }, fix);
                 out.last_is(severity);
             }
+        }
+        let is_sql =
+            |file| unit.clauses.iter().any(|part| part.file == file && part.clause.form == Form::Sql);
+        for foreign in
+            unit.foreign.iter().filter(|foreign| !foreign.of_foreign_clause && is_sql(foreign.span.file))
+        {
+            let Some(near) = near_topic_key(foreign.key, &unit.names) else { continue };
+            out.add(&RULE, foreign.span.clone(), Detail::NearMiss { key: foreign.key.to_owned(), near });
+            out.last_is(Severity::Error);
         }
     },
 };
