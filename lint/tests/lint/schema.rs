@@ -445,6 +445,14 @@ fn runner(cases: u32) -> TestRunner {
 }
 
 #[test]
+fn a_document_that_names_the_schema_is_ours_although_its_only_key_is_misspelt() {
+    let text = "$schema: https://example.org/velo/yaml.json\nfailure_stratgy: FailBatch\n";
+    let found = lint(text, Language::Yaml);
+    assert_eq!(found.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["near-miss-key"]);
+    assert_eq!(disagreement(text, Language::Yaml, &YAML, &documents(text).expect("YAML")), None);
+}
+
+#[test]
 fn lint_and_schema_agree_on_generated_documents() {
     let agree = |text: String| {
         let documents = documents(&text).ok_or_else(|| TestCaseError::reject("no YAML"))?;
