@@ -542,6 +542,10 @@ pub(crate) fn names_our_schema(text: &str, entry: &RawEntry) -> bool {
 fn is_near<W: Words>(text: &str, value: &RawValue) -> bool {
     let RawValue::Text(value) = value else { return false };
     let word = &text[value.span.clone()];
+    // A list or a mapping is no word, however near it is to one.
+    if word.starts_with(['[', '{']) {
+        return false;
+    }
     W::from_text(word).is_some() || W::ALL.iter().any(|known| strsim::osa_distance(word, known.word()) <= 2)
 }
 

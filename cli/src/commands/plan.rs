@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use velo_lint::{Document, Lines, Options, Refusal, Route, Unit, refusals};
 use velo_schema::Plan;
 use velo_schema::keys::Key;
@@ -20,6 +20,8 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
         Key::from_name(name).with_context(|| format!("there is no key '{name}'; velo keys lists them"))
     });
     let key = key.transpose()?;
+    let is_text = !matches!(args.format, PlanFormat::Json);
+    ensure!(key.is_none() || is_text, "--explain prints text only; leave out --format json");
     let mut planned = Planned::default();
     for file in files(&args.files) {
         match file.and_then(|file| read(&file, None)) {

@@ -88,7 +88,7 @@ impl Letters {
         if !self.by_error.is_empty() {
             let mut table = super::plan::table(&["records", "stage", "error"]);
             for ByError { stage, error, count } in &self.by_error {
-                table.add_row([&count.to_string(), stage, error]);
+                table.add_row([count.to_string(), stage.clone(), brief(error)]);
             }
             text += &format!("{table}\n");
         }
@@ -102,7 +102,7 @@ impl Letters {
                     letter.stage.clone(),
                     attempts,
                     letter.timestamp_ms.map(time).unwrap_or_default(),
-                    letter.error.clone(),
+                    brief(&letter.error),
                 ]);
             }
             text += &format!("{table}\n");
@@ -146,6 +146,15 @@ impl Filter<'_> {
     }
 }
 
+/// The beginning of an error, for a table; JSON has all of it.
+#[cfg(feature = "kafka")]
+fn brief(error: &str) -> String {
+    const MOST: usize = 160;
+    let line = error.lines().next().unwrap_or_default();
+    let end = line.char_indices().nth(MOST).map_or(line.len(), |(at, _)| at);
+    if end == error.len() { error.to_owned() } else { format!("{}…", &line[..end]) }
+}
+
 /// A time for people, in UTC.
 #[cfg(feature = "kafka")]
 fn time(timestamp_ms: i64) -> String {
@@ -183,6 +192,13 @@ mod tests {
         );
         let all = Letters { others: BTreeMap::new(), ..some };
         assert_eq!(all.text(&Filter::default()), "2 dead letters in q\n");
+    }
+
+    #[test]
+    fn a_long_error_is_shown_by_its_beginning() {
+        assert_eq!(brief("no JSON"), "no JSON");
+        assert_eq!(brief("a\nb"), "a…");
+        assert_eq!(brief(&"é".repeat(500)).chars().count(), 161);
     }
 
     #[test]
