@@ -435,7 +435,11 @@ impl Flat {
                 if !stands_for_value(&path, count(self) == before) {
                     return;
                 }
-                RawValue::Text(Text { span: span.clone(), quoted: false })
+                // `{}` is no placeholder.
+                match pairs.is_empty() {
+                    true => RawValue::Missing,
+                    false => RawValue::Text(Text { span: span.clone(), quoted: false }),
+                }
             }
             Content::Value(value) => value.clone(),
             Content::Sequence(_, span) => RawValue::Text(Text { span: span.clone(), quoted: false }),
@@ -673,7 +677,7 @@ mod tests {
     fn a_mapping_where_a_value_should_be_is_read_as_one() {
         let text = "failure_strategy: FailBatch\nmax_retries: {a: 1}\nbatch: {size: {}, sise: {}}\nsource: {batch: {}}\n";
         let found = read(text);
-        for (key, value) in [("max_retries", "{a: 1}"), ("batch.size", "{}"), ("batch.sise", "{}")] {
+        for (key, value) in [("max_retries", "{a: 1}"), ("batch.size", "Missing"), ("batch.sise", "Missing")] {
             assert!(pairs(&found).contains(&(key, value)), "{found:?}");
         }
     }
