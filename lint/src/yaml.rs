@@ -432,7 +432,9 @@ impl Flat {
                 let count = |flat: &Self| flat.entries.len() + flat.merged.len();
                 let before = count(self);
                 self.mapping(pairs, &format!("{path}."), is_merged);
-                if !stands_for_value(&path, count(self) == before) {
+                // An empty mapping within a mapping of others is something that they have.
+                let is_theirs = pairs.is_empty() && path.contains('.');
+                if !is_theirs && !stands_for_value(&path, count(self) == before) {
                     return;
                 }
                 // `{}` is no placeholder.
@@ -677,7 +679,8 @@ mod tests {
     fn a_mapping_where_a_value_should_be_is_read_as_one() {
         let text = "failure_strategy: FailBatch\nmax_retries: {a: 1}\nbatch: {size: {}, sise: {}}\nsource: {batch: {}}\n";
         let found = read(text);
-        for (key, value) in [("max_retries", "{a: 1}"), ("batch.size", "Missing"), ("batch.sise", "Missing")] {
+        for (key, value) in [("max_retries", "{a: 1}"), ("batch.size", "Missing"), ("batch.sise", "Missing")]
+        {
             assert!(pairs(&found).contains(&(key, value)), "{found:?}");
         }
     }

@@ -22,6 +22,7 @@ pub const FOREIGN_KEYS: &[&str] = &[
     "max.poll.records",
     "max.retries",
     "retry.backoff",
+    "retry.backoff.max",
     "retry.backoff.ms",
     "retry.backoff.max.ms",
     "retry_backoff_ms",

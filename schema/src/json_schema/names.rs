@@ -1,5 +1,7 @@
 //! Which names are refused: unknown ones below `batch`, keys of the job at a side, and near misses.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::facts::{Facts, some_name};
@@ -81,7 +83,11 @@ pub(super) fn definitions(facts: Facts) -> Map<String, Json> {
     match facts.shape {
         Shape::With => {
             insert("near-names", near_names(facts, None));
-            insert("names", json!({"patternProperties": unknown_flat(ANY_SCOPE)}));
+            let mut refused = unknown_flat(ANY_SCOPE);
+            // A misspelt side before a key counts alone.
+            let behind_slip = format!("^{}(?:{})$", slip_of_side("[.:/]"), alternatives(names()));
+            refused.insert(behind_slip, json!(false));
+            insert("names", json!({"patternProperties": refused}));
         }
         Shape::Yaml => {
             insert("names-batch", batch());
@@ -205,18 +211,34 @@ fn near_group(group: &str) -> Map<String, Json> {
     found
 }
 
+/// The beginnings of others' keys that differ from `name` in separators alone.
+fn foreign_parents(name: &str) -> BTreeSet<&'static str> {
+    let letters = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+    let beginnings = FOREIGN_KEYS.iter().flat_map(|key| key.match_indices('.').map(|(at, _)| &key[..at]));
+    beginnings.filter(|parent| *parent != name && letters(parent) == letters(name)).collect()
+}
+
 /// Keys that are cut into mappings at their separators: `failure: {strategy: …}`.
 fn split_keys() -> Map<String, Json> {
     let mut cut: Map<String, Json> = Map::new();
     for name in names().filter(|name| !name.contains('.')) {
         for (at, _) in name.match_indices('_') {
             let (first, last) = (&name[..at], &name[at + 1..]);
-            let is_foreign = FOREIGN_KEYS.contains(&format!("{first}.{last}").as_str());
-            let exempt = if is_foreign { format!("(?!{last}$)") } else { String::new() };
-            for (mapping, name) in [
-                (format!("^{first}$"), format!("{exempt}{}", folded(last))),
-                (format!("^(?!{first}$){}$", folded(first)), folded(last)),
-            ] {
+            // `retry.backoff: {max: 1}` is somebody else's.
+            let parents = foreign_parents(first);
+            let apart = alternatives([first].into_iter().chain(parents.iter().copied()));
+            let exempt = |parent: &str| {
+                let tails = FOREIGN_KEYS.iter().filter_map(|key| key.strip_prefix(parent)?.strip_prefix('.'));
+                let tails = alternatives(tails);
+                if tails.is_empty() { tails } else { format!("(?!(?:{tails})$)") }
+            };
+            let exact = [first].into_iter().chain(parents.iter().copied());
+            let exact = exact.map(|parent| {
+                (format!("^{}$", alternatives([parent])), format!("{}{}", exempt(parent), folded(last)))
+            });
+            for (mapping, name) in
+                exact.chain([(format!("^(?!(?:{apart})$){}$", folded(first)), folded(last))])
+            {
                 let names =
                     cut.entry(mapping).or_insert_with(|| json!({"propertyNames": {"not": {"pattern": ""}}}));
                 let pattern = &mut names["propertyNames"]["not"]["pattern"];
@@ -262,6 +284,10 @@ fn root(facts: Facts) -> Json {
     }
     let mut patterns = unknown_flat(ANY_SIDE);
     patterns.insert(format!("^{}", slip_of_side("$")), facts.reference("in-misspelt-side"));
+    // `soruce.batch: {size: 5}`
+    let behind_slip =
+        |group: &str| (format!("^{}{group}$", slip_of_side("[.:/]")), in_misspelt_group(facts, group));
+    patterns.extend(GROUPS.map(behind_slip));
     // `source.bach: {size: 5}`
     let of_side = |(pattern, names): (String, Json)| (pattern.replacen('^', "^(?:source|sink)\\.", 1), names);
     patterns.extend(GROUPS.into_iter().flat_map(near_group).map(of_side));
@@ -275,24 +301,26 @@ fn root(facts: Facts) -> Json {
 /// `soruce: {batch: {size: 5}}`: a mapping that holds keys of ours, or nearly, is a misspelt side.
 fn in_misspelt_side(facts: Facts) -> Json {
     let exact = format!("^(?:{})$", alternatives(names()));
-    let of_group = |group: &str| {
-        let names: Vec<_> = below(group).collect();
-        let allowed = if group == "batch" {
-            let foreign = format!("^(?:{})$", alternatives(foreign_batch()));
-            json!({"anyOf": [facts.reference("stranger"), {"pattern": foreign}]})
-        } else {
-            json!({"not": {"pattern": format!("^(?:{})$", each(&names, edits::two))}})
-        };
-        let folded = format!("^(?:{})$", any_folded(names));
-        let names = json!({"allOf": [allowed, {"not": {"pattern": folded}}]});
-        (format!("^{group}$"), json!({"propertyNames": names}))
-    };
+    let of_group = |group: &str| (format!("^{group}$"), in_misspelt_group(facts, group));
     let groups: Map<_, _> = GROUPS.into_iter().map(of_group).collect();
     json!({
         "allOf": [facts.reference("near-groups")],
         "propertyNames": {"not": {"anyOf": [facts.reference("near-key"), {"pattern": exact}]}},
         "patternProperties": groups,
     })
+}
+
+/// `batch: {size: 5}` behind a misspelt side: a mapping that holds keys of ours, or nearly.
+fn in_misspelt_group(facts: Facts, group: &str) -> Json {
+    let names: Vec<_> = below(group).collect();
+    let allowed = if group == "batch" {
+        let foreign = format!("^(?:{})$", alternatives(foreign_batch()));
+        json!({"anyOf": [facts.reference("stranger"), {"pattern": foreign}]})
+    } else {
+        json!({"not": {"pattern": format!("^(?:{})$", each(&names, edits::two))}})
+    };
+    let folded = format!("^(?:{})$", any_folded(names));
+    json!({"propertyNames": {"allOf": [allowed, {"not": {"pattern": folded}}]}})
 }
 
 /// Names of a `batch` mapping, or dotted, that are not even nearly ours: they make a document doubtful.
