@@ -438,9 +438,10 @@ impl Flat {
                     return;
                 }
                 // `{}` is no placeholder.
-                match pairs.is_empty() {
-                    true => RawValue::Missing,
-                    false => RawValue::Text(Text { span: span.clone(), quoted: false }),
+                if pairs.is_empty() {
+                    RawValue::Missing
+                } else {
+                    RawValue::Text(Text { span: span.clone(), quoted: false })
                 }
             }
             Content::Value(value) => value.clone(),
