@@ -98,6 +98,27 @@ const INHERITED: [&str; 6] = [
 ];
 
 impl TopicSettings {
+    /// Reads settings as the brokers tell them: whether each was set for this topic, its name and its value.
+    fn told(entries: impl IntoIterator<Item = (bool, String, Option<String>)>) -> Self {
+        let mut all = BTreeMap::new();
+        let mut own = Vec::new();
+        for (is_own, name, value) in entries {
+            own.extend(is_own.then(|| name.clone()));
+            all.extend(value.map(|value| (name, value)));
+        }
+        let value = |name: &str| all.get(name).map(String::as_str);
+        let policy = value("cleanup.policy").unwrap_or_default();
+        Self {
+            is_known: true,
+            max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+            retention_ms: value("retention.ms").and_then(|ms| ms.parse().ok()),
+            is_compacted: policy.contains("compact"),
+            deletes: policy.contains("delete") && value("message.timestamp.type") != Some("LogAppendTime"),
+            all,
+            own,
+        }
+    }
+
     /// Settings of a sink for what this topic holds.
     #[must_use]
     pub fn for_sink(&self) -> Vec<(String, String)> {
@@ -157,23 +178,8 @@ pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &s
         ask()
     });
     let Some(found) = asked else { return TopicSettings::default() };
-    let mut all = BTreeMap::new();
-    let mut own = Vec::new();
-    for entry in found.entries {
-        own.extend((entry.source == ConfigSource::DynamicTopic).then(|| entry.name.clone()));
-        all.extend(entry.value.map(|value| (entry.name, value)));
-    }
-    let value = |name: &str| all.get(name).map(String::as_str);
-    let policy = value("cleanup.policy").unwrap_or_default();
-    TopicSettings {
-        is_known: true,
-        max_message_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
-        retention_ms: value("retention.ms").and_then(|ms| ms.parse().ok()),
-        is_compacted: policy.contains("compact"),
-        deletes: policy.contains("delete") && value("message.timestamp.type") != Some("LogAppendTime"),
-        all,
-        own,
-    }
+    let is_own = |source: &ConfigSource| *source == ConfigSource::DynamicTopic;
+    TopicSettings::told(found.entries.into_iter().map(|e| (is_own(&e.source), e.name, e.value)))
 }
 
 /// A created topic is known to all brokers a moment later.
@@ -200,15 +206,26 @@ mod tests {
             ("message.timestamp.after.max.ms", "3600000"),
             ("segment.ms", "1000"),
         ];
-        TopicSettings {
-            is_known: true,
-            max_message_bytes: Some(2_000_000),
-            retention_ms: Some(-1),
-            is_compacted: true,
-            deletes: false,
-            all: all.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            own: ["cleanup.policy", "max.message.bytes", "segment.ms"].map(str::to_owned).into(),
-        }
+        let own = ["cleanup.policy", "max.message.bytes", "segment.ms"];
+        let entries = all.map(|(name, value)| (own.contains(&name), name.to_owned(), Some(value.to_owned())));
+        TopicSettings::told(entries)
+    }
+
+    #[test]
+    fn records_are_deleted_by_their_own_time_unless_the_broker_sets_it() {
+        let keeps_for = |settings: &[(&str, &str)]| {
+            let entries =
+                settings.iter().map(|(name, value)| (false, (*name).to_owned(), Some((*value).to_owned())));
+            TopicSettings::told(entries).keeps_for()
+        };
+        let week = ("retention.ms", "604800000");
+        let (delete, compact) = (("cleanup.policy", "delete"), ("cleanup.policy", "compact"));
+        let appended = ("message.timestamp.type", "LogAppendTime");
+        assert_eq!(keeps_for(&[week, delete]), Some(Duration::from_hours(7 * 24)));
+        assert_eq!(keeps_for(&[week, delete, appended]), None);
+        assert_eq!(keeps_for(&[week, compact]), None);
+        assert_eq!(keeps_for(&[("retention.ms", "-1"), delete]), None);
+        assert!(!TopicSettings::default().is_known);
     }
 
     #[test]
