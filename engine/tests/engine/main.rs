@@ -124,6 +124,13 @@ fn nothing_is_handed_to_a_sink_once_it_is_closed() {
     }
 }
 
+fn assign_two_lanes(events: &mut Vec<SourceEvent>) {
+    for partition in 0..2 {
+        let name = LaneName { topic: "t".into(), partition };
+        events.push(SourceEvent::Assigned(LaneId(partition.unsigned_abs()), name, 0));
+    }
+}
+
 /// Gives ten records of each of two lanes, and loses the second one once the sink has the first record.
 struct LosesALane {
     next: Step,
@@ -145,10 +152,7 @@ impl Source for LosesALane {
     fn poll(&mut self, _: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         match self.next {
             Step::Assign => {
-                for partition in 0..2 {
-                    let name = LaneName { topic: "t".into(), partition };
-                    events.push(SourceEvent::Assigned(LaneId(partition.unsigned_abs()), name, 0));
-                }
+                assign_two_lanes(events);
                 self.next = Step::Lose;
             }
             Step::Lose if self.written.load(Ordering::Acquire) > 0 => {
@@ -242,10 +246,7 @@ struct FailsInTheMiddle {
 impl Source for FailsInTheMiddle {
     fn poll(&mut self, _: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         if !std::mem::replace(&mut self.announced, true) {
-            for partition in 0..2 {
-                let name = LaneName { topic: "t".into(), partition };
-                events.push(SourceEvent::Assigned(LaneId(partition.unsigned_abs()), name, 0));
-            }
+            assign_two_lanes(events);
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Which letters of a queue were replayed, by its receipts: receipts in, answers out.
+//! Tracks from a queue's receipts which of its dead letters were replayed, and which replays were cut off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::receipt::Receipt;
 
-/// Offsets, as ranges that do not touch: from, and up to but not including.
+/// A set of offsets, kept as disjoint ranges that are not adjacent (start included, end excluded).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Offsets(BTreeMap<i64, i64>);
 
@@ -31,72 +31,61 @@ impl Offsets {
     }
 }
 
-/// A replay that began and has not noted its end: it goes on, or was cut off.
-#[derive(Debug)]
-struct Begun {
-    target: String,
-    ends: Vec<(i32, i64)>,
-}
-
-/// What the receipts of a queue say.
+/// The receipts of a queue.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    wrote: BTreeMap<(String, i32), Offsets>,
-    begun: BTreeMap<(String, String), Begun>,
-    ended: BTreeSet<(String, String)>,
+    /// Queue offsets of replayed dead letters, by target and queue partition.
+    wrote: BTreeMap<String, BTreeMap<i32, Offsets>>,
+    /// End offsets of the target when a replay began, by target and replay.
+    begun: BTreeMap<String, BTreeMap<String, Vec<(i32, i64)>>>,
 }
 
 impl History {
-    /// Takes a receipt of a partition of the queue.
+    /// Adds a receipt from a partition of the queue. Receipts of different partitions may come in any order.
     pub fn note(&mut self, partition: i32, receipt: Receipt) {
         match receipt {
             Receipt::Began { replay, target, ends } => {
-                self.begun.insert((target.clone(), replay), Begun { target, ends });
+                self.begun.entry(target).or_default().entry(replay).or_insert(ends);
             }
             Receipt::Wrote { target, offsets } => {
-                let wrote = self.wrote.entry((target, partition)).or_default();
+                let wrote = self.wrote.entry(target).or_default().entry(partition).or_default();
                 for range in offsets {
                     wrote.insert(range);
                 }
             }
             Receipt::Ended { replays, target } => {
-                self.ended.extend(replays.into_iter().map(|replay| (target.clone(), replay)));
+                let begun = self.begun.entry(target).or_default();
+                begun.extend(replays.into_iter().map(|replay| (replay, Vec::new())));
             }
         }
     }
 
-    /// True if a letter is known to be in a topic.
+    /// True if a receipt covers the dead letter at this offset of the queue.
     pub fn has(&self, target: &str, partition: i32, offset: i64) -> bool {
-        let wrote = self.wrote.get(&(target.to_owned(), partition));
+        let wrote = self.wrote.get(target).and_then(|partitions| partitions.get(&partition));
         wrote.is_some_and(|wrote| wrote.contains(offset))
     }
 
-    /// Topics that replays have begun to write to, and whose receipts do not say how far they came.
-    pub fn unsettled(&self) -> BTreeSet<&str> {
-        self.open().map(|(_, begun)| begun.target.as_str()).collect()
-    }
-
-    /// Replays of a topic that have not noted their end, and the offsets of its partitions from which on their records
-    /// lie.
-    pub fn open_of(&self, target: &str) -> (Vec<String>, BTreeMap<i32, i64>) {
+    /// Returns the replays to `target` that have not ended, and the lowest offsets of its partitions that their records
+    /// can have.
+    pub fn open(&self, target: &str) -> (Vec<String>, BTreeMap<i32, i64>) {
         let (mut replays, mut starts) = (Vec::new(), BTreeMap::<i32, i64>::new());
-        for (replay, begun) in self.open().filter(|(_, begun)| begun.target == target) {
-            replays.push(replay.to_owned());
-            for (partition, end) in &begun.ends {
+        // An ended replay has no offsets; a topic has at least one partition.
+        let open = self.begun.get(target).into_iter().flatten().filter(|(_, ends)| !ends.is_empty());
+        for (replay, ends) in open {
+            replays.push(replay.clone());
+            for (partition, end) in ends {
                 starts.entry(*partition).and_modify(|start| *start = (*start).min(*end)).or_insert(*end);
             }
         }
         (replays, starts)
     }
-
-    fn open(&self) -> impl Iterator<Item = (&str, &Begun)> {
-        let open = self.begun.iter().filter(|(id, _)| !self.ended.contains(id));
-        open.map(|((_, replay), begun)| (replay.as_str(), begun))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -145,12 +134,16 @@ mod tests {
         history.note(0, Receipt::Wrote { target: "orders".to_owned(), offsets: vec![(4, 6)] });
         history.note(0, began("b", 7));
         assert!(history.has("orders", 0, 5) && !history.has("orders", 1, 5) && !history.has("other", 0, 5));
-        let open = history.open_of("orders");
+        let open = history.open("orders");
         assert_eq!(open, (vec!["a".to_owned(), "b".to_owned()], BTreeMap::from([(0, 7), (1, 3)])));
-        assert_eq!(history.unsettled(), BTreeSet::from(["orders"]));
+        assert_eq!(history.open("other"), (Vec::new(), BTreeMap::new()));
         history.note(1, ended(&["b"]));
-        assert_eq!(history.open_of("orders").0, ["a"]);
+        assert_eq!(history.open("orders").0, ["a"]);
         history.note(0, ended(&["a"]));
-        assert!(history.unsettled().is_empty() && history.open_of("orders").0.is_empty());
+        assert_eq!(history.open("orders"), (Vec::new(), BTreeMap::new()));
+        // The end may be read before the beginning, from another partition.
+        history.note(1, ended(&["c"]));
+        history.note(0, began("c", 1));
+        assert_eq!(history.open("orders").0, [""; 0]);
     }
 }

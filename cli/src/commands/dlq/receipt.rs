@@ -1,7 +1,7 @@
-//! What a replay notes in the dead letter queue itself: a note in, a record out, and back.
+//! Receipts of replays, which are records of the dead letter queue itself: encodes and decodes them.
 //!
-//! Each partition of the queue gets the notes on its own letters, behind them: as long as a letter is there, so are
-//! the notes on it.
+//! A receipt is written to the partition of the dead letters that it covers, after them. Retention deletes a partition
+//! from its beginning, so a dead letter never outlives its receipts.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -12,32 +12,34 @@ use velo_engine::kafka::DeadLetter;
 const HEADER: &str = "velo.replay.receipt";
 const VERSION: &str = "1";
 
-/// A note of a replay, on the letters of the partition that it lies in.
+/// A step of a replay. It covers dead letters of its own partition of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Receipt {
-    /// Letters are about to be written to this topic, at these offsets of its partitions, by number, or behind them.
+    /// The replay begins to write to `target`. `ends` holds pairs of partition and end offset of `target` at that time;
+    /// every record of the replay has that offset or a higher one.
     Began { replay: String, target: String, ends: Vec<(i32, i64)> },
-    /// The letters at these offsets, from and up to but not including, are in this topic.
+    /// The brokers have acknowledged the records of the dead letters in these ranges of queue offsets (start included,
+    /// end excluded) in `target`.
     Wrote { target: String, offsets: Vec<(i64, i64)> },
-    /// All that these replays wrote to this topic has been noted.
+    /// `Wrote` receipts cover everything that these replays wrote to `target`.
     Ended { replays: Vec<String>, target: String },
 }
 
 impl Receipt {
-    /// The headers of its record.
+    /// The headers of a receipt's record.
     pub const HEADERS: [(&'static str, Option<&'static [u8]>); 1] = [(HEADER, Some(VERSION.as_bytes()))];
 
-    /// The value of its record.
+    /// Returns the value of the receipt's record.
     pub fn value(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// What a row of the queue notes; `None` if it is no receipt. A receipt that failed in a job over the queue is a
-    /// dead letter like any other record.
+    /// Reads the receipt in a row of the queue. Returns `None` for other records, and for a dead letter whose original
+    /// record was a receipt of another queue.
     ///
     /// # Errors
-    /// If it is one that this version cannot read.
+    /// If the receipt has another version or cannot be decoded.
     pub fn read(batch: &Batch, row: u32) -> Result<Option<Self>> {
         let header = batch.headers(row).iter().find(|(name, _)| name == HEADER);
         let Some((_, version)) = header.filter(|_| DeadLetter::read(batch, row).is_none()) else {

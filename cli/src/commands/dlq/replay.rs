@@ -1,8 +1,10 @@
-//! `velo dlq replay`: dead letters back to where they came from, or on to a sink, each once.
+//! `velo dlq replay`: writes the records of dead letters to the topics that they came from, or to a sink, each once.
 //!
-//! The queue is read twice: for what it holds and what earlier replays noted in it, then for the records that are
-//! sent. What was sent is noted when it has arrived, in parts; a replay that was cut off between the two is found by
-//! its first note, and the target is read from there on.
+//! 1. The survey reads the queue: its dead letters and the receipts of earlier replays.
+//! 2. If an earlier replay was cut off, its records are looked for in the target, from the offsets of its first
+//!    receipt on.
+//! 3. The queue is read again and records are sent in parts. After the brokers have acknowledged a part, a receipt
+//!    is written for it.
 #![allow(clippy::disallowed_methods, reason = "a rate is kept by a clock and by waiting")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -26,12 +28,12 @@ use crate::progress::above;
 use crate::render::letters::Origin;
 use crate::render::style;
 
-/// The header that says which record a replayed one is.
+/// The header of a replayed record with the coordinates of its original: `topic[partition]@offset`.
 const REPLAY_OF: &str = "velo.replay.of";
-/// Letters that are sent before it is noted that they have arrived.
+/// The most records, and bytes of payload, that are sent before their receipt is written.
 const PART_RECORDS: usize = 10_000;
 const PART_BYTES: usize = 16 << 20;
-/// Ranges of offsets in one receipt, so that it is no large record.
+/// The most ranges of offsets in one receipt, which keeps it below the size limit of any topic.
 const RANGES_PER_RECEIPT: usize = 1000;
 
 pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
@@ -56,7 +58,7 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
     replay.finish()
 }
 
-/// A letter of the queue.
+/// A dead letter, without its payload.
 struct Seen {
     partition: i32,
     offset: i64,
@@ -65,11 +67,11 @@ struct Seen {
     is_selected: bool,
 }
 
-/// What is in the queue.
+/// The contents of the queue.
 struct Survey {
     letters: Vec<Seen>,
     history: History,
-    /// Offsets of its partitions behind the last letter.
+    /// The offset after the last dead letter, by queue partition.
     ends: BTreeMap<i32, i64>,
     others: BTreeMap<String, u64>,
     foreign: u64,
@@ -127,13 +129,13 @@ fn partition_of(batch: &Batch, row: u32) -> i32 {
 /// A topic that is written to.
 #[derive(Default)]
 struct Target {
-    /// How many partitions it has; `None` where there is no such topic.
+    /// The number of partitions; `None` if there is no such topic.
     partitions: Option<usize>,
-    /// Records that it has from earlier replays, and from this one.
+    /// Records that earlier replays or this one have written to it.
     there: HashSet<Origin>,
-    /// What is newer than letters, where only the newest record of a key counts.
+    /// The newest records by key, if the topic is compacted.
     newest: Option<Newest>,
-    /// True if this replay has noted that it begins.
+    /// True if this replay has written its `Began` receipt.
     has_begun: bool,
     sent: u64,
     skipped: u64,
@@ -143,14 +145,14 @@ struct Target {
 /// The newest records of a compacted topic, by key.
 #[derive(Default)]
 struct Newest {
-    /// Offsets of their origin, where letters come from this topic.
+    /// Offsets in this topic; of a replayed record that of its original.
     offsets: HashMap<Vec<u8>, i64>,
     times_ms: HashMap<Vec<u8>, i64>,
 }
 
 /// A record on its way to its target.
 struct Outgoing {
-    /// The letter's partition of the queue and its offset there.
+    /// Partition and offset of the dead letter in the queue.
     letter: (i32, i64),
     origin: Origin,
     target: String,
@@ -186,7 +188,7 @@ impl Outgoing {
 struct Replay<'a> {
     settings: &'a ClientSettings,
     args: &'a DlqReplayArgs,
-    /// What it is called in its receipts.
+    /// The id of this replay in its receipts.
     id: String,
     reader: TopicReader,
     producer: RecordProducer,
@@ -194,21 +196,22 @@ struct Replay<'a> {
     targets: BTreeMap<String, Target>,
     part: Vec<Outgoing>,
     part_bytes: usize,
-    /// Further letters of records in the part, by record and the letter's partition and offset.
+    /// Further dead letters of records in `part`: the original, and partition and offset in the queue.
     duplicates: Vec<(Origin, (i32, i64))>,
-    /// What has arrived and is not noted yet, by target and partition of the queue.
+    /// Acknowledged dead letters without a receipt, by target and queue partition.
     arrived: BTreeMap<(String, i32), Offsets>,
-    started: Instant,
-    /// How many were taken to be sent, as --rate and --limit count them.
+    /// The earliest time at which `--rate` lets the next record go.
+    next_send: Instant,
+    /// How many records were selected to be sent, which `--limit` bounds.
     taken: u64,
-    /// How many --limit has left out.
+    /// How many records `--limit` left out.
     left: u64,
-    /// How many could not be sent.
+    /// How many records could not be written.
     failed: u64,
 }
 
 impl<'a> Replay<'a> {
-    /// Finds out what the targets have.
+    /// Finds out which records the targets have, and ends replays that were cut off.
     fn prepare(settings: &'a ClientSettings, args: &'a DlqReplayArgs, survey: Survey) -> Result<Self> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut replay = Self {
@@ -223,7 +226,7 @@ impl<'a> Replay<'a> {
             part_bytes: 0,
             duplicates: Vec::new(),
             arrived: BTreeMap::new(),
-            started: Instant::now(),
+            next_send: Instant::now(),
             taken: 0,
             left: 0,
             failed: 0,
@@ -242,7 +245,7 @@ impl<'a> Replay<'a> {
         if !args.dry_run {
             replay.note()?;
             for (name, _) in replay.targets.iter().filter(|(_, target)| target.partitions.is_some()) {
-                replay.end(name, replay.survey.history.open_of(name).0)?;
+                replay.end(name, replay.survey.history.open(name).0)?;
             }
             replay.settle_receipts()?;
         }
@@ -260,12 +263,8 @@ impl<'a> Replay<'a> {
     }
 
     fn look(&mut self, name: &str, target: &mut Target) -> Result<()> {
-        let (_, starts) = self.survey.history.open_of(name);
-        let found = if self.survey.history.unsettled().contains(name) {
-            replayed(self.settings, name, &starts)?
-        } else {
-            HashSet::new()
-        };
+        let (cut_off, starts) = self.survey.history.open(name);
+        let found = if cut_off.is_empty() { HashSet::new() } else { replayed(self.settings, name, &starts)? };
         // An earlier replay may have written letters here that go elsewhere this time.
         for letter in &self.survey.letters {
             if self.survey.history.has(name, letter.partition, letter.offset) {
@@ -293,7 +292,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// What a topic has since these letters.
+    /// Reads the newest records by key that a topic has since these dead letters.
     fn newest(&self, name: &str, letters: &[&Seen]) -> Result<Newest> {
         let partitions = self.reader.partitions(name)?;
         let mut starts = BTreeMap::<i32, i64>::new();
@@ -349,7 +348,7 @@ impl<'a> Replay<'a> {
         self.send_part()
     }
 
-    /// Takes a letter's record to be sent, unless its target has it.
+    /// Adds a dead letter's record to the part, unless its target has it or has a newer one.
     fn take(&mut self, batch: &Batch, row: u32, letter: DeadLetter) -> Result<()> {
         let origin = origin(&letter);
         let name = self.target_of(&origin).to_owned();
@@ -415,7 +414,7 @@ impl<'a> Replay<'a> {
         };
         self.part_bytes += outgoing.bytes();
         self.part.push(outgoing);
-        // A slow replay notes every second what it has done.
+        // With `--rate`, a receipt is written about once a second.
         let records = self.args.rate.map_or(PART_RECORDS as f64, |rate| rate.min(PART_RECORDS as f64));
         if self.part.len() as f64 >= records || self.part_bytes >= PART_BYTES {
             self.send_part()?;
@@ -423,7 +422,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Sends what was taken, waits until it has arrived, and notes it.
+    /// Sends the part, waits for the acknowledgements, and writes its receipts.
     fn send_part(&mut self) -> Result<()> {
         if self.args.dry_run {
             return Ok(());
@@ -431,11 +430,10 @@ impl<'a> Replay<'a> {
         self.part_bytes = 0;
         let part = std::mem::take(&mut self.part);
         self.begin(&part)?;
-        let first = self.taken - part.len() as u64;
         let mut numbers = HashMap::new();
         let mut failed = Vec::new();
         for (index, record) in part.iter().enumerate() {
-            self.wait_for_turn(first + index as u64);
+            self.wait_for_turn();
             match record.send(&self.producer) {
                 Ok(number) => drop(numbers.insert(number, index)),
                 Err(error) => failed.push((index, error)),
@@ -450,7 +448,7 @@ impl<'a> Replay<'a> {
                 .filter_map(|undelivered| Some((*numbers.get(&undelivered.number)?, undelivered.error))),
         );
         failed.sort_by_key(|(index, _)| *index);
-        // The brokers refuse what came together: by itself it is seen which record they mean.
+        // The brokers refuse a whole request; sent one by one, only the record that caused it is refused.
         let mut outage = None;
         let mut refused = HashSet::new();
         for (index, error) in failed {
@@ -484,14 +482,15 @@ impl<'a> Replay<'a> {
         outage.map_or(Ok(()), |error| Err(error).context(cut_off))
     }
 
-    /// Waits until --rate lets a record go.
-    fn wait_for_turn(&self, index: u64) {
+    /// Waits until `--rate` lets the next record go. Time that was lost elsewhere is not made up for, so the rate is
+    /// never exceeded.
+    fn wait_for_turn(&mut self) {
         let Some(rate) = self.args.rate else { return };
-        let due = Duration::from_secs_f64(index as f64 / rate);
-        std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+        std::thread::sleep(self.next_send.saturating_duration_since(Instant::now()));
+        self.next_send = self.next_send.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
     }
 
-    /// Notes that these are about to be sent.
+    /// Writes the `Began` receipts of the part's targets.
     fn begin(&mut self, part: &[Outgoing]) -> Result<()> {
         let names: BTreeSet<_> = part.iter().map(|record| record.target.as_str()).collect();
         for name in names {
@@ -507,7 +506,7 @@ impl<'a> Replay<'a> {
         self.settle_receipts()
     }
 
-    /// Notes what has arrived.
+    /// Writes receipts for acknowledged records.
     fn note(&mut self) -> Result<()> {
         for ((target, partition), offsets) in std::mem::take(&mut self.arrived) {
             for ranges in offsets.ranges().chunks(RANGES_PER_RECEIPT) {
@@ -518,7 +517,7 @@ impl<'a> Replay<'a> {
         self.settle_receipts()
     }
 
-    /// Notes that all is noted that these replays wrote to a topic.
+    /// Writes the `Ended` receipt of these replays.
     fn end(&self, target: &str, replays: Vec<String>) -> Result<()> {
         if replays.is_empty() {
             return Ok(());
@@ -555,7 +554,7 @@ impl<'a> Replay<'a> {
         )
     }
 
-    /// A record that cannot be sent stops no other one.
+    /// Reports a record that cannot be written. The replay goes on with the others.
     fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
         self.failed += 1;
         above(|| anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:")));
@@ -590,7 +589,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Which records a topic has from replays, from these offsets on.
+/// Reads the originals' coordinates of replayed records in a topic, from these offsets on.
 fn replayed(settings: &ClientSettings, target: &str, starts: &BTreeMap<i32, i64>) -> Result<HashSet<String>> {
     let mut there = HashSet::new();
     watched(settings, target, "looking for replayed records in", (starts, Until::Written), |batch| {
