@@ -223,7 +223,8 @@ pub fn near_failure_key(key: &str, names: &Names) -> Option<NearFailureKey> {
     let near =
         near_miss(key, &scope, rest).filter(|near| is_failure_key(*near)).map(|near| scope.qualify(near));
     let of_failures = |rest: &str| near_key(rest).filter(|near| is_failure_key(*near));
-    if let Some(near) = near.or_else(|| misspelt_scope(key, names, of_failures)) {
+    let other_form = || other_form_of_failure_key(rest).map(|near| scope.qualify(near));
+    if let Some(near) = near.or_else(|| misspelt_scope(key, names, of_failures)).or_else(other_form) {
         return Some(NearFailureKey::Misspelt(near));
     }
     let only_ours = [Key::FailureStrategy, Key::OnExhausted, Key::DlqTopic];
@@ -310,6 +311,27 @@ fn near_miss(key: &str, scope: &Scope, rest: &str) -> Option<Key> {
         let near = nearest(rest, edits)?;
         (!other_prefix || near.name().split('.').count() == key.split('.').count()).then_some(near)
     })
+}
+
+/// The failure key that has the words of `rest` in other forms: `fail_strategy`, `max_retry`, `dead_letter_topic`.
+fn other_form_of_failure_key(rest: &str) -> Option<Key> {
+    let rest = rest.to_lowercase().replace(['.', '-'], "_");
+    let queue = ["dead_letter_queue", "dead_letters", "dead_letter", "deadletter", "dlq"];
+    let of_queue = queue.iter().find_map(|name| rest.strip_prefix(name));
+    if of_queue.is_some_and(|rest| matches!(rest, "" | "_topic" | "_name" | "_topic_name" | "_queue")) {
+        return Some(Key::DlqTopic);
+    }
+    let words: Vec<_> = rest.split('_').collect();
+    let keys = KEYS.iter().filter(|def| is_failure_key(def.key));
+    keys.map(|def| (def.key, def.name.split(['_', '.']).collect::<Vec<_>>()))
+        .find(|(_, known)| known.len() == words.len() && known.iter().zip(&words).all(|(a, b)| is_form(a, b)))
+        .map(|(key, _)| key)
+}
+
+/// True if both words begin with the same three letters or more, and at most three are left of either.
+fn is_form(one: &str, other: &str) -> bool {
+    let common = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    one == other || (common >= 3 && one.len().max(other.len()) - common <= 3)
 }
 
 fn fold(key: &str) -> String {
@@ -433,13 +455,25 @@ mod tests {
             ("orders.dlq_topic", "orders.dlq.topic"),
             ("snk.max_retries", "sink.max_retries"),
             ("on_exausted", "on_exhausted"),
+            ("fail_strategy", "failure_strategy"),
+            ("orders.max_retry", "orders.max_retries"),
+            ("dlq.name", "dlq.topic"),
+            ("dead_letter_topic", "dlq.topic"),
+            ("sink.dlq", "sink.dlq.topic"),
         ] {
             assert_eq!(near(key), Some(NearFailureKey::Misspelt(meant.into())), "{key}");
         }
         assert_eq!(near("clicks.dlq.topic"), Some(NearFailureKey::UnknownScope("clicks".into())));
-        for other in
-            ["failure_strategy", "orders.dlq.topic", "batch.sise", "topic", "retry.backoff.ms", "client.id"]
-        {
+        for other in [
+            "failure_strategy",
+            "orders.dlq.topic",
+            "batch.sise",
+            "topic",
+            "retry.backoff.ms",
+            "client.id",
+            "max_rows",
+            "retry_time",
+        ] {
             assert_eq!(near(other), None, "{other}");
         }
     }
