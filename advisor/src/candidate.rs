@@ -1,4 +1,4 @@
-//! What is tried: a strategy and its settings, from the table of keys.
+//! Candidates: strategies with their settings, derived from the table of keys.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use velo_schema::keys::{KEYS, Key, KeyDef, Relevance};
 use velo_schema::strategy::Words;
 use velo_schema::{Config, Entry, Plan, Scope, Settings, Side, Strategy, StrategyKind};
 
-/// A key and its value as they stand in a clause.
+/// A key and its value, as in a WITH clause.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
-    /// The key.
+    /// Name of the key.
     pub key: String,
-    /// The value.
+    /// Value of the key.
     pub value: String,
 }
 
-/// A configuration to try; what it does not name has its default.
+/// A configuration to evaluate. Keys without a setting have their defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     /// The strategy.
@@ -24,14 +24,14 @@ pub struct Candidate {
     pub settings: Vec<Setting>,
 }
 
-/// The keys that mean something under this strategy only, or under a few.
+/// Returns the keys that apply to this strategy but not to all strategies.
 fn own_keys(strategy: StrategyKind) -> impl Iterator<Item = &'static KeyDef> {
     KEYS.iter()
         .filter(move |def| matches!(def.relevance, Relevance::Strategies(_)) && def.applies_to(strategy))
 }
 
 impl Candidate {
-    /// Every candidate: all strategies, with every value that the table of keys would have tried.
+    /// Returns every candidate: all strategies, with all combinations of the search values in the table of keys.
     #[must_use]
     pub fn all() -> Vec<Self> {
         StrategyKind::ALL.iter().flat_map(|strategy| Self::of_strategy(*strategy)).collect()
@@ -50,7 +50,7 @@ impl Candidate {
         })
     }
 
-    /// The candidate that a configuration is, as far as batches are concerned; none where it has none.
+    /// Returns the candidate that corresponds to a configuration; `None` if its batches are disabled.
     #[must_use]
     pub fn of_settings(settings: &Settings) -> Option<Self> {
         let config = settings.config();
@@ -68,7 +68,7 @@ impl Candidate {
         Some(Self { strategy, settings: named.filter_map(value).collect() })
     }
 
-    /// What nobody has configured: the defaults.
+    /// Returns the candidate of the default configuration.
     ///
     /// # Panics
     /// Never: batches are enabled by default.
@@ -78,7 +78,7 @@ impl Candidate {
         Self::of_settings(&none).expect("batches are enabled by default")
     }
 
-    /// The strategy and its settings, as they stand in a clause.
+    /// Returns the strategy and its settings, as in a WITH clause.
     #[must_use]
     pub fn clause(&self) -> Vec<Setting> {
         let strategy =
@@ -86,8 +86,8 @@ impl Candidate {
         std::iter::once(strategy).chain(self.settings.iter().cloned()).collect()
     }
 
-    /// The entries of its clause, in the job's scope. What is no setting (of a file that was edited) is
-    /// left out.
+    /// Returns the entries of the clause, in the job's scope. Invalid settings, as in an edited trials file, are
+    /// skipped.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let entry = |setting: Setting| {
@@ -96,25 +96,26 @@ impl Candidate {
         self.clause().into_iter().filter_map(entry).collect()
     }
 
-    /// The configuration that these settings make.
+    /// Returns the resolved configuration.
     #[must_use]
     pub fn config(&self) -> Config {
         Settings::resolve(&self.entries(), Side::Job, None).config()
     }
 
-    /// Whether a batch is processed on several threads.
+    /// Returns true if each batch is processed on several threads.
     #[must_use]
     pub fn is_parallel(&self) -> bool {
         matches!(self.config().strategy, Strategy::MegaBatch { parallel: true, .. })
     }
 
-    /// What it means for records of so many bytes.
+    /// Returns the plan for records of this size.
     #[must_use]
     pub fn plan(&self, record_bytes: Option<u64>) -> Plan {
         Plan::of(&self.config(), record_bytes)
     }
 
-    /// What is simpler has fewer settings that are not the default, then an earlier strategy.
+    /// Returns a sort key in which simpler candidates come first: by the number of settings that differ from the
+    /// defaults, then by strategy.
     pub(crate) fn complexity(&self) -> (usize, &Self) {
         let is_default = |setting: &Setting| {
             let default = Key::from_name(&setting.key).and_then(|key| key.def().default_value());
@@ -125,7 +126,7 @@ impl Candidate {
 }
 
 impl std::fmt::Display for Candidate {
-    /// The strategy and the values that make it: `fixed_size 500, 50ms`.
+    /// Formats the strategy and its values, such as `fixed_size 500, 50ms`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.strategy)?;
         for (index, setting) in self.settings.iter().enumerate() {

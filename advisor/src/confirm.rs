@@ -1,13 +1,13 @@
-//! A configuration on the live topic: the real engine over the read-only source.
-#![allow(clippy::disallowed_methods, reason = "confirming lasts for a time")]
+//! Confirms a configuration on the live topic: the real engine reads from the read-only source.
+#![allow(clippy::disallowed_methods, reason = "a confirmation uses the wall clock")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use velo_engine::columns::{BatchBuilder, LaneId, Names, Record};
-use velo_engine::core::Tick;
+use velo_engine::batch::{BatchBuilder, Record};
 use velo_engine::core::batcher::Room;
+use velo_engine::ids::{LaneId, Names, Tick};
 use velo_engine::kafka::{KafkaError, ReadSource, Received, Start, TopicReader};
 use velo_engine::source::{Filled, Source, SourceError, SourceEvent};
 use velo_engine::waker::Waker;
@@ -15,74 +15,77 @@ use velo_engine::{Builder, Control, JobConfig};
 use velo_schema::{Tier, format_bytes, format_duration};
 
 use crate::advice::Confirmation;
+use crate::bench::Ended;
 use crate::candidate::Candidate;
 use crate::profile::Profile;
 use crate::runner::Workload;
 use crate::sample::SampleError;
-use crate::session::Ended;
 use crate::timeline::Clock;
 
-/// Makes a client that wakes a waker.
+/// Function that makes a client, which wakes the given waker.
 pub type Connect = Arc<dyn Fn(Waker) -> Result<TopicReader, KafkaError> + Send + Sync>;
 
-/// What is looked at.
+/// The live topic and the conditions of a confirmation.
 #[derive(Debug, Clone, Copy)]
 pub struct Live<'a> {
-    /// The topic.
+    /// Name of the topic.
     pub topic: &'a str,
-    /// For how long, the warm-up not included.
+    /// Duration of the confirmation, without the warm-up.
     pub length: Duration,
-    /// Most payload bytes a second.
+    /// Read rate limit, in payload bytes per second.
     pub max_bytes_per_s: u64,
-    /// Clocks of producers that are off: their records' latencies count without that.
+    /// Offsets of producer clocks. Latencies are corrected by these offsets.
     pub clocks: &'a [Clock],
 }
 
-/// A candidate that could not be confirmed.
+/// Reason why a candidate could not be confirmed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unconfirmed {
-    /// The topic could not be read.
+    /// Reading the topic failed.
     #[error(transparent)]
     Sample(#[from] SampleError),
-    /// It was ended before its time.
-    #[error("it was interrupted")]
+    /// The confirmation was ended early.
+    #[error("the confirmation was interrupted")]
     Interrupted,
-    /// Its batches are too long to see enough of them.
+    /// The batches take too long to complete enough of them.
     #[error(
-        "three of its batches take {}, and a confirmation lasts {} at most", format_duration(*.takes), format_duration(LONGEST)
+        "three batches take {}, longer than the longest confirmation ({})",
+        format_duration(*.takes),
+        format_duration(LONGEST)
     )]
     TooLong {
-        /// What three batches take.
+        /// Duration of three batches.
         takes: Duration,
     },
-    /// Fewer batches came than it takes.
-    #[error("only {batches} of its batches ended within {}; three are needed", format_duration(*.within))]
+    /// Too few batches were completed.
+    #[error("only {batches} batches were completed within {}; three are needed", format_duration(*.within))]
     TooFewBatches {
-        /// How many ended.
+        /// Number of completed batches.
         batches: u64,
-        /// In this time.
+        /// Duration of the confirmation.
         within: Duration,
     },
-    /// The cap on what is read held it back.
-    #[error("the cap on what is read, {}/s (--max-rate), held it back", format_bytes(*.max_bytes_per_s))]
+    /// The read rate limit slowed the confirmation down.
+    #[error("the read rate limit of {}/s (--max-rate) slowed it down", format_bytes(*.max_bytes_per_s))]
     Capped {
-        /// The cap.
+        /// The read rate limit, in bytes per second.
         max_bytes_per_s: u64,
     },
 }
 
-/// Left out of the latencies: the first fetch.
+/// Warm-up, which covers the first fetch. Latencies exclude records that arrive during the warm-up.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// A confirmation lasts so long at least, and at most.
+/// Shortest confirmation, without the warm-up.
 const SHORTEST: Duration = Duration::from_secs(3);
+/// Longest confirmation, without the warm-up.
 const LONGEST: Duration = Duration::from_secs(9);
-/// Batches or windows that it has to see.
+/// Number of batches that a confirmation needs.
 const BATCHES: u32 = 3;
 
-/// How long a candidate has to be looked at, beside the warm-up.
+/// Returns the required duration of a candidate's confirmation, without the warm-up.
 ///
 /// # Errors
-/// If that is too long.
+/// If the required duration is too long.
 pub fn length(candidate: &Candidate, profile: &Profile) -> Result<Duration, Unconfirmed> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of sizes")]
     let records = candidate.plan(Some(profile.mean_bytes as u64)).batch_records.max;
@@ -92,15 +95,15 @@ pub fn length(candidate: &Candidate, profile: &Profile) -> Result<Duration, Unco
     if takes > LONGEST {
         return Err(Unconfirmed::TooLong { takes });
     }
-    // The first one of them may have begun within the warm-up, and the last one ends a little later.
+    // Allow for a first batch that begins during the warm-up, and for the last batch to end.
     Ok((takes.mul_f64(4.0 / 3.0)).clamp(SHORTEST, LONGEST))
 }
 
-/// Runs a candidate on what comes into the topic from now on, and adds what was `received` for it. A program has been
-/// started before that, and the first second is left out. It ends at once when the workload's limit is reached.
+/// Runs a candidate on new records of the topic and adds the amount of received data to `received`. A processor program
+/// is started before the confirmation begins. The confirmation ends immediately when the workload's limit is reached.
 ///
 /// # Errors
-/// If the topic cannot be read, the brokers hold the client back, or too little came to say anything.
+/// If the topic cannot be read, the brokers throttle the client, or too few batches were completed.
 pub fn confirm(
     connect: &Connect,
     live: Live<'_>,
@@ -163,14 +166,14 @@ impl From<Ended> for Unconfirmed {
     }
 }
 
-/// Refuses what is too little. That nothing came is no refusal: the confirmation says so.
+/// Checks that a confirmation rests on enough batches. A confirmation without records passes; its record count is 0.
 fn is_enough(
     confirmation: &Confirmation,
     measured: u64,
     bytes: u64,
     live: Live<'_>,
 ) -> Result<(), Unconfirmed> {
-    /// One that was read at nearly the cap would have been read faster without.
+    /// Share of the read rate limit from which on the limit is assumed to slow reading down.
     const NEARLY: f64 = 0.95;
     let Confirmation { records, batches, seconds, .. } = *confirmation;
     if records == 0 {
@@ -185,7 +188,7 @@ fn is_enough(
     Ok(())
 }
 
-/// What comes into a topic from now on.
+/// Returns a source of the records that arrive from now on.
 fn newest(connect: &Connect, topic: &str, waker: Waker) -> Result<ReadSource, SampleError> {
     let reader = connect(waker)?;
     let partitions = reader.partitions(topic)?;
@@ -194,10 +197,10 @@ fn newest(connect: &Connect, topic: &str, waker: Waker) -> Result<ReadSource, Sa
     Ok(reader.read(topic, ranges))
 }
 
-/// A source whose records have the times of right clocks.
+/// A source that corrects the arrival times of records by the offsets of producer clocks.
 struct Corrected<S> {
     inner: S,
-    /// By how much each partition's clocks are behind, the smallest first; a right one is among them.
+    /// How far the clocks of each partition are behind, in ascending order; always includes a correct clock.
     behind_ns: BTreeMap<i32, Vec<i64>>,
     partitions: BTreeMap<LaneId, i32>,
 }
@@ -210,19 +213,20 @@ impl<S> Corrected<S> {
             all.push(clock.behind_ms.saturating_mul(1_000_000));
         }
         for all in behind_ns.values_mut() {
-            // A partition all of whose clocks are ahead may have got a producer with a right one since.
+            // A producer with a correct clock may have joined since the sample.
             all.push(0);
             all.sort_unstable();
         }
         Self { inner, behind_ns, partitions: BTreeMap::new() }
     }
 
-    /// A record's arrival, by the clock of its partition whose lag is the longest that it can have.
+    /// Returns the corrected arrival time of a record. Of the partition's clocks, the one with the largest offset that
+    /// fits the record's lag applies.
     fn arrival_ns(&self, lane: LaneId, arrival_ns: i64, now: Tick) -> i64 {
         let now_ns = i64::try_from(now.0).unwrap_or(i64::MAX);
         let clocks = self.partitions.get(&lane).and_then(|partition| self.behind_ns.get(partition));
         let lag_ns = now_ns.saturating_sub(arrival_ns);
-        // A millisecond is what times are told in.
+        // Timestamps have a resolution of one millisecond.
         let fits = |behind: &&i64| **behind <= lag_ns.saturating_add(1_000_000);
         let behind_ns = clocks.and_then(|all| all.iter().rfind(fits)).copied().unwrap_or(0);
         arrival_ns.saturating_add(behind_ns)
@@ -253,7 +257,7 @@ impl<S: Source> Source for Corrected<S> {
             return self.inner.fill(now, lane, tier, room, batch);
         }
         let mut uncorrected = BatchBuilder::default();
-        // What was appended counts even if an error follows.
+        // Keep the records that were read before an error.
         let filled = self.inner.fill(now, lane, tier, room, &mut uncorrected);
         let uncorrected = uncorrected.seal(Names::default());
         for row in 0..uncorrected.len() {
@@ -296,8 +300,8 @@ mod tests {
         assert_eq!(length(&candidate("low_latency 1"), &profile).unwrap(), SHORTEST);
         assert_eq!(length(&candidate("time_window 1s"), &profile).unwrap(), Duration::from_secs(4));
         let refused = length(&candidate("time_window 5s"), &profile).unwrap_err().to_string();
-        assert_eq!(refused, "three of its batches take 15s, and a confirmation lasts 9s at most");
-        // It is full before its time.
+        assert_eq!(refused, "three batches take 15s, longer than the longest confirmation (9s)");
+        // The batch is full before its timeout.
         assert_eq!(length(&candidate("fixed_size 50, 1s"), &profile).unwrap(), SHORTEST);
     }
 

@@ -1,4 +1,4 @@
-//! What a batch costs: measured times of batches of a few sizes in, the time of any size out.
+//! The cost model of a batch: measured times of a few batch sizes in, the time of any batch size out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,42 +6,42 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Times below this differ for no reason that matters.
+/// Times below this are treated as equal when the spread is computed.
 const SETTLED_MS: f64 = 1.0;
-/// A batch is not taken to be done more than so many times as fast by several threads.
+/// Upper limit of the speedup by several threads.
 const MOST_THREADS: f64 = 64.0;
-/// Beyond this a line does not describe the measured times, and they are joined instead.
+/// Largest residual of a line that describes the measured times. Above it, the times are interpolated instead.
 const BENT: f64 = 0.1;
 
-/// The service time of a batch by its records: S(n) = a + b·n, or measured points that are joined.
+/// Processing time of a batch by its number of records n: S(n) = a + b·n, or an interpolation of measured points.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
-    /// The fixed part, by Theil and Sen's line.
+    /// Fixed time per batch, by the Theil-Sen estimator.
     pub per_batch_ms: f64,
-    /// The part of a record.
+    /// Time per record.
     pub per_record_ms: f64,
-    /// How far the worst measured size is from that line, of its own time.
+    /// Largest relative deviation of a measured time from the line.
     pub residual: f64,
-    /// How many times as long as its shortest measurement, or a millisecond, the longest of a size took: the median
-    /// of all sizes.
+    /// Ratio of the longest to the shortest measurement of a batch size: the median of all sizes. Measurements below
+    /// 1 ms count as 1 ms.
     pub spread: f64,
-    /// The medians that were measured, by size.
+    /// Measured medians, in ascending order of the batch size.
     pub points: Vec<Point>,
-    /// How many times as fast several threads do the part of the records; null where that was not measured.
+    /// Speedup of the per-record part by several threads; null if it was not measured.
     pub speedup: Option<f64>,
 }
 
-/// Batches of one size.
+/// Measured time of one batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
-    /// Records of a batch.
+    /// Records per batch.
     pub records: u64,
-    /// What it took: the median.
+    /// Median processing time of a batch.
     pub ms: f64,
 }
 
 impl Cost {
-    /// A line that nobody has measured.
+    /// Returns a given, unmeasured line.
     #[must_use]
     pub fn line(per_batch: Duration, per_record: Duration) -> Self {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
@@ -55,7 +55,7 @@ impl Cost {
         }
     }
 
-    /// From measured batches; `None` where there are none.
+    /// Fits the model to measured batches; returns `None` if there are none.
     #[must_use]
     pub fn fit(measured: &[(u64, Duration)]) -> Option<Self> {
         let mut by_size = BTreeMap::<u64, Vec<f64>>::new();
@@ -85,20 +85,20 @@ impl Cost {
         Some(Self { per_batch_ms: start, per_record_ms: slope, residual, spread, points, speedup: None })
     }
 
-    /// The most records of a batch that was measured; `None` if nobody has measured it, so that it holds for all.
+    /// Returns the largest measured batch size; `None` for a given line, which applies to all sizes.
     #[must_use]
     pub fn measured_to(&self) -> Option<u64> {
         self.points.last().map(|point| point.records)
     }
 
-    /// Whether one line describes it.
+    /// Returns true if a line describes the measured times.
     #[must_use]
     pub fn is_line(&self) -> bool {
         self.points.len() < 2 || self.residual <= BENT
     }
 
-    /// What a batch of so many records takes. Of one that is larger than any that was measured each record takes what
-    /// it took in the largest one: nobody has seen that larger batches are done faster.
+    /// Returns the processing time of a batch of this many records. For batches larger than the largest measured size,
+    /// the time per record is that of the largest measured size.
     #[must_use]
     pub fn of(&self, records: u64) -> Duration {
         let at = records as f64;
@@ -113,13 +113,13 @@ impl Cost {
         if self.is_line() { self.per_batch_ms + self.per_record_ms * at } else { self.joined(at) }
     }
 
-    /// The same, where batches of some sizes were measured on several threads, too: the largest of them tells
-    /// by how much the part of the records is faster.
+    /// Returns the model with the speedup by several threads, computed from the largest size that was measured both on
+    /// one and on several threads.
     #[must_use]
     pub fn with_parallel(self, measured: &[(u64, Duration)]) -> Self {
-        /// Of smaller batches there is too little to share.
+        /// Smallest ratio of a batch's time to its fixed time at which the speedup can be measured.
         const ENOUGH: f64 = 2.0;
-        // What was measured on several threads only is nothing to compare with.
+        // Sizes that were measured only on several threads cannot be compared.
         let is_known =
             |(records, _): &&(u64, Duration)| self.measured_to().is_none_or(|most| *records <= most);
         let comparable: Vec<_> = measured.iter().filter(is_known).copied().collect();
@@ -133,7 +133,7 @@ impl Cost {
         Self { speedup, ..self }
     }
 
-    /// What a batch takes that is processed on several threads.
+    /// Returns the processing time of a batch on several threads.
     #[must_use]
     pub fn of_parallel(&self, records: u64) -> Duration {
         let (whole, fixed) =
@@ -142,7 +142,7 @@ impl Cost {
         whole.min(fixed) + of_records.div_f64(self.speedup.unwrap_or(1.0))
     }
 
-    /// On the segments between the points; before them on the first one.
+    /// Interpolates between the measured points; below them, extrapolates the first segment.
     fn joined(&self, at: f64) -> f64 {
         let above = self.points.iter().position(|point| point.records as f64 >= at);
         let right = above.unwrap_or(self.points.len() - 1).max(1);
@@ -152,7 +152,7 @@ impl Cost {
     }
 }
 
-/// The median of some values.
+/// Returns the median of values.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_record_of_a_larger_batch_than_was_measured_takes_no_less() {
-        // Noise has the largest size look free, by a line and by none.
+        // Because of noise, the largest size seems to cost nothing more, both for a line and for an interpolation.
         for points in
             [&[(1, 40.0), (10, 41.0), (100, 40.5)][..], &[(1, 1.0), (10, 9.0), (100, 30.0), (200, 30.0)]]
         {
@@ -214,7 +214,7 @@ mod tests {
         let shared = line.with_parallel(&measured(&[(100, 7.5), (1000, 52.0)]));
         assert!((shared.speedup.unwrap() - 2.0).abs() < 0.01, "{shared:?}");
         assert!((shared.of_parallel(1000).as_secs_f64() * 1e3 - 52.0).abs() < 1.0);
-        // What is shared of a batch that is all fixed cost is not to be seen.
+        // The speedup of a batch that is all fixed cost cannot be measured.
         let fixed = Cost::line(Duration::from_millis(50), Duration::from_nanos(10));
         assert_eq!(fixed.with_parallel(&measured(&[(1000, 50.0)])).speedup, None);
     }

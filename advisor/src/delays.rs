@@ -1,4 +1,5 @@
-//! How long after its time a record can be read: what was watched as it came says it of all others.
+//! Delays from record timestamps until the records can be read: measured on records that were observed live, and
+//! applied to all others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,28 +7,29 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long after their times records could be read. Producers send what they gather together, and brokers
-/// answer with what they have: records become available in bunches.
+/// Delays from record timestamps until the records could be read. Producers and brokers group records, so records
+/// become available in bunches.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
-    /// The shortest delay: the way to the client, and whatever the clocks differ by.
+    /// Shortest delay: the transport to the client plus the clock difference.
     pub least_ms: f64,
-    /// The median.
+    /// Median delay.
     pub p50_ms: f64,
-    /// 99 of 100 records could be read within this.
+    /// p99 delay.
     pub p99_ms: f64,
-    /// Whether the shortest delay counts as latency: it does not where it cannot be the way to the client.
+    /// True if the shortest delay counts as latency; false if it is implausible as a transport delay, so that clocks or
+    /// timestamps must be off.
     pub least_counts: bool,
 }
 
-/// A record's time and partition, and, where it was watched as it came, when it could be read.
+/// Timestamp and partition of a record, and the time when it could be read, if it was observed live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// Milliseconds since the epoch.
+    /// Timestamp, in milliseconds since the epoch.
     pub time_ms: i64,
-    /// Its partition.
+    /// Partition.
     pub partition: i32,
-    /// Microseconds since the epoch.
+    /// Time when the record could be read, in microseconds since the epoch; `None` if it was not observed live.
     pub available_us: Option<i64>,
 }
 
@@ -37,17 +39,20 @@ impl Seen {
     }
 }
 
-/// A shortest delay of more is a matter of clocks, or of times that are not those of sending.
+/// Largest plausible transport delay. A larger shortest delay comes from clocks or from timestamps that are not the
+/// times of sending.
 const LONGEST_WAY_US: i64 = 1_000_000;
-/// Fewer records that were watched say nothing about the others.
+/// Smallest number of records observed live from which delays are derived.
 const ENOUGH: usize = 20;
-/// What has longer delays than this share of such stretches of time was a stall, which is no pattern.
+/// Share of the time slices whose longest delay is considered usual. Longer delays are stalls and are not repeated.
 const USUAL: f64 = 0.8;
+/// Length of a time slice.
 const STRETCH_MS: i64 = 100;
 
-/// The delay of each record: its own where it was watched, else that of the one of its partition that was watched
-/// nearest to its place in time, as if what was watched had gone on like that for ever; a stall that was seen does
-/// not go on. `None` where too few were watched.
+/// Returns the delay of each record; `None` if too few records were observed live.
+///
+/// A record that was observed live has its measured delay. The observation is treated as periodic: any other record has
+/// the delay of the nearest record of its partition at the same phase, limited to the usual longest delay.
 #[must_use]
 pub fn delays(records: &[Seen]) -> Option<(Availability, Vec<Duration>)> {
     let watched = || records.iter().filter_map(|seen| Some((seen, seen.delay_us()?)));
@@ -68,7 +73,7 @@ pub fn delays(records: &[Seen]) -> Option<(Availability, Vec<Duration>)> {
     let like_others = |seen: &Seen| {
         let phase = (seen.time_ms - first_ms).rem_euclid(last_ms - first_ms + 1);
         let found = by_partition.get(&seen.partition).and_then(|delays_us| nearest(delays_us, phase));
-        // A partition that was silent is like all others.
+        // A partition without observed records has the median delay of all partitions.
         found.unwrap_or(sorted_us[sorted_us.len() / 2]).min(most_us)
     };
     let not_counted_us = if least_counts { 0 } else { least_us };
@@ -84,7 +89,7 @@ pub fn delays(records: &[Seen]) -> Option<(Availability, Vec<Duration>)> {
     Some((availability, records.iter().map(|seen| micros(of(seen))).collect()))
 }
 
-/// The longest delay, as it is in most stretches of time.
+/// Returns the usual longest delay of a time slice.
 fn usual_most_us(watched: impl Iterator<Item = (i64, i64)>) -> i64 {
     let mut most_us = BTreeMap::<i64, i64>::new();
     for (at_ms, delay_us) in watched {
@@ -93,16 +98,12 @@ fn usual_most_us(watched: impl Iterator<Item = (i64, i64)>) -> i64 {
     }
     let mut most_us: Vec<_> = most_us.into_values().collect();
     most_us.sort_unstable();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index within the stretches"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the slices")]
     let usual = (most_us.len() as f64 * USUAL).ceil() as usize;
     most_us[usual.clamp(1, most_us.len()) - 1]
 }
 
-/// The value whose key is nearest.
+/// Returns the value with the nearest key.
 fn nearest(values: &BTreeMap<i64, i64>, key: i64) -> Option<i64> {
     let below = values.range(..=key).next_back();
     let above = values.range(key..).next();
@@ -114,7 +115,8 @@ fn nearest(values: &BTreeMap<i64, i64>, key: i64) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// A record every millisecond; every ten become available together, at the time of the last one and `way_us`.
+    /// Returns one record per millisecond. Every ten become available together, `way_us` after the last one's
+    /// timestamp.
     fn bunched(from_ms: i64, to_ms: i64, way_us: i64, is_watched: bool) -> Vec<Seen> {
         let seen = |time_ms: i64| {
             let available_us = (time_ms / 10 * 10 + 9) * 1000 + way_us;
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn a_stall_is_no_pattern() {
         let mut records = [bunched(0, 10_000, 0, false), bunched(10_000, 12_000, 0, true)].concat();
-        // What came within 150 ms had to wait for their end.
+        // Records of 150 ms become available at the end of that time.
         for seen in records.iter_mut().filter(|seen| (11_000..11_150).contains(&seen.time_ms)) {
             seen.available_us = Some(11_150_000);
         }

@@ -1,4 +1,4 @@
-//! How long measuring may go on: until somebody ends it, or until a deadline.
+//! The limit of a measurement: a stop flag and a deadline.
 #![allow(clippy::disallowed_methods, reason = "a deadline needs a clock")]
 
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::session::Ended;
+use crate::bench::Ended;
 
-/// Ends what is under way. Clones share the flag, and each has a deadline of its own.
+/// A stop flag and an optional deadline. Clones share the flag; each clone has its own deadline.
 #[derive(Debug, Clone, Default)]
 pub struct Limit {
     stop: Arc<AtomicBool>,
@@ -17,13 +17,13 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Reached as soon as `stop` is set.
+    /// Returns a limit without a deadline, which is reached when `stop` is set.
     #[must_use]
     pub fn new(stop: Arc<AtomicBool>) -> Self {
         Self { stop, until: None }
     }
 
-    /// The same, and reached at the latest when so much time has passed from now on.
+    /// Returns the same limit with a deadline at most `time` from now.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
         let until = Instant::now().checked_add(time);
@@ -31,7 +31,7 @@ impl Limit {
         Self { stop: Arc::clone(&self.stop), until }
     }
 
-    /// Why to end now; `None` if there is no reason to.
+    /// Returns the reason to end if the limit is reached.
     #[must_use]
     pub fn reached(&self) -> Option<Ended> {
         if self.is_stopped() {
@@ -40,27 +40,27 @@ impl Limit {
         self.until.filter(|until| Instant::now() >= *until).map(|_| Ended::OutOfTime)
     }
 
-    /// True if somebody ended it.
+    /// Returns true if the stop flag is set.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Asks a question on a thread of its own and waits for the answer; `meanwhile` is called while it does. A
-    /// question that is not answered soon after the limit is left behind with its thread.
+    /// Runs `question` on a separate thread and waits for its result. Calls `meanwhile` repeatedly while it waits. If
+    /// the limit is reached and there is no result shortly afterwards, the thread is abandoned.
     ///
     /// # Errors
-    /// If the limit is reached before there is an answer.
+    /// If the limit is reached before there is a result.
     pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce() -> T + Send + 'static,
         meanwhile: &mut dyn FnMut(),
     ) -> Result<T, Ended> {
-        /// A question that looks at the limit itself may still have something to say.
+        /// Time for a question that checks the limit itself to return a result.
         const GRACE: Duration = Duration::from_millis(600);
         const LOOK: Duration = Duration::from_millis(50);
         let (answer, answered) = mpsc::channel();
-        // Nobody listens any more if it fails.
+        // Sending fails only if the receiver has given up.
         thread::spawn(move || drop(answer.send(question())));
         loop {
             meanwhile();
@@ -75,7 +75,7 @@ impl Limit {
         }
     }
 
-    /// The time that is left; `None` if there is no deadline.
+    /// Returns the remaining time; `None` if there is no deadline.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))

@@ -1,5 +1,5 @@
-//! What would happen: a candidate, arrivals and the cost of batches in, a trial in virtual time out. The
-//! machine that decides is the engine's own.
+//! Predicts a candidate: arrivals and the cost of batches in, a trial in virtual time out. The simulation uses the
+//! engine's own state machine.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use velo_schema::StrategyKind;
 use crate::candidate::Candidate;
 use crate::trial::{Replay, Trial};
 
-/// Arrivals over a time, which may be repeated.
+/// Arrivals of a period, which can be repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrivals {
-    /// In the order in which they can be read.
+    /// Arrivals, in the order in which they can be read.
     pub arrivals: Vec<Arrival>,
-    /// How long they take.
+    /// Length of the period.
     pub period: Duration,
 }
 
-/// Batches that a measured 99th percentile rests on at least.
+/// Smallest number of batches for a measured p99.
 pub(crate) const ENOUGH_BATCHES: u64 = 20;
-/// Arrivals that one prediction looks at at most.
+/// Largest number of arrivals in a prediction.
 const MOST_ARRIVALS: usize = 12_000;
-/// Batches that a prediction sees at least, as far as that bound allows it.
+/// Smallest number of batches in a prediction, within the limit on arrivals.
 const PREDICTED_BATCHES: f64 = 8.0;
-/// Fewer say too little about a 99th percentile.
+/// Smallest number of arrivals for a predicted p99.
 const ENOUGH_ARRIVALS: usize = 1500;
 
 impl Arrivals {
-    /// Those of a recording.
+    /// Returns the arrivals of a recording; of a long recording, an excerpt.
     #[must_use]
     pub fn of(recording: &[Recorded], period: Duration) -> Self {
         let arrival = |(offset, record): (i64, &Recorded)| Arrival {
@@ -44,7 +44,7 @@ impl Arrivals {
         Self { arrivals: (0..).zip(recording).map(arrival).collect(), period }.excerpt()
     }
 
-    /// Of long ones a few stretches, one behind the other: the densest one, and others at even distances.
+    /// Returns an excerpt of long arrivals: the densest stretch, followed by stretches at even distances.
     fn excerpt(self) -> Self {
         const STRETCHES: usize = 4;
         const EACH: usize = MOST_ARRIVALS / STRETCHES;
@@ -52,7 +52,7 @@ impl Arrivals {
         if count <= MOST_ARRIVALS {
             return self;
         }
-        // How long it is from a stretch's first arrival to the one behind its last one.
+        // Returns the time from the first arrival of a stretch to the first arrival after it.
         let length = |first: usize| {
             let end = self.arrivals.get(first + EACH).map_or(self.period, Arrival::available);
             end.saturating_sub(self.arrivals[first].available())
@@ -65,7 +65,7 @@ impl Arrivals {
             for arrival in &self.arrivals[first..first + EACH] {
                 let offset = i64::try_from(excerpt.arrivals.len()).unwrap_or(i64::MAX);
                 let available = excerpt.period + arrival.available().saturating_sub(begin);
-                // The first ones may have had their times before the stretch began.
+                // The first records may have timestamps before the beginning of the stretch.
                 let delay = arrival.delay.min(available);
                 excerpt.arrivals.push(Arrival {
                     at: available.saturating_sub(delay),
@@ -79,12 +79,12 @@ impl Arrivals {
         excerpt
     }
 
-    /// The same ones, coming faster by a factor. How long each is on its way does not depend on the rate.
+    /// Returns the same arrivals at `factor` times the rate. The delays until records can be read stay the same.
     #[must_use]
     pub fn faster(&self, factor: f64) -> Self {
         let sooner = |arrival: &Arrival| Arrival { at: arrival.at.div_f64(factor), ..*arrival };
         let mut arrivals: Vec<_> = self.arrivals.iter().map(sooner).collect();
-        // In the order in which they can be read, which is that of their offsets.
+        // Offsets follow the order in which records can be read.
         arrivals.sort_by_key(Arrival::available);
         for (offset, arrival) in (0..).zip(&mut arrivals) {
             arrival.offset = offset;
@@ -92,7 +92,7 @@ impl Arrivals {
         Self { arrivals, period: self.period.div_f64(factor) }
     }
 
-    /// Random ones at a mean rate, which nobody has recorded: the same each time.
+    /// Returns random arrivals at a mean rate. The same arguments give the same arrivals.
     #[must_use]
     pub fn random(records_per_s: f64, record_bytes: u64) -> Self {
         let rate = records_per_s.max(1e-3);
@@ -110,13 +110,13 @@ impl Arrivals {
             }
         };
         let arrivals: Vec<_> = (0..count).map(&mut arrival).collect();
-        // To where the next one would come.
+        // The period ends at the expected time of the next arrival.
         let period =
             arrivals.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_secs_f64(1.0 / rate);
         Self { arrivals, period }
     }
 
-    /// The mean rate.
+    /// Returns the mean rate.
     #[must_use]
     pub fn records_per_s(&self) -> f64 {
         self.arrivals.len() as f64 / self.period.as_secs_f64().max(1e-9)
@@ -127,7 +127,7 @@ impl Arrivals {
         u64::try_from(sum / (self.arrivals.len() as u128).max(1)).unwrap_or(u64::MAX)
     }
 
-    /// As many rounds as it takes to see enough batches and records, as far as that is bounded.
+    /// Repeats the arrivals until there are enough batches and records, within the limit on arrivals.
     fn repeated(&self, seconds: f64) -> Vec<Arrival> {
         let count = self.arrivals.len().max(1);
         let for_time = (seconds / self.period.as_secs_f64().max(1e-9)).ceil();
@@ -136,7 +136,7 @@ impl Arrivals {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "saturates, and is bounded"
+            reason = "saturates, and is clamped"
         )]
         let rounds = (for_time.max(for_count) as usize).clamp(1, most);
         let round = move |round: usize| {
@@ -151,7 +151,7 @@ impl Arrivals {
         (0..rounds).flat_map(round).collect()
     }
 
-    /// All of them there from the beginning, `count` in all.
+    /// Returns `count` arrivals of the same sizes, all available from the beginning.
     fn at_once(&self, count: usize) -> impl Iterator<Item = Arrival> + '_ {
         let sizes = self.arrivals.iter().map(|arrival| arrival.bytes).cycle();
         (0_i64..).zip(sizes).take(count).map(|(offset, bytes)| Arrival {
@@ -162,28 +162,32 @@ impl Arrivals {
     }
 }
 
-/// Is asked again and again while something is simulated, and may end it.
+/// Callback that is called repeatedly during a simulation and can end it.
 pub type GoesOn<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
-/// Simulates a candidate on these arrivals, where a batch takes what `serve` says: everything at once, then
-/// at the recorded times if it keeps up.
+/// Simulates a candidate, first with all records available at once, then at the recorded times if the candidate keeps
+/// up. `serve` returns the processing time of a batch.
 #[must_use]
 pub fn predict(candidate: &Candidate, arrivals: &Arrivals, serve: &mut dyn FnMut(u64) -> Duration) -> Trial {
     let mut goes_on = || ControlFlow::Continue(());
     predict_while(candidate, arrivals, &mut goes_on, serve).unwrap_or_else(|| never_ended(candidate))
 }
 
-/// What is known of a candidate whose simulation was ended.
+/// Returns an empty trial for a candidate whose simulation was ended.
 fn never_ended(candidate: &Candidate) -> Trial {
     let candidate = candidate.clone();
     Trial { candidate, round: 0, capacity_records_per_s: None, replay: None, failed_share: 0.0 }
 }
 
-/// The same, unless `goes_on` ends it: then `None`.
+/// Simulates a candidate like [`predict`]; returns `None` if `goes_on` ends the simulation.
 ///
-/// It is bounded in records ([`Arrivals`] hold so many at most), in virtual time (as long again as the arrivals take,
-/// and what a few batches wait and take), and in the records that wait: a whole period's are a queue that only grows.
-/// Whatever passes a bound cannot keep up, and its capacity is what it had done by then.
+/// The simulation has three bounds:
+///
+/// 1. the number of records, which [`Arrivals`] limits;
+/// 2. the virtual time: twice the time of the arrivals, plus the wait and processing time of a few batches;
+/// 3. the number of waiting records: the records of a whole period.
+///
+/// A candidate that exceeds a bound does not keep up. Its capacity is then the throughput up to that point.
 pub fn predict_while(
     candidate: &Candidate,
     arrivals: &Arrivals,
@@ -211,19 +215,19 @@ pub fn predict_while(
     Some(Trial { candidate, round: 0, capacity_records_per_s: Some(capacity), replay, failed_share: 0.0 })
 }
 
-/// How far a simulation of these arrivals goes.
+/// Returns the bounds of a simulation of these arrivals.
 fn bounds(arrivals: &Arrivals, times: &[Arrival], batch: Duration) -> Bounds {
     const BATCHES: u32 = 10;
     let last = times.last().map_or(Duration::ZERO, Arrival::available);
     Bounds {
-        // Of a few records a large batch may have all wait.
+        // If there are only a few records, a large batch may wait for all of them.
         waiting: (arrivals.arrivals.len() as u64).max(ENOUGH_ARRIVALS as u64),
         until: last.saturating_mul(2).saturating_add(batch.saturating_mul(BATCHES)),
     }
 }
 
-/// Records a second with all of them there at once. Batches of a known size are full then; how large those of
-/// a window, of a controller or of bytes become, the machine has to tell. `None` if it was ended.
+/// Returns the records per second with all records available at once; `None` if the simulation was ended. Batches of a
+/// fixed size are then full. The sizes of the batches of other strategies are simulated.
 fn capacity(
     candidate: &Candidate,
     config: &JobConfig,
@@ -238,19 +242,19 @@ fn capacity(
         candidate.strategy,
         StrategyKind::TimeWindow | StrategyKind::AdaptiveSize | StrategyKind::MemoryBased
     );
-    // So large a batch does not fit into the memory in flight.
+    // A full batch does not fit into the memory for records in flight.
     let is_cut = largest.saturating_mul(mean_bytes) > config.max_unsettled_bytes / 2;
     if !is_steered && !is_cut {
         return Some(per_s(largest, serve(largest)));
     }
-    // A few large records make most of the bytes: a part of the records would say too much or too little of them.
+    // A few large records may contribute most of the bytes, so simulate as many records as possible.
     let at_once = arrivals.at_once(MOST_ARRIVALS);
     let serve_rows = |rows: &[Arrival], _: u32| serve(rows.len() as u64).into();
     let Simulation { sealed, cut, .. } = simulate_within(config, at_once, Bounds::NONE, goes_on, serve_rows);
     if cut == Some(Cut::Asked) {
         return None;
     }
-    // The first ones have not found their size yet, and the last one may be a remainder.
+    // Skip the first half, in which sizes still adapt, and the last batch, which may be incomplete.
     let sizes: Vec<_> = sealed.iter().map(|batch| batch.records).collect();
     let settled =
         &sizes[sizes.len() / 2..sizes.len().saturating_sub(1).max(sizes.len() / 2 + 1).min(sizes.len())];
@@ -269,7 +273,7 @@ mod tests {
         Duration::from_millis(5) + Duration::from_micros(100) * u32::try_from(records).unwrap()
     }
 
-    /// A thousand a second.
+    /// Returns evenly spaced arrivals at 1000 records/s.
     fn even() -> Arrivals {
         let arrival = |ms: i64| Arrival {
             at: Duration::from_millis(u64::try_from(ms).unwrap()),
@@ -282,13 +286,13 @@ mod tests {
 
     #[test]
     fn what_is_predicted_can_be_checked_by_hand() {
-        // 1,000 records a second: 100 records take 100 ms to come and 15 ms to process.
+        // At 1000 records/s, 100 records take 100 ms to arrive and 15 ms to process.
         let arrivals = even();
         let trial = predict(&candidate("fixed_size 100, 1s"), &arrivals, &mut cost);
         assert!((trial.capacity_records_per_s.unwrap() - 100.0 / 0.015).abs() < 1.0, "{trial:?}");
         let replay = trial.replay.unwrap();
         assert!((replay.p99_ms - 114.0).abs() < 2.0, "{replay:?}");
-        // One record takes 5.1 ms, and one comes every millisecond.
+        // One record takes 5.1 ms to process, and one arrives every millisecond.
         let alone = predict(&candidate("low_latency 1"), &arrivals, &mut cost);
         assert!((alone.capacity_records_per_s.unwrap() - 1.0 / 0.0051).abs() < 1.0, "{alone:?}");
         assert_eq!(alone.replay, None);
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn of_long_arrivals_the_densest_stretch_and_others_are_looked_at() {
-        // A record every 100 ms for over an hour, and 5,000 within one second after a quarter of it.
+        // One record every 100 ms for over an hour, and a burst of 5000 records in one second.
         let sparse = (0..40_000_u64).map(|n| 100 * n);
         let mut times: Vec<_> = sparse.chain((0..5000).map(|n| 1_000_000 + n / 5)).collect();
         times.sort_unstable();
@@ -313,11 +317,11 @@ mod tests {
         let dense = within(0.0, 1.0);
         assert!((3000..3020).contains(&dense), "{dense}");
         assert!((990..=1000).contains(&within(1.0, 101.0)));
-        // Three quarters of them are as sparse as they mostly are.
+        // Three of the four stretches are sparse.
         assert!((890.0..910.0).contains(&arrivals.period.as_secs_f64()), "{:?}", arrivals.period);
     }
 
-    /// 70 % of 100 B, 25 % of 2 kB, 5 % of 20 to 200 kB, at random times.
+    /// Returns random arrivals with record sizes of 100 B (70 %), 2 kB (25 %) and 20 to 200 kB (5 %).
     fn mixed(per_s: f64) -> Arrivals {
         let mut random = fastrand::Rng::with_seed(7);
         let mut arrivals = Arrivals::random(per_s, 0);
@@ -333,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_prediction_takes_no_more_steps_than_its_arrivals_whatever_their_sizes() {
-        // With work that is nothing, that most can do, and that hardly anything can do.
+        // Work that is negligible, that most candidates sustain, and that hardly any candidate sustains.
         for (per_s, each_us) in [(150.0, 1), (150.0, 5000), (150.0, 200_000), (5000.0, 50), (5000.0, 2000)] {
             let arrivals = mixed(per_s);
             let most = 20 * MOST_ARRIVALS;
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_keeps_up_by_its_mean_size_only_cannot_keep_up() {
-        // Of the mean of 20,050 B a batch holds three; of the records as they come, two.
+        // A batch holds three records of the mean size of 20,050 B, but only two of the actual records.
         let mut arrivals = even();
         for arrival in arrivals.arrivals.iter_mut().step_by(2) {
             arrival.bytes = 40_000;
@@ -369,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_grows_is_the_end_of_a_prediction_and_has_its_number() {
-        // Batches take longer and longer, which the capacity of the first ones does not show.
+        // Later batches take longer, so the capacity of the first batches is too optimistic.
         let arrivals = even();
         let mut served = 0;
         let trial = predict(&candidate("fixed_size 100, 50ms"), &arrivals, &mut |_| {

@@ -1,4 +1,4 @@
-//! Arrivals in, the numbers that describe a workload out.
+//! The profile of a workload: recorded arrivals in, descriptive statistics out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,89 +12,89 @@ use velo_schema::guide::Workload;
 use crate::delays::Availability;
 use crate::timeline::Cleaning;
 
-/// What a topic's workload looked like while it was sampled.
+/// Workload of a topic during the sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
-    /// Records sampled.
+    /// Number of sampled records.
     pub records: u64,
-    /// Over this time.
+    /// Length of the sample, in seconds.
     pub seconds: f64,
-    /// Mean arrivals.
+    /// Mean rate, in records per second.
     pub records_per_s: f64,
-    /// Arrivals in the busiest second.
+    /// Number of records in the busiest second.
     pub peak_records_per_s: f64,
-    /// When that second began, from the start of the sample.
+    /// Beginning of the busiest second, in seconds from the start of the sample.
     pub peak_at_s: f64,
-    /// Variance of the arrivals per 100 ms divided by their mean: 1 for random arrivals, below for
-    /// even ones, above for bursts.
+    /// Index of dispersion: variance of the arrivals per 100 ms divided by their mean. The value is 1 for random
+    /// arrivals, lower for even arrivals and higher for bursts.
     pub dispersion: f64,
-    /// The same at other scales: bursts that add up to longer ones grow with the scale.
+    /// Index of dispersion at several scales. It grows with the scale if short bursts form longer ones.
     pub dispersions: Vec<Dispersion>,
-    /// Mean payload, key and value together.
+    /// Mean payload size, key and value together.
     pub mean_bytes: f64,
-    /// Median payload.
+    /// Median payload size.
     pub p50_bytes: u64,
-    /// 99 of 100 payloads are at most this.
+    /// p99 payload size.
     pub p99_bytes: u64,
-    /// The largest payload.
+    /// Largest payload size.
     pub max_bytes: u64,
-    /// Standard deviation of the payload divided by its mean.
+    /// Coefficient of variation of the payload size: standard deviation divided by mean.
     pub bytes_variation: f64,
-    /// Partitions that had records.
+    /// Number of partitions with records.
     pub partitions: u64,
-    /// Share of the records that the busiest partition had.
+    /// Share of the records in the busiest partition, from 0 to 1.
     pub largest_partition_share: f64,
-    /// Each partition's mean arrivals.
+    /// Mean rate of each partition.
     pub by_partition: Vec<PartitionRate>,
-    /// Share of the records that have a key.
+    /// Share of the records with a key, from 0 to 1.
     pub keyed_share: f64,
-    /// Share of the records that have no value: tombstones.
+    /// Share of the records without a value (tombstones), from 0 to 1.
     pub null_share: f64,
-    /// Bytes on the wire for each byte of records, the protocol's own included; null where too little was read.
+    /// Wire bytes per record byte, protocol overhead included; null if too little was read.
     pub wire_bytes_per_byte: Option<f64>,
-    /// What taking a record from the client costs; null where too little was read.
+    /// Client cost per record; null if too little was read.
     pub fetch: Option<FetchCost>,
-    /// How long after their times records could be read; null where none was watched as it came.
+    /// Delays from record timestamps until the records could be read; null if no records were observed live.
     pub availability: Option<Availability>,
-    /// How long before it was read the sample ended: 0 for one that was watched as it came.
+    /// Time from the end of the sample until it was read, in seconds; 0 for a live sample.
     pub ended_s_ago: f64,
-    /// Partitions of the topic, those without records included; null if no topic was read.
+    /// Number of partitions of the topic, including partitions without records; null if no topic was read.
     #[serde(default)]
     pub topic_partitions: Option<u64>,
-    /// Records that do not count, and clocks that are off.
+    /// Excluded records and clock offsets.
     #[serde(default)]
     pub cleaning: Cleaning,
 }
 
-/// The variance of arrivals in windows of one width divided by their mean.
+/// Index of dispersion at one scale: variance of the arrivals per window divided by their mean.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dispersion {
-    /// The windows' width.
+    /// Length of the windows.
     pub window_ms: u64,
-    /// 1 for random arrivals.
+    /// Index of dispersion; 1 for random arrivals.
     pub index: f64,
 }
 
-/// What comes to one partition.
+/// Mean rate of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionRate {
-    /// Its number.
+    /// Partition number.
     pub partition: i32,
-    /// Mean arrivals.
+    /// Mean rate, in records per second.
     pub records_per_s: f64,
 }
 
-/// What it takes to get a record out of the client, in each tier.
+/// Client cost per record in each consumer tier, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FetchCost {
-    /// One record a call.
+    /// Cost with one record per client call.
     pub standard_us: f64,
-    /// Many records a call.
+    /// Cost with many records per client call.
     pub buffered_us: f64,
 }
 
 impl FetchCost {
-    /// In one tier.
+    /// Returns the cost in one tier.
     #[must_use]
     pub fn of(&self, tier: Tier) -> f64 {
         match tier {
@@ -104,11 +104,11 @@ impl FetchCost {
     }
 }
 
-/// The widths at which arrivals are counted.
+/// Window lengths for the index of dispersion.
 const SCALES_MS: [u64; 3] = [10, 100, 1000];
 
 impl Profile {
-    /// The profile of a recording that lasts `period`; `None` where there is nothing in it.
+    /// Returns the profile of a recording of length `period`; `None` if the recording is empty.
     #[must_use]
     pub fn of(recording: &[Recorded], period: Duration) -> Option<Self> {
         let seconds = period.as_secs_f64();
@@ -129,7 +129,7 @@ impl Profile {
             let (mean, deviation) = mean_and_deviation(windows(recording, period, width).into_iter());
             if mean > 0.0 { deviation.powi(2) / mean } else { 0.0 }
         };
-        // A scale that the sample does not span twice has nothing to compare.
+        // A scale needs at least two windows.
         let scales = SCALES_MS.iter().filter(|ms| seconds * 1e3 >= 2.0 * **ms as f64);
         let scales = scales.map(|ms| Dispersion { window_ms: *ms, index: dispersion(*ms) });
         let share = |count: usize| count as f64 / recording.len() as f64;
@@ -168,7 +168,7 @@ impl Profile {
         })
     }
 
-    /// A workload that nobody has measured: random arrivals of records of one size.
+    /// Returns the profile of random arrivals with records of one size, without a measurement.
     #[must_use]
     pub fn random(records_per_s: f64, record_bytes: u64) -> Self {
         Self {
@@ -198,7 +198,7 @@ impl Profile {
         }
     }
 
-    /// The same, as far as the guide's conditions ask for it.
+    /// Returns the values that the guide's conditions refer to.
     #[must_use]
     pub fn workload(&self, latency: Option<Duration>) -> Workload {
         Workload {
@@ -212,7 +212,7 @@ impl Profile {
     }
 }
 
-/// Most records within one second, and when it began.
+/// Returns the number of records in the busiest second and the beginning of that second.
 fn busiest_second(recording: &[Recorded]) -> (usize, Duration) {
     let mut first = 0;
     let mut busiest = (0, Duration::ZERO);
@@ -228,7 +228,7 @@ fn busiest_second(recording: &[Recorded]) -> (usize, Duration) {
     busiest
 }
 
-/// How many records came in each whole window of `width`.
+/// Returns the number of records in each complete window of length `width`.
 fn windows(recording: &[Recorded], period: Duration, width: Duration) -> Vec<f64> {
     let count = usize::try_from(period.as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
     let mut counts = vec![0.0; count];

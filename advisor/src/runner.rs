@@ -1,42 +1,42 @@
-//! Tries candidates on the real engine: the recorded arrivals, replayed open loop through the job's
-//! processor.
-#![allow(clippy::disallowed_methods, reason = "a synthetic round trip lasts for a time")]
+//! Tries candidates on the real engine: replays the recorded arrivals in an open loop through the job's processor.
+#![allow(clippy::disallowed_methods, reason = "replays and synthetic round trips use the wall clock")]
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use velo_engine::columns::{Batch, BatchBuilder, LaneId, Names, Record};
+use velo_engine::batch::{Batch, BatchBuilder, Record};
 use velo_engine::core::Ledger;
-use velo_engine::processor::{Attempt, Failure, Interrupt, Output, Processor, Synthetic, ValueFormat};
+use velo_engine::ids::{LaneId, Names};
+use velo_engine::process::{Attempt, Failure, Interrupt, Output, Processor, Synthetic, ValueFormat};
 use velo_engine::report::Report;
 use velo_engine::source::replay::{Pace, Recorded, Recording, ReplaySource};
 use velo_engine::{Engine, JobConfig};
 use velo_schema::{Config, Strategy};
 
+use crate::bench::{Bench, Ended, Load, Part, warm_up};
 use crate::candidate::Candidate;
 use crate::limit::Limit;
 use crate::predict::ENOUGH_BATCHES;
-use crate::session::{Bench, Ended, Load, Part, warm_up};
 use crate::trial::{Replay, Trial};
 
-/// A workload to try candidates on.
+/// A recorded workload on which candidates are tried.
 pub struct Workload {
-    /// The recorded arrivals.
+    /// Recorded arrivals.
     pub recording: Recording,
-    /// How long the recording is.
+    /// Length of the recording.
     pub period: Duration,
-    /// The job's work. Each trial has one of its own.
+    /// Creates the job's processor. Each trial uses a new processor.
     pub processor: Box<dyn Fn() -> Box<dyn Processor>>,
-    /// What the work takes besides.
+    /// Additional synthetic processing time.
     pub cost: Synthetic,
-    /// How values are encoded.
+    /// Format of the values.
     pub format: ValueFormat,
-    /// What a batch's way to the sink takes.
+    /// Sink round trip per batch.
     pub sink_cost: Duration,
-    /// True if the processor is a program, whose start is no part of its work.
+    /// True if the processor is a program, whose startup time does not count.
     pub has_program: bool,
-    /// Ends what is under way.
+    /// Limit that ends calibration and trials.
     pub limit: Limit,
 }
 
@@ -45,10 +45,10 @@ impl Workload {
         self.recording.len() as f64 / self.period.as_secs_f64()
     }
 
-    /// The job's work and its way to the sink. A program has been started, and has had its first batch.
+    /// Returns the job's processor with the sink round trip. A program is started and has processed a first batch.
     ///
     /// # Errors
-    /// If the limit was reached before that.
+    /// If the limit was reached first.
     pub fn work(&self) -> Result<Box<dyn Processor>, Ended> {
         let cost = Synthetic { per_batch: self.cost.per_batch + self.sink_cost, ..self.cost };
         let mut processor = (self.processor)();
@@ -66,7 +66,7 @@ impl Workload {
         let (first, interrupt) = (self.first(), processor.interrupt());
         thread::scope(|scope| {
             let start = scope.spawn(|| {
-                // What goes wrong here goes wrong again, and counts then.
+                // An error occurs again during the trial and is reported there.
                 drop(processor.process(&first, &mut Output::default(), Attempt { number: 0 }));
             });
             while !start.is_finished() {
@@ -82,7 +82,7 @@ impl Workload {
         })
     }
 
-    /// A batch of the first record.
+    /// Returns a batch with the first record.
     fn first(&self) -> Arc<Batch> {
         let mut builder = BatchBuilder::default();
         if let Some(Recorded { key, value, headers, timestamp_ms, .. }) = self.recording.first() {
@@ -93,7 +93,7 @@ impl Workload {
         builder.seal(Names::default())
     }
 
-    /// Replays for `length`, and gives up what is not done with it `patience` later.
+    /// Replays for `length`. Unfinished batches are abandoned `patience` later.
     fn replay(
         &self,
         config: Config,
@@ -122,7 +122,7 @@ impl Workload {
         });
         let error = report.error.clone().or(error);
         match (ended, error) {
-            // What went wrong all the time says more than that the time is over.
+            // If every record failed, report the error instead of the timeout.
             (Some(Ended::OutOfTime), Some(error)) if report.ledger.ok == 0 => {
                 Err(Ended::EveryRecordFailed(error))
             }
@@ -132,15 +132,17 @@ impl Workload {
     }
 }
 
-/// A replay, the first thing that went wrong in it, and whether it had to be given up.
+/// Result of a replay.
 struct Replayed {
     report: Report,
+    /// The first error.
     error: Option<String>,
+    /// True if the replay was abandoned.
     is_late: bool,
 }
 
 impl Replayed {
-    /// Where records were dealt with, and not one well.
+    /// Returns true if records were settled and none of them successfully.
     fn every_record_failed(&self) -> bool {
         let Ledger { ok, skipped, failed, .. } = self.report.ledger;
         ok == 0 && skipped + failed > 0
@@ -151,21 +153,21 @@ impl Replayed {
     }
 }
 
-/// How long a batch that is measured may take beside its time.
+/// Additional time for a measured batch.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Records that were dealt with per second, those that failed included.
+/// Returns the records settled per second, including failed records.
 fn settled_per_s(report: &Report) -> f64 {
     let Ledger { ok, skipped, .. } = report.ledger;
     report.records_per_s * (ok + skipped) as f64 / (ok as f64).max(1.0)
 }
 
 impl Bench for Workload {
-    /// What a batch takes is what it takes the whole engine, with everything there at once.
+    /// Measures the time of a batch in the whole engine, with all records available at once.
     fn serve(&mut self, load: Load, length: Duration) -> Result<Option<Duration>, Ended> {
         let Load { records, is_parallel } = load;
         if is_parallel && self.has_program {
-            // The programs of the other threads would be started while they are measured.
+            // The programs of the other threads would start during the measurement.
             return Ok(None);
         }
         let timeout = length;
@@ -177,21 +179,21 @@ impl Bench for Workload {
         let config = Config { strategy, ..Config::default() };
         let replayed = self.replay(config, (Duration::ZERO, length, Pace::Saturated), PATIENCE)?;
         let per_s = settled_per_s(&replayed.report);
-        // One that was not full by the end of the time is another size.
+        // A batch that was not full at the end of the time has another size.
         let was_full = replayed.report.batches.size_max >= records / 10 * 9;
         if per_s > 0.0 {
             let took = Duration::from_secs_f64((records as f64 / per_s).min(1e6));
             return Ok(Some(took).filter(|_| was_full));
         }
-        // A large batch may take longer than anybody waits for; a record alone must not.
+        // A large batch may take too long; a single record must not.
         if records > 1 && !replayed.every_record_failed() {
             return Ok(None);
         }
         let waited = length + PATIENCE;
-        Err(replayed.failure(format!("a record was not done within {} s", waited.as_secs())))
+        Err(replayed.failure(format!("processing a single record took longer than {} s", waited.as_secs())))
     }
 
-    /// Of larger batches the engine's memory in flight holds no two.
+    /// Returns half of the records that fit into the engine's memory for records in flight.
     fn most_records(&self) -> u64 {
         let bytes: u64 = self.recording.iter().map(Recorded::payload_bytes).sum();
         let mean = (bytes / self.recording.len().max(1) as u64).max(1);
@@ -200,7 +202,7 @@ impl Bench for Workload {
     }
 
     fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended> {
-        /// What does no batch at all in its time has said enough.
+        /// Additional time for a candidate that completes no batch in time.
         const PATIENCE: Duration = Duration::from_secs(1);
         let config = candidate.config();
         let saturated =
@@ -212,10 +214,10 @@ impl Bench for Workload {
         let has_enough = saturated.batches.count >= ENOUGH_BATCHES;
         let capacity = has_enough.then(|| settled_per_s(&saturated));
         let replay = if capacity.is_none_or(|capacity| capacity >= self.records_per_s()) {
-            // One that is right behind may take as long again as it was given.
+            // A candidate that lags slightly may take twice the time.
             let patience = part.replay.max(PATIENCE);
             let replayed = self.replay(config, (part.from, part.replay, Pace::Recorded), patience)?;
-            // One that is not done then has fallen behind, unless it is a few batches that take so long.
+            // A late candidate has fallen behind, unless it completed only a few long batches.
             let fell_behind = replayed.is_late && replayed.report.batches.count >= ENOUGH_BATCHES;
             (!fell_behind).then(|| Replay::of(&replayed.report))
         } else {
@@ -228,12 +230,11 @@ impl Bench for Workload {
     }
 }
 
-/// A processor whose batches take a while longer: for work that is only given as a time, and to get to a sink that is
-/// not there.
+/// A processor that adds a delay to each batch: synthetic work and the round trip to a sink that does not exist.
 struct Timed {
     inner: Box<dyn Processor>,
     cost: Synthetic,
-    /// Set when nobody waits for it any more.
+    /// Set to true to cut all delays short.
     over: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -242,7 +243,7 @@ impl Processor for Timed {
         let processed = self.inner.process(batch, out, attempt);
         let (over, changed) = &*self.over;
         let over = over.lock().unwrap_or_else(PoisonError::into_inner);
-        // A round trip waits, as a real one would: it leaves the core to others.
+        // Wait without using the processor core, like a real round trip.
         drop(changed.wait_timeout_while(over, self.cost.service_time(batch.len()), |over| !*over));
         processed
     }
@@ -268,7 +269,7 @@ impl Processor for Timed {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use velo_engine::processor::Forward;
+    use velo_engine::process::Forward;
 
     use super::*;
 
@@ -290,7 +291,7 @@ mod tests {
         }
     }
 
-    /// A batch that would take a day.
+    /// Cost of a batch that takes a day.
     const FOR_EVER: Synthetic = Synthetic { per_batch: Duration::from_hours(24), per_record: Duration::ZERO };
     const LOAD: Load = Load { records: 10, is_parallel: false };
 
@@ -309,7 +310,7 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(true));
         let mut stopped = workload(FOR_EVER, Limit::new(Arc::clone(&stop)));
         assert_eq!(stopped.serve(LOAD, Duration::from_hours(1)), Err(Ended::Interrupted));
-        // A program that never answers its first batch.
+        // A program that never completes its first batch.
         let program = |limit| Workload { has_program: true, ..workload(FOR_EVER, limit) };
         assert_eq!(program(Limit::new(stop)).work().err(), Some(Ended::Interrupted));
         assert_eq!(program(out).work().err(), Some(Ended::OutOfTime));

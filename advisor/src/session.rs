@@ -1,104 +1,58 @@
-//! The order of work: calibrate, predict every candidate, try the best in rounds. What tries them comes in;
-//! evidence comes out, piece by piece, so that each can be kept before the next one is sought.
+//! The phases of a run: calibrate, predict every candidate, try the best candidates in rounds. Takes a [`Bench`] and
+//! reports every result as soon as it is known, so that the caller can store it before the next one is measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::advice::{Goal, Tried, Wishes};
+pub use crate::bench::{Bench, Ended, Load, Part, warm_up};
 use crate::candidate::Candidate;
 use crate::cost::Cost;
+use crate::evaluation::Evaluation;
+use crate::evidence::{Evidence, Header};
+use crate::objective::{Goal, Objective};
 use crate::predict::{Arrivals, predict_while};
 use crate::recommend::{compare, is_different, recommend, rounds_of, shortlist};
-use crate::trial::{Evidence, Header, Trial};
+use crate::trial::Trial;
 
-/// What batches are measured on: the real engine, or a simulated one that nobody but a test needs.
-pub trait Bench {
-    /// What one batch of a load takes, over `length`; `None` if not one was done in any time worth waiting for.
-    ///
-    /// # Errors
-    /// If it ended before its time.
-    fn serve(&mut self, load: Load, length: Duration) -> Result<Option<Duration>, Ended>;
-    /// The most records that a batch can have here.
-    fn most_records(&self) -> u64 {
-        u64::MAX
-    }
-    /// Tries a candidate once.
-    ///
-    /// # Errors
-    /// Where it ended before its time.
-    fn try_candidate(&mut self, candidate: &Candidate, part: Part) -> Result<Trial, Ended>;
-}
-
-/// Batches of one size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
-    /// Records of a batch.
-    pub records: u64,
-    /// Whether each is processed on several threads.
-    pub is_parallel: bool,
-}
-
-/// Which part of the recording a round's trials replay, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    /// The round, from 0.
-    pub round: u32,
-    /// All records at once.
-    pub saturated: Duration,
-    /// At the recorded times, the warm-up included.
-    pub replay: Duration,
-    /// Where in the recording that begins.
-    pub from: Duration,
-}
-
-/// Why measuring ended before its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// Somebody wanted it to.
-    Interrupted,
-    /// The budget is used up.
-    OutOfTime,
-    /// Not one record could be processed: the first error.
-    EveryRecordFailed(String),
-}
-
-/// What has just been found out, or what is done next.
+/// Progress of a run: a result, or the next step.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Batches of so many records are measured.
+    /// Batches of this many records are measured next.
     Calibrating(u64),
-    /// A candidate is being simulated: said again and again.
+    /// A simulation is under way. Reported repeatedly.
     Predicting,
-    /// What a candidate would do.
+    /// Prediction of a candidate.
     Predicted(&'a Trial),
-    /// A candidate is tried in this round, from 0; the best so far is known from the second on.
-    Trying(&'a Candidate, u32, Option<&'a Tried>),
-    /// It was.
+    /// A candidate is tried next, in this round (from 0). Contains the best candidate so far from the second round on.
+    Trying(&'a Candidate, u32, Option<&'a Evaluation>),
+    /// Trial of a candidate.
     Tried(&'a Trial),
 }
 
-/// Who is told, and may end the work.
+/// Callback that receives the progress and can end the run.
 pub type Observe<'a> = &'a mut dyn FnMut(Step<'_>) -> ControlFlow<Ended>;
 
-/// Rounds of trials.
+/// Number of rounds of trials.
 pub const ROUNDS: u32 = 4;
-/// How many are tried in the first round, and how many if there is little time.
+/// Number of candidates in the first round.
 const FIRST_ROUND: usize = 8;
+/// Number of candidates in the first round if there is little time.
 const FEWEST: usize = 3;
-/// What a trial takes at least.
+/// Minimum duration of a trial.
 const SHORTEST: Duration = Duration::from_millis(300);
-/// Of the budget: a fifth for the calibration, the rest for trials.
+
+/// Divides the time budget: one fifth for the calibration, four fifths for the trials.
 #[must_use]
 pub fn shares(budget: Duration) -> (Duration, Duration) {
     (budget / 5, budget / 5 * 4)
 }
 
-/// Measures what batches of some sizes take: the smallest first, as long as they fit into the time, then in
-/// a shuffled order twice more. If the time is over before that, what was measured has to do.
+/// Measures the processing time of batches of several sizes: first in ascending order up to the largest size that fits
+/// into the time, then twice more in shuffled order. If the time runs out, the result covers the measurements so far.
 ///
 /// # Errors
-/// If somebody ended it, or the time was over before anything was measured.
+/// If the calibration was interrupted, or the time ran out before anything was measured.
 pub fn calibrate(
     bench: &mut dyn Bench,
     budget: Duration,
@@ -117,8 +71,8 @@ pub fn calibrate(
     let class = |load: &Load| usize::from(load.is_parallel);
     'passes: for pass in 0..PASSES {
         for load in std::mem::take(&mut wanted) {
-            // In the first pass the loads grow; what is larger than one that takes too long by its size does, too.
-            // Where a batch of one record takes too long already, a few sizes must do.
+            // The loads of the first pass are in ascending order. If a load takes too long because of its size, so do
+            // all larger loads. If a batch of one record already takes too long, measure only a few sizes.
             let first = measured.first().map_or(Duration::ZERO, |(_, took)| *took);
             let is_too_long = |(other, took): &(Load, Duration)| {
                 *took > length && *took > first * 2 && other.records < load.records
@@ -140,7 +94,7 @@ pub fn calibrate(
                 Err(ended) => return Err(ended),
             }
         }
-        // Each once more.
+        // Measure each load once more.
         let mut again: Vec<Load> = Vec::new();
         for (load, _) in &measured {
             if !again.contains(load) {
@@ -150,7 +104,7 @@ pub fn calibrate(
         random.shuffle(&mut again);
         wanted = again;
     }
-    // A size that was done in time once, and not again, is one that was not measured.
+    // Discard sizes that were not completed in time in every pass.
     measured.retain(|(load, _)| load.records < too_large[class(load)]);
     cost(&measured).ok_or(Ended::OutOfTime)
 }
@@ -163,7 +117,7 @@ fn cost(measured: &[(Load, Duration)]) -> Option<Cost> {
     Some(Cost::fit(&of(false))?.with_parallel(&of(true)))
 }
 
-/// The sizes that candidates have, up to `most`, and some of them on several threads, the smallest first.
+/// Returns the batch sizes of all candidates up to `most`, and some sizes on several threads, in ascending order.
 fn loads(most: u64) -> Vec<Load> {
     const PARALLEL: [u64; 4] = [100, 1000, 10_000, 100_000];
     let all = Candidate::all();
@@ -177,8 +131,8 @@ fn loads(most: u64) -> Vec<Load> {
     loads
 }
 
-/// Predicts every candidate that keeps to the job's cap, and what runs now: that first, then one of each strategy in
-/// turn, so that whatever ends it, all strategies are among those that were predicted.
+/// Predicts the current configuration, then every candidate within the job's limit on the records per batch. The
+/// strategies alternate, so that an early end leaves predictions of all strategies.
 pub fn predict_all(header: &Header, arrivals: &Arrivals, observe: Observe<'_>) -> Vec<Trial> {
     let mut predicted = Vec::new();
     for candidate in in_turn(header) {
@@ -197,7 +151,7 @@ pub fn predict_all(header: &Header, arrivals: &Arrivals, observe: Observe<'_>) -
     predicted
 }
 
-/// All candidates of a job: what runs now, then the strategies in turn.
+/// Returns all candidates of a job: the current configuration, then the strategies in turn.
 fn in_turn(header: &Header) -> Vec<Candidate> {
     let mut all = Candidate::all();
     all.retain(|candidate| header.allows(candidate) && header.current.as_ref() != Some(candidate));
@@ -214,43 +168,44 @@ fn in_turn(header: &Header) -> Vec<Candidate> {
     header.current.iter().cloned().chain(numbered.into_iter().map(|(_, candidate)| candidate)).collect()
 }
 
-/// Tries the best candidates in rounds: half as many go on to the next one each time, and what runs now
-/// always does. Each round has the same time, so that fewer are tried for longer, and a part of the recording of
-/// its own, which is the same for all: first the busiest one. It ends when those that are left are told apart.
-/// Trials that `evidence` holds already count for their rounds.
+/// Tries the best candidates in rounds. Each round halves the number of candidates and keeps the current
+/// configuration. All rounds take the same time, so that fewer candidates are tried for longer. Each round replays its
+/// own part of the recording, the same for all of its candidates; the first round replays the busiest part. The trials
+/// end early if the differences between the remaining candidates are significant. Trials that `evidence` already
+/// contains are not repeated.
 ///
 /// # Errors
-/// Where it was ended before its time.
+/// If the trials were ended early.
 pub fn try_best(
     bench: &mut dyn Bench,
     evidence: &mut Evidence,
-    wishes: Wishes,
+    objective: Objective,
     budget: Duration,
     seed: u64,
     observe: Observe<'_>,
 ) -> Result<(), Ended> {
-    // Of trials that are too short nothing can be said: with less time there are fewer.
+    // Trials that are too short have no useful result. With less time, try fewer candidates.
     let most = (budget / ROUNDS).as_millis() / SHORTEST.as_millis();
     let first_round = usize::try_from(most).unwrap_or(FIRST_ROUND).clamp(FEWEST, FIRST_ROUND);
-    let mut candidates = shortlist(evidence, wishes, first_round);
+    let mut candidates = shortlist(evidence, objective, first_round);
     for number in 0..ROUNDS {
         let keep = (first_round >> number).max(2);
         let mut best = None;
         if number > 0 {
-            let ranked = recommend(evidence, wishes).candidates;
+            let ranked = recommend(evidence, objective).candidates;
             best = ranked.iter().find(|tried| tried.rounds > 0).cloned();
             let current = evidence.header.current.as_ref();
-            // Who was left behind comes back where the others turn out to be worse.
+            // A dropped candidate returns if the others turn out to be worse.
             let tried = ranked.iter().filter(|tried| tried.rounds > 0).map(|tried| &tried.candidate);
             let mut next: Vec<_> = tried.take(keep).cloned().collect();
-            if are_told_apart(evidence, &next, wishes.goal) {
+            if are_told_apart(evidence, &next, objective.goal) {
                 break;
             }
             next.extend(current.filter(|current| !next.contains(current)).cloned());
             candidates = next;
         }
         let mut round = candidates.clone();
-        // The order is shuffled, so that whatever drifts over time hits no candidate in particular.
+        // Shuffle the order, so that drift over time does not favour any candidate.
         fastrand::Rng::with_seed(seed ^ u64::from(number)).shuffle(&mut round);
         let each = budget / ROUNDS / u32::try_from(round.len()).unwrap_or(u32::MAX).max(1);
         let replay = each * 4 / 5;
@@ -276,8 +231,8 @@ pub fn try_best(
     Ok(())
 }
 
-/// Where a round's part of the recording begins: for the first one so that the busiest second is behind its
-/// warm-up, for the others at even distances.
+/// Returns the position in the recording at which a round begins. The first round begins such that the busiest second
+/// follows the warm-up; the other rounds begin at even distances.
 fn beginning(header: &Header, round: u32, replay: Duration) -> Duration {
     let period = Duration::from_secs_f64(header.profile.seconds.max(0.0));
     match round {
@@ -286,13 +241,7 @@ fn beginning(header: &Header, round: u32, replay: Duration) -> Duration {
     }
 }
 
-/// How much of a replay is left out of its latencies.
-#[must_use]
-pub fn warm_up(replay: Duration) -> Duration {
-    replay / 5
-}
-
-/// Whether the first is surely better than each of the others.
+/// Returns true if the first candidate differs significantly from each of the others.
 fn are_told_apart(evidence: &Evidence, candidates: &[Candidate], goal: Goal) -> bool {
     let Some((first, others)) = candidates.split_first() else { return false };
     let apart = |other: &Candidate| {

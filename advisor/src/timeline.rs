@@ -1,8 +1,8 @@
-//! When the records of a sample came: their own times, and when they could be read, in; the instants to replay out,
-//! with what was left out and why.
+//! Reconstructs the arrival times of sampled records: record timestamps and the times when records could be read in,
+//! corrected times and excluded records out.
 //!
-//! A record's time is what its producer's clock said, and nothing keeps it from being wrong. What was watched as it
-//! came shows by how much: the difference between when a record could be read and its time.
+//! A record timestamp comes from the producer's clock and can be wrong. Records that were observed live show the error:
+//! the lag between the timestamp and the time when the record could be read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A record of a partition, in the order of its offsets.
+/// Times of a record. The records of a partition are in the order of their offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Milliseconds since the epoch, as the record says; `None` if it says nothing.
+    /// Record timestamp, in milliseconds since the epoch; `None` if the record has none.
     pub time_ms: Option<i64>,
-    /// Its partition.
+    /// Partition.
     pub partition: i32,
-    /// When it could be read, in microseconds since the epoch; `None` if it was there before it was looked for.
+    /// Time when the record could be read, in microseconds since the epoch; `None` if it was not observed live.
     pub available_us: Option<i64>,
 }
 
@@ -26,128 +26,129 @@ impl Stamp {
         Some(self.available_us? / 1000)
     }
 
-    /// How long after its time it could be read.
+    /// Returns the lag from the timestamp to the time when the record could be read.
     fn lag_ms(&self) -> Option<i64> {
         Some(self.available_ms()?.saturating_sub(self.time_ms?))
     }
 }
 
-/// The time that a sample is to cover, in milliseconds since the epoch, both ends included.
+/// The time that a sample covers, in milliseconds since the epoch. Includes both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// From here on.
+    /// Beginning of the sample.
     pub since_ms: i64,
-    /// Up to here.
+    /// End of the sample.
     pub until_ms: i64,
-    /// True if only records count that were watched as they came: what was there before cannot be told by its times.
+    /// True if only records that were observed live count, because the timestamps of past records are unreliable.
     pub watched_only: bool,
-    /// The longest lag that is the way of a record to its reader. A larger one is a clock that is behind.
+    /// Longest lag that is plausible as transport delay. A larger lag is a clock that is behind.
     pub longest_way_ms: i64,
 }
 
-/// What the records of a sample are, and which of them do not count.
+/// Excluded records and clock offsets of a sample.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cleaning {
-    /// Records that were read but do not count.
+    /// Excluded records.
     pub left_out: Vec<LeftOut>,
-    /// Clocks of producers that are off.
+    /// Offsets of producer clocks.
     pub clocks: Vec<Clock>,
-    /// Records whose own times say nothing, which count by when they could be read.
+    /// Number of records with unusable timestamps, which are placed by the time when they could be read.
     pub by_availability: u64,
-    /// True if only records count that came while the topic was watched.
+    /// True if only records that were observed live count.
     pub watched_only: bool,
-    /// Partitions with a transaction that has been open for most of the sample: what lies behind its begin cannot be
-    /// read, and what lies before does not count.
+    /// Partitions with a transaction that was open for most of the sample. Records after its beginning cannot be read;
+    /// records before it are excluded.
     #[serde(default)]
     pub open_transactions: Vec<i32>,
 }
 
-/// Records that do not count.
+/// A group of excluded records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftOut {
-    /// How many.
+    /// Number of records.
     pub records: u64,
-    /// Why.
+    /// Reason for the exclusion.
     pub because: Why,
 }
 
-/// Why records do not count.
+/// Reason why records are excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum Why {
-    /// Their times lie after the moment at which they were read.
-    #[error("their timestamps lie in the future, by up to {ahead_s:.0} s")]
+    /// The timestamps are later than the time of reading.
+    #[error("their timestamps are up to {ahead_s:.0} s in the future")]
     Future {
-        /// By how much at most.
+        /// Largest distance into the future, in seconds.
         ahead_s: f64,
     },
-    /// They were appended within the sample, with times from before it.
+    /// The records were appended during the sample with older timestamps.
     #[error(
-        "they were appended during the sample with timestamps from before it, up to {behind_s:.0} s old: a back-fill, \
-         or late events"
+        "they were appended during the sample with older timestamps, up to {behind_s:.0} s old (a backfill or late \
+         events)"
     )]
     Old {
-        /// How old at most.
+        /// Age of the oldest record, in seconds.
         behind_s: f64,
     },
-    /// They came at once, at a rate that the rest of the sample never has.
+    /// The records form a single burst at a rate that the rest of the sample does not reach.
     #[error(
-        "they came within {seconds:.1} s at {records_per_s:.0} records/s, and the others at {others_per_s:.0}/s: one \
-         burst, such as a back-fill, is not steady traffic; a longer --sample shows whether it comes again"
+        "they form a single burst of {seconds:.1} s at {records_per_s:.0} records/s, compared with {others_per_s:.0} \
+         records/s otherwise, probably a backfill; sample for longer (--sample) to include recurring bursts"
     )]
     Burst {
-        /// How long the burst was.
+        /// Length of the burst, in seconds.
         seconds: f64,
-        /// Its rate.
+        /// Rate of the burst, in records per second.
         records_per_s: f64,
-        /// The rate of all others.
+        /// Rate of all other records, in records per second.
         others_per_s: f64,
     },
 }
 
-/// A clock that is off.
+/// Offset of a producer clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clock {
-    /// The partition whose records have its times.
+    /// Partition of the records with timestamps of this clock.
     pub partition: i32,
-    /// By how much it is behind, at most (the shortest lag of its records is taken for it); negative if it is ahead.
+    /// Upper limit of the time that the clock is behind, estimated by the shortest lag of its records; negative if the
+    /// clock is ahead.
     pub behind_ms: i64,
-    /// Records of it that were watched.
+    /// Number of its records that were observed live.
     pub records: u64,
 }
 
 impl Cleaning {
-    /// Counts records that do not count.
+    /// Adds excluded records, if there are any.
     pub fn leave_out(&mut self, records: u64, because: Why) {
         if records > 0 {
             self.left_out.push(LeftOut { records, because });
         }
     }
 
-    /// In sentences.
+    /// Returns the findings as sentences.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<_> = self
             .left_out
             .iter()
-            .map(|LeftOut { records, because }| format!("{records} records were left out: {because}"))
+            .map(|LeftOut { records, because }| format!("{records} records were excluded: {because}"))
             .collect();
         notes.extend(self.open_transactions.iter().map(|partition| {
             format!(
-                "partition {partition} has an open transaction: its records cannot be read before that ends"
+                "partition {partition} has an open transaction; its records cannot be read before the transaction ends"
             )
         }));
         notes.extend(self.clocks_note());
         if self.by_availability > 0 {
             notes.push(format!(
-                "{} records have timestamps that are far out of order: they count by when they could be read",
+                "{} records have unusable timestamps; they are placed by the time when they could be read",
                 self.by_availability
             ));
         }
         if self.watched_only {
             notes.push(
-                "the topic's past cannot be told by its timestamps: only what came while it was watched counts"
+                "the timestamps of the topic's past records are unreliable; only records that were observed live count"
                     .to_owned(),
             );
         }
@@ -162,39 +163,39 @@ impl Cleaning {
         };
         let others = match self.clocks.len() {
             1 => String::new(),
-            count => format!(" at most, in {count} cases"),
+            count => format!(" ({count} clocks are off)"),
         };
         Some(format!(
-            "a producer's clock is off: the records of partition {} are up to {ms} ms {direction}{others}; latencies \
-             count from the times without that",
+            "a producer clock is off: timestamps in partition {} are up to {ms} ms {direction}{others}; latencies are \
+             corrected for it",
             most.partition
         ))
     }
 }
 
-/// Where records go.
+/// Corrected times of a sample.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timeline {
-    /// For each record its time in milliseconds since the epoch, corrected; `None` if it does not count.
+    /// Corrected time of each record, in milliseconds since the epoch; `None` if the record is excluded.
     pub times_ms: Vec<Option<i64>>,
-    /// What the records are.
+    /// Excluded records and clock offsets.
     pub cleaning: Cleaning,
 }
 
-/// Lags of records of one clock are closer together than this.
+/// Smallest gap between the lags of two clocks.
 const GAP_MS: i64 = 300;
-/// Fewer records do not show a clock.
+/// Smallest number of records that identify a clock.
 const ENOUGH: usize = 20;
-/// A clock has this share of its partition's records at least.
+/// Smallest share of a partition's records that identify a clock.
 const SHARE: f64 = 0.05;
-/// A time that is later than the reading of its record by more is not a matter of resolution.
+/// Largest time that a timestamp may be ahead of the time of reading.
 const AHEAD_MS: i64 = 1000;
-/// A record that came so long after its time came late, and not by its way.
+/// Lag from which on a record counts as late.
 const LATE_MS: i64 = 10_000;
-/// If more of what is watched has no usable time than this, such records keep coming and count.
+/// Share of records with unusable timestamps, of those observed live, above which such records are regular traffic.
 const STEADY: f64 = 0.01;
 
-/// The lags of one clock's records.
+/// Lags of the records of one clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lags {
     least_ms: i64,
@@ -203,14 +204,14 @@ struct Lags {
 }
 
 impl Lags {
-    /// What is to be added to the clock's times.
+    /// Returns the correction to add to the clock's timestamps.
     fn correction_ms(&self, longest_way_ms: i64) -> i64 {
         if (0..=longest_way_ms).contains(&self.least_ms) { 0 } else { self.least_ms }
     }
 }
 
-/// Whether the past of a topic can be told by its times, by what has been watched of it: no clock is off by more
-/// than `tolerance`, no partition has records of several clocks, and few have no usable time.
+/// Returns true if the timestamps of past records are reliable, judged by the records observed live: no clock is off by
+/// more than `tolerance`, no partition has records of several clocks, and few records have unusable timestamps.
 #[must_use]
 pub fn past_is_usable(stamps: &[Stamp], longest_way_ms: i64, tolerance: Duration) -> bool {
     const MOST_ODD: f64 = 0.2;
@@ -229,7 +230,7 @@ pub fn past_is_usable(stamps: &[Stamp], longest_way_ms: i64, tolerance: Duration
     odd as f64 <= MOST_ODD * all as f64
 }
 
-/// Places records in time.
+/// Returns the corrected times of records.
 #[must_use]
 pub fn place(stamps: &[Stamp], window: Window) -> Timeline {
     let clocks = clocks(stamps);
@@ -254,14 +255,14 @@ pub fn place(stamps: &[Stamp], window: Window) -> Timeline {
         let by_availability = stamp.available_ms().map(|available| available - usual_lag_ms);
         let time_ms = match (corrected_ms(&clocks, stamp, window), stamp.available_us) {
             (Some(time_ms), _) => time_ms,
-            // What keeps coming counts, whatever its time is.
+            // Regular traffic counts, even with unusable timestamps.
             (None, Some(_)) if odd_counts || stamp.time_ms.is_none() => {
                 timeline.cleaning.by_availability += 1;
                 by_availability.unwrap_or(window.until_ms)
             }
             (None, _) => match stamp.time_ms {
                 Some(time_ms) => time_ms,
-                // It came with those beside it, which say when that was.
+                // The record has no timestamp and was not observed live.
                 None => continue,
             },
         };
@@ -269,7 +270,7 @@ pub fn place(stamps: &[Stamp], window: Window) -> Timeline {
         if time_ms > read_ms + AHEAD_MS || (stamp.available_us.is_none() && time_ms > window.until_ms) {
             future = (future.0 + 1, future.1.max(time_ms - read_ms));
         } else if time_ms < window.since_ms {
-            // What lies before the sample's first record is only older.
+            // Records before the first record of the sample are simply older than the sample.
             let counts = *has_begun.entry(stamp.partition).or_default() && stamp.available_us.is_none()
                 || stamp.available_us.is_some() && time_ms < window.since_ms - LATE_MS;
             if counts {
@@ -286,7 +287,7 @@ pub fn place(stamps: &[Stamp], window: Window) -> Timeline {
     timeline
 }
 
-/// A record's time by a right clock; `None` if its own says nothing.
+/// Returns a record's time by a correct clock; `None` if its timestamp is unusable.
 fn corrected_ms(clocks: &BTreeMap<i32, Vec<Lags>>, stamp: &Stamp, window: Window) -> Option<i64> {
     let time_ms = stamp.time_ms?;
     match stamp.available_us {
@@ -294,7 +295,7 @@ fn corrected_ms(clocks: &BTreeMap<i32, Vec<Lags>>, stamp: &Stamp, window: Window
             let correction_ms = clock_of(clocks, stamp)?.correction_ms(window.longest_way_ms);
             Some(time_ms.saturating_add(correction_ms))
         }
-        // It was not watched: its partition's clock, if there is one alone, is its own.
+        // The record was not observed live. If its partition has a single clock, use that clock.
         None => match clocks.get(&stamp.partition).map(Vec::as_slice) {
             Some([only]) => Some(time_ms.saturating_add(only.correction_ms(window.longest_way_ms))),
             _ => Some(time_ms),
@@ -302,14 +303,14 @@ fn corrected_ms(clocks: &BTreeMap<i32, Vec<Lags>>, stamp: &Stamp, window: Window
     }
 }
 
-/// Whether records without a usable time keep coming.
+/// Returns true if records with unusable timestamps are regular traffic.
 fn odd_ones_count(stamps: &[Stamp], clocks: &BTreeMap<i32, Vec<Lags>>) -> bool {
     let watched: Vec<_> = stamps.iter().filter(|stamp| stamp.available_us.is_some()).collect();
     let odd = watched.iter().filter(|stamp| clock_of(clocks, stamp).is_none()).count();
     odd > 1 && odd as f64 > STEADY * watched.len() as f64
 }
 
-/// How long after its time a record with a usable one can be read: the median.
+/// Returns the median lag of records with usable timestamps.
 fn usual_lag_ms(stamps: &[Stamp], clocks: &BTreeMap<i32, Vec<Lags>>, window: Window) -> i64 {
     let lag = |stamp: &Stamp| {
         let correction_ms = clock_of(clocks, stamp)?.correction_ms(window.longest_way_ms);
@@ -320,17 +321,17 @@ fn usual_lag_ms(stamps: &[Stamp], clocks: &BTreeMap<i32, Vec<Lags>>, window: Win
     lags.get(lags.len() / 2).copied().unwrap_or(0)
 }
 
-/// The clock that a watched record has its time from.
+/// Returns the clock of a record that was observed live.
 fn clock_of<'a>(clocks: &'a BTreeMap<i32, Vec<Lags>>, stamp: &Stamp) -> Option<&'a Lags> {
     let lag_ms = stamp.lag_ms()?;
     let own = clocks.get(&stamp.partition)?;
-    // Of several clocks the one whose lags begin right below.
+    // Of several clocks, choose the one with the largest shortest lag that does not exceed the record's lag.
     let below = own.iter().filter(|lags| lags.least_ms <= lag_ms).max_by_key(|lags| lags.least_ms)?;
     (lag_ms <= below.most_ms + LATE_MS).then_some(below)
 }
 
-/// The clocks of each partition, by the lags of what was watched of it: the records of one clock have lags that are
-/// close together, and come all the time.
+/// Returns the clocks of each partition, identified by the lags of its records observed live: the lags of one clock's
+/// records are close together and occur over the whole observation.
 fn clocks(stamps: &[Stamp]) -> BTreeMap<i32, Vec<Lags>> {
     let mut by_partition = BTreeMap::<i32, Vec<(i64, i64)>>::new();
     for stamp in stamps {
@@ -341,6 +342,7 @@ fn clocks(stamps: &[Stamp]) -> BTreeMap<i32, Vec<Lags>> {
     by_partition.into_iter().map(|(partition, lags)| (partition, of_lags(lags))).collect()
 }
 
+/// Returns the clocks that the lags of a partition show. Each lag comes with the time when its record could be read.
 fn of_lags(mut lags: Vec<(i64, i64)>) -> Vec<Lags> {
     lags.sort_unstable();
     let times = || lags.iter().map(|(_, available_ms)| *available_ms);
@@ -348,7 +350,7 @@ fn of_lags(mut lags: Vec<(i64, i64)>) -> Vec<Lags> {
     let is_clock = |group: &&[(i64, i64)]| {
         let times = || group.iter().map(|(_, available_ms)| *available_ms);
         let spanned_ms = times().max().zip(times().min()).map_or(0, |(last, first)| last - first);
-        // A stall is over soon.
+        // The records of a clock cover at least half of the observation; the records of a stall do not.
         let goes_on = 2 * spanned_ms >= whole_ms;
         goes_on && group.len() >= ENOUGH.min(lags.len()) && group.len() as f64 >= SHARE * lags.len() as f64
     };
@@ -361,25 +363,25 @@ fn of_lags(mut lags: Vec<(i64, i64)>) -> Vec<Lags> {
     groups.filter(is_clock).map(of_group).collect()
 }
 
-/// A burst that is not the traffic of the rest: from when to when, in milliseconds from the start.
+/// A single burst, in milliseconds from the start of the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
-    /// Its first millisecond.
+    /// Beginning of the burst, inclusive.
     pub from_ms: i64,
-    /// The one after its last.
+    /// End of the burst, exclusive.
     pub to_ms: i64,
-    /// Why it does not count.
+    /// Reason why the burst is excluded.
     pub why: Why,
-    /// Its records.
+    /// Number of records in the burst.
     pub records: u64,
 }
 
-/// The one burst among arrivals at these times within a period, all in milliseconds and sorted; `None` if there is
-/// none, if there are several, or if too little is left without it to describe a workload.
+/// Finds a single burst among arrivals. The times and the period are in milliseconds; the times are sorted. Returns
+/// `None` if there is no burst, if there are several, or if too few records remain without the burst.
 #[must_use]
 pub fn burst(times_ms: &[i64], period_ms: i64) -> Option<Burst> {
     const BIN_MS: i64 = 100;
-    /// How much more than the others.
+    /// Smallest ratio of a burst's rate to the usual rate.
     const FACTOR: f64 = 10.0;
     const ENOUGH_LEFT: u64 = 100;
     let count = usize::try_from(period_ms / BIN_MS).ok().filter(|count| *count >= 10)?;
@@ -397,10 +399,10 @@ pub fn burst(times_ms: &[i64], period_ms: i64) -> Option<Burst> {
     let inside: u64 = bins[first..=last].iter().sum();
     let (all, length) = (times_ms.len() as u64, last + 1 - first);
     let others = all - inside;
-    // A burst that comes again leaves a gap between its parts, and is the traffic.
+    // Recurring bursts have gaps between them and are regular traffic.
     let is_one = bins[first..=last].iter().filter(|bin| !is_high(bin)).count() * 2 <= length;
     let is_most = 2 * inside > all && 2 * length < count;
-    // What is watched to the end may go on.
+    // A burst at the end of the sample may continue.
     let has_ended = last + 5 < count;
     if !(is_one && is_most && has_ended && others >= ENOUGH_LEFT) {
         return None;
@@ -423,7 +425,8 @@ mod tests {
     const WINDOW: Window =
         Window { since_ms: NOW_MS - 5000, until_ms: NOW_MS, watched_only: false, longest_way_ms: 100 };
 
-    /// A record every 4 ms that can be read 5 ms after its time, by a clock that is behind by so much.
+    /// Returns a record every 4 ms, readable 5 ms after its time, with timestamps of a clock that is behind by
+    /// `behind_ms`.
     fn live(from_ms: i64, to_ms: i64, is_watched: bool, behind_ms: i64) -> Vec<Stamp> {
         let stamp = |time_ms: i64| Stamp {
             time_ms: Some(time_ms - behind_ms),
@@ -433,7 +436,7 @@ mod tests {
         (from_ms..to_ms).step_by(4).map(stamp).collect()
     }
 
-    /// Five seconds of it, of which the last two were watched.
+    /// Returns five seconds of records, of which the last two were observed live.
     fn usual(behind_ms: i64) -> Vec<Stamp> {
         let watched = NOW_MS - 2000;
         [live(NOW_MS - 5000, watched, false, behind_ms), live(watched, NOW_MS, true, behind_ms)].concat()
@@ -461,7 +464,7 @@ mod tests {
             let timeline = place(&usual(behind_ms), WINDOW);
             let times = placed(&timeline);
             assert!(times.len() >= 1249, "{behind_ms}: {}", times.len());
-            // The way itself cannot be told from the clock.
+            // The transport delay cannot be distinguished from the clock offset.
             let shift = if behind_ms.abs() > 95 || behind_ms < 0 { 5 } else { 0 };
             assert_eq!(times.last(), Some(&(NOW_MS - 4 + shift)), "{behind_ms}");
             let clock = timeline.cleaning.clocks[0];
@@ -498,7 +501,7 @@ mod tests {
         stamps.insert(100, old(NOW_MS + 3_000_000));
         let back_fill = (0..3000).map(|_| old(NOW_MS - 3_600_000));
         stamps.splice(200..200, back_fill);
-        // What is older than the sample and lies before it is no oddity.
+        // Records before the sample that are older than the sample are normal.
         stamps.splice(0..0, (0..50).map(|_| old(NOW_MS - 3_600_000)));
         let timeline = place(&stamps, WINDOW);
         assert_eq!(placed(&timeline).len(), 1250);
@@ -551,9 +554,9 @@ mod tests {
         assert_eq!((found.from_ms, found.to_ms), (1200, 1400));
         assert!(matches!(found.why, Why::Burst { others_per_s, .. } if (others_per_s - 500.0).abs() < 20.0));
         assert_eq!(burst(&with(&[200, 1200, 2200, 3200]), 5000), None);
-        // It may go on.
+        // The burst may continue.
         assert_eq!(burst(&with(&[4700]), 5000), None);
-        // All there is.
+        // The burst is all there is.
         assert_eq!(burst(&(0..5000).map(|n| n / 20).collect::<Vec<_>>(), 5000), None);
     }
 }

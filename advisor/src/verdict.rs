@@ -1,118 +1,119 @@
-//! What advice comes to, in one place: the advice in; what to do, what runs now against the limits, what the live topic
-//! said and how sure it is out.
+//! The conclusion of an advice as data: the action, the current configuration against the limits, the result on the
+//! live topic and the confidence.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::advice::{Advice, Goal, Tried};
 use crate::candidate::Candidate;
-use crate::recommend::HEADROOM;
 
-/// What the advice comes to.
+/// The conclusion of an advice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// What to do.
+    /// Recommended action.
     pub action: Action,
-    /// What runs now against what is wanted; null if nobody has said what runs now.
+    /// Current configuration against the objective; null if the current configuration is not known.
     pub current: Option<Standing>,
-    /// What the live topic said.
+    /// Result on the live topic.
     pub live: Live,
-    /// How sure it is.
+    /// Confidence of the advice.
     pub confidence: Confidence,
-    /// Why it is no surer.
+    /// Reasons that lower the confidence.
     pub reservations: Vec<String>,
 }
 
-/// What to do.
+/// Recommended action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Change to what is recommended.
+    /// Change to the recommended configuration.
     Change,
-    /// Keep what runs now: it is what is recommended, or nothing better was found and it meets what is wanted.
+    /// Keep the current configuration: either it is the recommended one, or it meets the objective and no better one
+    /// was found.
     Keep,
-    /// Measure again: what was found is contradicted, or too little was.
+    /// Measure again: the live topic contradicts the result, or there is too little evidence.
     MeasureAgain,
-    /// Change what is wanted, or the work: nothing meets it, what runs now included.
+    /// Change the limits or the work: no configuration meets the limits, including the current one.
     Reconsider,
 }
 
-/// A configuration against what is wanted.
+/// A configuration against the objective.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// The configuration.
     pub candidate: Candidate,
-    /// True if trials say so, and not the model.
+    /// True if the values come from trials; false if they come from the model.
     pub measured: bool,
-    /// Whether it keeps up and meets every limit; null if nothing is known of it.
+    /// True if the configuration keeps up and meets every limit; null if it was not evaluated.
     pub meets: Option<bool>,
-    /// Why it does not.
+    /// The violated limit, if any.
     pub breaks: Option<Breach>,
-    /// Its 99th percentile.
+    /// p99 latency.
     pub p99_ms: Option<f64>,
-    /// That with its margin: what a limit is compared with.
+    /// p99 latency with its margin. The p99 limit applies to this value.
     pub p99_upper_ms: Option<f64>,
 }
 
-/// What a configuration breaks.
+/// A limit that a configuration violates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "limit")]
 pub enum Breach {
-    /// It cannot keep up.
-    #[error("cannot keep up: {capacity_records_per_s:.0}/s of {needed_records_per_s:.0}/s")]
+    /// The configuration does not keep up.
+    #[error(
+        "does not keep up: capacity {capacity_records_per_s:.0} records/s, needs {needed_records_per_s:.0} records/s"
+    )]
     Rate {
-        /// What it can do.
+        /// Capacity, in records per second.
         capacity_records_per_s: f64,
-        /// The busiest second and a fifth.
+        /// Required capacity: 1.2 times the rate in the busiest second, in records per second.
         needed_records_per_s: f64,
     },
-    /// Its 99th percentile with its margin is beyond the limit.
-    #[error("p99 up to {p99_upper_ms:.1} ms of {limit_ms:.1} ms")]
+    /// The p99 latency with its margin exceeds the limit.
+    #[error("p99 {p99_upper_ms:.1} ms with margin, limit {limit_ms:.1} ms")]
     Latency {
-        /// Its 99th percentile with its margin.
+        /// p99 latency with its margin.
         p99_upper_ms: f64,
         /// The limit.
         limit_ms: f64,
     },
-    /// It needs more memory than it may.
-    #[error("needs {needed_bytes} of {limit_bytes} bytes")]
+    /// The required memory exceeds the limit.
+    #[error("needs {needed_bytes} bytes, limit {limit_bytes} bytes")]
     Memory {
-        /// What it needs.
+        /// Required memory, in bytes.
         needed_bytes: u64,
-        /// The limit.
+        /// The limit, in bytes.
         limit_bytes: u64,
     },
 }
 
-/// What the live topic said of the recommendation.
+/// Result of the recommendation on the live topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "said")]
 pub enum Live {
-    /// It was not asked.
+    /// No confirmation was attempted.
     NotAsked,
-    /// It was not confirmed.
+    /// The confirmation was attempted, without a result.
     Unconfirmed {
-        /// Why.
+        /// Reason why there is no result.
         because: String,
     },
-    /// It agrees.
+    /// The live topic agrees with the trials.
     Agrees,
-    /// It contradicts.
+    /// The live topic contradicts the trials.
     Contradicts {
-        /// How.
+        /// Description of the contradiction.
         how: String,
     },
 }
 
-/// How sure advice is.
+/// Confidence of an advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// The model alone says so, or something contradicts it.
+    /// The advice rests on the model alone, or the live topic contradicts it.
     Low,
-    /// Trials say so, with reservations.
+    /// The advice rests on trials, with reservations.
     Medium,
-    /// Trials say so, and the live topic agrees.
+    /// The advice rests on trials, and the live topic agrees.
     High,
 }
 
@@ -127,16 +128,7 @@ impl std::fmt::Display for Confidence {
 }
 
 impl Verdict {
-    /// Of advice.
-    #[must_use]
-    pub fn of(advice: &Advice) -> Self {
-        let current = advice.current.as_ref().map(|current| standing(advice, current));
-        let live = live(advice);
-        let (confidence, reservations) = confidence(advice, &live);
-        Self { action: action(advice, current.as_ref(), &live), current, live, confidence, reservations }
-    }
-
-    /// How the live topic contradicts the recommendation, if it does.
+    /// Returns how the live topic contradicts the recommendation, if it does.
     #[must_use]
     pub fn contradiction(&self) -> Option<&str> {
         match &self.live {
@@ -144,113 +136,4 @@ impl Verdict {
             _ => None,
         }
     }
-}
-
-/// What a candidate breaks of what is wanted; `None` if it meets it.
-#[must_use]
-pub fn breach(advice: &Advice, tried: &Tried) -> Option<Breach> {
-    if !tried.keeps_up {
-        let peak = advice.profile.as_ref().map_or(0.0, |profile| profile.peak_records_per_s);
-        let needed_records_per_s = HEADROOM * peak;
-        // The worst round counts.
-        let least = tried.capacity_range.map_or(tried.capacity_records_per_s, |(least, _)| least);
-        let capacity_records_per_s = tried.capacity_records_per_s.min(least);
-        return Some(Breach::Rate { capacity_records_per_s, needed_records_per_s });
-    }
-    let limit_bytes = advice.memory_limit_bytes.filter(|limit| tried.memory_bytes > *limit);
-    if let Some(limit_bytes) = limit_bytes {
-        return Some(Breach::Memory { needed_bytes: tried.memory_bytes, limit_bytes });
-    }
-    let (limit_ms, p99_upper_ms) = advice.p99_limit_ms.zip(tried.p99_upper_ms)?;
-    (p99_upper_ms > limit_ms).then_some(Breach::Latency { p99_upper_ms, limit_ms })
-}
-
-/// A candidate against what is wanted.
-#[must_use]
-pub fn standing(advice: &Advice, candidate: &Candidate) -> Standing {
-    let tried = advice.tried(candidate);
-    Standing {
-        candidate: candidate.clone(),
-        measured: tried.is_some_and(|tried| tried.rounds > 0),
-        meets: tried.map(|tried| tried.is_feasible),
-        breaks: tried.and_then(|tried| breach(advice, tried)),
-        p99_ms: tried.and_then(|tried| tried.p99_ms),
-        p99_upper_ms: tried.and_then(|tried| tried.p99_upper_ms),
-    }
-}
-
-fn live(advice: &Advice) -> Live {
-    if let Some(how) = advice.doubt() {
-        return Live::Contradicts { how };
-    }
-    match (&advice.unconfirmed, &advice.confirmation) {
-        (Some(because), _) => Live::Unconfirmed { because: because.clone() },
-        (None, Some(live)) if live.records == 0 => {
-            Live::Unconfirmed { because: "no record came while it was watched".to_owned() }
-        }
-        (None, Some(_)) => Live::Agrees,
-        (None, None) => Live::NotAsked,
-    }
-}
-
-fn action(advice: &Advice, current: Option<&Standing>, live: &Live) -> Action {
-    match (&advice.recommendation, &advice.refusal) {
-        (Some(_), _) if matches!(live, Live::Contradicts { .. }) => Action::MeasureAgain,
-        (Some(best), _) if best.is_current => Action::Keep,
-        (Some(_), _) => Action::Change,
-        (None, Some(refusal)) if refusal.is_infeasible() => Action::Reconsider,
-        // Nothing speaks against what runs now.
-        (None, _) if current.is_some_and(|current| current.meets == Some(true)) => Action::Keep,
-        (None, _) => Action::MeasureAgain,
-    }
-}
-
-fn confidence(advice: &Advice, live: &Live) -> (Confidence, Vec<String>) {
-    let mut reservations = Vec::new();
-    let Some(best) = &advice.recommendation else { return (Confidence::Low, reservations) };
-    let mut confidence = Confidence::High;
-    let mut doubt = |at_most: Confidence, why: String| {
-        confidence = confidence.min(at_most);
-        reservations.push(why);
-    };
-    match live {
-        Live::Contradicts { .. } => doubt(Confidence::Low, "the live topic contradicts it".to_owned()),
-        Live::Unconfirmed { because } => {
-            doubt(Confidence::Medium, format!("it was not confirmed on the live topic: {because}"));
-        }
-        Live::NotAsked if advice.measured => {
-            doubt(Confidence::Medium, "it was not confirmed on the live topic".to_owned());
-        }
-        Live::NotAsked | Live::Agrees => {}
-    }
-    if !advice.measured {
-        doubt(Confidence::Low, "nothing was tried: it is the model's".to_owned());
-    }
-    let tried = advice.tried(&best.candidate);
-    if let Some(tried) = tried.filter(|_| advice.measured) {
-        if tried.rounds < 3 {
-            doubt(
-                Confidence::Medium,
-                format!("fewer than three trials of it were completed ({})", tried.rounds),
-            );
-        }
-        if tried.modelled && advice.goal == Goal::Latency {
-            doubt(Confidence::Medium, "its p99 is the model's: too few of its batches ended".to_owned());
-        }
-        if tried.capacity_is_at_least {
-            doubt(
-                Confidence::Medium,
-                "its capacity is that of smaller batches: its own were not measured".to_owned(),
-            );
-        }
-    }
-    // Memory and work are counted, whatever rounds there were.
-    let by_rounds = advice.measured && matches!(advice.goal, Goal::Latency | Goal::Throughput);
-    if best.gain_over_runner_up.as_ref().is_some_and(|gain| by_rounds && !gain.is_certain) {
-        reservations.push("its rounds do not tell it apart from the runner-up".to_owned());
-    }
-    if let Some(profile) = advice.profile.as_ref().filter(|profile| profile.ended_s_ago > 600.0) {
-        reservations.push(format!("the workload is that of {:.0} minutes ago", profile.ended_s_ago / 60.0));
-    }
-    (confidence, reservations)
 }

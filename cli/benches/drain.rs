@@ -13,7 +13,7 @@ use std::time::Duration;
 
 // For its allocator: the bare loop and the programs shall have the same one.
 use velo_cli as _;
-use velo_engine::kafka::{ClientSettings, NewRecord, RecordProducer, TopicReader, ensure_topic, yardstick};
+use velo_engine::kafka::{ClientSettings, NewRecord, RecordProducer, TopicReader, baseline, ensure_topic};
 use velo_engine::waker::Waker;
 
 use broker::Broker;

@@ -16,11 +16,11 @@ use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use velo_cli as _;
-use velo_engine::columns::Batch;
+use velo_engine::batch::Batch;
 use velo_engine::kafka::{
     GroupOptions, GroupSource, NewRecord, RecordProducer, Start, TopicReader, ensure_topic,
 };
-use velo_engine::processor::{Attempt, Failure, Output, Processor};
+use velo_engine::process::{Attempt, Failure, Output, Processor};
 use velo_engine::waker::Waker;
 use velo_engine::{Builder, JobConfig};
 use velo_schema::{Config, Strategy};

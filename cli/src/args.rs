@@ -375,9 +375,9 @@ mod kafka {
 
     use clap::{Args, Subcommand, ValueEnum};
     use velo_engine::core::failure::Stage;
-    use velo_engine::exec::protocol::Version;
     use velo_engine::kafka::{OnDataLoss, Start};
-    use velo_engine::processor::{Synthetic, ValueFormat};
+    use velo_engine::process::exec::protocol::Version;
+    use velo_engine::process::{Synthetic, ValueFormat};
     use velo_schema::value::{Kind, Value, ValueError, parse};
 
     use super::{DLQ_REPLAY_HELP, DLQ_SHOW_HELP, VarArgs, bytes, record_bytes};

@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tiny_http::{Header, Response, Server};
-use velo_engine::columns::LaneName;
+use velo_engine::ids::LaneName;
 use velo_engine::memory::MemoryBudget;
 use velo_engine::report::Buckets;
 use velo_engine::{Lag, Progress};

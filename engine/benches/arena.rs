@@ -2,7 +2,8 @@
 //! memory is used again, and over one that is made and freed for every batch.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use velo_engine::columns::{BatchBuilder, LaneId, Names, Record};
+use velo_engine::batch::{BatchBuilder, Record};
+use velo_engine::ids::{LaneId, Names};
 
 const VALUE: [u8; 200] = [b'x'; 200];
 

@@ -4,7 +4,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use velo_engine::columns::{BatchBuilder, LaneId, Names, Record};
+use velo_engine::batch::{BatchBuilder, Record};
+use velo_engine::ids::{LaneId, Names};
 
 const ROWS: i64 = 500;
 

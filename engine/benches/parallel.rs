@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use velo_engine::columns::Batch;
-use velo_engine::processor::{Attempt, Failure, Output, Processor};
+use velo_engine::batch::Batch;
+use velo_engine::process::{Attempt, Failure, Output, Processor};
 use velo_engine::source::memory::MemorySource;
 use velo_engine::{Engine, JobConfig};
 use velo_schema::{Config, Strategy};

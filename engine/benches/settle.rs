@@ -2,7 +2,7 @@
 //! in order, in the reverse order, and one by one in a random order.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use velo_engine::core::lane::Tracker;
+use velo_engine::core::tracker::Tracker;
 
 const RECORDS: u64 = 10_000;
 

@@ -19,28 +19,20 @@
 //! assert_eq!(written.lock().unwrap().records.len(), 2);
 //! ```
 
-pub mod columns;
-pub mod config;
-pub mod control;
+pub mod batch;
 pub mod core;
-pub mod engine;
-pub mod exec;
+pub mod ids;
+pub mod job;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
-pub mod processor;
+pub mod process;
+pub mod progress;
 pub mod report;
 pub mod simulate;
 pub mod sink;
 pub mod source;
 pub mod waker;
 
-mod bisect;
-mod driver;
-mod gate;
-mod parallel;
-mod worker;
-
-pub use config::JobConfig;
-pub use control::Control;
-pub use engine::{Builder, Engine, Lag, Progress};
+pub use job::{Builder, Control, Engine, JobConfig};
+pub use progress::{Lag, Progress};

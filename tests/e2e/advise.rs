@@ -21,7 +21,7 @@ use velo_advisor::sample::{Limits, sample};
 use velo_advisor::session::{Bench, Part, ROUNDS};
 use velo_advisor::{Candidate, Goal, Limit};
 use velo_engine::kafka::{NewRecord, RecordProducer, TopicReader};
-use velo_engine::processor::{Forward, Synthetic, ValueFormat};
+use velo_engine::process::{Forward, Synthetic, ValueFormat};
 use velo_engine::waker::Waker;
 
 use crate::broker::{Broker, embedded, quiet, real};
@@ -610,13 +610,16 @@ fn of_a_topic_that_is_idle_now_the_last_activity_is_read_within_the_cap() {
     let advice = json(&advise(&broker, &topic, &folder, &more));
     assert_eq!((groups(&broker), ends()), before, "groups and ends of the log are as they were");
     let notes = advice["notes"].to_string();
-    assert!(notes.contains("nothing came within 4s: this is the topic's last activity"), "{notes}");
+    assert!(
+        notes.contains("no record arrived within 4s; the sample is the last activity of the topic"),
+        "{notes}"
+    );
     let profile = &advice["profile"];
     let rate = profile["records_per_s"].as_f64().expect("a rate");
     assert!((9500.0..10_500.0).contains(&rate), "{profile}");
     assert!((3500.0..3700.0).contains(&profile["ended_s_ago"].as_f64().expect("seconds")), "{profile}");
     // More than the cap lets through in that time: only a part of it was read, and that is said.
-    assert!(notes.contains("could be read, at "), "{notes}");
+    assert!(notes.contains("could be read (limits: "), "{notes}");
     let reading = &advice["reading"];
     let number = |name: &str| reading[name].as_f64().expect("a number");
     // A quarter of a second is fetched ahead, and each partition has at least 64 KiB.
@@ -703,7 +706,7 @@ fn a_statement_is_changed_in_place_and_the_change_is_shown() {
     std::fs::write(&path, &after).expect("written");
     // What runs now is what is recommended now.
     let again = stdout(&velo(&folder, &args));
-    assert!(again.contains("this is what runs now"), "{again}");
+    assert!(again.contains("this is the current configuration"), "{again}");
 }
 
 #[test]
@@ -781,7 +784,7 @@ fn an_interrupted_run_says_what_it_knows_and_the_next_one_goes_on() {
 
         let output = command("6s").output().expect("velo-advise runs");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("going on from "), "{said}");
+        assert!(said.contains("resuming with "), "{said}");
         assert!(stdout(&output).contains("recommendation:"), "{said}");
     });
     // Of another workload nothing is taken over, and it says why.
@@ -791,7 +794,7 @@ fn an_interrupted_run_says_what_it_knows_and_the_next_one_goes_on() {
         command("6s").args(["--value-format", "json", "--cost", "1ms"]).output().expect("velo-advise runs")
     });
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("what a batch has to do is another one than now; starting over"), "{said}");
+    assert!(said.contains("the work per batch has changed; starting over"), "{said}");
     let report = velo(&folder, &["report", "trials.jsonl"]);
     assert!(stdout(&report).contains("recommendation:"), "{}", String::from_utf8_lossy(&report.stderr));
     let nothing = velo(&folder, &["report", "missing.json"]);
@@ -811,7 +814,7 @@ fn a_program_is_measured_on_the_topics_own_records() {
     let output = advise(&broker, &topic, &folder, &args);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_advised(&output);
-    assert!(said.contains("on real records, many times"), "{said}");
+    assert!(said.contains("repeatedly on real records"), "{said}");
     assert!(json(&output)["cost"]["per_batch_ms"].as_f64() > Some(0.5), "{}", json(&output)["cost"]);
 }
 
@@ -867,7 +870,7 @@ fn a_timestamp_of_the_future_does_not_have_the_past_counted_as_now() {
     let (rate, peak) = rates(&advice);
     assert!((320.0..480.0).contains(&rate) && peak < 800.0, "{}", advice["profile"]);
     let notes = advice["notes"].to_string();
-    assert!(notes.contains("cannot be told by its timestamps"), "{notes}");
+    assert!(notes.contains("timestamps of the topic's past records are unreliable"), "{notes}");
     assert_eq!(advice["profile"]["cleaning"]["watched_only"], true);
 }
 
@@ -987,7 +990,7 @@ fn behind_any_number_of_transaction_markers_the_last_activity_is_found() {
 /// A phase of the advisor, the line on stderr that is said when it begins, and arguments with which it would go on for
 /// an hour.
 const PHASES: [(&str, &str, &[&str]); 3] = [
-    ("sampling", "reading only", &["--sample", "1h", "--budget", "1s"]),
+    ("sampling", "read-only", &["--sample", "1h", "--budget", "1s"]),
     ("calibrating, a program that never answers", "workload:", &["--budget", "1h", "--exec", "sleep 3600"]),
     ("calibrating, work that takes an hour", "workload:", &["--budget", "1h", "--cost", "1h"]),
 ];
@@ -1060,7 +1063,7 @@ fn a_folder_that_takes_no_file_costs_nothing_but_the_trials() {
     });
     assert_advised(&output);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("note: the trials are not kept"), "{said}");
+    assert!(said.contains("note: trials are not saved"), "{said}");
     // One that was asked for must be possible.
     let asked = advise(&broker, &topic, &folder, &["--trials", "missing/trials.jsonl"]);
     assert_eq!(asked.status.code(), Some(2));
@@ -1079,5 +1082,5 @@ fn a_cap_on_what_is_read_is_named_where_it_is_the_cause() {
     let advice = json(&output);
     let told = format!("{}{}", advice["refusal"], advice["notes"]);
     assert!(told.contains("--max-rate") || told.contains("capped"), "{told}");
-    assert!(!told.contains("too few came"), "{told}");
+    assert!(!told.contains("too few records arrived"), "{told}");
 }

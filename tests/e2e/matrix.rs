@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use velo_engine::columns::Batch;
+use velo_engine::batch::Batch;
 use velo_engine::core::failure::{ByStage, RowError, Stage};
 use velo_engine::kafka::{
     GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic, topic_settings,
 };
-use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
+use velo_engine::process::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::{Builder, JobConfig};
 use velo_schema::keys::Key;

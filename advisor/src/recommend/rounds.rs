@@ -1,5 +1,5 @@
-//! What a round did to everybody in it. Each has a stretch of the recording of its own, some harder than
-//! others, and not every candidate is in every round: the best must not look worse for having been in more.
+//! Normalises latencies across rounds. Each round replays its own part of the recording, and some parts are harder than
+//! others. Candidates that take part in more rounds must not be at a disadvantage.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,30 @@ use crate::cost::median;
 use crate::predict::ENOUGH_BATCHES;
 use crate::trial::Trial;
 
-/// Sweeps until the medians of candidates and of rounds have settled.
+/// Number of iterations of the median polish.
 const SWEEPS: u32 = 50;
 
-/// The logarithms of the factors by which each round's 99th percentiles are larger than candidates' own.
+/// Effects of the rounds on the p99, as logarithms of factors.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rounds {
     effects: BTreeMap<u32, f64>,
-    /// Of the round that was hardest on everybody: what hit one alone, or one of two, was no part of the round.
+    /// Effect of the hardest round, by the lower median of its candidates: a disturbance of a single candidate does not
+    /// count.
     hardest: f64,
 }
 
-/// A candidate's 99th percentiles over all rounds, those that it was not in included.
+/// p99 of a candidate normalised to all rounds, including rounds that it did not take part in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Across {
-    /// In the middle of them.
+    /// p99 in a round of median difficulty.
     pub middle_ms: f64,
-    /// In the hardest one.
+    /// p99 in the hardest round.
     pub hardest_ms: f64,
 }
 
 impl Rounds {
-    /// From the rounds that were long enough, by median polish: each value is its candidate's and its
-    /// round's, and what is left over is small in the middle.
+    /// Estimates the effects of rounds with enough batches by median polish: each value is the sum of a candidate
+    /// effect, a round effect and a residual with a median of zero.
     pub fn of(trials: &[Trial]) -> Self {
         let values: Vec<_> = trials.iter().filter_map(|trial| Some((trial, ln_p99(trial)?))).collect();
         let mut effects = BTreeMap::<u32, f64>::new();
@@ -55,7 +56,7 @@ impl Rounds {
         Self { effects, hardest }
     }
 
-    /// What a candidate with these trials would have; none without a round that was long enough.
+    /// Returns the normalised p99 of a candidate with these trials; `None` if no trial has enough batches.
     pub fn across(&self, trials: &[&Trial]) -> Option<Across> {
         let effect = |trial: &&&Trial| self.effects.get(&trial.round).copied();
         let mut own: Vec<_> =
@@ -69,7 +70,7 @@ impl Rounds {
     }
 }
 
-/// Of a round with enough batches.
+/// Returns the logarithm of the p99 of a trial with enough batches.
 fn ln_p99(trial: &Trial) -> Option<f64> {
     let replay = trial.replay.filter(|replay| replay.batches >= ENOUGH_BATCHES && replay.p99_ms > 0.0)?;
     Some(replay.p99_ms.ln())

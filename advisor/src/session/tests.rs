@@ -1,31 +1,32 @@
-//! Regret: how much worse the chosen configuration is than the best one, on workloads whose true costs are
-//! known here and nowhere else. The bench is the engine in virtual time, with noise; the truth is measured on
-//! arrivals that the advisor has not seen.
+//! Regret: how much worse the chosen configuration is than the best one, on workloads whose true costs are known only
+//! to these tests. The bench is the engine in virtual time, with noise. The regret is measured on arrivals that the
+//! advisor has not seen.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use fastrand::Rng;
-use velo_engine::processor::Synthetic;
+use velo_engine::process::Synthetic;
 use velo_engine::source::replay::Recorded;
 
 use super::*;
-use crate::advice::{Because, Goal};
-use crate::drift::holds;
+use crate::drift::validity_range;
+use crate::evidence::VERSION;
 use crate::predict::predict;
 use crate::profile::Profile;
 use crate::recommend::{compare, is_different, table_choice};
-use crate::trial::{Setup, VERSION, Work};
+use crate::trial::{Setup, Work};
+use crate::validity::Because;
 
-/// What a batch really costs.
+/// True cost of a batch.
 #[derive(Debug, Clone, Copy)]
 struct Truth {
     per_batch_ms: f64,
     per_record_ms: f64,
-    /// Beyond so many records each costs more by this factor.
+    /// Number of records from which on each further record costs more by this factor.
     cliff: Option<(u64, f64)>,
-    /// How much faster several threads do a batch's records.
+    /// Speedup of the per-record part by several threads.
     speedup: f64,
 }
 
@@ -46,14 +47,14 @@ impl Truth {
         self.load(Load { records, is_parallel: candidate.is_parallel() })
     }
 
-    /// Records a second, at the best of sizes that are tried.
+    /// Returns the highest records per second of several batch sizes.
     fn strongest(&self) -> f64 {
         let rate = |records: u64| records as f64 / self.of(records).as_secs_f64();
         [1, 10, 50, 100, 200, 500, 1000, 2000, 5000].into_iter().map(rate).fold(0.0, f64::max)
     }
 }
 
-/// How records come.
+/// Shape of the arrivals.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Poisson,
@@ -68,11 +69,11 @@ struct Case {
     records_per_s: f64,
     mixed_sizes: bool,
     skewed: bool,
-    wishes: Wishes,
+    objective: Objective,
     seed: u64,
 }
 
-/// A normal value, by the sum of uniform ones.
+/// Returns a normally distributed value, approximated by the sum of uniform ones.
 fn normal(random: &mut Rng) -> f64 {
     (0..12).map(|_| random.f64()).sum::<f64>() - 6.0
 }
@@ -107,18 +108,18 @@ impl Case {
         let (mixed_sizes, skewed) = (random.bool(), random.bool());
         let goal = if random.bool() { Goal::Latency } else { Goal::Throughput };
         let p99 = random.bool().then(|| Duration::from_secs_f64(log(&mut random, 0.03, 2.0)));
-        let wishes = Wishes { goal, p99, memory_bytes: None };
-        Self { truth, shape, records_per_s, mixed_sizes, skewed, wishes, seed }
+        let objective = Objective { goal, p99, memory_bytes: None };
+        Self { truth, shape, records_per_s, mixed_sizes, skewed, objective, seed }
     }
 
-    /// A stretch of arrivals; each `part` is another one.
+    /// Returns arrivals; each `part` gives different ones.
     fn record(&self, part: u64, count: usize) -> (Vec<Recorded>, Duration) {
         let mut random = Rng::with_seed(self.seed ^ (part << 32) ^ 0x9E37);
         let period = count as f64 / self.records_per_s;
         let mut times: Vec<f64> =
             match self.shape {
                 Shape::Poisson => (0..count).map(|_| random.f64() * period).collect(),
-                // Half of them in short bursts, spread evenly enough for one stretch to be like another.
+                // Half of the records in short bursts, evenly spread, so that parts are alike.
                 Shape::Bursts => {
                     let bursts = (count / 40).max(1);
                     let burst = |n: usize| (n % bursts) as f64 * period / bursts as f64;
@@ -132,7 +133,7 @@ impl Case {
                         })
                         .collect()
                 }
-                // Three quarters in the second half.
+                // Three quarters of the records in the second half.
                 Shape::Steps => (0..count)
                     .map(|_| period / 2.0 * (random.f64() + f64::from(u8::from(random.f64() < 0.75))))
                     .collect(),
@@ -152,7 +153,7 @@ impl Case {
             version: VERSION,
             topic: "simulated".to_owned(),
             setup: Setup::default(),
-            wishes: Wishes { goal: Goal::Latency, p99: None, memory_bytes: None },
+            wishes: Objective { goal: Goal::Latency, p99: None, memory_bytes: None },
             max_batch_records: None,
             profile: Profile::of(recording, period).expect("there are records"),
             work: Work::new(Synthetic::default(), Duration::ZERO),
@@ -161,29 +162,29 @@ impl Case {
         }
     }
 
-    /// How good a candidate really is, lower is better; none where it does not keep up or breaks the limit.
+    /// Returns the true score of a candidate, lower is better; `None` if it does not keep up or exceeds the limit.
     fn judge(&self, trial: &Trial, peak: f64) -> Option<f64> {
         let capacity = trial.capacity_records_per_s.filter(|capacity| *capacity >= 1.2 * peak)?;
         let replay = trial.replay?;
-        let limit_ms = self.wishes.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
-        (replay.p99_ms <= limit_ms).then(|| match self.wishes.goal {
+        let limit_ms = self.objective.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
+        (replay.p99_ms <= limit_ms).then(|| match self.objective.goal {
             Goal::Latency => replay.p99_ms,
             _ => 1.0 / capacity,
         })
     }
 }
 
-/// The engine in virtual time: each batch takes what it really does, give or take a few percent, and each
-/// trial a few percent more or less than that.
+/// The engine in virtual time. The time of each batch is the true time with a few percent of noise per batch and per
+/// trial.
 struct Simulated<'a> {
     truth: Truth,
     arrivals: &'a Arrivals,
     random: Rng,
-    /// Whether something else takes most of the machine, half of the time.
+    /// True if another process uses most of the machine, half of the time.
     has_neighbour: bool,
 }
 
-/// A simulated trial has all of the recording.
+/// The whole recording, which a simulated trial replays.
 const WHOLE: Part =
     Part { round: 0, saturated: Duration::ZERO, replay: Duration::ZERO, from: Duration::ZERO };
 
@@ -216,7 +217,7 @@ impl Bench for Simulated<'_> {
             let noise = drift * (1.0 + Self::BATCH_NOISE * normal(random));
             truth.of_candidate(candidate, records).mul_f64(noise.max(0.1))
         });
-        // Its capacity is that of so many batches that what is left of their noise is the trial's own.
+        // The capacity averages over many batches, so only the noise per trial remains.
         let exact = predict(candidate, self.arrivals, &mut |records| {
             truth.of_candidate(candidate, records).mul_f64(drift)
         });
@@ -225,7 +226,7 @@ impl Bench for Simulated<'_> {
     }
 }
 
-/// All of it, on a budget.
+/// Runs all phases within a time budget.
 fn advise(bench: &mut Simulated<'_>, header: Header, case: &Case) -> Evidence {
     let (calibration, trials) = shares(Duration::from_secs(30));
     let goes_on = &mut |_: Step<'_>| ControlFlow::Continue(());
@@ -233,43 +234,43 @@ fn advise(bench: &mut Simulated<'_>, header: Header, case: &Case) -> Evidence {
     let header = Header { cost, ..header };
     let predicted = predict_all(&header, bench.arrivals, goes_on);
     let mut evidence = Evidence::predicted(header, predicted);
-    try_best(bench, &mut evidence, case.wishes, trials, case.seed, goes_on).expect("nobody interrupts it");
+    try_best(bench, &mut evidence, case.objective, trials, case.seed, goes_on).expect("nobody interrupts it");
     evidence
 }
 
-/// Records of a sample.
+/// Number of records in a sample.
 const SAMPLE: usize = 1500;
-/// Workloads; a few of them nothing can do.
+/// Number of workloads. For a few of them, no candidate is feasible.
 const CASES: u64 = 520;
 
-/// How a choice did: its regret, or what went wrong.
+/// Result of a choice: its regret, or the failure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Outcome {
     Regret(f64),
-    /// The limit is broken, or it does not keep up.
+    /// The choice exceeds the limit or does not keep up.
     Breach,
-    /// Nothing was recommended although something would have done with room to spare.
+    /// There is no recommendation although a candidate is feasible.
     Missed,
 }
 
-/// The advisor's, the table's and random search's result; none where nothing at all would do.
+/// Returns the results of the advisor, the guide's table and random search; `None` if no candidate is feasible.
 fn run(case: &Case) -> Option<[Outcome; 3]> {
     let (recording, period) = case.record(0, SAMPLE);
     let arrivals = Arrivals::of(&recording, period);
     let mut bench = Simulated::new(case, &arrivals);
     let header = Case::header(&recording, period);
     let peak = header.profile.peak_records_per_s;
-    let table = table_choice(&header.profile, case.wishes);
+    let table = table_choice(&header.profile, case.objective);
     let evidence = advise(&mut bench, header.clone(), case);
-    let advised = recommend(&evidence, case.wishes).recommendation.map(|best| best.candidate);
-    // As many trials, of any candidates.
+    let advised = recommend(&evidence, case.objective).recommendation.map(|best| best.candidate);
+    // The same number of trials, of random candidates.
     let mut all = Candidate::all();
     Rng::with_seed(case.seed).shuffle(&mut all);
     let mut random = Evidence::predicted(header, Vec::new());
     for candidate in all.iter().take(evidence.trials.len()) {
         random.trials.extend(bench.try_candidate(candidate, WHOLE));
     }
-    let searched = recommend(&random, case.wishes).recommendation.map(|best| best.candidate);
+    let searched = recommend(&random, case.objective).recommendation.map(|best| best.candidate);
     let (fresh, period) = case.record(1, 2 * SAMPLE);
     let fresh = Arrivals::of(&fresh, period);
     let judge = |candidate: &Candidate| {
@@ -284,8 +285,9 @@ fn run(case: &Case) -> Option<[Outcome; 3]> {
     Some([advised, Some(table), searched].map(result))
 }
 
-/// The best result there is. Where throughput is the goal, the first in its order that meets the limit; else
-/// the best of those that look best over a shorter time.
+/// Returns the best score of all candidates. For throughput, this is the first candidate in descending order of
+/// capacity that meets the limit; for latency, the best of the candidates that are best on a shorter part of the
+/// arrivals.
 fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Option<f64> {
     const LOOKED_AT: usize = 25;
     let short = Arrivals { arrivals: fresh.arrivals[..SAMPLE / 4].to_vec(), period: fresh.period / 8 };
@@ -296,7 +298,7 @@ fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Optio
     let mut trials: Vec<_> = all.iter().map(trial).filter(|trial| trial.replay.is_some()).collect();
     let p99 = |trial: &Trial| trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms);
     let full = |trial: &Trial| case.judge(&on(&trial.candidate, fresh), peak);
-    if case.wishes.goal == Goal::Latency {
+    if case.objective.goal == Goal::Latency {
         trials.retain(|trial| trial.capacity_records_per_s >= Some(1.2 * peak));
         trials.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
         return trials.iter().take(LOOKED_AT).filter_map(full).reduce(f64::min);
@@ -306,7 +308,7 @@ fn best_of(case: &Case, all: &[Candidate], fresh: &Arrivals, peak: f64) -> Optio
     trials.iter().find_map(full)
 }
 
-/// On all cores; in the order of the seeds.
+/// Runs all cases on all cores. Returns the results in the order of the seeds.
 fn run_all(cases: u64) -> Vec<(u64, [Outcome; 3])> {
     let next = AtomicU64::new(0);
     let threads = thread::available_parallelism().map_or(2, usize::from);
@@ -328,7 +330,7 @@ fn run_all(cases: u64) -> Vec<(u64, [Outcome; 3])> {
     results
 }
 
-/// Median and 90th percentile of the regret, breaches and misses.
+/// Returns the median and 90th percentile of the regret, and the numbers of breaches and misses.
 fn figures(results: &[(u64, [Outcome; 3])], of: usize) -> (f64, f64, usize, usize) {
     let own = || results.iter().map(|(_, results)| results[of]);
     let mut regrets: Vec<_> = own()
@@ -365,7 +367,7 @@ fn what_is_advised_is_nearly_the_best_there_is() {
 
 #[test]
 fn a_neighbour_that_comes_and_goes_is_a_reason_to_refuse() {
-    // Of batches that take less there is nothing to see.
+    // Shorter batches are below the resolution of the noise check.
     let is_heavy = |case: &Case| case.truth.per_batch_ms > 2.0;
     for case in (0..30).map(Case::of).filter(is_heavy) {
         let seed = case.seed;
@@ -373,7 +375,7 @@ fn a_neighbour_that_comes_and_goes_is_a_reason_to_refuse() {
         let arrivals = Arrivals::of(&recording, period);
         let mut bench = Simulated { has_neighbour: true, ..Simulated::new(&case, &arrivals) };
         let evidence = advise(&mut bench, Case::header(&recording, period), &case);
-        let refusal = recommend(&evidence, case.wishes).refusal;
+        let refusal = recommend(&evidence, case.objective).refusal;
         assert!(matches!(refusal, Some(crate::Refusal::Noisy { .. })), "{seed}: {refusal:?}");
     }
 }
@@ -387,7 +389,7 @@ fn equals_are_seldom_said_to_be_different() {
         let (recording, period) = case.record(0, SAMPLE);
         let arrivals = Arrivals::of(&recording, period);
         let mut bench = Simulated::new(&case, &arrivals);
-        // One of those that say 1s, and the same in other words.
+        // A candidate with a value of 1s, and the same candidate with a different spelling.
         let all = Candidate::all();
         let all: Vec<_> =
             all.iter().filter(|one| one.settings.iter().any(|setting| setting.value == "1s")).collect();
@@ -404,13 +406,13 @@ fn equals_are_seldom_said_to_be_different() {
         };
         let (a, b) = (rounds(&one), rounds(&other));
         let (a, b): (Vec<_>, Vec<_>) = (a.iter().collect(), b.iter().collect());
-        different += u64::from(compare(&a, &b, case.wishes.goal).is_some_and(is_different));
+        different += u64::from(compare(&a, &b, case.objective.goal).is_some_and(is_different));
     }
     println!("{different} of {PAIRS} pairs");
-    assert!(different * 20 <= PAIRS, "{different} of {PAIRS} equal pairs are said to be different");
+    assert!(different * 20 <= PAIRS, "{different} of {PAIRS} equal pairs differ significantly");
 }
 
-/// A bench on which batches of `too_large` records are never done, and whose time is over after some measurements.
+/// A bench that never completes batches of `too_large` or more records and runs out of time after `left` measurements.
 struct Limited {
     too_large: u64,
     left: u32,
@@ -464,7 +466,7 @@ fn whatever_ends_predictions_all_strategies_are_among_them() {
     assert_eq!(predicted[0].candidate, Candidate::defaults());
     let strategies: BTreeSet<_> = predicted.iter().map(|trial| trial.candidate.strategy).collect();
     assert_eq!((predicted.len(), strategies.len()), (7, 6));
-    // In the middle of one.
+    // End in the middle of a simulation.
     let mut steps = 0;
     let none = predict_all(&header, &arrivals, &mut |_| {
         steps += 1;
@@ -473,11 +475,11 @@ fn whatever_ends_predictions_all_strategies_are_among_them() {
     assert!(none.len() < 2 && steps == 100, "{steps} steps");
 }
 
-/// Trials at the rates that a recommendation is said to hold between, and beyond them.
+/// Tries a recommendation at the bounds of its validity range, and beyond them.
 #[test]
 fn at_the_bounds_of_a_recommendation_trials_say_what_the_bounds_say() {
     const CASES: u64 = 40;
-    /// A bound is a prediction: a trial may be off by the margin that predictions have.
+    /// Bounds are predictions, so trials may differ by the margin of predictions.
     const MARGIN: f64 = 1.2;
     let (mut checked, mut by_latency, mut wrong) = (0, 0, Vec::new());
     for case in (0..CASES).map(Case::of) {
@@ -485,20 +487,22 @@ fn at_the_bounds_of_a_recommendation_trials_say_what_the_bounds_say() {
         let arrivals = Arrivals::of(&recording, period);
         let mut bench = Simulated::new(&case, &arrivals);
         let evidence = advise(&mut bench, Case::header(&recording, period), &case);
-        let advice = recommend(&evidence, case.wishes);
-        let Some(best) = advice.recommendation.as_ref().and_then(|best| advice.tried(&best.candidate)) else {
+        let advice = recommend(&evidence, case.objective);
+        let Some(best) = advice.recommendation.as_ref().and_then(|best| advice.evaluation(&best.candidate))
+        else {
             continue;
         };
-        // A limit that is not far from what it has now is one that other rates pass.
+        // Set a limit slightly above the current p99, so that other rates exceed it.
         let limit = best.p99_upper_ms.map(|ms| Duration::from_secs_f64(ms * 1.3 / 1e3));
-        let case = Case { wishes: Wishes { p99: limit, ..case.wishes }, ..case.clone() };
+        let case = Case { objective: Objective { p99: limit, ..case.objective }, ..case.clone() };
         let mut goes_on = || ControlFlow::Continue(());
-        let Ok(holds) = holds(&evidence.header, &arrivals, best, &[], case.wishes, &mut goes_on) else {
+        let Ok(range) = validity_range(&evidence.header, &arrivals, best, &[], case.objective, &mut goes_on)
+        else {
             continue;
         };
         let (rate, peak) =
             (evidence.header.profile.records_per_s, evidence.header.profile.peak_records_per_s);
-        let limit_ms = case.wishes.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
+        let limit_ms = case.objective.p99.map_or(f64::INFINITY, |limit| limit.as_secs_f64() * 1e3);
         let at = |records_per_s: f64| {
             let factor = records_per_s / rate;
             let faster = arrivals.faster(factor);
@@ -508,7 +512,7 @@ fn at_the_bounds_of_a_recommendation_trials_say_what_the_bounds_say() {
             let capacity = trial.capacity_records_per_s.unwrap_or(0.0) / (1.2 * peak * factor);
             (capacity, trial.replay.map_or(f64::INFINITY, |replay| replay.p99_ms))
         };
-        for (bound, beyond) in [(&holds.from, 0.8), (&holds.until, 1.25)] {
+        for (bound, beyond) in [(&range.from, 0.8), (&range.until, 1.25)] {
             let Some(bound) = bound else { continue };
             checked += 1;
             let (capacity, p99_ms) = at(bound.records_per_s);
@@ -538,8 +542,8 @@ fn at_the_bounds_of_a_recommendation_trials_say_what_the_bounds_say() {
     assert!(wrong.len() * 20 <= checked, "{} of {checked}", wrong.len());
 }
 
-/// The capacity that is said is at most what a drain of a backlog does: without trials, and with batches whose cost
-/// was measured for a part of the sizes only.
+/// Checks that the stated capacity is at most the throughput of draining a backlog, without trials and with a cost that
+/// was measured for some batch sizes only.
 #[test]
 fn no_capacity_is_beyond_what_a_drain_does() {
     for case in (0..12).map(Case::of) {
@@ -561,7 +565,7 @@ fn no_capacity_is_beyond_what_a_drain_does() {
             let mean_bytes = header.profile.mean_bytes.ceil() as u64;
             let predicted = predict_all(&header, &arrivals, goes_on);
             let evidence = Evidence { is_complete: true, ..Evidence::predicted(header, predicted) };
-            for tried in recommend(&evidence, case.wishes).candidates {
+            for tried in recommend(&evidence, case.objective).candidates {
                 let at_most = most as f64 / case.truth.of(most).as_secs_f64();
                 let largest = tried.candidate.plan(Some(mean_bytes)).batch_records.max;
                 let is_larger = largest > most;

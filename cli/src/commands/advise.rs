@@ -1,4 +1,4 @@
-//! `velo advise`: a topic in, a measured recommendation out.
+//! `velo advise`: measures a topic and prints a recommendation.
 
 mod session;
 mod steal;
@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use velo_advisor::drift::holds;
+use velo_advisor::drift::validity_range;
+use velo_advisor::evidence::{Header, VERSION};
 use velo_advisor::predict::Arrivals;
 use velo_advisor::session::predict_all;
-use velo_advisor::trial::{Header, Setup, VERSION};
-use velo_advisor::{Advice, Cost, Evidence, Goal, Limit, Profile, Verdict, Wishes, Work, recommend};
+use velo_advisor::trial::Setup;
+use velo_advisor::{Advice, Cost, Evidence, Goal, Limit, Objective, Profile, Verdict, Work, recommend};
 
 use self::session::Session;
 use self::target::Target;
@@ -39,11 +40,11 @@ const EXIT_NOT_ENOUGH_EVIDENCE: u8 = 3;
 const EXIT_INFEASIBLE: u8 = 4;
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// The advice, and how it came to its end.
+/// The advice and how the run ended.
 struct Outcome {
     advice: Advice,
     interrupted: bool,
-    /// The file that the next run goes on from.
+    /// Trials file from which the next run can resume.
     unfinished: Option<String>,
 }
 
@@ -55,10 +56,10 @@ impl From<Advice> for Outcome {
 
 pub(crate) fn run(args: &AdviseArgs) -> Result<ExitCode> {
     if args.write && args.sql.as_deref() == Some(Path::new("-")) {
-        bail!("--write needs a file, not stdin");
+        bail!("--write cannot be used with stdin; name a file with --sql");
     }
     if args.budget < SHORTEST_BUDGET || args.sample < SHORTEST_SAMPLE {
-        bail!("trials need 1s (--budget), and a sample 100ms (--sample), at least");
+        bail!("--budget must be at least 1s, and --sample at least 100ms");
     }
     let of_path = |path| Target::read(path, args.statement.as_deref(), &args.vars, args.topic.as_deref());
     let mut target = args.sql.as_deref().map(of_path).transpose()?;
@@ -84,8 +85,8 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
         if let Some(target) = &mut target {
             target.judge(&mut evidence)?;
         }
-        let wishes = wishes(args, evidence.header.wishes);
-        return Ok(recommend(&evidence, wishes).into());
+        let objective = objective(args, evidence.header.wishes);
+        return Ok(recommend(&evidence, objective).into());
     }
     let target = target.as_deref();
     if let (Some(rate), Some(record_bytes)) = (args.rate, args.record_size) {
@@ -104,7 +105,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
             overruled: Vec::new(),
             bootstrap_servers: None,
             topic: demo::TOPIC.to_owned(),
-            wishes: wishes(args, Wishes { p99: workload.p99, ..NO_LIMITS }),
+            objective: objective(args, Objective { p99: workload.p99, ..NO_LIMITS }),
             sink_cost: Some(args.sink_cost.unwrap_or(workload.sink_cost)),
             trials: args.trials.clone().map(Trials::at).transpose()?,
             current,
@@ -120,7 +121,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
         }
         (Some(topic), None) => topic.clone(),
         (None, Some(target)) => target.topic()?,
-        (None, None) => bail!("--topic is missing"),
+        (None, None) => bail!("set the topic with --topic"),
     };
     let (settings, overruled) = settings(&args.broker)?.without(OF_THE_CAP);
     let session = Session {
@@ -128,7 +129,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
         bootstrap_servers: Some(settings.bootstrap_servers().to_owned()),
         settings,
         overruled,
-        wishes: wishes(args, NO_LIMITS),
+        objective: objective(args, NO_LIMITS),
         sink_cost: args.sink_cost,
         trials: kept(args, &topic)?,
         topic,
@@ -139,7 +140,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
     session.advise()
 }
 
-/// Where trials are kept. A file that was asked for must be possible; of one that was not, it is said.
+/// Returns the trials file. Fails if the file of --trials cannot be written; prints a note if the default file cannot.
 fn kept(args: &AdviseArgs, topic: &str) -> Result<Option<Trials>> {
     if let Some(path) = &args.trials {
         return Trials::at(path.clone()).map(Some);
@@ -147,13 +148,13 @@ fn kept(args: &AdviseArgs, topic: &str) -> Result<Option<Trials>> {
     let kept = Trials::at(PathBuf::from(format!("velo-trials-{topic}.jsonl")));
     if let Err(error) = &kept {
         anstream::eprintln!(
-            "note: the trials are not kept, so a run that is interrupted starts over: {error:#}; --trials names another file"
+            "note: trials are not saved, so an interrupted run cannot be resumed: {error:#}; set another file with --trials"
         );
     }
     Ok(kept.ok())
 }
 
-/// Properties that the cap on what is read, and noticing that brokers hold it back, depend on.
+/// Client properties that the read rate limit and the detection of throttling depend on.
 const OF_THE_CAP: &[&str] = &[
     "statistics.interval.ms",
     "queued.max.messages.kbytes",
@@ -162,36 +163,36 @@ const OF_THE_CAP: &[&str] = &[
     "fetch.max.bytes",
     "fetch.queue.backoff.ms",
 ];
-const NO_LIMITS: Wishes = Wishes { goal: Goal::Latency, p99: None, memory_bytes: None };
+const NO_LIMITS: Objective = Objective { goal: Goal::Latency, p99: None, memory_bytes: None };
 
-/// Where no broker is asked, what is said about brokers has no effect; variables may be there for other commands.
+/// Rejects broker options if no broker is used. Environment variables are accepted, because other commands use them.
 fn refuse_brokers(broker: &BrokerArgs) -> Result<()> {
-    let is_said = |said: Option<&OsStr>, variable: &str| {
-        said.is_some() && said != std::env::var_os(variable).as_deref()
+    let is_set = |value: Option<&OsStr>, variable: &str| {
+        value.is_some() && value != std::env::var_os(variable).as_deref()
     };
-    if is_said(broker.bootstrap_servers.as_deref().map(OsStr::new), "VELO_BOOTSTRAP_SERVERS")
-        || is_said(broker.properties_file.as_deref().map(Path::as_os_str), "VELO_PROPERTIES")
+    if is_set(broker.bootstrap_servers.as_deref().map(OsStr::new), "VELO_BOOTSTRAP_SERVERS")
+        || is_set(broker.properties_file.as_deref().map(Path::as_os_str), "VELO_PROPERTIES")
         || !broker.properties.is_empty()
     {
         bail!(
-            "--rate, --demo and --from-trials ask no broker: leave --bootstrap-servers, --properties and -X out"
+            "--rate, --demo and --from-trials do not connect to brokers; remove --bootstrap-servers, --properties and -X"
         );
     }
     Ok(())
 }
 
-/// What is asked for, over what was wished for before.
-fn wishes(args: &AdviseArgs, before: Wishes) -> Wishes {
+/// Returns the objective of the arguments, with defaults from an earlier objective.
+fn objective(args: &AdviseArgs, before: Objective) -> Objective {
     let goal = args.goal.map_or(before.goal, |goal| match goal {
         GoalArg::Latency => Goal::Latency,
         GoalArg::Throughput => Goal::Throughput,
         GoalArg::Memory => Goal::Memory,
         GoalArg::Cpu => Goal::Cpu,
     });
-    Wishes { goal, p99: args.p99.or(before.p99), memory_bytes: args.memory.or(before.memory_bytes) }
+    Objective { goal, p99: args.p99.or(before.p99), memory_bytes: args.memory.or(before.memory_bytes) }
 }
 
-/// Set by Ctrl-C; a second one ends the program at once.
+/// Returns a flag that SIGINT and SIGTERM set. A second signal exits immediately.
 fn stop_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::<AtomicBool>::default();
     for signal in [SIGINT, SIGTERM] {
@@ -206,18 +207,18 @@ fn stop_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Advice from the model alone.
+/// Returns advice from the model alone, without measurements.
 fn modelled(args: &AdviseArgs, target: Option<&Target>, records_per_s: f64, record_bytes: u64) -> Advice {
     let current = target.and_then(|target| target.current.clone());
     let cost = args.cost.unwrap_or_default();
     let assumed = args.cost.is_none() && args.sink_cost.is_none();
     let sink = args.sink_cost.unwrap_or(if assumed { ASSUMED_SINK_COST } else { Duration::ZERO });
-    let wishes = wishes(args, NO_LIMITS);
+    let objective = objective(args, NO_LIMITS);
     let header = Header {
         version: VERSION,
         topic: String::new(),
         setup: Setup::default(),
-        wishes,
+        wishes: objective,
         max_batch_records: target.and_then(|target| target.cap),
         profile: Profile::random(records_per_s, record_bytes),
         work: Work::new(cost, sink),
@@ -228,11 +229,11 @@ fn modelled(args: &AdviseArgs, target: Option<&Target>, records_per_s: f64, reco
     let predicted = predict_all(&header, &arrivals, &mut |_| ControlFlow::Continue(()));
     let mut evidence = Evidence::predicted(header, predicted);
     evidence.is_complete = true;
-    let mut advice = with_drift(&mut evidence, &arrivals, wishes, &Limit::default());
+    let mut advice = with_validity_range(&mut evidence, &arrivals, objective, &Limit::default());
     if assumed {
         let sink = velo_schema::format_duration(sink);
         let note = format!(
-            "assumed: no work, and {sink} for a batch's way to the sink; --cost and --sink-cost say what it is"
+            "assumed: no processing work, and a sink round trip of {sink} per batch; set them with --cost and --sink-cost"
         );
         anstream::eprintln!("note: {note}");
         advice.notes.push(note);
@@ -240,23 +241,28 @@ fn modelled(args: &AdviseArgs, target: Option<&Target>, records_per_s: f64, reco
     advice
 }
 
-/// A batch's way to a sink that nobody has told of: a round trip to a broker and its replicas.
+/// Assumed sink round trip: a produce request that is acknowledged by all replicas.
 const ASSUMED_SINK_COST: Duration = Duration::from_millis(5);
 
-/// The advice, with how far it holds.
-fn with_drift(evidence: &mut Evidence, arrivals: &Arrivals, wishes: Wishes, limit: &Limit) -> Advice {
-    /// The best of all are what may take its place.
+/// Returns the advice with its validity range, which is also stored in the evidence.
+fn with_validity_range(
+    evidence: &mut Evidence,
+    arrivals: &Arrivals,
+    objective: Objective,
+    limit: &Limit,
+) -> Advice {
+    /// Number of best candidates that the recommendation is compared with.
     const OTHERS: usize = 8;
-    let advice = recommend(evidence, wishes);
+    let advice = recommend(evidence, objective);
     let Some(best) = &advice.recommendation else { return advice };
-    let Some(tried) = advice.tried(&best.candidate) else { return advice };
+    let Some(own) = advice.evaluation(&best.candidate) else { return advice };
     let others =
-        advice.candidates.iter().map(|tried| &tried.candidate).filter(|other| **other != best.candidate);
+        advice.candidates.iter().map(|other| &other.candidate).filter(|other| **other != best.candidate);
     let others: Vec<_> = others.take(OTHERS).cloned().collect();
     let mut goes_on =
         || if limit.reached().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match holds(&evidence.header, arrivals, tried, &others, wishes, &mut goes_on) {
-        Ok(holds) => evidence.holds = Some(holds),
+    match validity_range(&evidence.header, arrivals, own, &others, objective, &mut goes_on) {
+        Ok(range) => evidence.holds = Some(range),
         Err(why) => {
             evidence.holds = None;
             anstream::eprintln!("note: {why}");
@@ -264,7 +270,7 @@ fn with_drift(evidence: &mut Evidence, arrivals: &Arrivals, wishes: Wishes, limi
             return Advice { notes, ..advice };
         }
     }
-    recommend(evidence, wishes)
+    recommend(evidence, objective)
 }
 
 fn exit_code(Outcome { advice, interrupted, .. }: &Outcome) -> ExitCode {
@@ -280,8 +286,8 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
     let advice = &outcome.advice;
     if outcome.interrupted {
         let next = outcome.unfinished.as_ref();
-        let next = next.map_or(String::new(), |path| format!("; the next run goes on from {path}"));
-        anstream::eprintln!("interrupted: this is what is known so far{next}");
+        let next = next.map_or(String::new(), |path| format!("; the next run resumes from {path}"));
+        anstream::eprintln!("interrupted: the advice rests on the results so far{next}");
     }
     let mut out = anstream::stdout().lock();
     let recommendation = advice.recommendation.as_ref();
@@ -292,7 +298,7 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
         let record_bytes = advice.profile.as_ref().map_or(0.0, |profile| profile.mean_bytes);
         write!(out, "{}", export::export(system, recommendation, record_bytes))?;
     } else if args.export.is_some() {
-        // Nobody takes a refusal for properties.
+        // Keep stdout free of text that is not in the exported format.
         anstream::eprint!("{}", advice::text(advice));
     } else {
         write!(out, "{}", advice::text(advice))?;
@@ -302,7 +308,7 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
         let text = match target.with(&best.candidate) {
             Ok(text) => text,
             Err(error) if args.write => return Err(error),
-            // It has been said why.
+            // The reason was printed as a note before the run.
             Err(_) => return Ok(exit_code(outcome)),
         };
         if !args.json && args.export.is_none() {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use indicatif::ProgressBar;
-use velo_engine::columns::Batch;
+use velo_engine::batch::Batch;
 use velo_engine::kafka::{ClientSettings, DeadLetter, Until, scan_from};
 
 use self::receipt::Receipt;

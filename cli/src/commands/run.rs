@@ -14,13 +14,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use velo_engine::core::Ledger;
 use velo_engine::core::failure::ByStage;
-use velo_engine::exec::{Exec, ExecProcessor, MOST_ANSWER_BYTES};
 use velo_engine::kafka::{
     ClientSettings, Ensured, GroupOptions, GroupSource, Inspector, KafkaSink, SinkOptions, Start,
     TargetTopic, TopicReader, TopicSettings, TransactionOptions, ensure_topic, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
-use velo_engine::processor::{Forward, Processor};
+use velo_engine::process::exec::{Exec, ExecProcessor, MOST_ANSWER_BYTES};
+use velo_engine::process::{Forward, Processor};
 use velo_engine::report::{Latency, Outcome, Report};
 use velo_engine::waker::Waker;
 use velo_engine::{Builder, Control, JobConfig, Progress};

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
         Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
         Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),
         Some(SchemaOf::Dlq) => root_schema::<Letters>(draft),
-        Some(SchemaOf::Exec) => root_schema::<velo_engine::exec::Protocol>(draft),
+        Some(SchemaOf::Exec) => root_schema::<velo_engine::process::exec::Protocol>(draft),
         Some(SchemaOf::Advise) => root_schema::<velo_advisor::Advice>(draft),
     };
     let mut out = std::io::stdout().lock();

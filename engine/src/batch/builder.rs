@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::core::Tick;
+use crate::ids::Tick;
 
-use super::{Batch, Columns, INLINE, LaneId, NO_TIMESTAMP, Names, Nulls, Record, Run, View};
+use super::{Batch, Columns, INLINE, NO_TIMESTAMP, Nulls, Record, Run, View};
+use crate::ids::{LaneId, Names};
 
 /// A new buffer is begun here, far below the 2 GiB that a view's offset reaches. The first buffer of a
 /// batch grows to this size; further ones have it from the beginning, so that a batch of many megabytes is

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use velo_schema::tier::STANDARD_MAX_RECORDS;
 use velo_schema::{Config, Strategy, Tier};
 
-use super::Tick;
 use super::controller::{Controller, Target};
+use crate::ids::Tick;
 
 /// Why a batch was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -3,10 +3,12 @@
 
 use std::ops::Range;
 
-use super::Action;
-use super::machine::{BatchState, Core, Lane};
+use super::action::Action;
+use super::batches::BatchState;
+use super::lanes::Lane;
+use super::machine::Core;
 use super::runs::Runs;
-use crate::columns::LaneId;
+use crate::ids::LaneId;
 
 /// Rows of a lane up to which they are counted one by one: beyond that a check would cost more than its step.
 const COUNTED_ROWS: u64 = 256;

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::batcher::{Batcher, SealReason, SealRule};
-use super::{Tick, Weight};
-use crate::columns::BatchId;
+use super::event::Weight;
+use crate::ids::BatchId;
+use crate::ids::Tick;
 
 /// Rows of a batch.
 pub(super) type Part = (BatchId, Range<u32>);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::columns::LaneId;
+use crate::ids::LaneId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {

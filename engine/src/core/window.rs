@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::columns::BatchId;
+use crate::ids::BatchId;
 
 /// A map from batches to something.
 #[derive(Debug)]

@@ -1,19 +1,16 @@
 //! The way in: a builder that puts a job together, and the handle of one that runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
 
-use velo_schema::Tier;
-
-use crate::columns::LaneName;
-use crate::config::JobConfig;
-use crate::control::Control;
-use crate::core::Ledger;
-use crate::driver::Driver;
-use crate::parallel::Parallel;
-use crate::processor::{Forward, Processor};
-use crate::report::{Counters, Ending, Report};
+use super::config::JobConfig;
+use super::control::Control;
+use super::driver::Driver;
+use super::handle::Engine;
+use crate::process::parallel::Parallel;
+use crate::process::{Forward, Processor};
+use crate::progress::Progress;
+use crate::report::{Ending, Report};
 use crate::sink::{Acks, Discard, Sink};
 use crate::source::Source;
 use crate::waker::Waker;
@@ -21,8 +18,8 @@ use crate::waker::Waker;
 /// Puts a job together. Without a sink it writes nothing, without a processor it forwards.
 ///
 /// ```
-/// use velo_engine::processor::{Attempt, Failure, Output, Processor};
-/// use velo_engine::columns::Batch;
+/// use velo_engine::process::{Attempt, Failure, Output, Processor};
+/// use velo_engine::batch::Batch;
 /// use velo_engine::sink::MemorySink;
 /// use velo_engine::source::memory::MemorySource;
 /// use velo_engine::Engine;
@@ -201,145 +198,17 @@ impl Builder {
                 *shown = Progress { notices, ..now };
             })
         });
-        Engine { control, progress, thread: Some(thread) }
+        Engine::new(control, progress, thread)
     }
 }
 
 /// Notices that a handle keeps until somebody asks for them.
 const MOST_NOTICES: usize = 1000;
 
-/// How far a partition is behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lag {
-    /// The partition.
-    pub partition: LaneName,
-    /// Records that can be read and are not settled, delivered or not.
-    pub records: u64,
-    /// Records after those, from the first one on that belongs to a transaction which is still open: a reader of
-    /// committed records gets them once it has ended.
-    pub unstable_records: u64,
-}
-
-/// What an observer sees about ten times a second, and at the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// Where the records are.
-    pub ledger: Ledger,
-    /// Since the first record.
-    pub elapsed: Duration,
-    /// Records that a batch may hold now.
-    pub batch_size: u64,
-    /// The tier in which records are taken now.
-    pub tier: Tier,
-    /// What has been counted.
-    pub counters: Counters,
-    /// Payload bytes that are taken and not settled.
-    pub bytes_in_flight: u64,
-    /// How far each partition is behind.
-    pub lag: Vec<Lag>,
-    /// Whether the source has had an answer about which partitions are its own.
-    pub is_ready: bool,
-    /// What has happened since it looked last: each record that was left out, errors of the client.
-    pub notices: Vec<String>,
-}
-
-impl Progress {
-    /// Of both members together.
-    fn and(self, other: Self) -> Self {
-        Self {
-            ledger: self.ledger + other.ledger,
-            elapsed: self.elapsed.max(other.elapsed),
-            batch_size: self.batch_size.max(other.batch_size),
-            counters: {
-                let mut counters = self.counters;
-                counters.add(&other.counters);
-                counters
-            },
-            bytes_in_flight: self.bytes_in_flight + other.bytes_in_flight,
-            lag: [self.lag, other.lag].concat(),
-            is_ready: self.is_ready && other.is_ready,
-            tier: self.tier,
-            notices: self.notices,
-        }
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            ledger: Ledger::default(),
-            elapsed: Duration::ZERO,
-            batch_size: 0,
-            tier: Tier::Auto,
-            counters: Counters::default(),
-            bytes_in_flight: 0,
-            lag: Vec::new(),
-            is_ready: false,
-            notices: Vec::new(),
-        }
-    }
-}
-
-/// A job that runs on a thread of its own. Dropping it ends the job as [`stop`](Self::stop) does.
-#[derive(Debug)]
-pub struct Engine {
-    control: Control,
-    progress: Arc<Mutex<Progress>>,
-    thread: Option<JoinHandle<Report>>,
-}
-
 impl Engine {
     /// Begins to put a job together.
     #[must_use]
     pub fn builder(config: impl Into<JobConfig>) -> Builder {
         Builder::new(config)
-    }
-
-    /// How far the job is, a tenth of a second ago or less, and the notices since it was asked last.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        let mut shown = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let notices = std::mem::take(&mut shown.notices);
-        Progress { notices, ..shown.clone() }
-    }
-
-    /// Whether the job has ended by itself.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Takes nothing more, settles and commits what is in flight, and returns the report.
-    #[must_use]
-    pub fn drain(self) -> Report {
-        self.control.drain();
-        self.report()
-    }
-
-    /// Ends the job now, and returns the report; what is in flight will be read again.
-    #[must_use]
-    pub fn stop(self) -> Report {
-        self.control.abandon();
-        self.report()
-    }
-
-    /// Waits until the job ends, and returns the report.
-    ///
-    /// # Panics
-    /// Where the source has panicked.
-    #[must_use]
-    pub fn report(mut self) -> Report {
-        let thread = self.thread.take().expect("the thread is there until the handle is gone");
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.control.abandon();
-            // A panic of a job that nobody waits for is nobody's.
-            let _ = thread.join();
-        }
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use velo_schema::{Config, Plan, Strategy};
 
-use crate::columns::BatchBuilder;
+use crate::batch::BatchBuilder;
 use crate::core::batcher::SealRule;
 use crate::core::failure::{ByStage, Policy};
 use crate::core::{CoreConfig, TransactionRule};
-use crate::processor::ValueFormat;
+use crate::process::ValueFormat;
 
 /// A job's settings for each of its parts, and the engine's own.
 #[derive(Debug, Clone)]

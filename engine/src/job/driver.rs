@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 
 use velo_schema::{Plan, format_elapsed};
 
-use crate::columns::{Batch, BatchBuilder, BatchId, LaneId, LaneName, Names};
-use crate::config::JobConfig;
-use crate::control::{Control, Wish};
+use super::config::JobConfig;
+use super::control::{Control, Wish};
+use super::worker::{Job, Parcel, Pool, Processing, What};
+use crate::batch::{Batch, BatchBuilder};
 use crate::core::batcher::Room;
 use crate::core::failure::{RowError, Stage};
-use crate::core::{Action, Core, Event, Fate, JobError, Revoke, Tick};
-use crate::engine::{Lag, Progress};
-use crate::processor::{Output, Processor};
+use crate::core::{Action, Core, Event, Fate, JobError, Revoke};
+use crate::ids::Tick;
+use crate::ids::{BatchId, LaneId, LaneName, Names};
+use crate::process::{Output, Processor};
+use crate::progress::{Lag, Progress};
 use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
 use crate::source::{Filled, Source, SourceError, SourceEvent};
-use crate::worker::{Job, Parcel, Pool, Processing, What};
 
 /// Everything that is known of a batch in flight.
 struct InFlight {

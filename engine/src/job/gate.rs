@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::columns::LaneId;
+use crate::ids::LaneId;
 
 /// Checked before each row is handed to the sink. Clones share their state.
 #[derive(Debug, Clone, Default)]

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::bisect::bisect;
-use crate::columns::{Batch, BatchId, LaneId, LaneName};
+use super::gate::Gate;
+use crate::batch::Batch;
 use crate::core::Verdict;
 use crate::core::failure::RowError;
-use crate::gate::Gate;
-use crate::processor::{Attempt, Interrupt, Output, Processor, ValueFormat};
+use crate::ids::{BatchId, LaneId, LaneName};
+use crate::process::bisect::bisect;
+use crate::process::{Attempt, Interrupt, Output, Processor, ValueFormat};
 use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, TransactionError, add_ack};
 use crate::waker::Waker;
 

@@ -12,9 +12,9 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
-use super::commits::Offsets;
 use super::hint;
-use crate::columns::LaneName;
+use super::offsets::Offsets;
+use crate::ids::LaneName;
 use crate::waker::Waker;
 
 /// Something that a client reported.

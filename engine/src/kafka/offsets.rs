@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::context::Context;
-use crate::columns::LaneName;
+use crate::ids::LaneName;
 
 /// How long a question to the brokers may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +26,9 @@ pub enum Start {
     /// At the first record of this time, in milliseconds since the epoch, or a later one.
     Timestamp(i64),
 }
+
+/// Offsets of partitions.
+pub(super) type Offsets = Vec<(LaneName, i64)>;
 
 /// The oldest offset of a partition, and the one after the newest record that may be read: after the last stable
 /// one if only committed records are read.

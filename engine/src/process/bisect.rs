@@ -1,8 +1,8 @@
 //! Finds the bad records of a batch: a processor that cannot name them is given ever smaller parts.
 
-use crate::columns::Batch;
+use super::{Attempt, Failure, Output, Processor, Unprocessed};
+use crate::batch::Batch;
 use crate::core::failure::{RowError, Stage};
-use crate::processor::{Attempt, Failure, Output, Processor, Unprocessed};
 
 /// Processes the rows of a batch that are not bad already, in ever smaller parts where a processor
 /// cannot say which record failed it: k bad ones among n cost O(k·log(n/k) + k) calls.
@@ -66,7 +66,8 @@ fn halve(parts: &mut Vec<Vec<u32>>, rows: &[u32], message: String, bad: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use crate::batch::{BatchBuilder, Record};
+    use crate::ids::{LaneId, Names};
     use proptest::prelude::*;
     use std::sync::Arc;
 

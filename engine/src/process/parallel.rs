@@ -6,10 +6,10 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::bisect::bisect;
-use crate::columns::Batch;
+use super::bisect::bisect;
+use super::{Attempt, Failure, Interrupt, Output, Processor, Unprocessed};
+use crate::batch::Batch;
 use crate::core::failure::RowError;
-use crate::processor::{Attempt, Failure, Interrupt, Output, Processor, Unprocessed};
 
 /// A processor and its forks, each with some of the keys.
 pub(crate) struct Parallel {
@@ -182,8 +182,9 @@ impl Processor for Parallel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, LaneName, Names, Record};
+    use crate::batch::{BatchBuilder, Record};
     use crate::core::failure::Stage;
+    use crate::ids::{LaneId, LaneName, Names};
     use proptest::prelude::*;
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
@@ -302,7 +303,7 @@ mod tests {
         let batch = builder.seal(Names::default());
         let result = parallel.process(&batch, &mut Output::default(), Attempt { number: 0 });
         assert_eq!(result, Err(Failure::System("down".into())));
-        let alone = crate::exec::ExecProcessor::new(crate::exec::Exec {
+        let alone = crate::process::exec::ExecProcessor::new(crate::process::exec::Exec {
             command: String::new(),
             timeout: std::time::Duration::ZERO,
             environment: Vec::new(),

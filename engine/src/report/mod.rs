@@ -1,21 +1,20 @@
 //! What a run did, as data: the ledger, the batches, the calls, the latencies.
 
 mod latencies;
+mod meter;
 mod sizes;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use velo_schema::{Plan, Span, StrategyKind, Tier};
+use velo_schema::{Span, StrategyKind, Tier};
 
-use crate::columns::LaneName;
+use crate::core::Ledger;
 use crate::core::batcher::SealReason;
-use crate::core::{Core, Ledger, Tick};
 use crate::memory::MemoryBudget;
-use latencies::Latencies;
-use sizes::Sizes;
+
+pub(crate) use meter::{Ending, Meter};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -185,13 +184,6 @@ impl Buckets {
     }
 }
 
-const LATENCY_BOUNDS_S: [f64; 17] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0,
-    86_400.0,
-];
-const SIZE_BOUNDS: [f64; 13] =
-    [1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
-
 /// What a job has counted so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Counters {
@@ -223,231 +215,5 @@ impl Counters {
         self.latency_s.add(&other.latency_s);
         self.added_latency_s.add(&other.added_latency_s);
         self.batch_records.add(&other.batch_records);
-    }
-}
-
-/// What is counted while a run goes on.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    /// With a warm-up, what came before its end is left out; without one, nothing is.
-    warm_up_ns: i64,
-    /// From records' timestamps.
-    ages: Latencies,
-    /// From the moments that records were taken.
-    added: Latencies,
-    partitions: BTreeMap<(String, i32), PartitionEnd>,
-    pub batches: BatchMeter,
-    pub groups: BatchMeter,
-    calls: u64,
-    pub empty_calls: u64,
-    largest_call: u64,
-    bytes: u64,
-    pub retries: u64,
-    pub first: Option<Tick>,
-    pub last: Tick,
-    pub notices: Vec<String>,
-}
-
-/// Sizes of batches and why they were sealed.
-#[derive(Debug, Default)]
-pub(crate) struct BatchMeter {
-    sizes: Sizes,
-    by_reason: BTreeMap<SealReason, u64>,
-}
-
-impl BatchMeter {
-    pub fn sealed(&mut self, reason: SealReason, records: u64) {
-        *self.by_reason.entry(reason).or_default() += 1;
-        self.sizes.record(records);
-    }
-
-    fn add(&mut self, other: Self) {
-        self.sizes.add(&other.sizes);
-        for (reason, count) in other.by_reason {
-            *self.by_reason.entry(reason).or_default() += count;
-        }
-    }
-
-    pub fn summary(&self) -> Batches {
-        let sizes = &self.sizes;
-        Batches {
-            count: sizes.count(),
-            by_reason: self.by_reason.clone(),
-            size_p50: sizes.quantile(50),
-            size_max: sizes.max(),
-            size_min: sizes.min(),
-            size_p99: sizes.quantile(99),
-            records: sizes.sum(),
-        }
-    }
-}
-
-impl Meter {
-    pub fn new(warm_up: Duration) -> Self {
-        Self {
-            warm_up_ns: i64::try_from(warm_up.as_nanos()).unwrap_or(i64::MAX),
-            ages: Latencies::default(),
-            added: Latencies::default(),
-            partitions: BTreeMap::new(),
-            batches: BatchMeter::default(),
-            groups: BatchMeter::default(),
-            calls: 0,
-            empty_calls: 0,
-            largest_call: 0,
-            bytes: 0,
-            retries: 0,
-            first: None,
-            last: Tick::default(),
-            notices: Vec::new(),
-        }
-    }
-
-    /// What has been counted so far.
-    pub fn counters(&self) -> Counters {
-        Counters {
-            bytes: self.bytes,
-            calls: (self.calls, self.empty_calls),
-            batches: self.batches.by_reason.clone(),
-            retries: self.retries,
-            latency_s: self.ages.buckets(&LATENCY_BOUNDS_S),
-            added_latency_s: self.added.buckets(&LATENCY_BOUNDS_S),
-            batch_records: self.batches.sizes.buckets(&SIZE_BOUNDS),
-        }
-    }
-
-    /// Calls that returned this many records between them.
-    pub fn took(&mut self, now: Tick, calls: u64, records: u64, bytes: u64) {
-        self.calls += calls;
-        self.largest_call = self.largest_call.max(records.div_ceil(calls.max(1)));
-        self.first.get_or_insert(now);
-        self.bytes += bytes;
-    }
-
-    /// Records are settled that arrived at these times.
-    pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = i64>) {
-        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
-        for arrival in arrivals_ns.filter(|arrival| self.warm_up_ns == 0 || *arrival >= self.warm_up_ns) {
-            self.ages.record(now.saturating_sub(arrival), 1);
-        }
-    }
-
-    /// Records are settled: how many of them were taken when.
-    pub fn settled_since(&mut self, now: Tick, taken: impl Iterator<Item = (Tick, u32)>) {
-        let ns = |tick: Tick| i64::try_from(tick.0).unwrap_or(i64::MAX);
-        for (tick, records) in taken.filter(|(tick, _)| ns(*tick) >= self.warm_up_ns) {
-            self.added.record(ns(now).saturating_sub(ns(tick)), records.into());
-        }
-    }
-
-    /// A partition is settled up to this offset, and it is not read any more.
-    pub fn ended(&mut self, name: &LaneName, settled_offset: i64, end_offset: Option<i64>) {
-        let (topic, partition) = (name.topic.to_string(), name.partition);
-        let end = PartitionEnd { topic: topic.clone(), partition, settled_offset, end_offset };
-        self.partitions.insert((topic, partition), end);
-    }
-
-    /// Counts what another member counted; both clocks began at about the same time.
-    fn add(&mut self, other: Self) {
-        self.ages.add(&other.ages);
-        self.added.add(&other.added);
-        for (name, end) in other.partitions {
-            // Of several members that had it, the last one got furthest.
-            let known = self.partitions.entry(name).or_insert_with(|| end.clone());
-            if end.settled_offset > known.settled_offset {
-                *known = end;
-            }
-        }
-        self.batches.add(other.batches);
-        self.groups.add(other.groups);
-        self.calls += other.calls;
-        self.empty_calls += other.empty_calls;
-        self.largest_call = self.largest_call.max(other.largest_call);
-        self.bytes += other.bytes;
-        self.retries += other.retries;
-        self.first = self.first.into_iter().chain(other.first).min();
-        self.last = self.last.max(other.last);
-        self.notices.extend(other.notices);
-    }
-
-    fn actual_tier(&self) -> Tier {
-        if self.largest_call > 1 { Tier::Buffered } else { Tier::Standard }
-    }
-}
-
-/// How a job, or one of its members, ended.
-pub(crate) struct Ending {
-    meter: Meter,
-    ledger: Ledger,
-    is_done: bool,
-    end_of_input: bool,
-    regroups: bool,
-    pub error: Option<String>,
-    plan: Plan,
-    members: u32,
-}
-
-impl Ending {
-    pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<String>) -> Self {
-        let (ledger, is_done, regroups) = (core.ledger(), core.is_done(), core.regroups());
-        let end_of_input = core.is_at_end();
-        Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members: 1 }
-    }
-
-    /// Both members together.
-    pub fn and(mut self, other: Self) -> Self {
-        self.meter.add(other.meter);
-        Self {
-            ledger: self.ledger + other.ledger,
-            is_done: self.is_done && other.is_done,
-            end_of_input: self.end_of_input && other.end_of_input,
-            error: self.error.or(other.error),
-            members: self.members + other.members,
-            ..self
-        }
-    }
-
-    /// What has become of everything.
-    pub fn report(self) -> Report {
-        let Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members } = self;
-        let actual = meter.actual_tier();
-        let seconds = meter.first.map_or(0.0, |first| meter.last.since(first).as_secs_f64());
-        let per_call = if meter.calls == 0 { 0.0 } else { ledger.delivered as f64 / meter.calls as f64 };
-        Report {
-            version: 1,
-            outcome: outcome(error.is_some(), is_done),
-            error,
-            ledger,
-            end_of_input,
-            members,
-            batches: meter.batches.summary(),
-            sink_batches: regroups.then(|| meter.groups.summary()),
-            partitions: meter.partitions.into_values().collect(),
-            dequeue: Dequeue {
-                calls: meter.calls,
-                empty_calls: meter.empty_calls,
-                records_per_call: per_call,
-            },
-            latency_ms: meter.ages.summary(),
-            added_latency_ms: meter.added.summary(),
-            seconds,
-            records_per_s: if seconds > 0.0 { ledger.ok as f64 / seconds } else { 0.0 },
-            bytes: meter.bytes,
-            tier: TierReport { requested: plan.tier, actual },
-            strategy: plan.strategy,
-            max_poll_records: plan.max_poll_records,
-            memory: None,
-            properties: BTreeMap::new(),
-            notices: meter.notices,
-            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
-
-/// How an outcome and an error follow from how a run ended.
-fn outcome(failed: bool, is_done: bool) -> Outcome {
-    match failed {
-        true => Outcome::Failed,
-        false if is_done => Outcome::Drained,
-        false => Outcome::Interrupted,
     }
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use velo_schema::Tier;
 
-use crate::columns::{BatchId, LaneId};
-use crate::config::JobConfig;
 use crate::core::batcher::SealReason;
 use crate::core::failure::{RowError, Stage};
-use crate::core::{Action, Core, Event, Fate, JobError, Tick, Verdict, Weight};
+use crate::core::{Action, Core, Event, Fate, JobError, Verdict, Weight};
+use crate::ids::Tick;
+use crate::ids::{BatchId, LaneId};
+use crate::job::config::JobConfig;
 use crate::report::{Ending, Meter, Report};
 
 /// A record that comes to be read.

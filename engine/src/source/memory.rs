@@ -3,9 +3,10 @@
 use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
-use crate::columns::{BatchBuilder, LaneId, LaneName, Record};
-use crate::core::Tick;
+use crate::batch::{BatchBuilder, Record};
 use crate::core::batcher::Room;
+use crate::ids::Tick;
+use crate::ids::{LaneId, LaneName};
 
 /// Keys and values in memory, in order; timestamps are null.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use velo_schema::Tier;
 
-use crate::columns::{BatchBuilder, LaneId, LaneName};
+use crate::batch::BatchBuilder;
+use crate::core::Revoke;
 use crate::core::batcher::Room;
-use crate::core::{Revoke, Tick};
+use crate::ids::Tick;
+use crate::ids::{LaneId, LaneName};
 
 /// What a source tells the driver between records.
 #[derive(Debug, Clone, PartialEq, Eq)]

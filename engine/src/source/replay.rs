@@ -6,9 +6,10 @@ use std::time::Duration;
 use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
-use crate::columns::{BatchBuilder, Headers, LaneId, LaneName, Record};
-use crate::core::Tick;
+use crate::batch::{BatchBuilder, Headers, Record};
 use crate::core::batcher::Room;
+use crate::ids::Tick;
+use crate::ids::{LaneId, LaneName};
 
 /// A record of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use velo_engine::JobConfig;
-use velo_engine::columns::{Batch, BatchBuilder, BatchId, LaneId, LaneName, Names, Record};
-use velo_engine::core::{Action, Core, Event, Fate, Tick, Verdict};
-use velo_engine::processor::{Attempt, Forward, Output, Processor};
+use velo_engine::batch::{Batch, BatchBuilder, Record};
+use velo_engine::core::{Action, Core, Event, Fate, Verdict};
+use velo_engine::ids::Tick;
+use velo_engine::ids::{BatchId, LaneId, LaneName, Names};
+use velo_engine::process::{Attempt, Forward, Output, Processor};
 use velo_schema::keys::Key;
 
 thread_local! {

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 
-use velo_engine::columns::{Batch, BatchBuilder, LaneId, LaneName, Record};
+use velo_engine::batch::{Batch, BatchBuilder, Record};
+use velo_engine::core::Revoke;
 use velo_engine::core::batcher::{Room, SealReason};
 use velo_engine::core::failure::{RowError, Stage};
-use velo_engine::core::{Revoke, Tick};
-use velo_engine::processor::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
+use velo_engine::ids::Tick;
+use velo_engine::ids::{LaneId, LaneName};
+use velo_engine::process::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
 use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink};
 use velo_engine::source::memory::MemorySource;

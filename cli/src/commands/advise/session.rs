@@ -1,4 +1,5 @@
-//! One topic to advise on: sampled, measured, tried, confirmed; what is known is kept and told on the way.
+//! Runs all phases for one topic: sampling, calibration, predictions, trials and confirmation. Saves results and prints
+//! progress on the way.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,49 +14,53 @@ use clap::builder::PossibleValue;
 use indicatif::{ProgressBar, ProgressStyle};
 use velo_advisor::advice::Reading;
 use velo_advisor::confirm::{Connect, Live, Unconfirmed, confirm, length};
+use velo_advisor::evidence::{Header, VERSION, write_complete, write_trial, write_validity_range};
 use velo_advisor::predict::Arrivals;
 use velo_advisor::runner::Workload;
 use velo_advisor::sample::{Limits, Sample, SampleError, sample};
 use velo_advisor::session::{Ended, ROUNDS, Step, calibrate, predict_all, shares, try_best};
-use velo_advisor::trial::{Header, Setup, VERSION, write_complete, write_holds, write_trial};
-use velo_advisor::{Advice, Candidate, Confirmation, Cost, Evidence, Limit, Profile, Refusal, Wishes, Work};
-use velo_engine::exec::{Exec, ExecProcessor};
+use velo_advisor::trial::Setup;
+use velo_advisor::{
+    Advice, Candidate, Confirmation, Cost, Evidence, Limit, Objective, Profile, Refusal, Work,
+};
 use velo_engine::kafka::{ClientSettings, KafkaError, Received, TopicReader};
-use velo_engine::processor::{Forward, Processor};
+use velo_engine::process::exec::{Exec, ExecProcessor};
+use velo_engine::process::{Forward, Processor};
 use velo_engine::waker::Waker;
 
 use super::steal::Steal;
 use super::trials::Trials;
-use super::{Outcome, with_drift};
+use super::{Outcome, with_validity_range};
 use crate::args::AdviseArgs;
 use crate::render::advice;
 
-/// Fewer records than this do not describe a workload.
+/// Smallest number of records that describe a workload.
 const ENOUGH_RECORDS: u64 = 100;
-/// Records that came within less have no rate.
+/// Shortest time between the first and the last record from which a rate can be determined.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
+/// A run for one topic.
 pub(super) struct Session<'a> {
     pub args: &'a AdviseArgs,
     pub settings: ClientSettings,
-    /// Properties that the user has set and that the cap on what is read needs otherwise.
+    /// Client properties of the user that the read rate limit overrides.
     pub overruled: Vec<String>,
-    /// None where the topic is in this process.
+    /// Bootstrap servers; `None` if the topic is inside this process.
     pub bootstrap_servers: Option<String>,
     pub topic: String,
-    pub wishes: Wishes,
-    /// What a batch's way to the sink takes; measured where it is not given.
+    pub objective: Objective,
+    /// Sink round trip per batch; `None` if it is to be measured.
     pub sink_cost: Option<Duration>,
     pub trials: Option<Trials>,
     pub current: Option<Candidate>,
-    /// The statement's cap on the records of a batch.
+    /// The statement's limit on the records per batch.
     pub max_batch_records: Option<u64>,
     pub stop: Arc<AtomicBool>,
 }
 
 impl Session<'_> {
     pub fn advise(&self) -> Result<Outcome> {
-        self.say_what_is_safe();
+        self.announce();
         let started = Instant::now();
         let Sampled { sample, sink_cost, partitions } = match self.sample() {
             Ok(sampled) => sampled?,
@@ -119,47 +124,46 @@ impl Session<'_> {
         Outcome { advice: advice.concluded(), interrupted: self.is_stopped(), unfinished }
     }
 
-    /// Reached when somebody ends the program.
+    /// Returns the limit that is reached when the program is interrupted.
     fn limit(&self) -> Limit {
         Limit::new(Arc::clone(&self.stop))
     }
 
-    /// What is done to the topic, and with what, before it is done.
-    fn say_what_is_safe(&self) {
+    /// Prints what the run will do.
+    fn announce(&self) {
         let exec = self.args.exec.as_ref();
         let runs =
-            exec.map_or(String::new(), |command| format!("; runs '{command}' on real records, many times"));
+            exec.map_or(String::new(), |command| format!("; runs '{command}' repeatedly on real records"));
         let kept = self
             .trials
             .as_ref()
-            .map_or(String::new(), |trials| format!("; keeps trials in {}", trials.name()));
+            .map_or(String::new(), |trials| format!("; saves trials to {}", trials.name()));
         anstream::eprintln!(
-            "reading only: no group is joined, nothing is committed or written; at most {}/s, trials for {}{runs}{kept}",
+            "read-only: joins no group, commits and writes nothing; reads at most {}/s; time budget {}{runs}{kept}",
             velo_schema::format_bytes(self.args.max_rate),
             velo_schema::format_duration(self.args.budget),
         );
     }
 
-    /// What of the client's properties does not hold here.
+    /// Returns notes about client properties that are overridden.
     fn notes(&self) -> Vec<String> {
         let set = self.overruled.iter();
-        set.map(|name| {
-            format!("the property {name} has no effect here, so that the cap on what is read holds")
-        })
-        .collect()
+        set.map(|name| format!("the property {name} is ignored, because the read rate limit depends on it"))
+            .collect()
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Where there is nothing to make advice from.
+    /// Returns advice with a refusal.
     fn refused(&self, refusal: Refusal) -> Advice {
-        let advice = Advice::refused(self.topic.clone(), self.wishes, refusal);
+        let advice = Advice::refused(self.topic.clone(), self.objective, refusal);
         Advice { current: self.current.clone(), ..advice }
     }
 
-    /// Makes clients that fetch at most a quarter of a second ahead, so that what is thrown away stays within the cap.
+    /// Returns a function that makes clients. They prefetch at most a quarter of a second at the read rate limit, so
+    /// that discarded records stay within the limit.
     fn connect(
         &self,
     ) -> impl Fn(Waker, u64) -> Result<TopicReader, KafkaError> + Clone + Send + Sync + 'static {
@@ -167,12 +171,12 @@ impl Session<'_> {
         move |waker, partitions| TopicReader::connect(&settings, max_rate / 4 / partitions.max(1), waker)
     }
 
-    /// The sample. Brokers that do not answer keep nobody from ending it: they are asked on a thread of its own.
+    /// Samples the topic on a separate thread, so that the run can be interrupted while brokers do not respond.
     fn sample(&self) -> Result<Result<Sampled>, Ended> {
         let limits = Limits { period: self.args.sample, max_bytes_per_s: self.args.max_rate };
         let (connect, topic, sink_cost) = (self.connect(), self.topic.clone(), self.sink_cost);
         let (limit, progress) = (self.limit(), Arc::<Mutex<(u64, Duration)>>::default());
-        let told = Arc::clone(&progress);
+        let reported = Arc::clone(&progress);
         let bar = spinner();
         let sampled = self.limit().ask(
             move || -> Result<Sampled> {
@@ -183,7 +187,7 @@ impl Session<'_> {
                 drop(reader);
                 let connect = || connect(waker.clone(), partitions);
                 let sample = sample(&connect, &topic, limits, &waker, &mut |records, elapsed| {
-                    *told.lock().unwrap_or_else(PoisonError::into_inner) = (records, elapsed);
+                    *reported.lock().unwrap_or_else(PoisonError::into_inner) = (records, elapsed);
                     if limit.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })?;
                 Ok(Sampled { sample, sink_cost, partitions })
@@ -193,7 +197,7 @@ impl Session<'_> {
                 let seconds = elapsed.as_secs_f64();
                 let rate = records as f64 / seconds.max(1e-3);
                 bar.set_message(format!(
-                    "sampling {}: {records} records, {rate:.0}/s read, {seconds:.1} s",
+                    "sampling {}: {records} records in {seconds:.1} s, {rate:.0} records/s",
                     self.topic
                 ));
                 bar.tick();
@@ -243,7 +247,7 @@ impl Session<'_> {
                 value_format: self.args.value_format.to_possible_value().map_or_else(String::new, name),
                 sink_was_measured: self.sink_cost.is_none(),
             },
-            wishes: self.wishes,
+            wishes: self.objective,
             max_batch_records: self.max_batch_records,
             profile,
             work,
@@ -252,14 +256,14 @@ impl Session<'_> {
         }
     }
 
-    /// What an interrupted run has left, or the costs of batches measured anew.
+    /// Resumes the evidence of an interrupted run, or calibrates the cost of batches.
     fn begin(&self, workload: &mut Workload, header: Header, bar: &ProgressBar) -> Result<Evidence, Ended> {
         if let Some(trials) = &self.trials {
             match trials.unfinished(&header) {
                 Ok(mut evidence) => {
                     evidence.drop_last_round();
                     let count = evidence.trials.len();
-                    anstream::eprintln!("going on from {count} trials in {}", trials.name());
+                    anstream::eprintln!("resuming with {count} trials from {}", trials.name());
                     return Ok(evidence);
                 }
                 Err(Some(why)) => anstream::eprintln!("note: {why}"),
@@ -268,12 +272,12 @@ impl Session<'_> {
         }
         let (for_calibration, _) = shares(self.args.budget);
         let whole = workload.limit.clone();
-        // What takes longer than its share ends before it has used up that of the trials.
+        // Limit the calibration to twice its share, so that time remains for the trials.
         workload.limit = whole.within(for_calibration * 2);
         let limit = workload.limit.clone();
         let cost = calibrate(workload, for_calibration, header.profile.records, &mut |step| {
             if let Step::Calibrating(records) = step {
-                bar.set_message(format!("measuring batches of {records} records"));
+                bar.set_message(format!("calibrating: batches of {records} records"));
                 bar.tick();
             }
             until(&limit)
@@ -284,7 +288,7 @@ impl Session<'_> {
         Ok(Evidence::predicted(header, Vec::new()))
     }
 
-    /// Calibrates, predicts and tries; each finding is written before the next one is sought.
+    /// Calibrates, predicts and tries candidates. Every result is saved before the next one is measured.
     fn measure(
         &self,
         workload: &mut Workload,
@@ -302,7 +306,7 @@ impl Session<'_> {
         anstream::eprintln!("{}", advice::cost(cost, setup, work));
         bar.set_message("predicting all candidates");
         bar.tick();
-        // Those that an interrupted run has left are of other arrivals.
+        // Predictions of an interrupted run used other arrivals, so predict again.
         let left = workload.limit.left().unwrap_or_default();
         let half = workload.limit.within(left / 2);
         evidence.predicted = predict_all(&evidence.header, arrivals, &mut |_| until(&half));
@@ -320,14 +324,14 @@ impl Session<'_> {
         bar.finish_and_clear();
         match tried {
             Ok(()) | Err(Ended::Interrupted) => {}
-            // It was to end then.
+            // The trials use up their time as planned.
             Err(Ended::OutOfTime) => evidence.is_complete = true,
             Err(ended) => return Err(refusal(ended)),
         }
-        let advice = with_drift(&mut evidence, arrivals, self.wishes, &workload.limit);
+        let advice = with_validity_range(&mut evidence, arrivals, self.objective, &workload.limit);
         if let Some(file) = &mut file {
             let mut finish = || -> std::io::Result<()> {
-                evidence.holds.iter().try_for_each(|holds| write_holds(file, holds))?;
+                evidence.holds.iter().try_for_each(|range| write_validity_range(file, range))?;
                 if evidence.is_complete { write_complete(file) } else { file.flush() }
             };
             finish().unwrap_or_else(|error| unkept(&error.into()));
@@ -342,7 +346,7 @@ impl Session<'_> {
         file: &mut Option<BufWriter<File>>,
         bar: &ProgressBar,
     ) -> Result<(), Ended> {
-        /// The rest is for how far the advice holds.
+        /// Share of the remaining time for trials. The rest is for the validity range.
         const SHARE: f64 = 0.9;
         let limit = workload.limit.clone();
         let for_trials = limit.left().unwrap_or_default().mul_f64(SHARE);
@@ -351,7 +355,7 @@ impl Session<'_> {
             match step {
                 Step::Trying(candidate, number, best) => {
                     let best =
-                        best.map(|best| advice::best_so_far(best, self.wishes.goal)).unwrap_or_default();
+                        best.map(|best| advice::best_so_far(best, self.objective.goal)).unwrap_or_default();
                     let left = limit.left().unwrap_or_default().as_secs();
                     let round = number + 1;
                     bar.set_message(format!("round {round} of {ROUNDS}: {candidate}{best}; {left} s left"));
@@ -368,10 +372,11 @@ impl Session<'_> {
             until(&limit)
         };
         until(&limit).map_break(Err).break_value().unwrap_or(Ok(()))?;
-        try_best(workload, evidence, self.wishes, for_trials, seed, &mut observe)
+        try_best(workload, evidence, self.objective, for_trials, seed, &mut observe)
     }
 
-    /// The recommendation on the live topic, and what runs now; if that cannot be, the advice says so.
+    /// Confirms the recommendation and the current configuration on the live topic. If a confirmation fails, the advice
+    /// contains the reason.
     fn confirm_all(&self, advice: &mut Advice, workload: &Workload, partitions: u64, reading: &mut Reading) {
         let (Some(best), Some(profile)) = (&advice.recommendation, &advice.profile) else { return };
         let current = advice.current.clone().filter(|_| !best.is_current);
@@ -407,24 +412,25 @@ impl Session<'_> {
         }
         let [of_best, of_current] = unconfirmed;
         advice.unconfirmed = of_best.map(|why| why.to_string());
-        let what_runs = |why| format!("what runs now was not confirmed on the live topic: {why}");
-        advice.notes.extend(of_current.map(what_runs));
+        let note = |why| format!("the current configuration was not confirmed on the live topic: {why}");
+        advice.notes.extend(of_current.map(note));
         [advice.confirmation, advice.current_confirmation] = confirmed;
     }
 }
 
-/// What was read of a topic, what a batch's way to the sink takes, and how many partitions there are.
+/// A sample, the sink round trip per batch, and the number of partitions.
 struct Sampled {
     sample: Sample,
     sink_cost: Duration,
     partitions: u64,
 }
 
+/// Ends a phase when the limit is reached.
 fn until(limit: &Limit) -> ControlFlow<Ended> {
     limit.reached().map_or(ControlFlow::Continue(()), ControlFlow::Break)
 }
 
-/// Why nothing is recommended if measuring ended before anything was known.
+/// Returns the refusal of a run that ended before there was a result.
 fn refusal(ended: Ended) -> Refusal {
     match ended {
         Ended::Interrupted => Refusal::Interrupted,
@@ -433,18 +439,18 @@ fn refusal(ended: Ended) -> Refusal {
     }
 }
 
-/// Trials that cannot be kept are none the worse.
+/// Prints that trials cannot be saved. The run continues.
 fn unkept(error: &anyhow::Error) {
-    anstream::eprintln!("note: the trials are not kept: {error:#}");
+    anstream::eprintln!("note: trials are not saved: {error:#}");
 }
 
-/// What was measured is not this machine's own work where others had much of its time.
+/// Returns a note if other virtual machines used much of this machine's processor time during the measurements.
 fn taken_by_others(before: Steal) -> Option<String> {
     const MUCH: f64 = 0.05;
     let share = Some(Steal::now()?.share_since(before)).filter(|share| *share > MUCH)?;
     Some(format!(
-        "others had {:.0} % of this machine's processors while it was measured (steal): latencies are longer than on \
-         a machine of its own, and how candidates compare is less sure",
+        "the hypervisor withheld {:.0} % of the processor time during the measurements (steal); latencies are too high, \
+         and comparisons between candidates are less reliable",
         share * 100.0
     ))
 }
@@ -457,7 +463,7 @@ fn processor(args: &AdviseArgs) -> Box<dyn Fn() -> Box<dyn Processor>> {
             timeout,
             environment: vec![("VELO_ADVISE".to_owned(), "1".to_owned())],
         })),
-        // A cost that is given as a time is that of the workload.
+        // The workload adds a cost that is given as a time.
         None => Box::new(Forward),
     })
 }

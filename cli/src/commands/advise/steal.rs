@@ -1,23 +1,22 @@
-//! How much of this machine's time others had who share its processors, as far as the system tells: Linux on a
-//! virtual machine does.
+//! Steal time: processor time that the hypervisor withheld from this machine. Linux reports it in `/proc/stat`.
 
-/// Of what its processors could have done since the start of the system, in ticks.
+/// Processor time since the start of the system, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Steal {
-    /// Went to others.
+    /// Steal time.
     others: u64,
-    /// Altogether.
+    /// Total time.
     all: u64,
 }
 
 impl Steal {
-    /// Until now; `None` where the system does not say it.
+    /// Returns the current counters; `None` if the system does not report them.
     pub(super) fn now() -> Option<Self> {
         Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
     }
 
-    /// By the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, and guests, who
-    /// are counted as users already.
+    /// Parses the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, and guest times,
+    /// which the user time already includes.
     fn parse(stat: &str) -> Option<Self> {
         const STEAL: usize = 7;
         let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
@@ -25,7 +24,7 @@ impl Steal {
         Some(Self { others: *ticks.get(STEAL)?, all: ticks.iter().sum() })
     }
 
-    /// The share that others had since then.
+    /// Returns the share of steal time since `before`.
     pub(super) fn share_since(self, before: Self) -> f64 {
         let all = self.all.saturating_sub(before.all).max(1);
         self.others.saturating_sub(before.others) as f64 / all as f64

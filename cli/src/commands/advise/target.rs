@@ -1,5 +1,5 @@
-//! A file and the name of a statement in; the topic it reads, what it runs with, and the file with other
-//! settings out.
+//! The statement to configure: a file and the name of a statement in; its topic, its current configuration and the file
+//! with changed settings out.
 
 use std::path::Path;
 
@@ -14,22 +14,22 @@ use crate::clause::with_settings;
 use crate::input::{Input, read};
 use crate::statement::{document, print_errors, refuse, select};
 
-/// The statement that is to be configured.
+/// The statement to configure.
 pub(super) struct Target {
     pub input: Input,
     document: Document,
     number: usize,
     vars: VarArgs,
-    /// Its sources; the one that is advised on.
     sources: Vec<Source>,
+    /// Index of the source that the advice is about.
     chosen: usize,
-    /// What the source runs with; none if its batches are switched off.
+    /// Current configuration of the source; `None` if its batches are disabled.
     pub current: Option<Candidate>,
-    /// The cap on the records of its batches, if it has one.
+    /// Limit on the records per batch, if any.
     pub cap: Option<u64>,
 }
 
-/// A source of the statement, and what it runs with.
+/// A source of the statement and its current configuration.
 struct Source {
     name: Option<String>,
     topic: Option<String>,
@@ -50,12 +50,12 @@ impl Source {
 }
 
 impl Target {
-    /// The statement of a file; of several sources the one that reads `topic` is advised on.
+    /// Reads a statement of a file. If the statement has several sources, the source that reads `topic` is chosen.
     pub fn read(path: &Path, statement: Option<&str>, vars: &VarArgs, topic: Option<&str>) -> Result<Self> {
         let input = read(path, None)?;
         let document = document(&input, vars);
         if print_errors(&document) {
-            bail!("{}: fix the errors in its settings first", input.name);
+            bail!("{}: fix the errors in the settings first", input.name);
         }
         let number = select(&document, statement)?;
         let options = Options::default();
@@ -83,11 +83,11 @@ impl Target {
         self.sources.iter().filter_map(|source| source.topic.as_deref()).collect()
     }
 
-    /// The topic that it reads, if that is one.
+    /// Returns the topic that the statement reads, if there is exactly one.
     pub fn topic(&self) -> Result<String> {
         match self.topics().as_slice() {
             [topic] => Ok((*topic).to_owned()),
-            [] => bail!("{}: the statement names no source; name the topic with --topic", self.input.name),
+            [] => bail!("{}: the statement has no source; set the topic with --topic", self.input.name),
             several => bail!(
                 "{}: the statement reads several topics; choose one with --topic: {}",
                 self.input.name,
@@ -96,9 +96,10 @@ impl Target {
         }
     }
 
-    /// Whether its clause could be changed to whatever may be recommended: better known before than after.
+    /// Checks before the run that the WITH clause can be changed to a recommendation.
     pub fn can_be_changed(&self) -> Result<()> {
-        // The smallest of two strategies: no cap is in the way of both, nor are both what runs now.
+        // Use the smallest candidates of two strategies: a limit does not affect both, and at most one of them is the
+        // current configuration.
         let all = Candidate::all();
         let smallest = |strategy: StrategyKind| {
             let own = all.iter().filter(move |candidate| candidate.strategy == strategy);
@@ -108,13 +109,13 @@ impl Target {
         both.into_iter().flatten().try_for_each(|candidate| self.with(candidate).map(drop))
     }
 
-    /// The file with this candidate in the statement's clause.
+    /// Returns the text of the file with this candidate in the statement's WITH clause.
     pub fn with(&self, candidate: &Candidate) -> Result<String> {
         let options = Options::default();
         let unit = self.document.units(&options).nth(self.number).context("the statement")?;
         let source = self.sources.get(self.chosen).and_then(|source| source.name.as_deref());
         let text = with_settings(&unit, source, candidate).with_context(|| self.input.name.clone())?;
-        // What was written is read again: nothing else may have a say in what holds now.
+        // Parse the result and check that no other setting changes the configuration.
         let changed = Input { text, name: self.input.name.clone(), language: self.input.language };
         let document = document(&changed, &self.vars);
         let unit = document.units(&options).nth(self.number);
@@ -126,25 +127,25 @@ impl Target {
         };
         if !reads.as_ref().is_some_and(is_meant) {
             bail!(
-                "{}: other settings of the statement would change what was recommended; write the clause by hand",
+                "{}: other settings of the statement override the recommendation; edit the WITH clause by hand",
                 self.input.name
             );
         }
         Ok(changed.text)
     }
 
-    /// Refuses a topic that the statement does not read.
+    /// Rejects a topic that the statement does not read.
     pub fn must_read(&self, topic: &str, whose: &str) -> Result<()> {
         let topics = self.topics();
         if topics.is_empty() || topics.contains(&topic) {
             return Ok(());
         }
-        bail!("{}: the statement reads '{}', and {whose} '{topic}'", self.input.name, topics.join("', '"))
+        bail!("{}: the statement reads '{}', but {whose} '{topic}'", self.input.name, topics.join("', '"))
     }
 
-    /// The evidence of an earlier run as evidence about this statement.
+    /// Adapts the evidence of an earlier run to this statement.
     pub fn judge(&mut self, evidence: &mut Evidence) -> Result<()> {
-        self.must_read(&evidence.header.topic, "the trials are of")?;
+        self.must_read(&evidence.header.topic, "the trials are for")?;
         self.choose(Some(&evidence.header.topic));
         evidence.header.current.clone_from(&self.current);
         evidence.header.max_batch_records = self.cap;

@@ -1,5 +1,5 @@
-//! The file of trials: what an earlier run has left of the same workload, and what this one finds out, each
-//! line before the next finding is sought.
+//! The trials file: resumes an interrupted run of the same workload, and saves every result of this run as soon as it
+//! is known.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -7,19 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use velo_advisor::Evidence;
-use velo_advisor::trial::{EvidenceError, Header, write_header, write_predicted, write_trial};
+use velo_advisor::evidence::{EvidenceError, Header, write_header, write_predicted, write_trial};
 
-/// How far a workload may have changed since the trials that a run goes on from.
+/// Largest relative change of the workload at which a run resumes earlier trials.
 const DRIFT: f64 = 0.2;
 
-/// Where trials are kept.
+/// A trials file.
 pub(super) struct Trials {
     path: PathBuf,
 }
 
 impl Trials {
-    /// Makes sure that there can be a file, and that what is there is one of trials: better now than when
-    /// everything has been measured. Nothing is left where there was nothing.
+    /// Checks that the file can be written and that an existing file is a trials file. Does not create the file.
     pub fn at(path: PathBuf) -> Result<Self> {
         let name = || path.display().to_string();
         if path.is_file() && std::fs::metadata(&path).with_context(name)?.len() > 0 {
@@ -27,7 +26,7 @@ impl Trials {
             match Evidence::read(BufReader::new(file)) {
                 Ok(_) | Err(EvidenceError::Version(_)) => {}
                 Err(error) => bail!(
-                    "{} is there, and is no file of trials ({error}): name another one with --trials",
+                    "{} exists and is not a trials file ({error}); choose another file with --trials",
                     name()
                 ),
             }
@@ -44,8 +43,9 @@ impl Trials {
         self.path.display().to_string()
     }
 
-    /// What an earlier run that was interrupted has left, if it is still true; else why not, where that is
-    /// worth telling.
+    /// Returns the evidence of an interrupted run if the workload is still the same.
+    ///
+    /// The error contains the difference, or `None` if there is no interrupted run.
     pub fn unfinished(&self, now: &Header) -> Result<Evidence, Option<String>> {
         let file = File::open(&self.path).map_err(|_| None)?;
         let evidence = Evidence::read(BufReader::new(file)).map_err(|_| None)?;
@@ -53,23 +53,21 @@ impl Trials {
             return Err(None);
         }
         match difference(&evidence.header, now) {
-            Some(what) => {
-                Err(Some(format!("{}: {what} is another one than now; starting over", self.name())))
-            }
+            Some(what) => Err(Some(format!("{}: {what} has changed; starting over", self.name()))),
             None => Ok(evidence),
         }
     }
 
-    /// Begins the file with what is known.
+    /// Writes the evidence so far to the file and returns the file for further results.
     pub fn begin(&self, evidence: &Evidence) -> Result<BufWriter<File>> {
         let begun = || -> std::io::Result<_> {
             if !self.path.is_file() && self.path.exists() {
-                // A pipe, or a device: it stays what it is.
+                // Write to pipes and devices directly.
                 let mut file = BufWriter::new(File::options().write(true).open(&self.path)?);
                 write(&mut file, evidence)?;
                 return Ok(file);
             }
-            // What is there stays whole until the new one is.
+            // Replace an existing file only when the new one is complete.
             let folder =
                 self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
             let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(folder)?);
@@ -87,24 +85,27 @@ fn write(file: &mut dyn Write, evidence: &Evidence) -> std::io::Result<()> {
     evidence.trials.iter().try_for_each(|trial| write_trial(file, trial))
 }
 
-/// What keeps trials of `then` from counting now.
+/// Returns the difference that prevents trials of `then` from being resumed.
 fn difference(then: &Header, now: &Header) -> Option<&'static str> {
     let is_near = |then: f64, now: f64| (1.0 - now / then.max(1e-9)).abs() <= DRIFT;
     let (work_then, work) = (then.work, now.work);
     let is_same = |a: f64, b: f64| a.total_cmp(&b).is_eq();
     let same_cost = is_same(work_then.per_batch_ms, work.per_batch_ms)
         && is_same(work_then.per_record_ms, work.per_record_ms);
-    // A measured round trip is never the same twice; the costs that were measured have the one of then.
+    // Measured round trips vary; the measured costs already include the earlier one.
     let same_sink = now.setup.sink_was_measured || is_same(work_then.sink_ms, work.sink_ms);
     [
         (then.topic == now.topic, "the topic"),
         (then.setup.bootstrap_servers == now.setup.bootstrap_servers, "the cluster"),
-        (then.setup == now.setup && same_cost && same_sink, "what a batch has to do"),
-        ((&then.current, then.max_batch_records) == (&now.current, now.max_batch_records), "what runs now"),
-        (then.wishes == now.wishes, "what is wanted"),
+        (then.setup == now.setup && same_cost && same_sink, "the work per batch"),
+        (
+            (&then.current, then.max_batch_records) == (&now.current, now.max_batch_records),
+            "the current configuration",
+        ),
+        (then.wishes == now.wishes, "the objective"),
         (is_near(then.profile.records_per_s, now.profile.records_per_s), "the rate"),
-        (is_near(then.profile.peak_records_per_s, now.profile.peak_records_per_s), "the busiest second"),
-        (is_near(then.profile.mean_bytes, now.profile.mean_bytes), "the size of records"),
+        (is_near(then.profile.peak_records_per_s, now.profile.peak_records_per_s), "the peak rate"),
+        (is_near(then.profile.mean_bytes, now.profile.mean_bytes), "the record size"),
     ]
     .into_iter()
     .find_map(|(is_same, what)| (!is_same).then_some(what))
@@ -114,9 +115,10 @@ fn difference(then: &Header, now: &Header) -> Option<&'static str> {
 mod tests {
     use std::time::Duration;
 
-    use velo_advisor::trial::{Setup, VERSION};
-    use velo_advisor::{Cost, Goal, Profile, Wishes, Work};
-    use velo_engine::processor::Synthetic;
+    use velo_advisor::evidence::VERSION;
+    use velo_advisor::trial::Setup;
+    use velo_advisor::{Cost, Goal, Objective, Profile, Work};
+    use velo_engine::process::Synthetic;
 
     use super::*;
 
@@ -125,7 +127,7 @@ mod tests {
             version: VERSION,
             topic: "orders".into(),
             setup: Setup { bootstrap_servers: Some("a:9092".into()), ..Setup::default() },
-            wishes: Wishes { goal: Goal::Latency, p99: None, memory_bytes: None },
+            wishes: Objective { goal: Goal::Latency, p99: None, memory_bytes: None },
             max_batch_records: None,
             profile: Profile::random(1000.0, 100),
             work: Work::new(Synthetic::default(), Duration::from_millis(1)),
@@ -142,18 +144,18 @@ mod tests {
         assert_eq!(difference(&then, &nearly), None);
         let exec = Setup { exec: Some("cat".into()), ..then.setup.clone() };
         let cluster = Setup { bootstrap_servers: Some("b:9092".into()), ..then.setup.clone() };
-        let memory = Wishes { goal: Goal::Memory, ..then.wishes };
+        let memory = Objective { goal: Goal::Memory, ..then.wishes };
         for (now, what) in [
             (Header { topic: "others".into(), ..header() }, "the topic"),
             (Header { setup: cluster, ..header() }, "the cluster"),
-            (Header { setup: exec, ..header() }, "what a batch has to do"),
+            (Header { setup: exec, ..header() }, "the work per batch"),
             (
                 Header { work: Work::new(Synthetic::default(), Duration::ZERO), ..header() },
-                "what a batch has to do",
+                "the work per batch",
             ),
-            (Header { wishes: memory, ..header() }, "what is wanted"),
+            (Header { wishes: memory, ..header() }, "the objective"),
             (Header { profile: Profile::random(2000.0, 100), ..header() }, "the rate"),
-            (Header { profile: Profile::random(1000.0, 500), ..header() }, "the size of records"),
+            (Header { profile: Profile::random(1000.0, 500), ..header() }, "the record size"),
         ] {
             assert_eq!(difference(&then, &now), Some(what));
         }
@@ -169,7 +171,7 @@ mod tests {
         let new = folder.path().join("new.jsonl");
         let trials = Trials::at(new.clone()).expect("it can be there");
         assert!(!new.exists());
-        // A line that was not written to its end does not count.
+        // An incomplete last line is ignored.
         drop(trials.begin(&Evidence::predicted(header(), Vec::new())).expect("begun"));
         let mut file = File::options().append(true).open(&new).expect("a file");
         file.write_all(b"{\"trial\":{\"cand").expect("written");

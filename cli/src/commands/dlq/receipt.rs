@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use velo_engine::columns::Batch;
+use velo_engine::batch::Batch;
 use velo_engine::kafka::DeadLetter;
 
 /// The header of a record that is a receipt; its value is the format's version.
@@ -58,7 +58,8 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
-    use velo_engine::columns::{BatchBuilder, LaneId, Names, Record};
+    use velo_engine::batch::{BatchBuilder, Record};
+    use velo_engine::ids::{LaneId, Names};
 
     use super::*;
 

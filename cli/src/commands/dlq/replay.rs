@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use velo_engine::columns::Batch;
+use velo_engine::batch::Batch;
 use velo_engine::kafka::{
     ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, Start, TopicReader, Until,
     topic_settings,

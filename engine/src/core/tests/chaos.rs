@@ -9,7 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use proptest::prelude::*;
 use velo_schema::{Config, FailureStrategy, OnExhausted};
 
-use super::super::*;
+use crate::core::batcher::SealRule;
+use crate::core::failure::{self, ByStage, RowError, Stage};
+use crate::core::{Action, Core, CoreConfig, Event, Fate, Revoke, Verdict, Weight};
+use crate::ids::{BatchId, LaneId, Tick};
+use std::time::Duration;
+use velo_schema::Tier;
 
 /// A partition and an offset.
 type Place = (u32, i64);

@@ -2,9 +2,14 @@
 
 mod chaos;
 
+use super::batcher::{SealReason, SealRule};
+use super::failure::{ByStage, RowError, Stage};
 use super::*;
+use crate::ids::{BatchId, LaneId, Tick};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use velo_schema::Tier;
 use velo_schema::{Config, FailureStrategy};
 
 fn policy(strategy: FailureStrategy) -> failure::Policy {

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Tick;
 use super::failure::RowError;
-use super::machine::State;
-use crate::columns::{BatchId, LaneId};
+use super::ledger::Settled;
+use crate::ids::Tick;
+use crate::ids::{BatchId, LaneId};
 
 /// How much a transaction covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct Member {
     /// Whether a transaction with it has failed.
     pub again: bool,
     /// What has arrived, and how many of those rows count.
-    fates: Vec<(Range<u32>, State)>,
+    fates: Vec<(Range<u32>, Settled)>,
     arrived: u32,
 }
 
@@ -74,7 +74,7 @@ impl Member {
     }
 
     /// What became of its rows.
-    pub fn fates(&self) -> &[(Range<u32>, State)] {
+    pub fn fates(&self) -> &[(Range<u32>, Settled)] {
         &self.fates
     }
 }
@@ -148,7 +148,7 @@ impl Transaction {
             self.since = now;
         }
         let skipped = member.skipped.iter().filter(|row| live(member.id, **row));
-        member.fates = skipped.map(|row| (*row..row + 1, State::Skipped)).collect();
+        member.fates = skipped.map(|row| (*row..row + 1, Settled::Skipped)).collect();
         member.arrived = u32::try_from(member.fates.len()).expect("a batch has fewer than 2^31 rows");
         self.members.push(member);
         self.members.last()
@@ -159,7 +159,7 @@ impl Transaction {
     }
 
     /// Rows of a batch in it have arrived; `count` of them are of lanes that are still ours.
-    pub fn arrived(&mut self, id: BatchId, rows: Range<u32>, state: State, count: u32) {
+    pub fn arrived(&mut self, id: BatchId, rows: Range<u32>, state: Settled, count: u32) {
         // What arrives while it is undone is undone, too.
         if self.phase == Phase::Open
             && let Some(member) = self.member_mut(id)

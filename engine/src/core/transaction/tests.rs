@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use velo_schema::{Config, FailureStrategy, OnExhausted, Tier};
 
 use super::TransactionRule;
-use crate::columns::{BatchId, LaneId};
 use crate::core::batcher::SealRule;
 use crate::core::failure::{ByStage, Policy, RowError, Stage};
-use crate::core::{Action, Core, CoreConfig, Event, Fate, Revoke, Tick, Verdict};
+use crate::core::{Action, Core, CoreConfig, Event, Fate, Revoke, Verdict};
+use crate::ids::Tick;
+use crate::ids::{BatchId, LaneId};
 
 /// A record: its partition and offset.
 type Row = (u32, i64);

@@ -26,7 +26,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, Producer};
 
-use crate::columns::{Headers, LaneName};
+use crate::batch::Headers;
+use crate::ids::LaneName;
 use crate::waker::Waker;
 
 /// A partition's own queue, split from the consumer's.

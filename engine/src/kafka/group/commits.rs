@@ -1,10 +1,7 @@
 //! Commits whose end has not been heard of: offsets in, whose end a result is out. Results may change places, since
 //! the client tries some of them again; so they are told apart by their offsets, not by their order.
 
-use crate::columns::LaneName;
-
-/// What a commit commits, in a fixed order.
-pub(super) type Offsets = Vec<(LaneName, i64)>;
+use crate::kafka::offsets::Offsets;
 
 /// Whose commit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +47,7 @@ fn sorted(mut offsets: Offsets) -> Offsets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::LaneName;
 
     fn at(offsets: &[(i32, i64)]) -> Offsets {
         let named = |(partition, offset): &(i32, i64)| {

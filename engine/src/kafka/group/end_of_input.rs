@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bounds::Bounds;
+use crate::kafka::offsets::Bounds;
 
 /// The ends of a topic's partitions as of the start, and how far the group has committed them since.
 #[derive(Debug, Clone, PartialEq, Eq)]

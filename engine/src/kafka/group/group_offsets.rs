@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::KafkaError;
+use crate::kafka::KafkaError;
 use crate::waker::Waker;
 
 /// How long one question may take.

@@ -1,7 +1,7 @@
 //! An offset and the bounds of its partition in, where to go on or what was lost out.
 
-use super::KafkaError;
-use crate::columns::LaneName;
+use crate::ids::LaneName;
+use crate::kafka::KafkaError;
 
 /// What follows when records are gone before they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,9 +10,9 @@ use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::context::log;
 use super::dead_letter;
 use super::deliveries::{Deliveries, Shared, Suspect, send_error};
+use crate::kafka::context::log;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
 /// How long the producer is waited for at a time.

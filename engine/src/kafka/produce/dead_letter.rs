@@ -3,7 +3,8 @@
 
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
-use crate::columns::{Batch, Headers, LaneName};
+use crate::batch::{Batch, Headers};
+use crate::ids::LaneName;
 use crate::sink::Rejected;
 
 const TOPIC: &str = "__connect.errors.topic";
@@ -115,8 +116,9 @@ impl DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, BatchId, LaneId, Names, Record};
+    use crate::batch::{BatchBuilder, Record};
     use crate::core::failure::{RowError, Stage};
+    use crate::ids::{BatchId, LaneId, Names};
     use crate::sink::Ticket;
 
     #[test]

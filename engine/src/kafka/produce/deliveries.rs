@@ -13,11 +13,11 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::ProducerContext;
 
-use super::KafkaError;
-use super::context::log;
-use super::error::{Class, class};
-use super::ffi::timestamp_of_failed;
-use crate::columns::BatchId;
+use crate::ids::BatchId;
+use crate::kafka::KafkaError;
+use crate::kafka::context::log;
+use crate::kafka::error::{Class, class};
+use crate::kafka::ffi::timestamp_of_failed;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
 /// A record that was refused together with others.

@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 
-use super::{ClientSettings, KafkaError};
+use crate::kafka::{ClientSettings, KafkaError};
 
 /// A record to produce.
 #[derive(Debug, Clone, Copy, Default)]

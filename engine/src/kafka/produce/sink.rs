@@ -11,14 +11,16 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
+use super::dead_letter;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
-use super::served::ServedProducer;
-use super::settings::readable;
+use super::polled_producer::ServedProducer;
 use super::transaction::Transactions;
-use super::{ClientSettings, KafkaError, Membership, dead_letter};
-use crate::columns::LaneName;
 use crate::core::failure::ByStage;
-use crate::processor::OutputRecord;
+use crate::ids::LaneName;
+use crate::kafka::membership::Membership;
+use crate::kafka::settings::readable;
+use crate::kafka::{ClientSettings, KafkaError};
+use crate::process::OutputRecord;
 use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
 
 /// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
@@ -299,7 +301,7 @@ fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
 const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// The properties of a producer for topics that take so many bytes at once.
-pub(super) fn producer_config(
+pub(in crate::kafka) fn producer_config(
     settings: &ClientSettings,
     (linger, queue_bytes): (Duration, u64),
     max_message_bytes: impl Iterator<Item = u64>,

@@ -8,13 +8,13 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
-use super::bounds::{REQUEST_TIMEOUT, offsets_of};
 use super::deliveries::{Deliveries, Shared};
-use super::error::{Class, class};
-use super::group::Membership;
-use super::served::ServedProducer;
-use super::{KafkaError, hint};
-use crate::columns::LaneName;
+use super::polled_producer::ServedProducer;
+use crate::ids::LaneName;
+use crate::kafka::error::{Class, class};
+use crate::kafka::membership::Membership;
+use crate::kafka::offsets::{REQUEST_TIMEOUT, offsets_of};
+use crate::kafka::{KafkaError, hint};
 use crate::sink::TransactionError;
 
 /// How long one attempt may take before it is asked whether the job still wants it.
@@ -131,7 +131,11 @@ fn fatal(reason: &impl ToString) -> TransactionError {
 }
 
 fn is_fenced(code: Code) -> bool {
-    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+    // The last one: the transaction that is to end has been ended by the brokers, or by another process.
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidTransactionalState
+    )
 }
 
 fn is_fatal(error: &ClientError) -> bool {

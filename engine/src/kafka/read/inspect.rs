@@ -9,13 +9,14 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 
-use super::bounds::{REQUEST_TIMEOUT, bounds};
-use super::context::Context;
-use super::ffi::admin::{self, Operation};
-use super::settings::{ClientSettings, Origin, masked};
-use super::sink::producer_config;
-use super::{GroupOptions, KafkaError, hint};
-use crate::columns::LaneName;
+use crate::ids::LaneName;
+use crate::kafka::context::Context;
+use crate::kafka::ffi::admin;
+use crate::kafka::ffi::admin::Operation;
+use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds};
+use crate::kafka::produce::producer_config;
+use crate::kafka::settings::{ClientSettings, Origin, masked};
+use crate::kafka::{GroupOptions, KafkaError, hint};
 use crate::waker::Waker;
 
 /// Properties by name, and who says so.

@@ -14,16 +14,17 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 use velo_schema::Tier;
 
-use super::bounds::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
-use super::context::{ClientEvent, Context, Inbox, Meter};
-use super::ffi::{controller_id, known_end};
-use super::lanes::{Lane, Lanes};
-use super::limits::settle_consumer;
-use super::settings::{ClientSettings, readable};
-use super::{KafkaError, hint};
-use crate::columns::{BatchBuilder, LaneId, LaneName};
-use crate::core::Tick;
+use crate::batch::BatchBuilder;
 use crate::core::batcher::Room;
+use crate::ids::Tick;
+use crate::ids::{LaneId, LaneName};
+use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
+use crate::kafka::fetch::{Lane, Lanes};
+use crate::kafka::ffi::{controller_id, known_end};
+use crate::kafka::limits::settle_consumer;
+use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
+use crate::kafka::settings::{ClientSettings, readable};
+use crate::kafka::{KafkaError, hint};
 use crate::memory::MemoryBudget;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
@@ -61,7 +62,10 @@ impl TopicReader {
     }
 
     /// Returns the partitions of a topic with the ends of all that was written, open transactions included.
-    pub(super) fn written(settings: &ClientSettings, topic: &str) -> Result<Vec<Partition>, KafkaError> {
+    pub(in crate::kafka) fn written(
+        settings: &ClientSettings,
+        topic: &str,
+    ) -> Result<Vec<Partition>, KafkaError> {
         let all = [("isolation.level", "read_uncommitted")];
         Self::connect_with(settings, 0, Waker::default(), &all)?.partitions(topic)
     }
@@ -219,7 +223,7 @@ impl TopicReader {
     }
 
     /// Whether there is a broker that answers questions about configurations.
-    pub(super) fn has_controller(&self, topic: &str) -> bool {
+    pub(in crate::kafka) fn has_controller(&self, topic: &str) -> bool {
         // A broker that is slow to answer is a real one.
         let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), CONTACT_TIMEOUT) else { return true };
         let controller = controller_id(&self.consumer);
@@ -227,13 +231,13 @@ impl TopicReader {
     }
 
     /// Serves the client for a while.
-    pub(super) fn pause(&self, duration: Duration) {
+    pub(in crate::kafka) fn pause(&self, duration: Duration) {
         // Nothing is assigned, so nothing but errors comes; those are in the inbox already.
         drop(self.consumer.poll(duration));
     }
 
     /// The client itself.
-    pub(super) fn into_consumer(self) -> BaseConsumer<Context> {
+    pub(in crate::kafka) fn into_consumer(self) -> BaseConsumer<Context> {
         self.consumer
     }
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use velo_schema::Tier;
 
-use super::{ClientSettings, KafkaError, Partition, TopicReader};
-use crate::columns::{Batch, BatchBuilder, LaneId, Names};
-use crate::core::Tick;
+use crate::batch::{Batch, BatchBuilder};
 use crate::core::batcher::Room;
+use crate::ids::Tick;
+use crate::ids::{LaneId, Names};
+use crate::kafka::{ClientSettings, KafkaError, Partition, TopicReader};
 use crate::source::{Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 

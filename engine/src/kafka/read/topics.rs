@@ -9,8 +9,8 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::bounds::REQUEST_TIMEOUT;
-use super::{ADDED_BYTES, ClientSettings, KafkaError, TopicReader};
+use crate::kafka::offsets::REQUEST_TIMEOUT;
+use crate::kafka::{ADDED_BYTES, ClientSettings, KafkaError, TopicReader};
 
 /// What was found, or done, about a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::offsets_of;
-use super::ffi::{Messages, PartitionQueue};
-use super::{KafkaError, TopicReader};
-use crate::columns::LaneName;
+use crate::ids::LaneName;
+use crate::kafka::ffi::{Messages, PartitionQueue};
+use crate::kafka::offsets::offsets_of;
+use crate::kafka::{KafkaError, TopicReader};
 use crate::waker::Waker;
 
 /// What a bare loop did.

@@ -7,8 +7,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::BaseProducer;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::KafkaError;
-use super::ffi::MockCluster;
+use crate::kafka::KafkaError;
+use crate::kafka::ffi::MockCluster;
 
 /// A running broker; dropping it stops it.
 pub struct EmbeddedBroker {

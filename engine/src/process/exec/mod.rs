@@ -26,8 +26,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use velo_schema::format_bytes;
 
-use crate::columns::Batch;
-use crate::processor::{Attempt, Failure, Interrupt, Output, Processor};
+use super::{Attempt, Failure, Interrupt, Output, Processor};
+use crate::batch::Batch;
 use program::{Problem, Program};
 use protocol::{Verdict, Version};
 
@@ -186,7 +186,8 @@ impl Processor for ExecProcessor {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use crate::batch::{BatchBuilder, Record};
+    use crate::ids::{LaneId, Names};
 
     fn batch(values: &[&[u8]]) -> Arc<Batch> {
         let mut builder = BatchBuilder::default();

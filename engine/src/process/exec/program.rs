@@ -11,7 +11,7 @@ use velo_schema::format_duration;
 
 use super::Exec;
 use super::protocol::{Version, shortened, write_hello, write_record};
-use crate::columns::Batch;
+use crate::batch::Batch;
 
 /// A batch is encoded in pieces of about this size: a copy of all of it is never in memory.
 const PIECE_BYTES: usize = 64 << 10;
@@ -325,7 +325,8 @@ fn shell(command: &str) -> Command {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Names, Record};
+    use crate::batch::{BatchBuilder, Record};
+    use crate::ids::{LaneId, Names};
     use crossbeam_channel::RecvTimeoutError;
     use std::sync::Arc;
 

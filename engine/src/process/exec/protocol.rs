@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Batch, Headers};
+use crate::batch::{Batch, Headers};
 use crate::core::failure::{RowError, Stage};
-use crate::processor::{Failure, Output};
+use crate::process::{Failure, Output};
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -321,8 +321,9 @@ pub(super) fn shortened(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{BatchBuilder, LaneId, Names, Record};
-    use crate::processor::OutputRecord;
+    use crate::batch::{BatchBuilder, Record};
+    use crate::ids::{LaneId, Names};
+    use crate::process::OutputRecord;
 
     fn read(line: &str) -> Result<Verdict, String> {
         Verdict::read(line.as_bytes(), 2, Version::V2)

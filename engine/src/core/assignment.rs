@@ -1,0 +1,83 @@
+//! Lanes that are taken away: drained and released, or fenced at once.
+
+use std::collections::BTreeMap;
+
+use super::action::Action;
+use super::batches::{BatchState, InFlight};
+use super::lanes::{LaneState, open_rows_of};
+use super::machine::Core;
+use super::transaction::Member;
+use crate::ids::{LaneId, Tick};
+
+impl Core {
+    /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
+    pub(super) fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        // What was taken of it may not be committed: the source says again whether all is read.
+        self.end_of_input = false;
+        let batches = &self.batches;
+        let has_its_rows = |member: &Member| batches.get(member.id).is_some_and(|batch| batch.runs.has(id));
+        // What was written of it must not become visible without its offsets.
+        if self.transaction.as_ref().is_some_and(|open| open.members().iter().any(has_its_rows)) {
+            self.abort_transaction(actions);
+        }
+        self.ledger.gaps += lane.tracker.gaps();
+        self.ledger.uncommitted += lane.tracker.unsettled();
+        self.unsettled_records -= lane.tracker.unsettled();
+        self.recount_open_rows(id);
+        if let Some(regroup) = &mut self.regroup {
+            let (batches, lanes) = (&self.batches, &self.lanes);
+            regroup.recount(now, |part| open_rows_of(batches, lanes, part));
+        }
+        // What nobody waits for any more is not processed, now or again.
+        for batch in self.batches.iter_mut().filter(|batch| batch.open_rows == 0) {
+            if !matches!(batch.state, BatchState::Running { .. }) {
+                batch.state = BatchState::Processed;
+            }
+        }
+        let is_processed = |batch: &InFlight| batch.state == BatchState::Processed;
+        let batches = &self.batches;
+        self.unprocessed.retain(|id| !batches.get(*id).is_some_and(is_processed));
+        let emptied: Vec<_> =
+            self.batches.iter().filter(|(_, batch)| batch.open_rows == 0).map(|(id, _)| id).collect();
+        for batch in emptied {
+            self.drop_settled(batch, actions);
+        }
+    }
+
+    /// Takes a fenced lane's unsettled rows out of the batches that hold them.
+    pub(super) fn recount_open_rows(&mut self, fenced: LaneId) {
+        let lanes = &self.lanes;
+        for batch in self.batches.iter_mut() {
+            if batch.runs.has(fenced) {
+                let live = batch.runs.stretches(&(0..batch.rows)).filter_map(|stretch| {
+                    Some(lanes.get(&stretch.lane)?.tracker.unsettled_in(stretch.sequence))
+                });
+                batch.open_rows = live.sum();
+            }
+        }
+    }
+
+    pub(super) fn release_drained(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let done = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| match lane.state {
+                LaneState::Draining { until } => lane.tracker.unsettled() == 0 || now >= until,
+                LaneState::Active | LaneState::Ended => false,
+            })
+            .map(|(id, lane)| {
+                // A transaction that is being committed may bring a newer one.
+                let is_certain = self.transaction.is_none() || lane.tracker.unsettled() == 0;
+                (*id, is_certain.then(|| lane.tracker.watermark()))
+            })
+            .collect::<BTreeMap<_, _>>();
+        if done.is_empty() {
+            return;
+        }
+        for id in done.keys() {
+            self.fence(now, *id, actions);
+        }
+        actions.push(Action::Release(done.into_iter().collect()));
+    }
+}

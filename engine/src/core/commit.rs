@@ -1,0 +1,124 @@
+//! What is committed and when, alone or with a transaction.
+
+use std::collections::BTreeMap;
+
+use super::action::Action;
+use super::lanes::{Lane, is_live, write_all_but};
+use super::machine::Core;
+use super::runs::Stretch;
+use super::transaction::Transaction;
+use crate::ids::{LaneId, Tick};
+
+impl Core {
+    /// True if every offset that may be committed is known to be.
+    pub(super) fn is_committed(&self) -> bool {
+        self.commit_in_flight.is_none() && !self.lanes.values().any(|lane| self.may_commit(lane))
+    }
+
+    /// The offsets that may be committed and are not known to be.
+    #[must_use]
+    pub fn committable(&self) -> Vec<(LaneId, i64)> {
+        let mut offsets: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| self.may_commit(lane))
+            .map(|(id, lane)| (*id, lane.tracker.watermark()))
+            .collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    /// Whether a lane has something to commit that is not committed with a transaction.
+    pub(super) fn may_commit(&self, lane: &Lane) -> bool {
+        let alone = self.transaction.is_none() || lane.tracker.unsettled() == 0;
+        alone && lane.tracker.watermark() > lane.committed
+    }
+
+    /// Lets processed batches into the transaction, and commits it where it is time to.
+    pub(super) fn transact(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if self.transaction.is_none() {
+            return;
+        }
+        let closed =
+            self.nothing_comes() || self.is_saturated() || self.lanes.values().any(Lane::is_draining);
+        let Some(transaction) = &mut self.transaction else { return };
+        let (batches, lanes) = (&self.batches, &self.lanes);
+        let live = |id, row| batches.get(id).is_some_and(|batch| is_live(batch, lanes, row));
+        while let Some(member) = transaction.join(now, closed, live) {
+            // All of its lanes may be gone.
+            let Some(batch) = batches.get(member.id) else { continue };
+            if member.again {
+                actions.push(Action::Rewrite(member.id));
+            }
+            write_all_but(member.id, batch, lanes, member.left_out().into_iter(), actions);
+            let live = member.dead.iter().filter(|error| is_live(batch, lanes, error.row));
+            let dead: Vec<_> = live.cloned().collect();
+            if !dead.is_empty() {
+                actions.push(Action::DeadLetter(member.id, dead, member.attempts));
+            }
+        }
+        let open_rows = |id| batches.get(id).map_or(0, |batch| batch.open_rows);
+        // An older offset must not arrive behind those of the transaction.
+        if self.commit_in_flight.is_none() && transaction.is_complete(now, closed, open_rows) {
+            let mut offsets = BTreeMap::new();
+            for batch in transaction.members().iter().filter_map(|member| batches.get(member.id)) {
+                for Stretch { lane, sequence, .. } in batch.runs.stretches(&(0..batch.rows)) {
+                    if let Some(Lane { tracker, .. }) = lanes.get(&lane) {
+                        offsets.insert(lane, tracker.watermark_at(sequence.end));
+                    }
+                }
+            }
+            let offsets: Vec<_> = offsets.into_iter().collect();
+            transaction.commit(offsets.clone());
+            actions.push(Action::CommitTransaction(offsets));
+        }
+    }
+
+    pub(super) fn abort_transaction(&mut self, actions: &mut Vec<Action>) {
+        if self.transaction.as_mut().is_some_and(Transaction::abort) {
+            actions.push(Action::AbortTransaction);
+        }
+    }
+
+    pub(super) fn transaction_committed(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let (members, offsets) = self.transaction.as_mut().map(Transaction::committed).unwrap_or_default();
+        for member in members {
+            for (rows, state) in member.fates() {
+                self.settle(now, member.id, rows.clone(), *state, actions);
+            }
+        }
+        self.committed(offsets);
+    }
+
+    pub(super) fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        // The end waits for its last commit, which need not wait for its interval unless one has just failed.
+        let is_last = self.end_of_input && self.is_settled() && !self.commit_failed;
+        if self.commit_in_flight.is_some() || (now < self.next_commit && !is_last) {
+            return;
+        }
+        let offsets = self.committable();
+        if !offsets.is_empty() {
+            self.next_commit = now + self.config.commit_interval;
+            self.commit_in_flight = Some(offsets.clone());
+            actions.push(Action::Commit(offsets));
+        }
+    }
+
+    pub(super) fn commit_ended(&mut self, now: Tick, ok: bool) {
+        let offsets = self.commit_in_flight.take().unwrap_or_default();
+        self.commit_failed = !ok;
+        if ok {
+            self.committed(offsets);
+        } else {
+            self.next_commit = now + self.config.commit_interval;
+        }
+    }
+
+    pub(super) fn committed(&mut self, offsets: Vec<(LaneId, i64)>) {
+        for (id, offset) in offsets {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.committed = lane.committed.max(offset);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the open batch takes, and when it is sealed.
+
+use super::action::{Action, JobError};
+use super::batcher::{Room, SealReason};
+use super::batches::{BatchState, InFlight};
+use super::lanes::LaneState;
+use super::machine::{Core, Phase};
+use crate::ids::{LaneId, Tick};
+
+impl Core {
+    /// What the open batch takes now; no records are back-pressure.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        let full = self.unprocessed.len() > self.config.workers || self.is_saturated();
+        if full || self.phase != Phase::Running {
+            return Room::default();
+        }
+        let room = self.batcher.room();
+        let left = self.bytes_left();
+        let bytes = room.bytes.unwrap_or(u64::MAX).min(left);
+        // The bound of a batch is none for its first record: that of the memory in flight is the only one.
+        let first_bytes = room.is_empty.then_some(left);
+        // Whatever its size, a record that is alone in memory fits.
+        let is_empty = self.fits_any(room);
+        Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty, first_bytes, ..room }
+    }
+
+    /// Payload that may be taken besides what is in flight.
+    pub(super) fn bytes_left(&self) -> u64 {
+        match self.config.max_unsettled_bytes {
+            u64::MAX => u64::MAX,
+            most => most.saturating_sub(self.bytes_in_flight()),
+        }
+    }
+
+    /// Whether a record fits into the empty batch however large it is.
+    pub(super) fn fits_any(&self, room: Room) -> bool {
+        let is_alone = self.bytes_in_flight() == 0;
+        room.is_empty && (is_alone || self.config.max_unsettled_bytes == u64::MAX)
+    }
+
+    /// The next record does not fit: into the open batch, or into what may be in flight.
+    pub(super) fn exceed(&mut self) {
+        let room = self.batcher.room();
+        let by_batch = room.bytes.unwrap_or(u64::MAX);
+        if room.is_empty || self.bytes_left() < by_batch {
+            self.crowded = true;
+        } else {
+            self.batcher.exceed();
+        }
+    }
+
+    /// Whether as much is in flight as may be.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
+            || self.unsettled_records >= self.config.max_unsettled_records
+            || self.starved
+            || self.crowded
+    }
+
+    /// Payload bytes that are taken and not settled.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.unsettled_bytes + self.open_bytes
+    }
+
+    /// Whether records may be taken from a lane: it is active and no batch of it is held back.
+    #[must_use]
+    pub fn takes_from(&self, lane: LaneId) -> bool {
+        let active = self.lanes.get(&lane).is_some_and(|lane| lane.state == LaneState::Active);
+        let held =
+            |batch: &InFlight| matches!(batch.state, BatchState::Holding { .. }) && batch.runs.has(lane);
+        active && !self.unprocessed().any(held)
+    }
+
+    /// The rows of the open batch.
+    #[must_use]
+    pub fn open_batch_rows(&self) -> u32 {
+        self.open_runs.len()
+    }
+
+    pub(super) fn rows(
+        &mut self,
+        now: Tick,
+        lane: LaneId,
+        offsets: &[i64],
+        bytes: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
+        let sequence = match tracker.deliver(offsets) {
+            Ok(sequence) => sequence,
+            Err(offset) => {
+                let next = tracker.next();
+                let reason =
+                    format!("the source delivered offset {offset} of a partition after offset {}", next - 1);
+                return self.fail(None, JobError::Source(reason), actions);
+            }
+        };
+        let count = offsets.len() as u64;
+        self.open_runs.push(lane, count, sequence);
+        self.open_bytes += bytes;
+        self.unsettled_records += count;
+        self.ledger.delivered += count;
+        self.batcher.add(now, count, bytes);
+        self.idle = false;
+    }
+
+    pub(super) fn seal_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let waiting = self.unprocessed().any(|batch| batch.state == BatchState::Waiting);
+        let worker_free = !waiting && self.running() < self.config.workers;
+        let due =
+            self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due()).or_else(|| {
+                // Nothing that is in flight makes room any more.
+                let alone = self.batches.is_empty() && self.is_saturated() && !self.batcher.is_empty();
+                let full = self.open_bytes >= self.config.max_unsettled_bytes;
+                let crowded = self.crowded && !self.batcher.is_empty();
+                (alone || full || crowded).then_some(SealReason::Memory)
+            });
+        let Some(reason) = due else { return };
+        self.batcher.reset();
+        let next_runs = self.spare_runs.pop().unwrap_or_default();
+        let runs = std::mem::replace(&mut self.open_runs, next_runs);
+        let rows = runs.len();
+        let bytes = std::mem::take(&mut self.open_bytes);
+        self.unsettled_bytes += bytes;
+        let live = runs.stretches(&(0..rows)).filter(|stretch| self.lanes.contains_key(&stretch.lane));
+        let open_rows = live.map(|stretch| stretch.rows.end - stretch.rows.start).sum();
+        // A batch with nothing but fenced rows is processed for nobody.
+        let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
+        let full = reason == SealReason::Count;
+        let id = self.batches.push(InFlight {
+            runs,
+            rows,
+            bytes,
+            state,
+            full,
+            retries: 0,
+            attempts: 0,
+            open_rows,
+            started: None,
+        });
+        actions.push(Action::Seal(id, reason));
+        if open_rows == 0 {
+            self.drop_settled(id, actions);
+        } else {
+            self.unprocessed.push_back(id);
+        }
+    }
+
+    /// The open batch waits for nothing any more.
+    pub(super) fn drain_due(&self) -> Option<SealReason> {
+        let mut draining = self.lanes.iter().filter(|(_, lane)| lane.is_draining());
+        let nothing_comes = self.nothing_comes() || draining.any(|(id, _)| self.open_runs.has(*id));
+        (!self.batcher.is_empty() && nothing_comes).then_some(SealReason::Drain)
+    }
+
+    /// Whether no more records are to be taken from any lane.
+    pub(super) fn nothing_comes(&self) -> bool {
+        self.phase == Phase::Stopping || self.lanes.values().all(|lane| lane.state == LaneState::Ended)
+    }
+}

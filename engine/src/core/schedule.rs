@@ -1,0 +1,57 @@
+//! Which batches run: none whose lanes have an earlier batch that is not processed.
+
+use super::action::{Action, JobError};
+use super::batches::{BatchState, InFlight};
+use super::machine::Core;
+use crate::ids::{BatchId, Tick};
+
+impl Core {
+    pub(super) fn unprocessed(&self) -> impl Iterator<Item = &InFlight> {
+        self.unprocessed.iter().filter_map(|id| self.batches.get(*id))
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.unprocessed().filter(|batch| matches!(batch.state, BatchState::Running { .. })).count()
+    }
+
+    /// Runs every batch whose lanes have no earlier batch that is not processed.
+    pub(super) fn run_ready(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let mut free = self.config.workers.saturating_sub(self.running());
+        for (index, id) in self.unprocessed.iter().enumerate() {
+            let attempt = match self.batches.get(*id).map(|batch| batch.state) {
+                Some(BatchState::Waiting) => 0,
+                Some(BatchState::Holding { attempt, until }) if now >= until => attempt,
+                _ => continue,
+            };
+            let mut earlier = self.unprocessed.range(..index);
+            if free == 0 || earlier.any(|earlier| self.share_a_lane(*earlier, *id)) {
+                continue;
+            }
+            free -= 1;
+            if let Some(batch) = self.batches.get_mut(*id) {
+                batch.state = BatchState::Running { attempt, since: now };
+                actions.push(Action::Run(*id, attempt));
+            }
+        }
+    }
+
+    /// Whoever processes a batch for ever holds its partitions: nobody else can take them over.
+    pub(super) fn end_stuck(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let most = self.config.max_batch_time;
+        let is_stuck = |id: &BatchId| match self.batches.get(*id).map(|batch| (batch.state, batch.started)) {
+            // What waits for its turn, behind a sink that takes nothing, is not stuck.
+            Some((BatchState::Running { attempt, .. }, Some((started, since)))) => {
+                attempt == started && now.since(since) >= most
+            }
+            _ => false,
+        };
+        if let Some(id) = self.unprocessed.iter().copied().find(|id| is_stuck(id)) {
+            self.fail(Some(id), JobError::Stuck(most), actions);
+        }
+    }
+
+    pub(super) fn share_a_lane(&self, one: BatchId, other: BatchId) -> bool {
+        let (Some(one), Some(other)) = (self.batches.get(one), self.batches.get(other)) else { return false };
+        one.runs.shares_a_lane_with(&other.runs)
+    }
+}

@@ -1,0 +1,11 @@
+//! Reading without a trace: records, offsets, groups and the settings of topics.
+
+mod inspect;
+mod reader;
+mod scan;
+mod topics;
+
+pub use inspect::{GroupState, Inspector, May, PartitionState, Properties, producer_properties};
+pub use reader::{Partition, ReadSource, TopicReader};
+pub use scan::{Until, scan, scan_from};
+pub use topics::{Ensured, TopicSettings, ensure_topic, topic_settings};

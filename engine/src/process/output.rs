@@ -1,0 +1,180 @@
+//! What a processor puts out, by input row.
+
+use std::ops::Range;
+
+use crate::batch::{Batch, Headers};
+use crate::core::Weight;
+use crate::core::failure::RowError;
+
+/// A record that a processor makes, or passes on, on account of an input row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputRecord {
+    /// The input row itself, byte for byte.
+    Forward,
+    /// A new record.
+    New {
+        /// Its key.
+        key: Option<Vec<u8>>,
+        /// Its value.
+        value: Option<Vec<u8>>,
+        /// Its headers; `None` for those of the input row.
+        headers: Option<Headers>,
+    },
+}
+
+/// What a processor has put out, by input row. It is written in the order of the rows; the records of
+/// a row stay in the order in which they were put out.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Every row is passed on, once, before the records that it has besides.
+    forwards_all: bool,
+    records: Vec<(u32, OutputRecord)>,
+}
+
+impl Output {
+    /// Passes every input row on as it is, without a copy.
+    pub fn forward_all(&mut self) {
+        self.forwards_all = true;
+    }
+
+    /// Passes an input row on as it is, without a copy.
+    pub fn forward(&mut self, row: u32) {
+        self.records.push((row, OutputRecord::Forward));
+    }
+
+    /// Makes a new record for an input row, with the headers of that row.
+    pub fn push(&mut self, row: u32, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
+        self.records.push((row, OutputRecord::New { key, value, headers: None }));
+    }
+
+    /// Makes a new record for an input row, with headers of its own.
+    pub fn push_with_headers(
+        &mut self,
+        row: u32,
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        headers: Headers,
+    ) {
+        self.records.push((row, OutputRecord::New { key, value, headers: Some(headers) }));
+    }
+
+    /// Takes over what was put out for a batch of these rows of ours.
+    pub(crate) fn append(&mut self, picked: Self, rows: &[u32]) {
+        if picked.forwards_all {
+            self.records.extend(rows.iter().map(|row| (*row, OutputRecord::Forward)));
+        }
+        let ours = picked.records.into_iter().map(|(row, record)| (rows[row as usize], record));
+        self.records.extend(ours);
+    }
+
+    /// Puts the records into the order of their rows.
+    pub(crate) fn sort(&mut self) {
+        if !self.records.is_sorted_by_key(|(row, _)| *row) {
+            self.records.sort_by_key(|(row, _)| *row);
+        }
+    }
+
+    /// Whether every row is passed on as it is, and nothing else is put out.
+    #[must_use]
+    pub fn is_input(&self) -> bool {
+        self.forwards_all && self.records.is_empty()
+    }
+
+    /// The records of `rows`, which are in the order of the rows once it [is sorted](Self::sort).
+    pub(crate) fn of_rows(&self, rows: Range<u32>) -> impl Iterator<Item = (u32, &OutputRecord)> {
+        debug_assert!(self.records.is_sorted_by_key(|(row, _)| *row));
+        let before = |row: u32| self.records.partition_point(|(other, _)| *other < row);
+        let mut own = self.records[before(rows.start)..before(rows.end)].iter().peekable();
+        let mut forwarded = if self.forwards_all { rows } else { rows.end..rows.end };
+        std::iter::from_fn(move || {
+            let own_is_next = |(row, _): &&(u32, _)| forwarded.is_empty() || *row < forwarded.start;
+            match own.next_if(own_is_next) {
+                Some((row, record)) => Some((*row, record)),
+                None => forwarded.next().map(|row| (row, &OutputRecord::Forward)),
+            }
+        })
+    }
+
+    /// The rows that records were put out for one by one.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> {
+        self.records.iter().map(|(row, _)| *row)
+    }
+
+    /// How many records each row of a batch of `rows` rows has.
+    #[must_use]
+    pub fn counts(&self, rows: u32) -> Vec<u32> {
+        let mut counts = vec![u32::from(self.forwards_all); rows as usize];
+        for (row, _) in &self.records {
+            counts[*row as usize] += 1;
+        }
+        counts
+    }
+
+    /// How much each row of `batch` has put out, but for those that failed.
+    pub(crate) fn weights(&self, batch: &Batch, failed: &[RowError]) -> Vec<Weight> {
+        let mut weights: Vec<_> = (0..batch.len()).map(|row| Weight { row, records: 0, bytes: 0 }).collect();
+        for (row, record) in self.of_rows(0..batch.len()) {
+            let weight = &mut weights[row as usize];
+            weight.records += 1;
+            weight.bytes += match record {
+                OutputRecord::Forward => batch.row_bytes(row),
+                OutputRecord::New { key, value, .. } => {
+                    [key, value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
+                }
+            };
+        }
+        weights.retain(|weight| failed.binary_search_by_key(&weight.row, |error| error.row).is_err());
+        weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BatchBuilder, Record};
+    use crate::core::failure::Stage;
+    use crate::ids::{LaneId, Names};
+    use std::sync::Arc;
+
+    fn batch(values: &[&[u8]]) -> Arc<Batch> {
+        let mut builder = BatchBuilder::default();
+        for (offset, value) in (0..).zip(values) {
+            builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
+        }
+        builder.seal(Names::default())
+    }
+
+    #[test]
+    fn outputs_are_counted_and_picked_by_row() {
+        let mut output = Output::default();
+        output.forward(0);
+        output.push(2, None, Some(b"x".to_vec()));
+        output.push(2, None, Some(b"y".to_vec()));
+        assert_eq!(output.counts(3), [1, 0, 2]);
+        let mut all = Output::default();
+        all.forward_all();
+        all.push(1, None, None);
+        assert_eq!(all.counts(3), [1, 2, 1]);
+        let rows = |output: &Output, rows| output.of_rows(rows).map(|(row, _)| row).collect::<Vec<_>>();
+        assert_eq!((rows(&all, 0..2), rows(&all, 2..3)), (vec![0, 1, 1], vec![2]));
+        assert_eq!((rows(&output, 0..3), rows(&output, 1..2)), (vec![0, 2, 2], vec![]));
+        output.push(1, None, None);
+        output.sort();
+        assert_eq!(rows(&output, 0..3), [0, 1, 2, 2]);
+        let values: Vec<_> = output.of_rows(2..3).map(|(_, record)| record.clone()).collect();
+        let new = |value: &[u8]| OutputRecord::New { key: None, value: Some(value.to_vec()), headers: None };
+        assert_eq!(values, [new(b"x"), new(b"y")]);
+    }
+
+    #[test]
+    fn what_a_row_puts_out_weighs_its_records_and_their_bytes() {
+        let mut output = Output::default();
+        output.forward(0);
+        output.push(1, Some(b"k".to_vec()), Some(b"xy".to_vec()));
+        output.push(1, None, None);
+        let failed = RowError { row: 2, stage: Stage::Process, message: String::new(), retriable: false };
+        let weights = output.weights(&batch(&[b"abcd", b"", b"", b""]), &[failed]);
+        let weight = |row, records, bytes| Weight { row, records, bytes };
+        assert_eq!(weights, [weight(0, 1, 4), weight(1, 2, 3), weight(3, 0, 0)]);
+    }
+}

@@ -1,0 +1,53 @@
+//! A sink in memory, for examples and tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Outgoing, Rejected, Sent, Sink};
+use crate::ids::LaneId;
+use crate::process::OutputRecord;
+
+/// A record that a [`MemorySink`] holds: its lane, offset and value.
+pub type Kept = (LaneId, i64, Option<Vec<u8>>);
+
+/// Keeps what is written in memory: examples and tests.
+#[derive(Debug, Default)]
+pub struct MemorySink {
+    written: Arc<Mutex<Written>>,
+}
+
+/// What a [`MemorySink`] was given.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Outputs, in order.
+    pub records: Vec<Kept>,
+    /// Dead letters, in order.
+    pub dead_letters: Vec<Kept>,
+}
+
+impl MemorySink {
+    /// Where it keeps things.
+    #[must_use]
+    pub fn written(&self) -> Arc<Mutex<Written>> {
+        Arc::clone(&self.written)
+    }
+}
+
+impl Sink for MemorySink {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
+        let Outgoing { ticket, batch, record, .. } = outgoing;
+        let value = match record {
+            OutputRecord::Forward => batch.value(ticket.row).map(<[u8]>::to_vec),
+            OutputRecord::New { value, .. } => value.clone(),
+        };
+        let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).records.push(kept);
+        Sent::Arrived
+    }
+
+    fn dead_letter(&self, Rejected { ticket, batch, .. }: Rejected<'_>) -> Sent {
+        let value = batch.value(ticket.row).map(<[u8]>::to_vec);
+        let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).dead_letters.push(kept);
+        Sent::Arrived
+    }
+}
