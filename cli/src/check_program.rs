@@ -1,5 +1,5 @@
-//! The two check programs: every block of a fixture is linted, resolved, planned and executed, and what
-//! comes out is compared with what the line before the block says.
+//! The two check programs: lint, resolve, plan and execute every block of a fixture, and compare the result with the
+//! expectation in the line before the block.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,33 +16,36 @@ use crate::check_runs;
 use crate::input::{Disk, read};
 use crate::render::plan::{sides, table};
 
-/// A check program: its own blocks, and what it says of one.
+/// A check program: its built-in blocks, and the description that it compares.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// The blocks that it checks where no file is named.
+    /// The blocks to check if no file is given.
     blocks: &'static str,
     describe: fn(&Unit<'_>) -> String,
 }
 
-/// Strategy, poll size, tier and longest wait.
+/// Checks strategy, poll size, tier and longest wait.
 pub const BATCH_WITH_CLAUSE: Program =
     Program { blocks: include_str!("../../fixtures/checks/batch_with_clause.md"), describe: batches };
 
-/// The failure strategy of each side.
+/// Checks the failure strategy of each side.
 pub const FAILURE_STRATEGY_CONFIG: Program =
     Program { blocks: include_str!("../../fixtures/checks/failure_strategy_config.md"), describe: failures };
 
-/// Check that batch and failure settings mean what is expected of them.
+/// Check that batch and failure settings have the expected effect.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "\
-Each fenced block stands behind a line that says what must come out: <!-- expect: … -->.
+The line before each fenced block contains the expected result: <!-- expect: … -->.
 
-Exit codes: 0 all blocks are as expected, 1 one is not, 2 the file could not be read."
+Exit codes:
+  0  all blocks have the expected result
+  1  a block has another result
+  2  the file could not be read"
 )]
 struct Args {
-    /// A Markdown file with blocks and expectations [default: those that are built in]
+    /// Markdown file with blocks and expected results [default: built-in blocks]
     file: Option<PathBuf>,
 }
 
@@ -61,7 +64,7 @@ fn run(program: Program, args: &Args) -> Result<ExitCode> {
         }
     };
     let checks = checks(program, &name, &text)?;
-    let mut table = table(&["line", "statement", "means", "result"]);
+    let mut table = table(&["line", "statement", "found", "result"]);
     for check in &checks {
         let result = if check.is_ok() { "ok".to_owned() } else { format!("expected {}", check.expected) };
         table.add_row([check.line.to_string(), check.statement.clone(), check.found.clone(), result]);
@@ -85,7 +88,7 @@ impl Check {
     }
 }
 
-/// One check for each fenced block.
+/// Checks each fenced block.
 fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
     let document = Document::read(name, text, Language::Markdown, &Disk);
     let options = Options::default();
@@ -128,8 +131,7 @@ fn batches(unit: &Unit<'_>) -> String {
     format!("{strategy}, poll {}, {}, wait {wait}: {done}", plan.max_poll_records, plan.tier)
 }
 
-/// The job's failure strategy, those of the sides that have another, and what records that fail
-/// come to.
+/// Describes the failure strategy of the job, other strategies of its sides, and the outcome of failed records.
 fn failures(unit: &Unit<'_>) -> String {
     let config = job(unit);
     let [source, job, sink] = [&config.source, &config.job, &config.sink].map(|side| failure(&side.failure));

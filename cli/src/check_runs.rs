@@ -1,4 +1,4 @@
-//! What the check programs have the engine do: a configuration in, a line about what came of it out.
+//! Runs the engine for the check programs: takes a configuration and returns a line that describes the result.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use velo_engine::source::memory::MemorySource;
 use velo_engine::{Engine, JobConfig};
 use velo_schema::Tier;
 
-/// Records of the run of batches: 2,000 a second for 12 seconds, 2,000 bytes each, in batches that take
-/// a millisecond and 10 microseconds a record.
+/// The workload for batches: 2,000 records per second for 12 s, 2,000 bytes each. A batch takes 1 ms, and 10 µs for each
+/// record.
 const RECORDS: u32 = 24_000;
 const GAP: Duration = Duration::from_micros(500);
 const BYTES: u64 = 2000;
 
-/// Why batches are sealed in virtual time and how large they are at most; in which tier the engine
-/// itself reads as many records from memory, and whether it keeps to the plan.
+/// Describes the batches of a configuration: why they are sealed and how large they are in virtual time, the tier in
+/// which the engine reads the same number of records from memory, and any deviation from the plan.
 pub(crate) fn batches(config: &JobConfig) -> String {
     let arrivals =
         (0..RECORDS).map(|n| Arrival { at: GAP * n, bytes: BYTES, offset: n.into(), ..Arrival::default() });
@@ -49,7 +49,7 @@ fn reasons(report: &Report) -> String {
     parts.join(", ")
 }
 
-/// What the engine did otherwise than planned; nothing, that is.
+/// Describes a deviation of the engine from the plan; empty if there is none.
 fn disagreement(config: &JobConfig, run: &Report) -> String {
     let plan = config.plan();
     let most = plan.max_poll_records.max;
@@ -65,13 +65,13 @@ fn disagreement(config: &JobConfig, run: &Report) -> String {
     String::new()
 }
 
-/// Records that fail, of a hundred: once, always, before they are processed, and when they are written.
+/// Offsets of the records that fail: once in processing, always in processing, in decoding, and in writing.
 const FAILS_ONCE: i64 = 5;
 const FAILS: i64 = 42;
 const IS_NO_RECORD: i64 = 60;
 const IS_REFUSED: i64 = 90;
 
-/// What a hundred records come to, ten a batch, of which four fail, each in its way.
+/// Describes the outcome of 100 records in batches of 10, of which four fail, each in a different way.
 pub(crate) fn failures(config: &JobConfig) -> String {
     let mut config = config.clone();
     for side in [&mut config.source, &mut config.job, &mut config.sink] {

@@ -33,8 +33,8 @@ pub(crate) use lint::Checked;
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Lint(args) => lint::run(&args),
-        Command::Rules { rule, format } => rules::run(rule.as_deref(), format),
-        Command::Keys { key, format } => keys::run(key.as_deref(), format),
+        Command::Rules(args) => rules::run(args.rule.as_deref(), args.format),
+        Command::Keys(args) => keys::run(args.key.as_deref(), args.format),
         Command::Schema(args) => schema::run(&args),
         Command::Plan(args) => plan::run(&args),
         #[cfg(feature = "kafka")]
@@ -42,7 +42,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         #[cfg(feature = "kafka")]
         Command::Advise(args) => advise::run(&args),
         #[cfg(feature = "kafka")]
-        Command::Report { file } => report::run(&file),
+        Command::Report(args) => report::run(&args.file),
         #[cfg(feature = "kafka")]
         Command::Dlq(DlqCommand::Show(args)) => dlq::show(&args),
         #[cfg(feature = "kafka")]

@@ -1,11 +1,11 @@
-//! Which topic takes the dead letters of each stage: a route in, a topic a stage out.
+//! Determines the dead letter topic of each stage of a route.
 
 use velo_engine::core::failure::ByStage;
 use velo_lint::Route;
 use velo_schema::Settings;
 
-/// The dead letter topic of each stage; `None` for a stage that sends no record there. A side inherits `dlq.topic`
-/// from the job unless it sets it; without one the topic is the source's with `.dlq` behind it.
+/// Returns the dead letter topic of each stage, or `None` if the stage sends no dead letters. Source and sink inherit
+/// `dlq.topic` from the job. The default is the source topic with the suffix `.dlq`.
 pub(crate) fn topics(route: &Route) -> ByStage<Option<String>> {
     let source = route.source.as_ref().and_then(|source| source.topic.name.as_ref());
     let of = |settings: &Settings| {
@@ -17,7 +17,7 @@ pub(crate) fn topics(route: &Route) -> ByStage<Option<String>> {
 }
 
 #[cfg(any(feature = "kafka", test))]
-/// The stages in the order in which a record passes them, by name.
+/// Returns names and values of the stages in the order of processing.
 pub(crate) fn by_name<T>(stages: &ByStage<T>) -> [(&'static str, &T); 3] {
     [("decode", &stages.decode), ("process", &stages.process), ("write", &stages.write)]
 }

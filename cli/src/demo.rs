@@ -1,4 +1,4 @@
-//! A topic in this process with a live producer: something to advise on where there is no broker.
+//! `velo advise --demo`: an embedded broker with a topic and a live producer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use velo_engine::kafka::{ClientSettings, EmbeddedBroker, NewRecord, RecordProducer};
 
-/// A workload to demonstrate with.
+/// A demo workload.
 pub(crate) struct Workload {
     pub records_per_s: u64,
-    /// Records come in bunches of this many, as from a producer that batches.
+    /// The number of records that are produced together, as by a producer that batches.
     pub bunch: u64,
-    /// A batch's way to the sink.
+    /// The sink latency of a batch.
     pub sink_cost: Duration,
-    /// The longest latency for 99 of 100 records.
+    /// The limit of the p99 latency.
     pub p99: Option<Duration>,
     pub description: &'static str,
 }
@@ -39,10 +39,10 @@ pub(crate) const ALERTS: Workload = Workload {
 
 pub(crate) const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 4;
-/// Where the producer's first record goes.
+/// The topic of the producer's first record.
 const FIRST: &str = "producer-started";
 
-/// The broker and its producer; dropping it ends both.
+/// A running broker and producer. Dropping it stops both.
 pub(crate) struct Demo {
     broker: EmbeddedBroker,
     stop: Arc<AtomicBool>,
@@ -54,10 +54,11 @@ impl Demo {
         let broker = EmbeddedBroker::start()?;
         broker.create_topic(TOPIC, PARTITIONS)?;
         let settings = ClientSettings::new(broker.bootstrap_servers(), BTreeMap::new())?;
-        // The embedded broker answers a fetch with one produced batch of each partition, so these must
-        // not be tiny.
+        // The embedded broker returns one produced batch per partition and fetch, so produced batches must not be
+        // tiny.
         let producer = RecordProducer::connect(&settings, Duration::from_millis(5))?;
-        // A producer's first record waits for connections and its producer id: none of the topic's shall.
+        // The first record of a producer waits for connections and the producer id. It goes to another topic, so that
+        // the latencies of the demo topic do not include this time.
         broker.create_topic(FIRST, 1)?;
         producer.send(FIRST, NewRecord::default())?;
         producer.flush()?;
@@ -67,15 +68,15 @@ impl Demo {
         Ok(Self { broker, stop, producer: Some(thread) })
     }
 
-    /// How to read from it. The embedded broker answers a fetch that finds nothing only when its
-    /// time is up, even if records come meanwhile, so that time is short.
+    /// Returns the client settings for the broker. The embedded broker answers a fetch without records only after
+    /// `fetch.wait.max.ms`, even if records arrive in the meantime, so the wait is short.
     pub fn settings(&self) -> Result<ClientSettings> {
         let properties = BTreeMap::from([("fetch.wait.max.ms".to_owned(), "2".to_owned())]);
         Ok(ClientSettings::new(self.broker.bootstrap_servers(), properties)?)
     }
 }
 
-/// Produces at a steady rate until told to stop; each record at the time that the rate gives it.
+/// Produces records at a constant rate until `stop` is set.
 fn produce(producer: &RecordProducer, records_per_s: u64, bunch: u64, stop: &AtomicBool) {
     let start = Instant::now();
     let mut sent = 0_u64;
@@ -109,7 +110,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(producer) = self.producer.take() {
-            // A panic of the producer has been printed by now and changes nothing.
+            // A panic of the producer thread has already been printed.
             let _ = producer.join();
         }
     }

@@ -1,4 +1,4 @@
-//! From arguments to a client's settings; what a command says about brokers and topics.
+//! Client settings from the command line, a properties file and the environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,18 +10,21 @@ use crate::args::BrokerArgs;
 use crate::log::note;
 use crate::properties::{parse, translate};
 
-/// What the names of variables begin with that hold properties.
+/// The prefix of environment variables that set client properties.
 const VARIABLES: &str = "VELO_KAFKA_";
 
-/// The client's settings: variables first, then the properties file, then `-X`, each over those before.
+/// Returns the client settings. `-X` takes precedence over the properties file, and the file over environment variables.
+///
+/// # Errors
+/// If a property cannot be read or is invalid, or no broker is set.
 pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
     let mut variables = BTreeMap::new();
     for (name, value) in std::env::vars_os() {
-        // What is no text is no name or value of ours.
+        // Properties are UTF-8.
         let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else { continue };
         if let Some(name) = name.strip_prefix(VARIABLES) {
             let name = name.to_ascii_lowercase().replace('_', ".");
-            let value = resolved(&name, &value).context("a variable")?;
+            let value = resolved(&name, &value).context("environment")?;
             variables.insert(name, value);
         }
     }
@@ -37,10 +40,10 @@ pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
     let arguments = arguments.collect::<Result<BTreeMap<_, _>>>()?;
     let (mut properties, mut origins) = (BTreeMap::new(), BTreeMap::new());
     let sources = [(variables, Origin::Environment), (in_file, Origin::File), (arguments, Origin::Argument)];
-    // Each is translated by itself, so that whoever goes before goes before.
+    // Each source is translated on its own, so that precedence also applies to translated properties.
     for (mut source, origin) in sources {
         for name in translate(&mut source)? {
-            note(&format!("the property {name} is for Java clients and has no effect here"));
+            note(&format!("property {name} is ignored: it applies only to Java clients"));
         }
         for (name, value) in source {
             let name = canonical_name(&name).to_owned();
@@ -48,13 +51,13 @@ pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
             properties.insert(name, value);
         }
     }
-    // Files of operators say where the brokers are, too; the option wins.
+    // The brokers may be set by a property; --bootstrap-servers takes precedence.
     let in_file = match origins.get("bootstrap.servers") {
         Some(Origin::File | Origin::Environment) => properties.remove("bootstrap.servers"),
         _ => None,
     };
     for (name, path) in properties.iter().filter(|(name, _)| name.ends_with(".location")) {
-        // The client looks for certificates where systems have them.
+        // With `probe` the client searches the system's certificate directories.
         if name == "ssl.ca.location" && path == "probe" {
             continue;
         }
@@ -63,29 +66,29 @@ pub(crate) fn settings(args: &BrokerArgs) -> Result<ClientSettings> {
         }
     }
     let Some(bootstrap_servers) = args.bootstrap_servers.clone().or(in_file) else {
-        bail!("--bootstrap-servers is missing: host:port of at least one broker");
+        bail!("no brokers are set; set --bootstrap-servers to HOST:PORT of at least one broker");
     };
     Ok(ClientSettings::new(bootstrap_servers, properties)?.with_origins(origins))
 }
 
-/// `key=value`, or `key=@FILE` for a value that should not stand in a list of processes.
+/// Parses `KEY=VALUE`, or `KEY=@FILE` to read the value from a file.
 fn property(text: &str) -> Result<(String, String)> {
     let Some((key, value)) = text.split_once('=') else {
-        // What was meant to be a secret may stand here, so it is not repeated.
-        bail!("a property is written key=value");
+        // The text may be a secret, so the message does not repeat it.
+        bail!("expected KEY=VALUE");
     };
     Ok((key.trim().to_owned(), resolved(key.trim(), value.trim())?))
 }
 
-/// The value, or what stands in the file behind `@`; `@@` is an `@` that begins a value.
+/// Returns the value, or the contents of the file that follows `@`. `@@` stands for a value that starts with `@`.
 fn resolved(key: &str, value: &str) -> Result<String> {
     let Some(path) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
     if path.starts_with('@') {
         return Ok(path.to_owned());
     }
-    // It may be a secret that begins like this, so it is not repeated.
+    // The value may be a secret that starts with `@`, so the message does not repeat it.
     let unread =
-        || format!("{key}: the file behind @ cannot be read (a value that begins with @ is written @@)");
+        || format!("{key}: cannot read the file named after @ (write @@ for a value that starts with @)");
     let text = std::fs::read_to_string(Path::new(path)).with_context(unread)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

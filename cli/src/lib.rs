@@ -1,8 +1,8 @@
-//! The command line over all crates: arguments in, exit code out.
+//! The command line of all crates: takes arguments and returns an exit code.
 //!
-//! Machine-readable output goes to stdout, progress and prose to stderr. Each command is a file in
-//! `commands/`; what several of them need stands beside it.
-#![allow(clippy::disallowed_methods, reason = "the command line is where files, environment and clocks are")]
+//! Machine-readable output goes to stdout, progress and messages go to stderr. Each command is a file in `commands/`;
+//! modules that commands share are in this directory.
+#![allow(clippy::disallowed_methods, reason = "files, environment and clocks are used here only")]
 
 mod args;
 pub mod check_program;
@@ -37,25 +37,25 @@ use clap::Parser;
 
 pub use args::Cli;
 
-/// librdkafka allocates each message on its own thread and frees it on ours, which the system's
-/// allocator is slow at; the `override` feature of mimalloc serves its C code too.
+/// librdkafka allocates each message on one thread and frees it on another, which is slow with the system's allocator.
+/// The `override` feature of mimalloc also applies to C code.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `velo`.
+/// Runs `velo`.
 #[must_use]
 pub fn main() -> ExitCode {
     finish(commands::run(Cli::parse().command))
 }
 
-/// `velo-advise`: `velo advise` under its own name.
+/// Runs `velo-advise`, which is `velo advise` under its own name.
 #[cfg(feature = "kafka")]
 #[must_use]
 pub fn main_advise() -> ExitCode {
     finish(commands::run(args::Command::Advise(args::AdviseCli::parse().args)))
 }
 
-/// The exit code of what could not start, or was called wrongly.
+/// The exit code of a command that could not start.
 const EXIT_USAGE: u8 = 2;
 
 fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
@@ -69,7 +69,7 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Reports why a command did not do its work, as an object where a job logs objects.
+/// Prints the error of a command, as a JSON object with `--log-format json`.
 #[cfg(feature = "kafka")]
 fn report(error: &str) {
     log::error(error);
@@ -80,7 +80,7 @@ fn report(error: &str) {
     anstream::eprintln!("{} {error}", render::style::error("error:"));
 }
 
-/// Whoever reads our output has enough of it (`velo keys | head`).
+/// True if the reader of the output has closed it (`velo keys | head`).
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let kind = error.chain().find_map(|cause| {
         let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);

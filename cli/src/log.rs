@@ -1,4 +1,4 @@
-//! What a job says while it runs: lines for people, or one JSON object a line for a log collector.
+//! Messages on stderr while a job runs: lines of text, or one JSON object per line.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::render::style;
 
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Begins to log to stderr, as the arguments say.
+/// Starts logging to stderr.
 pub(crate) fn start(args: &LogArgs) {
     let is_json = args.log_format == LogFormat::Json;
     IS_JSON.store(is_json, Ordering::Release);
@@ -22,26 +22,26 @@ pub(crate) fn start(args: &LogArgs) {
     } else {
         events.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
-    // It fails where somebody logs already, who then goes on.
+    // It fails if a subscriber is installed already, which is then kept.
     drop(started);
 }
 
-/// Says something to whoever watches.
+/// Prints progress information.
 pub(crate) fn say(text: &str) {
     tell(Level::INFO, "", text);
 }
 
-/// Something that changes nothing, but should be known.
+/// Prints a note: the job continues, but the user should know.
 pub(crate) fn note(text: &str) {
     tell(Level::WARN, "note: ", text);
 }
 
-/// Why a job failed.
+/// Prints the reason why a job failed.
 pub(crate) fn fail(text: &str) {
     tell(Level::ERROR, "the job failed: ", text);
 }
 
-/// What keeps a command from doing its work.
+/// Prints an error that prevents a command from completing.
 pub(crate) fn error(text: &str) {
     tell(Level::ERROR, "error: ", text);
 }
@@ -52,7 +52,7 @@ fn tell(level: Level, prefix: &str, text: &str) {
         above(|| anstream::eprintln!("{prefix}{text}"));
         return;
     }
-    // A collector wants no colours.
+    // JSON messages have no colours.
     let text = anstream::adapter::strip_str(text).to_string();
     match level {
         Level::ERROR => tracing::error!("{text}"),

@@ -1,5 +1,5 @@
-//! What a job has counted, over HTTP: `/metrics` for Prometheus, `/healthz`, `/readyz`.
-#![allow(clippy::disallowed_methods, reason = "health is a matter of time")]
+//! Serves the metrics and the health of a job over HTTP: `/metrics` for Prometheus, `/healthz`, `/readyz`.
+#![allow(clippy::disallowed_methods, reason = "health depends on the age of the last update")]
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,36 +21,40 @@ use velo_engine::report::Buckets;
 use velo_engine::{Lag, Progress};
 use velo_schema::Tier;
 
-/// A job whose poll loop has been silent for longer than this is not well.
+/// A job is unhealthy if its poll loop has made no progress for this time.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// An address that is ours, where nothing is answered yet.
+/// A bound address that is not served yet.
 pub(crate) struct Listener {
     server: Server,
     address: SocketAddr,
 }
 
 impl Listener {
-    /// Takes an address.
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// If the address is invalid or in use.
     pub fn bind(address: &str) -> Result<Self> {
         let failed = |error| anyhow!("--metrics {address}: {error}");
         let server = Server::http(address).map_err(failed)?;
-        let bound = server.server_addr().to_ip().ok_or_else(|| anyhow!("--metrics {address}: no address"))?;
+        let bound =
+            server.server_addr().to_ip().ok_or_else(|| anyhow!("--metrics {address}: not an IP address"))?;
         Ok(Self { server, address: bound })
     }
 
-    /// The address, with the port that it has got.
+    /// Returns the bound address, with the port that the system has chosen for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// The newest that is known of a job.
+/// The latest progress of a job, with the time of the update.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics(Arc<Mutex<Option<(Instant, Progress)>>>);
 
 impl Metrics {
-    /// Keeps what a job has counted.
+    /// Stores the progress of a job.
     pub fn update(&self, progress: &Progress) {
         let progress = Progress { notices: Vec::new(), ..progress.clone() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), progress));
@@ -68,7 +72,7 @@ impl Metrics {
         self.newest().is_some_and(|(_, progress)| progress.is_ready)
     }
 
-    /// Answers there until the process ends.
+    /// Serves requests on a thread until the process ends.
     pub fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget) {
         let mut registry = Registry::with_prefix("velo");
         registry.register_collector(Box::new(Job { metrics: self.clone(), memory }));
@@ -80,7 +84,7 @@ impl Metrics {
                     if request.url() == "/metrics" { OPEN_METRICS } else { "text/plain; charset=utf-8" };
                 let header = Header::from_bytes("Content-Type", kind).expect("a header of ASCII");
                 let answer = Response::from_string(text).with_status_code(status).with_header(header);
-                // Whoever asked may have gone.
+                // The client may have disconnected.
                 let _ = request.respond(answer);
             }
         });
@@ -97,23 +101,23 @@ impl Metrics {
                     Err(error) => (500, error.to_string()),
                 }
             }
-            "/healthz" => state(self.is_healthy(), "the poll loop is silent\n"),
+            "/healthz" => state(self.is_healthy(), "the poll loop has made no progress for 30 s\n"),
             "/readyz" => state(self.is_ready(), "the group has not assigned partitions yet\n"),
-            _ => (404, "there are /metrics, /healthz and /readyz\n".to_owned()),
+            _ => (404, "not found; available paths are /metrics, /healthz and /readyz\n".to_owned()),
         }
     }
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Turns what is known of a job into metrics.
+/// Encodes the progress of a job as metrics.
 #[derive(Debug)]
 struct Job {
     metrics: Metrics,
     memory: MemoryBudget,
 }
 
-/// Writes families one after the other.
+/// Encodes metric families one after the other.
 struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
@@ -160,57 +164,57 @@ impl Collector for Job {
         let named = |values: &[(&str, u64)]| -> Vec<(String, u64)> {
             values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
         };
-        all.counter(
-            ("records_delivered", "Records that were taken from the source"),
-            None,
-            ledger.delivered,
-        )?;
+        all.counter(("records_delivered", "Records read from the source"), None, ledger.delivered)?;
         let states = [("ok", ledger.ok), ("skipped", ledger.skipped), ("dlq", ledger.dlq)];
-        all.counters(("records_settled", "Records by where they ended"), "state", &named(&states))?;
+        all.counters(("records_settled", "Settled records by outcome"), "state", &named(&states))?;
         let offsets = [("gap", ledger.gaps), ("lost", ledger.lost)];
         all.counters(
             (
                 "offsets_without_record",
-                "Offsets that held no record, or whose record was deleted before it was read",
+                "Offsets without a record: gaps, and records that were deleted before they were read",
             ),
             "reason",
             &named(&offsets),
         )?;
-        all.counter(("payload", "Bytes of keys and values taken"), Some(&Unit::Bytes), counters.bytes)?;
-        let calls = [("records", counters.calls.0), ("nothing", counters.calls.1)];
-        all.counters(
-            ("dequeue_calls", "Calls to the client by what they returned"),
-            "returned",
-            &named(&calls),
+        all.counter(
+            ("payload", "Bytes of keys and values read from the source"),
+            Some(&Unit::Bytes),
+            counters.bytes,
         )?;
+        let calls = [("records", counters.calls.0), ("nothing", counters.calls.1)];
+        all.counters(("dequeue_calls", "Calls to the client by result"), "returned", &named(&calls))?;
         let batches: Vec<_> =
             counters.batches.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
-        all.counters(("batches", "Batches by reason of sealing"), "reason", &batches)?;
-        all.counter(("batch_retries", "Times a batch was held and tried again"), None, counters.retries)?;
-        all.histogram(("batch_records", "Records of a batch"), None, &counters.batch_records)?;
+        all.counters(("batches", "Batches by the reason for sealing"), "reason", &batches)?;
+        all.counter(("batch_retries", "Retries of batches"), None, counters.retries)?;
+        all.histogram(("batch_records", "Records per batch"), None, &counters.batch_records)?;
         all.histogram(
-            ("record_latency", "From a record's timestamp to its being settled"),
+            ("record_latency", "Time from the timestamp of a record until it is settled"),
             Some(&Unit::Seconds),
             &counters.latency_s,
         )?;
         all.histogram(
-            ("added_latency", "From a record's being taken from the client's queue to its being settled"),
+            ("added_latency", "Time from reading a record from the client's queue until it is settled"),
             Some(&Unit::Seconds),
             &counters.added_latency_s,
         )?;
-        all.gauge(("batch_size_records", "Records that a batch may hold now"), None, progress.batch_size)?;
         all.gauge(
-            ("buffered_tier", "1 where records are taken in batches, 0 where one by one"),
+            ("batch_size_records", "Current maximum number of records per batch"),
+            None,
+            progress.batch_size,
+        )?;
+        all.gauge(
+            ("buffered_tier", "1 if records are read in batches, 0 if one by one"),
             None,
             u64::from(progress.tier == Tier::Buffered),
         )?;
         all.gauge(
-            ("in_flight", "Payload that is taken and not settled"),
+            ("in_flight", "Payload of records that are read and not settled"),
             Some(&Unit::Bytes),
             progress.bytes_in_flight,
         )?;
         if let Some(limit) = self.memory.limit_bytes {
-            all.gauge(("memory_limit", "The limit of what is in memory"), Some(&Unit::Bytes), limit)?;
+            all.gauge(("memory_limit", "Limit of the memory for records"), Some(&Unit::Bytes), limit)?;
         }
         let mut lag = |name: (&str, &str), of: fn(&Lag) -> u64| {
             all.family(name, None, MetricType::Gauge, |mut metric| {
@@ -222,13 +226,9 @@ impl Collector for Job {
                 })
             })
         };
-        lag(("lag_records", "Records that can be read and are not settled"), |lag| lag.records)?;
-        lag(
-            (
-                "lag_unstable_records",
-                "Records that cannot be read before a transaction ends that is still open",
-            ),
-            |lag| lag.unstable_records,
-        )
+        lag(("lag_records", "Readable records that are not settled"), |lag| lag.records)?;
+        lag(("lag_unstable_records", "Records that cannot be read until an open transaction ends"), |lag| {
+            lag.unstable_records
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! The status line on a terminal: other lines are written above it, and nothing of it stays behind.
+//! The status line on a terminal. Other lines are written above it, and it is cleared at the end.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The status line that is shown. There is one at a time.
+/// The visible status line. There is at most one.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// A status line, shown until it is dropped; hidden if another one is shown already.
+/// A status line that is visible until it is dropped. It is hidden if another one is visible.
 pub(crate) struct Status {
     bar: ProgressBar,
     is_shown: bool,
 }
 
 impl Status {
-    /// A status line of indicatif's template.
+    /// Shows a status line with an indicatif template.
     pub fn start(bar: ProgressBar, template: &str) -> Self {
         let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shown = shown.is_none();
@@ -45,7 +45,7 @@ impl Drop for Status {
     }
 }
 
-/// Writes to the terminal while the status line is out of the way.
+/// Calls `write` while the status line is cleared, and redraws the line afterwards.
 pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match shown {
@@ -54,7 +54,7 @@ pub(crate) fn above<R>(write: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Stderr above the status line.
+/// Writes to stderr, above the status line.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StderrAbove;
 
@@ -68,20 +68,20 @@ impl Write for StderrAbove {
     }
 }
 
-/// How fast something grows, over the last five seconds.
+/// The growth rate of a count, over [`RATE_WINDOW`].
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
     seen: VecDeque<(Duration, u64)>,
 }
 
-/// A rate is a mean over this time.
+/// The time over which a rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 impl Rate {
-    /// Its growth a second, with a count of now; 0 as long as no time has passed.
+    /// Adds the count at time `now` and returns the growth per second; 0 if no time has passed.
     pub fn add(&mut self, now: Duration, count: u64) -> f64 {
         self.seen.push_back((now, count));
-        // The newest count that is old enough is where the window begins.
+        // The window begins at the newest count that is at least `RATE_WINDOW` old.
         while self.seen.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= RATE_WINDOW) {
             self.seen.pop_front();
         }
@@ -99,11 +99,11 @@ mod tests {
     fn a_rate_is_steady_although_records_come_in_batches() {
         let mut rate = Rate::default();
         assert!(rate.add(Duration::ZERO, 0).abs() < 1e-9);
-        // 1,000 records every half second, seen ten times a second.
+        // 1,000 records every half second, counted ten times per second.
         let shown: Vec<_> =
             (1..200_u64).map(|n| rate.add(Duration::from_millis(100 * n), n / 5 * 1000)).collect();
         assert!(shown[50..].iter().all(|rate| (1800.0..=2200.0).contains(rate)), "{shown:?}");
-        // What stands still is seen to do so.
+        // The rate of a constant count drops to zero.
         let after = (200..260_u64).map(|n| rate.add(Duration::from_millis(100 * n), 39_000)).last();
         assert_eq!(after, Some(0.0));
         assert!(rate.seen.len() <= 52, "{}", rate.seen.len());

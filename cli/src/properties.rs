@@ -1,13 +1,13 @@
-//! Client properties as operators have them: librdkafka's names, or a Java client's `client.properties`.
+//! Parses Kafka client property files and translates the properties of Java clients to librdkafka's.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-/// The lines of a properties file: names and values, with the number of the line that each begins on.
+/// Parses a Java properties file. Returns line number, name and value of each property.
 ///
 /// # Errors
-/// Where a line has no value.
+/// If a line has no separator.
 pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
     let mut properties = Vec::new();
     let mut lines = (1..).zip(text.lines());
@@ -16,14 +16,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
-        // An odd number of backslashes at the end: the line goes on.
+        // After an odd number of backslashes, the property continues on the next line.
         while line.len().wrapping_sub(line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
             line += lines.next().map_or("", |(_, more)| more.trim());
         }
         let Some(at) = separator(&line) else {
-            // What was meant to be a secret may stand here, so it is not repeated.
-            bail!("line {number}: a property is written key=value");
+            // The line may be a secret, so the message does not repeat it.
+            bail!("line {number}: expected key=value");
         };
         let (name, value) = (line[..at].trim(), line[at + 1..].trim());
         properties.push((number, unescaped(name), unescaped(value)));
@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
     Ok(properties)
 }
 
-/// The first `=` or `:` that no backslash stands before.
+/// Returns the position of the first `=` or `:` that is not escaped.
 fn separator(line: &str) -> Option<usize> {
     let mut is_escaped = false;
     line.char_indices().find_map(|(at, character)| {
@@ -41,7 +41,7 @@ fn separator(line: &str) -> Option<usize> {
     })
 }
 
-/// A text as Java reads it: a backslash stands before what belongs to the text, or begins `\n`, `\t`, `\u0040`.
+/// Resolves the escapes of Java properties: `\n`, `\r`, `\t`, `\u0040`, and a backslash before any other character.
 fn unescaped(text: &str) -> String {
     let mut plain = String::new();
     let mut characters = text.chars();
@@ -65,7 +65,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// Properties of Java clients that say nothing to a client that is not written in Java.
+/// Properties of Java clients that librdkafka does not need.
 const OF_JAVA: [&str; 8] = [
     "key.deserializer",
     "key.serializer",
@@ -77,10 +77,10 @@ const OF_JAVA: [&str; 8] = [
     "ssl.enabled.protocols",
 ];
 
-/// Turns what only a Java client understands into librdkafka's properties. Returns what was left out.
+/// Translates properties of Java clients to those of librdkafka. Returns the names of the properties that were ignored.
 ///
 /// # Errors
-/// Where something cannot be turned.
+/// If a property has no equivalent in librdkafka.
 pub(crate) fn translate(properties: &mut BTreeMap<String, String>) -> Result<Vec<String>> {
     if let Some(jaas) = properties.remove("sasl.jaas.config") {
         login(&jaas, properties)?;
@@ -89,8 +89,8 @@ pub(crate) fn translate(properties: &mut BTreeMap<String, String>) -> Result<Vec
     if let Some(path) = properties.remove("ssl.truststore.location") {
         if !trust_type.is_some_and(|kind| kind.eq_ignore_ascii_case("PEM")) {
             bail!(
-                "ssl.truststore.location is a Java key store; export its certificates with \
-                 'keytool -exportcert -rfc' and give them as ssl.ca.location"
+                "ssl.truststore.location is a Java key store, which is not supported; export its certificates with \
+                 'keytool -exportcert -rfc' and set ssl.ca.location to the exported file"
             );
         }
         properties.insert("ssl.ca.location".to_owned(), path);
@@ -105,8 +105,8 @@ pub(crate) fn translate(properties: &mut BTreeMap<String, String>) -> Result<Vec
             }
         }
         Some("JKS") => bail!(
-            "ssl.keystore.location is a Java key store; turn it into PKCS#12 with 'keytool -importkeystore \
-             -deststoretype PKCS12'"
+            "ssl.keystore.location is a Java key store, which is not supported; convert it to PKCS#12 with 'keytool \
+             -importkeystore -deststoretype PKCS12'"
         ),
         _ => {}
     }
@@ -125,14 +125,14 @@ fn rename(properties: &mut BTreeMap<String, String>, from: &str, to: &str) {
     }
 }
 
-/// `…ScramLoginModule required username="…" password="…";`
+/// Translates `…ScramLoginModule required username="…" password="…";` to `sasl.username` and `sasl.password`.
 fn login(jaas: &str, properties: &mut BTreeMap<String, String>) -> Result<()> {
     let module = jaas.split_whitespace().next().unwrap_or_default();
     let is_known = ["PlainLoginModule", "ScramLoginModule"].iter().any(|known| module.ends_with(known));
     if !is_known {
         bail!(
-            "sasl.jaas.config: '{module}' is not known here, only PlainLoginModule and ScramLoginModule; set \
-             librdkafka's own properties (sasl.oauthbearer.…) for others"
+            "sasl.jaas.config: the login module '{module}' is not supported, only PlainLoginModule and \
+             ScramLoginModule; for others, set librdkafka's properties (sasl.oauthbearer.…)"
         );
     }
     for (option, property) in [("username", "sasl.username"), ("password", "sasl.password")] {
@@ -144,7 +144,7 @@ fn login(jaas: &str, properties: &mut BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-/// The value of `option="…"`, in which a backslash stands before a quote that belongs to it.
+/// Returns the value of `option="…"`, in which a backslash escapes the next character.
 fn quoted(jaas: &str, option: &str) -> Option<String> {
     let rest = jaas.split_once(&format!("{option}=\""))?.1;
     let mut value = String::new();
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_turned_is_said_and_no_secret_is_repeated() {
+    fn errors_name_the_property_and_repeat_no_secret() {
         for (text, part) in [
             ("ssl.truststore.location=/trust.jks", "ssl.ca.location"),
-            ("sasl.jaas.config=com.example.Kerberos required password=\"hunter2\";", "not known here"),
+            ("sasl.jaas.config=com.example.Kerberos required password=\"hunter2\";", "is not supported"),
             ("sasl.jaas.config=x.PlainLoginModule required password=\"hunter2\";", "no username"),
             ("security.protocol=SSL\nhunter2", "line 2"),
         ] {

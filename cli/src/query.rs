@@ -1,4 +1,4 @@
-//! The query of a statement: `SELECT * FROM source` is executed, everything else is refused by name.
+//! Checks that the query of a statement is `SELECT * FROM source`, and rejects any other construct by name.
 
 use std::ops::Range;
 
@@ -11,8 +11,11 @@ use sqlparser::parser::Parser;
 use velo_lint::Statement;
 use velo_lint::scan::Name;
 
-/// Refuses a statement whose query is not `SELECT *` from one source. Which source that is, lint has read: each of
-/// its sources stands for itself here, so that this parser knows every spelling of a name, and finds no other.
+/// Checks that the query is `SELECT *` from one source. The source names that lint has found are replaced by plain words
+/// before parsing, so that every spelling of a name is accepted.
+///
+/// # Errors
+/// If the query cannot be parsed or uses another construct.
 pub(crate) fn check(text: &str, statement: &Statement) -> Result<()> {
     let Some(query) = &statement.query else { bail!("the statement has no query") };
     let sources: Vec<_> = statement.names.iter().filter(|name| !name.is_sink).collect();
@@ -22,10 +25,10 @@ pub(crate) fn check(text: &str, statement: &Statement) -> Result<()> {
         let named =
             |message: String, (number, name): (usize, &&Name)| message.replace(&stand_in(number), &name.text);
         let message = sources.iter().enumerate().rev().fold(error.to_string(), named);
-        anyhow::anyhow!("the query is not understood: {message}")
+        anyhow::anyhow!("cannot parse the query: {message}")
     })?;
     let [SqlStatement::Query(query)] = parsed.as_slice() else {
-        bail!("what follows AS is not a single query");
+        bail!("expected a single query after AS");
     };
     if let Some(construct) = refused_of_query(query) {
         return refuse(construct);
@@ -51,7 +54,7 @@ pub(crate) fn check(text: &str, statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-/// The query with a plain word for each source and without its `INTO`.
+/// Returns the query with a plain word in place of each source, and without its `INTO`.
 fn parseable(text: &str, query: Range<usize>, statement: &Statement, sources: &[&Name]) -> String {
     let of_sources = sources.iter().enumerate().map(|(number, name)| (name.outer.clone(), stand_in(number)));
     let of_into = statement.into.iter().map(|into| (into.clone(), " ".to_owned()));
@@ -74,7 +77,7 @@ fn refuse<T>(construct: &str) -> Result<T> {
     bail!("the query uses {construct}; velo run executes SELECT * FROM one source")
 }
 
-/// `EMIT CHANGES` says what is the case anyway: results are emitted as they change.
+/// Removes `EMIT CHANGES`, which has no effect: results are always emitted as they change.
 fn without_emit_changes(query: &str) -> &str {
     let words: Vec<_> = query.split_whitespace().rev().take(2).collect();
     let emits = matches!(words.as_slice(), [changes, emit]
@@ -239,8 +242,8 @@ mod tests {
             ("WITH x AS (SELECT 1) SELECT * FROM x", "common table expression"),
             ("SELECT * FROM (SELECT * FROM t)", "not a name"),
             ("SELECT * EXCEPT (a) FROM t", "columns"),
-            ("SELECT * FROM t WHERE", "not understood"),
-            ("DELETE FROM t", "not a single query"),
+            ("SELECT * FROM t WHERE", "cannot parse the query"),
+            ("DELETE FROM t", "a single query"),
         ] {
             let error = source(query).unwrap_err().to_string();
             assert!(error.contains(construct), "{query}: {error}");

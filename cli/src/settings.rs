@@ -1,8 +1,8 @@
-//! `velo.toml`: what a project asks of lint.
+//! `velo.toml`: the lint settings of a project.
 //!
 //! ```toml
 //! target = "velostream-0.1"      # or "guide"
-//! record-size = "2KiB"           # the mean record
+//! record-size = "2KiB"           # the mean record size
 //! fail-on = "warning"            # or "info", "error"
 //!
 //! [rules]
@@ -19,14 +19,14 @@ use velo_lint::{Level, Levels, Lines, Options, Severity, Target};
 /// The file's name.
 const NAME: &str = "velo.toml";
 
-/// What a project asks for.
+/// The settings of a project.
 #[derive(Debug, Default)]
 pub(crate) struct Project {
     pub options: Options,
     pub fail_on: Option<Severity>,
 }
 
-/// The settings at `path`, or those that hold for `file`: of the nearest folder above it that has some.
+/// Reads the settings at `path`, or those of the nearest directory above `file` that has a `velo.toml`.
 pub(crate) fn load(path: Option<&Path>, file: &Path) -> Result<Project> {
     let found = match path {
         Some(path) => Some(path.to_owned()),
@@ -46,7 +46,7 @@ fn find(file: &Path) -> Result<Option<PathBuf>> {
     Ok(settings)
 }
 
-/// What is wrong, and at which byte.
+/// An error in the settings, with its byte offset.
 struct Problem {
     at: usize,
     message: String,
@@ -76,14 +76,14 @@ fn parse(text: &str) -> Result<Project, Problem> {
                 })?);
             }
             "record-size" => {
-                let expected = "a size in quotes: \"500\", \"10KB\" or \"10KiB\"";
+                let expected = "a quoted size, such as \"500\", \"10KB\" or \"10KiB\"";
                 let bytes = value.get_ref().as_str().and_then(velo_schema::parse_bytes);
                 project.options.record_bytes = Some(bytes.ok_or_else(|| wrong(value, expected))?);
             }
             "rules" => {
                 let table = value.get_ref().as_table().ok_or_else(|| wrong(value, "a table of rules"))?;
                 let mut levels: Vec<_> = table.iter().collect();
-                // What all rules are set to goes before what one is.
+                // The level of all rules is set first, so that the level of a single rule overrides it.
                 levels.sort_by_key(|(rule, _)| (rule.get_ref() != Levels::ALL, rule.span().start));
                 for (rule, level) in levels {
                     let words: Vec<_> = Level::WORDS.iter().map(|(word, _)| *word).collect();
@@ -95,7 +95,7 @@ fn parse(text: &str) -> Result<Project, Problem> {
             unknown => {
                 let known = ["target", "record-size", "fail-on", "rules"];
                 let hint = velo_schema::meant(unknown, known).map_or_else(
-                    || format!("known are {}", known.join(", ")),
+                    || format!("expected one of {}", known.join(", ")),
                     |near| format!("did you mean '{near}'?"),
                 );
                 return Err(Problem {
@@ -120,7 +120,7 @@ fn wrong(value: &Value<'_>, expected: &str) -> Problem {
     Problem { at: value.span().start, message: format!("expected {expected}") }
 }
 
-/// Sets the level of rules that the command line names.
+/// Sets the level of the rules that are named on the command line.
 pub(crate) fn set_levels<'a>(
     options: &mut Options,
     rules: impl IntoIterator<Item = &'a String>,
@@ -150,11 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_have_a_position() {
         let problem = |text: &str| parse(text).map(|_| ()).map_err(|p| (p.at, p.message)).unwrap_err();
         assert_eq!(
             problem("x = 1\nrulez = {}").1,
-            "unknown setting 'x'; known are target, record-size, fail-on, rules"
+            "unknown setting 'x'; expected one of target, record-size, fail-on, rules"
         );
         assert_eq!(
             problem("failon = 'error'"),

@@ -1,4 +1,4 @@
-//! The statements of a file that a command works with: what makes one unusable is printed or refused here.
+//! Selects the statement that a command works on, and reports the errors that make it unusable.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use crate::args::VarArgs;
 use crate::input::{Disk, Input};
 use crate::render::finding_text;
 
-/// The text with the files that its statements name, and with placeholders filled in: from `--var`, then from
-/// the environment.
+/// Parses a text and the files that its statements name. Placeholders are replaced from `--var`, then from the
+/// environment.
 pub(crate) fn document(input: &Input, vars: &VarArgs) -> Document {
     let environment = std::env::vars_os();
     let readable =
@@ -22,7 +22,7 @@ pub(crate) fn document(input: &Input, vars: &VarArgs) -> Document {
     Document::read_to_run(&input.name, &input.text, input.language, &Disk, variables)
 }
 
-/// Prints the findings that make a file's settings unusable, silenced or not; true if there are any.
+/// Prints the errors of a file, including suppressed ones. Returns true if there are any.
 pub(crate) fn print_errors(document: &Document) -> bool {
     let errors = document.errors();
     print_findings(document, &errors);
@@ -36,7 +36,7 @@ fn print_findings(document: &Document, findings: &[Finding]) {
     }
 }
 
-/// Each reason on a line of its own, with its place.
+/// Formats refusals, one per line, with their positions.
 pub(crate) fn reasons(document: &Document, refusals: &[Refusal]) -> String {
     let mut lines = String::new();
     for Refusal { span, why } in refusals {
@@ -47,7 +47,10 @@ pub(crate) fn reasons(document: &Document, refusals: &[Refusal]) -> String {
     lines
 }
 
-/// Refuses a statement that would not do what it says.
+/// Checks that a run executes the statement as written.
+///
+/// # Errors
+/// If there is a reason to refuse the statement.
 #[cfg(feature = "kafka")]
 pub(crate) fn refuse(document: &Document, unit: &Unit<'_>, route: &Route) -> Result<()> {
     let refusals = refusals(unit, route);
@@ -57,14 +60,17 @@ pub(crate) fn refuse(document: &Document, unit: &Unit<'_>, route: &Route) -> Res
     bail!("{}", reasons(document, &refusals))
 }
 
-/// The number of the statement called `name`, or of the only one that has a query.
+/// Returns the index of the statement with this name, or of the only statement with a query.
+///
+/// # Errors
+/// If no statement matches, or more than one.
 #[cfg(feature = "kafka")]
 pub(crate) fn select(document: &Document, name: Option<&str>) -> Result<usize> {
     let name_of = |statement: &Statement| statement.name.as_ref().map(|name| name.text.clone());
     let statements = document.statements().iter().enumerate();
     let mut candidates: Vec<_> = statements.filter(|(_, statement)| statement.query.is_some()).collect();
     if let Some(wanted) = name {
-        // Names are the same in any case; of those that differ in nothing else, the one spelled alike is meant.
+        // Names are case-insensitive; among names that differ only in case, an exact match is preferred.
         candidates
             .retain(|(_, statement)| name_of(statement).is_some_and(|own| own.eq_ignore_ascii_case(wanted)));
         let is_exact = |(_, statement): &(usize, &Statement)| name_of(statement).as_deref() == Some(wanted);
@@ -75,14 +81,14 @@ pub(crate) fn select(document: &Document, name: Option<&str>) -> Result<usize> {
     let file = document.name(0);
     match (candidates.len(), name) {
         (1, _) => Ok(candidates[0].0),
-        (0, Some(name)) => bail!("{file}: no statement called '{name}' with a query"),
+        (0, Some(name)) => bail!("{file}: no statement with a query is named '{name}'"),
         (0, None) => {
             bail!("{file}: no statement with a query (CREATE STREAM … AS SELECT …, INSERT INTO … SELECT …)")
         }
-        (_, Some(name)) => bail!("{file}: several statements are called '{name}'"),
+        (_, Some(name)) => bail!("{file}: several statements are named '{name}'"),
         (_, None) => {
             let names: Vec<_> = candidates.iter().filter_map(|(_, statement)| name_of(statement)).collect();
-            bail!("{file}: several statements; choose one with --statement: {}", names.join(", "))
+            bail!("{file}: several statements; select one with --statement: {}", names.join(", "))
         }
     }
 }

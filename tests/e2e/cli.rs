@@ -161,7 +161,7 @@ fn an_unreachable_broker_is_named_with_the_reason() {
 #[test]
 fn an_argument_that_is_no_value_is_refused_with_an_example() {
     for (arguments, reason) in [
-        (["--cost", "banana"], "expected the time of a batch, of a record, or of both: 2ms"),
+        (["--cost", "banana"], "expected a cost per batch, per record or both, such as 2ms"),
         (["--concurrency", "0"], "expected a number of members from 1 to 65535"),
         (["--exec-timeout", "60"], "a duration needs a unit: 60ms or 60s?"),
         (["--memory-limit", "much"], "expected a size in bytes, such as"),

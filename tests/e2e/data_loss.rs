@@ -76,7 +76,7 @@ fn records_that_were_deleted_before_they_were_read_end_the_job_or_are_counted() 
     let output = job.command().output().expect("velo runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(&format!("offsets 100 to 149 of {}[0] are gone", job.source)), "{stderr}");
+    assert!(stderr.contains(&format!("offsets 100 to 149 of {}[0] were deleted", job.source)), "{stderr}");
     assert_eq!(committed(&broker, &job.group, &job.source)[&0], 100);
 
     let output = job.command().args(["--on-data-loss", "continue"]).output().expect("velo runs");

@@ -99,13 +99,10 @@ fn letters_go_back_once(broker: &Broker) {
     // To the source: as they were, in their partitions, and once.
     let (source, before) = (&job.source, count(broker, &job.source));
     let replay = |more: &[&str]| stdout(&dlq(broker, &[&["replay", &job.dlq], more].concat()));
-    assert_eq!(
-        replay(&["--dry-run"]),
-        format!("{source}: 40 records would be replayed, 0 were there already\n")
-    );
+    assert_eq!(replay(&["--dry-run"]), format!("{source}: 40 would be replayed, 0 already present\n"));
     assert_eq!(count(broker, source), before);
-    assert_eq!(replay(&[]), format!("{source}: 40 records replayed, 0 were there already\n"));
-    assert_eq!(replay(&[]), format!("{source}: 0 records replayed, 40 were there already\n"));
+    assert_eq!(replay(&[]), format!("{source}: 40 replayed, 0 already present\n"));
+    assert_eq!(replay(&[]), format!("{source}: 0 replayed, 40 already present\n"));
     let mut replayed = 0;
     for_each(broker, source, |read| {
         if let Some(of) = read.headers.get("velo.replay.of") {
@@ -127,10 +124,10 @@ fn letters_go_back_once(broker: &Broker) {
 
     // To the sink: both generations, each once.
     let (sink, before) = (&job.sink, count(broker, &job.sink));
-    let expected = format!("{sink}: 80 records replayed, 0 were there already\n");
+    let expected = format!("{sink}: 80 replayed, 0 already present\n");
     assert_eq!(replay(&["--to-sink", sink, "--error", "JSON object"]), expected);
     assert_eq!(count(broker, sink), before + 2 * DEAD);
-    let expected = format!("{sink}: 0 records replayed, 80 were there already\n");
+    let expected = format!("{sink}: 0 replayed, 80 already present\n");
     assert_eq!(replay(&["--to-sink", sink]), expected);
 }
 
@@ -175,20 +172,20 @@ fn a_replay_that_is_repeated_puts_nothing_old_over_something_new() {
     send(&broker, &source, &[(Some("b"), "{\"state\": \"new\"}")]);
     let replay = |more: &[&str]| stdout(&dlq(&broker, &[&["replay", &queue], more].concat()));
     let first = replay(&[]);
-    assert!(first.starts_with(&format!("{source}: 1 records replayed, 0 were there already\n")), "{first}");
-    assert!(first.contains("1 were left out: the topic is compacted and has newer records"), "{first}");
+    assert!(first.starts_with(&format!("{source}: 1 replayed, 0 already present\n")), "{first}");
+    assert!(first.contains("1 skipped: the topic is compacted and has newer records"), "{first}");
     assert_eq!(replayed(&broker, &source), BTreeMap::from([(format!("{source}[0]@0"), 1)]));
     // The other one gets it now, and the topic forgets what was replayed.
     let new = "{\"state\": \"new\"}";
     send(&broker, &source, &[(Some("a"), new), (Some("b"), new)]);
     delete_records(&broker, &source, 4);
     let again = replay(&[]);
-    assert!(again.starts_with(&format!("{source}: 0 records replayed, 1 were there already\n")), "{again}");
+    assert!(again.starts_with(&format!("{source}: 0 replayed, 1 already present\n")), "{again}");
     assert_eq!(replayed(&broker, &source), BTreeMap::new());
     // Who wants the old one gets it, once.
     let over = replay(&["--over-newer"]);
-    assert_eq!(over, format!("{source}: 1 records replayed, 1 were there already\n"));
-    assert_eq!(replay(&["--over-newer"]), format!("{source}: 0 records replayed, 2 were there already\n"));
+    assert_eq!(over, format!("{source}: 1 replayed, 1 already present\n"));
+    assert_eq!(replay(&["--over-newer"]), format!("{source}: 0 replayed, 2 already present\n"));
     assert_eq!(replayed(&broker, &source), BTreeMap::from([(format!("{source}[0]@1"), 1)]));
 }
 
@@ -218,21 +215,21 @@ fn a_replay_that_is_cut_off_goes_on_where_it_was_and_takes_parts() {
     let dry = replay(&["--dry-run"]);
     assert_eq!(count(&broker, &job.dlq), notes, "a dry run notes nothing");
     let rest = DEAD - there;
-    assert_eq!(dry, format!("{target}: {rest} records would be replayed, {there} were there already\n"));
+    assert_eq!(dry, format!("{target}: {rest} would be replayed, {there} already present\n"));
     let part = replay(&["--limit", "2"]);
     let left = rest - 2;
     assert_eq!(
         part,
         format!(
-            "{target}: 2 records replayed, {there} were there already\n\
-             {left} more are left for the next replay (--limit)\n"
+            "{target}: 2 replayed, {there} already present\n\
+             {left} left for the next replay (--limit)\n"
         )
     );
     assert_eq!(replay(&["--until", "2001-01-01"]).lines().count(), 1);
     let some = there + 2;
     assert_eq!(
         replay(&["--since", "2001-01-01"]),
-        format!("{target}: {left} records replayed, {some} were there already\n")
+        format!("{target}: {left} replayed, {some} already present\n")
     );
     let found = replayed(&broker, &target);
     assert_eq!((found.len() as u64, found.values().max()), (DEAD, Some(&1)), "{found:?}");
@@ -255,24 +252,24 @@ fn a_letter_that_its_target_refuses_stops_no_other_one() {
         dlq(&broker, &[&["replay", &queue, "--to-sink", &target, "--over-newer"], more].concat())
     };
     let dry = stdout(&replay(&["--dry-run"]));
-    assert_eq!(dry, format!("{target}: 40 records would be replayed, 40 were there already\n"));
+    assert_eq!(dry, format!("{target}: 40 would be replayed, 40 already present\n"));
     for (sent, there) in [(39, 39), (0, 78)] {
         let output = replay(&[]);
         let (said, errors) = (&output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert!(errors.contains(&format!("{source}[0]@20 was not replayed")), "{errors}");
         let said = String::from_utf8_lossy(said);
-        assert_eq!(said, format!("{target}: {sent} records replayed, {there} were there already\n"));
+        assert_eq!(said, format!("{target}: {sent} replayed, {there} already present\n"));
     }
     let all = replayed(&broker, &target);
     assert_eq!((all.len(), all.values().max()), (39, Some(&1)));
     // Once its cause is gone the refused one is written, too.
     let open = broker.topic("open", 1);
     let output = stdout(&dlq(&broker, &["replay", &queue, "--to-sink", &open]));
-    assert_eq!(output, format!("{open}: 40 records replayed, 40 were there already\n"));
+    assert_eq!(output, format!("{open}: 40 replayed, 40 already present\n"));
     set_cleanup_policy(&broker, &target, "delete");
     let output = stdout(&replay(&[]));
-    assert_eq!(output, format!("{target}: 1 records replayed, 79 were there already\n"));
+    assert_eq!(output, format!("{target}: 1 replayed, 79 already present\n"));
     assert_eq!(replayed(&broker, &target).len(), 40);
 }
 
@@ -281,7 +278,7 @@ fn what_cannot_be_read_or_written_is_named() {
     let broker = embedded();
     for (arguments, reason) in [
         (&["show", "nowhere.dlq"][..], "there is no topic 'nowhere.dlq'"),
-        (&["replay", "a.dlq", "--to-sink", "a.dlq"], "would be replayed to itself"),
+        (&["replay", "a.dlq", "--to-sink", "a.dlq"], "cannot replay 'a.dlq' to itself"),
         (&["show", "a.dlq", "--stage", "procss"], "did you mean process?"),
     ] {
         let output = dlq(&broker, arguments);

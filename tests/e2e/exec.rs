@@ -72,7 +72,7 @@ fn a_program_that_fails_after_its_first_answer_is_started_again_and_nothing_is_l
         ("echo '{\"ok\":true,\"records\":[{\"record\":0,\"header\":[]}]}'", "unknown field `header`"),
         ("kill -9 $$", "the program ended without an answer: exit status: 137"),
         // It answers twice: the second answer is late, and belongs to no batch.
-        ("echo '{\"ok\":true}'; echo '{\"ok\":true}'", "that it was not asked"),
+        ("echo '{\"ok\":true}'; echo '{\"ok\":true}'", "an unexpected line"),
     ];
     for (once, reason) in cases {
         // Only one that never answers is not waited for, and then for longer than any other may take.
@@ -89,8 +89,8 @@ fn a_program_that_never_answers_as_it_should_ends_the_job_with_its_reason() {
     let _busy = busy();
     let broker = embedded();
     for (command, reason) in [
-        ("/no/such/program", "exit status: 127 (the shell did not find it)"),
-        ("/dev/null", "exit status: 126 (the shell cannot execute it)"),
+        ("/no/such/program", "exit status: 127 (command not found)"),
+        ("/dev/null", "exit status: 126 (command not executable)"),
         ("exit 3", "exit status: 3"),
         ("while read -r l; do [ -z \"$l\" ] && echo nonsense; done", "does not follow the protocol"),
         ("tr '\\0' x < /dev/zero", "is longer than 64 MiB"),

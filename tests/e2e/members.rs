@@ -301,7 +301,7 @@ fn an_instance_whose_transactional_id_is_taken_over_says_so_and_ends() {
     let status = first.wait().expect("gone");
     let said = std::fs::read_to_string(log.path()).expect("a log");
     assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("another process has taken over its transactional id"), "{said}");
+    assert!(said.contains("another process has taken over the transactional id"), "{said}");
     wait_for_commit(&job, &mut second, 20_000);
     stop(second, "-TERM");
     assert_eq!(audit(&job, load), everything(load));

@@ -123,7 +123,7 @@ fn stop_before_the_end(job: &Job<'_>, child: Child, signal: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let is_at_end = job.report()["end_of_input"] == true;
     assert_eq!(output.status.code(), Some(i32::from(!is_at_end)), "{stderr}");
-    assert_eq!(stderr.contains("it was stopped before the end"), !is_at_end, "{stderr}");
+    assert_eq!(stderr.contains("the job was stopped before the end"), !is_at_end, "{stderr}");
 }
 
 /// Panics, with what it said, where a job has ended by itself.

@@ -182,10 +182,10 @@ fn what_is_documented_is_enough_to_run_and_each_part_of_it_is_needed() {
     let job = Job::new(&broker, LOAD, BUFFERED);
     let group = job.group.clone();
     let grants: [(&[&str], &str, &str); 5] = [
-        (&["--topic", &job.source], "Read", "Describe and Read on a topic to read"),
+        (&["--topic", &job.source], "Read", "Describe and Read on source topics"),
         (&["--group", &group], "Read", "Read on the group"),
-        (&["--topic", &job.sink], "Write", "Describe and Write on one to write"),
-        (&["--topic", &job.dlq], "Write", "Describe and Write on one to write"),
+        (&["--topic", &job.sink], "Write", "Describe and Write on target topics"),
+        (&["--topic", &job.dlq], "Write", "Describe and Write on target topics"),
         (&["--transactional-id", &group], "Write", "Describe and Write on the transactional id"),
     ];
     for (resource, operation, _) in grants {
@@ -255,7 +255,7 @@ fn what_is_wrong_with_a_connection_is_said_at_once() {
     let other = format!("ssl.ca.location={}", secured.certificate("other-ca.pem"));
     let sasl = &secured.addresses["sasl_ssl"];
     for (address, properties, part) in [
-        (sasl, with(&other, good()), "none of ssl.ca.location has signed it"),
+        (sasl, with(&other, good()), "not signed by a CA in ssl.ca.location"),
         (&secured.addresses["expired"], good(), "the broker's certificate has expired"),
         (sasl, with("sasl.password=wrong-secret", good()), "invalid credentials"),
         (sasl, with("ssl.ca.location=/nowhere.pem", good()), "there is no file '/nowhere.pem'"),

@@ -1,4 +1,4 @@
-//! `velo run --check`: what a job would find, without joining, writing or creating anything.
+//! `velo run --check`: preflight checks that change nothing.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::targets::Targets;
 use crate::render::plan::fitted;
 use crate::render::style;
 
-/// What a job is about to use.
+/// The topics, group and client settings of the job to check.
 pub(crate) struct Checked<'a> {
     pub settings: &'a ClientSettings,
     pub reader: &'a TopicReader,
@@ -25,11 +25,11 @@ pub(crate) struct Checked<'a> {
     pub dlq: Vec<&'a str>,
     pub linger: Duration,
     pub transactional_id: Option<String>,
-    /// True if properties are listed too that have the client's default.
+    /// True if properties with the client's default are listed too.
     pub shows_defaults: bool,
 }
 
-/// What was found, line by line.
+/// The lines of output, and the verdict.
 #[derive(Default)]
 struct Findings {
     lines: Vec<String>,
@@ -70,18 +70,18 @@ impl Findings {
         }
     }
 
-    /// A topic that may be used as it should, or why not.
+    /// Adds the result of a permission check.
     fn may(&mut self, topic: &str, what: &str, may: May) {
         match may {
             Some(true) => self.tell(&format!("{topic} may be {what}")),
-            Some(false) => self.fail(&format!("{topic} may not be {what}: grant the user that")),
-            None => self.warn(&format!("{topic}: the brokers do not say whether it may be {what}")),
+            Some(false) => self.fail(&format!("{topic} may not be {what}: grant the permission to the user")),
+            None => self.warn(&format!("{topic}: the brokers do not report whether it may be {what}")),
         }
     }
 }
 
 impl Checked<'_> {
-    /// Prints what is found; the code says whether the job could run.
+    /// Runs the checks and prints the results. The exit code is 1 if a check failed.
     pub fn check(&self) -> Result<ExitCode> {
         let inspector = Inspector::connect(self.settings, &self.options)?;
         let mut findings = Findings::default();
@@ -102,7 +102,7 @@ impl Checked<'_> {
         Ok(if findings.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// How large a record the topics take that are written, as far as that is known.
+    /// Returns the known record size limits of the topics that the job writes to.
     fn max_message_bytes(&self) -> Vec<u64> {
         let of = |topic| topic_settings(self.settings, self.reader, topic).max_message_bytes;
         std::iter::once(self.sink).chain(self.dlq.iter().copied()).filter_map(of).collect()
@@ -123,7 +123,7 @@ impl Checked<'_> {
                     findings.tell(&format!("{target} has {count} partitions"));
                     if count != self.options.partitions {
                         findings.warn(&format!(
-                            "{target} has not as many partitions as {source}: records go where their keys say"
+                            "{target} and {source} differ in partitions: record keys select the partition"
                         ));
                     }
                     match inspector.may_read_and_write(target) {
@@ -151,7 +151,7 @@ impl Checked<'_> {
         let warnings = targets.warnings(self.sink, &self.dlq);
         if warnings.is_empty() {
             findings.tell(&format!(
-                "what {source} holds is taken and kept where it is written, as far as the brokers tell"
+                "no known limit or retention of the written topics affects the records of {source}"
             ));
         }
         for warning in &warnings {
@@ -172,7 +172,7 @@ impl Checked<'_> {
                     findings.tell(&format!("member {client} at {host}{instance}"));
                 }
                 if may_read == Some(false) {
-                    findings.fail("it may not be joined: grant the user Read on it");
+                    findings.fail("the group may not be joined: grant the user Read on it");
                 }
             }
             Err(error) => findings.fail(&error.to_string()),
@@ -193,11 +193,12 @@ fn lag(partitions: &[PartitionState], options: &GroupOptions, findings: &mut Fin
         if (*low..=*high).contains(&from) {
             continue;
         }
-        let lost =
-            format!("partition {partition} is committed at {from}, its records are {low} to before {high}");
+        let lost = format!(
+            "partition {partition}: committed offset {from} is outside of its offsets, {low} to {high}"
+        );
         match options.on_data_loss {
             OnDataLoss::Fail => findings.fail(&format!("{lost}: --on-data-loss fail ends the job")),
-            OnDataLoss::Continue => findings.warn(&format!("{lost}: it goes on at {low}")),
+            OnDataLoss::Continue => findings.warn(&format!("{lost}: the job continues at {low}")),
         }
     }
     let open = partitions.iter().filter(|partition| partition.committed.is_none()).count();
@@ -212,7 +213,7 @@ fn lag(partitions: &[PartitionState], options: &GroupOptions, findings: &mut Fin
         0 => findings.tell(&format!("reading starts at --from {from}")),
         _ if open == 0 => findings.tell("reading starts at the committed offsets; --from has no effect"),
         known => findings.tell(&format!(
-            "reading starts at the committed offsets of {known} partitions, and at --from {from} of the others"
+            "reading starts at the committed offsets of {known} partitions, and at --from {from} in the others"
         )),
     }
 }
@@ -221,21 +222,21 @@ fn memory(budget: &MemoryBudget, findings: &mut Findings) {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     findings.heading("memory of a member");
     findings.tell(&format!(
-        "fetched ahead {}, in flight {}, written and not acknowledged {}",
+        "prefetched {}, in flight {}, not yet acknowledged {}",
         mib(budget.prefetch_bytes),
         mib(budget.in_flight_bytes),
         mib(budget.producer_bytes)
     ));
     if let Some(answer) = budget.exec_answer_bytes {
         findings.tell(&format!(
-            "answers and outputs of --exec {}, one answer at most {}",
+            "answers and outputs of --exec {}, at most {} per answer",
             mib(budget.exec_bytes),
             mib(answer)
         ));
     }
 }
 
-/// What the client holds for itself, pointers to functions say, tells a reader nothing.
+/// True if a property is meaningful to a reader: callbacks and other pointers are left out.
 fn is_readable(name: &str, value: &str) -> bool {
     let is_pointer = value.starts_with("0x") || name.ends_with("_cb") || name == "opaque";
     !is_pointer && name != "default_topic_conf" && name != "ssl_engine_callback_data"
@@ -246,7 +247,7 @@ fn origin_text(origin: Origin) -> &'static str {
         Origin::Default => "default",
         Origin::Derived => "derived from the plan",
         Origin::Engine => "the engine's own",
-        Origin::Environment => "variable",
+        Origin::Environment => "environment",
         Origin::File => "--properties",
         Origin::Argument => "-X",
     }
@@ -257,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_are_those_that_somebody_set_unless_all_are_wanted() {
+    fn properties_with_defaults_are_listed_on_request_only() {
         let entry = |name: &str, value: &str, origin| (name.to_owned(), (value.to_owned(), origin));
         let properties: Properties = [
             entry("group.id", "g", Origin::Engine),

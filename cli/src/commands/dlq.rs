@@ -1,4 +1,4 @@
-//! `velo dlq`: what is in a dead letter queue, and its records back to where they came from.
+//! `velo dlq`: shows the contents of a dead letter queue, and replays its records.
 
 mod history;
 mod receipt;
@@ -24,7 +24,7 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     let settings = settings(&args.letters.broker)?;
     let mut letters = Letters { version: 1, topic: args.letters.topic.clone(), ..Letters::default() };
     let mut by_error = BTreeMap::<(String, String), u64>::new();
-    // The newest of each partition; partitions are read in parts and in turn.
+    // The newest dead letters by partition. Partitions are read interleaved, each in the order of its offsets.
     let mut newest = BTreeMap::<i32, std::collections::VecDeque<Letter>>::new();
     let others = read(&settings, &args.letters, |batch, row, letter| {
         let Some(letter) = letter else {
@@ -59,6 +59,7 @@ pub(crate) fn show(args: &DlqShowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns the selection, for messages.
 fn filter(args: &DlqArgs) -> Filter<'_> {
     Filter {
         stage: args.stage.as_deref(),
@@ -68,6 +69,7 @@ fn filter(args: &DlqArgs) -> Filter<'_> {
     }
 }
 
+/// True if a dead letter matches `--stage`, `--error`, `--since` and `--until`.
 fn is_selected(args: &DlqArgs, batch: &Batch, row: u32, letter: &DeadLetter) -> bool {
     let time_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
     args.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
@@ -76,8 +78,8 @@ fn is_selected(args: &DlqArgs, batch: &Batch, row: u32, letter: &DeadLetter) -> 
         && args.until.is_none_or(|until| time_ms.is_some_and(|time| time < until))
 }
 
-/// Reads the queue and hands over every dead letter that is selected, and every record that is no dead letter.
-/// Returns how many others there are, by stage.
+/// Reads the queue and calls `each` with every selected dead letter, and with `None` for every record that is not a dead
+/// letter. Receipts are skipped. Returns the number of dead letters that are not selected, by stage.
 fn read(
     settings: &ClientSettings,
     args: &DlqArgs,
@@ -101,7 +103,7 @@ fn read(
     Ok(others)
 }
 
-/// Reads a topic from these offsets on, under a progress bar, which is there only on a terminal.
+/// Reads a topic from these offsets on, with a progress bar (on a terminal only).
 fn watched(
     settings: &ClientSettings,
     topic: &str,
@@ -120,6 +122,7 @@ fn watched(
     result.with_context(|| format!("topic '{topic}'"))
 }
 
+/// Returns the description of a dead letter that `velo dlq show` prints.
 fn described(batch: &Batch, row: u32, letter: DeadLetter) -> Letter {
     let length = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.len() as u64);
     let timestamp_ms = letter.timestamp_ms.or(batch.timestamp_ms(row));
@@ -142,7 +145,7 @@ fn origin(letter: &DeadLetter) -> Origin {
     Origin { topic: origin.topic.to_string(), partition: origin.partition, offset: *offset }
 }
 
-/// An error with # for each number, so that records which failed alike count together.
+/// Replaces each number in an error with `#`, so that errors that differ only in numbers are counted together.
 fn alike(error: &str) -> String {
     let mut alike = String::with_capacity(error.len());
     for character in error.chars() {
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_that_differ_in_numbers_are_alike() {
+    fn errors_that_differ_only_in_numbers_are_alike() {
         assert_eq!(alike("no UTF-8 from byte 17 on, of 4096"), "no UTF-# from byte # on, of #");
         assert_eq!(alike(""), "");
     }

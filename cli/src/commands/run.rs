@@ -1,4 +1,4 @@
-//! `velo run`: a statement in, its records moved from topic to topic, a report out.
+//! `velo run`: runs a statement between two topics and reports the result.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -41,16 +41,16 @@ use crate::render::style;
 use crate::statement::{document, print_errors, refuse, select};
 use crate::{EXIT_USAGE, dead_letters, query};
 
-/// The exit code of a job that a second Ctrl-C has ended.
+/// The exit code of a job that a second signal ended.
 const EXIT_FORCED: u8 = 130;
-/// Payload bytes that a dry run's client fetches ahead.
+/// The payload bytes that the client of a dry run prefetches.
 const DRY_RUN_PREFETCH_BYTES: u64 = 64 << 20;
-/// Where a partition without a committed offset is begun, unless --from says otherwise.
+/// The start position of partitions without a committed offset if `--from` is not set.
 const DEFAULT_START: Start = Start::Earliest;
-/// A job that has no partitions for so long says what it waits for.
+/// The time after which a job without partitions reports that it waits for an assignment.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a statement asks for.
+/// A statement that can run: its topics and settings.
 struct Job {
     statement: String,
     source_topic: String,
@@ -59,12 +59,12 @@ struct Job {
     dlq_topics: ByStage<Option<String>>,
     config: JobConfig,
     plan: Plan,
-    /// Everything of the statement that is not used, with the reasons.
+    /// The settings that the run does not use, with the reasons.
     notes: Vec<String>,
 }
 
 impl Job {
-    /// The topics that dead letters go to, each once.
+    /// Returns the dead letter topics, sorted and without duplicates.
     fn dead_letter_topics(&self) -> Vec<&str> {
         let mut topics: Vec<_> =
             self.dlq_topics.each_ref().into_iter().flatten().map(String::as_str).collect();
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let number = select(&document, args.statement.as_deref())?;
     let options = Options::default();
-    let unit = document.units(&options).nth(number).context("the statement that was selected")?;
+    let unit = document.units(&options).nth(number).context("the selected statement")?;
     query::check(unit.text, unit.statement).with_context(|| of_statement(&unit))?;
     let route = Route::first(&unit);
     refuse(&document, &unit, &route)?;
@@ -116,10 +116,10 @@ fn of_statement(unit: &Unit<'_>) -> String {
 
 fn job(unit: &Unit<'_>, route: &Route, args: &RunArgs) -> Result<Job> {
     let (Some(source), Some(sink)) = (&route.source, &route.sink) else {
-        bail!("it names no {}", if route.source.is_none() { "source" } else { "sink" });
+        bail!("it has no {}", if route.source.is_none() { "source" } else { "sink" });
     };
     if unit.statement.sinks().len() > 1 {
-        bail!("it names several sinks; velo run writes to one");
+        bail!("it has several sinks, but velo run writes to one");
     }
     let (source_topic, sink_topic) = (topic_of(source)?, topic_of(sink)?);
     let [source_config, job_config, sink_config] =
@@ -128,21 +128,21 @@ fn job(unit: &Unit<'_>, route: &Route, args: &RunArgs) -> Result<Job> {
     let batches = job_config.transaction_batches;
     if batches > 1 && matches!(source_config.strategy, Strategy::MegaBatch { parallel: true, .. }) {
         bail!(
-            "a transaction of {batches} batches needs them in order, but batch.parallel is true; \
+            "transaction.batches is {batches}, which requires batches in order, but batch.parallel is true; \
              set 'batch.parallel' = 'false' or 'transaction.batches' = '1'"
         );
     }
     if source_topic == sink_topic {
-        bail!("it reads and writes the topic '{source_topic}', and would never come to an end");
+        bail!("the source and the sink are the same topic '{source_topic}'; set 'sink.topic' to another one");
     }
     for (stage, topic) in dead_letters::by_name(&dlq_topics) {
         let Some(topic) = topic else { continue };
         parse(Kind::Topic, topic).map_err(|error| anyhow!("dead letter topic '{topic}': {error}"))?;
         if *topic == source_topic {
-            bail!("dead letters of the {stage} stage go to '{topic}', which it reads; set 'dlq.topic'");
+            bail!("the dead letter topic of the {stage} stage is the source, '{topic}'; set 'dlq.topic'");
         }
         if *topic == sink_topic {
-            bail!("dead letters of the {stage} stage go to '{topic}', among the results; set 'dlq.topic'");
+            bail!("the dead letter topic of the {stage} stage is the sink, '{topic}'; set 'dlq.topic'");
         }
     }
     Ok(Job {
@@ -165,20 +165,25 @@ fn job(unit: &Unit<'_>, route: &Route, args: &RunArgs) -> Result<Job> {
     })
 }
 
-/// The topic of a source or sink, if Kafka can have it.
+/// Returns the topic of a source or sink.
+///
+/// # Errors
+/// If the topic is unknown or Kafka does not allow its name.
 fn topic_of(endpoint: &Endpoint) -> Result<String> {
     let topic = &endpoint.topic;
-    let Some(name) = &topic.name else { bail!("the topic of '{}' is not known", endpoint.name) };
+    let Some(name) = &topic.name else {
+        bail!("the topic of '{0}' is unknown; set it with '{0}.topic'", endpoint.name)
+    };
     if let Some(error) = topic.error() {
         match &topic.key {
             Some(key) => bail!("'{key}' = '{name}': {error}"),
-            None => bail!("'{name}': {error}; name its topic with '{name}.topic'"),
+            None => bail!("'{name}': {error}; set the topic with '{name}.topic'"),
         }
     }
     Ok(name.clone())
 }
 
-/// Everything of the statement that is not used, with the reasons.
+/// Returns the settings that the run does not use, with the reasons.
 fn notes(unit: &Unit<'_>, route: &Route, exactly_once: bool) -> Vec<String> {
     let (others, ours): (Vec<_>, Vec<_>) =
         unused(unit, route, exactly_once).into_iter().partition(|unused| unused.why == Reason::Foreign);
@@ -186,19 +191,19 @@ fn notes(unit: &Unit<'_>, route: &Route, exactly_once: bool) -> Vec<String> {
         ours.into_iter().map(|Unused { key, why, .. }| format!("'{key}' is not used: {why}")).collect();
     if !others.is_empty() {
         let keys: Vec<_> = others.into_iter().map(|unused| unused.key).collect();
-        notes.push(format!("settings of other systems, not used here: {}", keys.join(", ")));
+        notes.push(format!("settings of other systems are ignored: {}", keys.join(", ")));
     }
     for endpoint in route.endpoints() {
         let of_uri = endpoint.uri.as_ref().filter(|uri| uri.matches('/').count() > 2);
-        notes.extend(of_uri.map(|uri| {
-            format!("the broker in '{uri}' is not used: --bootstrap-servers says where the topics are")
-        }));
+        if let Some(uri) = of_uri {
+            notes.push(format!("the broker in '{uri}' is ignored: --bootstrap-servers sets the brokers"));
+        }
     }
     notes
 }
 
-/// Has the allocator return freed memory to the system at once, which it reads from a variable at its start:
-/// this program begins anew with it. Without that it keeps some for a while, beyond any limit.
+/// Replaces this process by one whose allocator returns freed memory to the system at once. The allocator reads this
+/// setting from the environment when the process starts; by default it keeps freed memory for a while.
 #[cfg(unix)]
 fn give_memory_back() {
     use std::os::unix::process::CommandExt;
@@ -208,7 +213,7 @@ fn give_memory_back() {
     }
     let mut args = std::env::args_os();
     if let (Ok(program), Some(name)) = (std::env::current_exe(), args.next()) {
-        // It returns only where it fails, and then the limit is kept less exactly.
+        // `exec` returns only if it fails. The job then runs with the default, and may exceed the limit.
         let _ = std::process::Command::new(program).arg0(name).args(args).env(VARIABLE, "0").exec();
     }
 }
@@ -216,7 +221,7 @@ fn give_memory_back() {
 #[cfg(not(unix))]
 fn give_memory_back() {}
 
-/// One member of the job.
+/// Creates one member of the job.
 fn member(config: JobConfig, args: &RunArgs, control: Control, most_answer_bytes: u64) -> Builder {
     Builder::controlled(config, control).boxed_processor(processor(args, most_answer_bytes))
 }
@@ -225,7 +230,7 @@ fn announce(job: &Job, args: &RunArgs) {
     let strategy = job.plan.strategy.map_or("no batching".to_owned(), |strategy| strategy.to_string());
     let to = if args.dry_run { "(dry run, nothing is written)" } else { &job.sink_topic };
     say(&format!(
-        "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; records that fail: {}",
+        "{} {} -> {to}: {strategy}, max.poll.records {}, {} tier; failed records: {}",
         style::bold(&job.statement),
         job.source_topic,
         job.plan.max_poll_records,
@@ -237,7 +242,7 @@ fn announce(job: &Job, args: &RunArgs) {
     }
 }
 
-/// What becomes of records that fail: the same in every stage, or stage by stage.
+/// Returns the failure strategy with its dead letter topic: one if all stages have the same, else one per stage.
 fn failures(job: &Job) -> String {
     let JobConfig { source, job: processing, sink, .. } = &job.config;
     let strategies = [source, processing, sink].map(|config| config.failure.strategy);
@@ -279,7 +284,7 @@ fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builde
     Ok(Report { properties, ..watch(&Metrics::default(), false, |observe| builder.run(source, observe)) })
 }
 
-/// How a command ended.
+/// The result of a full run or its preflight checks.
 enum Ended {
     Ran(Box<Report>),
     Checked(ExitCode),
@@ -287,9 +292,9 @@ enum Ended {
 
 fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Control) -> Result<Ended> {
     if args.exactly_once && settings.property("isolation.level") == Some("read_uncommitted") {
-        bail!("isolation.level: --exactly-once reads committed records only");
+        bail!("isolation.level=read_uncommitted cannot be combined with --exactly-once; remove the property");
     }
-    // Whatever could keep the job from being watched is found before it begins.
+    // An address that is in use must end the job before it joins the group.
     let listener =
         args.metrics.as_deref().filter(|_| args.check.is_none()).map(Listener::bind).transpose()?;
     let reader = TopicReader::connect(settings, 0, Waker::default())?;
@@ -325,7 +330,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
         return checked.check().map(Ended::Checked);
     }
     let (sink, dlq) = target_topics(settings, job, &reader, &options)?;
-    // It was for questions; nobody polls it from here on.
+    // The reader is not polled while the job runs.
     drop(reader);
     note_idle_members(member_count, &options);
     if args.from.is_some() {
@@ -334,7 +339,7 @@ fn full_run(settings: &ClientSettings, job: &Job, args: &RunArgs, control: &Cont
     let mut properties = BTreeMap::new();
     let mut members = Vec::new();
     for number in 0..member_count {
-        // The names of several members differ in a number.
+        // The ids of members after the first end in a number.
         let numbered = |name: String| if number == 0 { name } else { format!("{name}-{number}") };
         let config = JobConfig {
             max_unsettled_bytes: memory.in_flight_bytes,
@@ -381,7 +386,7 @@ fn transactional_id(args: &RunArgs, group_id: &str) -> String {
     args.transactional_id.clone().unwrap_or_else(of_group)
 }
 
-/// A strategy that buys latency with throughput should not lose it again in the producer.
+/// Returns the time that the producer waits to fill a request: none if the strategy trades throughput for latency.
 fn linger(strategy: &Strategy) -> Duration {
     match strategy {
         Strategy::LowLatency { .. } => Duration::ZERO,
@@ -389,15 +394,15 @@ fn linger(strategy: &Strategy) -> Duration {
     }
 }
 
-/// How the memory of the job is divided.
+/// Divides the memory of the job.
 fn memory(args: &RunArgs, job: &Job, source_partitions: usize) -> MemoryBudget {
     let Some(limit) = args.memory_limit else { return MemoryBudget::unlimited(source_partitions) };
     let programs = args.exec.as_ref().map_or(0, |_| job.config.threads_of_a_batch() as u64);
     MemoryBudget::with_programs(limit, args.concurrency.get().into(), source_partitions, programs)
 }
 
-/// The topics that a job writes to, made like their source if they do not exist: the sink, and the dead letter queue of
-/// each stage. Says what they will not take or keep.
+/// Returns the sink and the dead letter queue of each stage. Missing topics are created with the settings of the source.
+/// Reports records that these topics will reject or delete.
 fn target_topics(
     settings: &ClientSettings,
     job: &Job,
@@ -428,34 +433,34 @@ fn target_topics(
     Ok((sink, dlq))
 }
 
-/// Reports the members that there are no partitions for.
+/// Reports how many members have no partition.
 fn note_idle_members(members: u16, options: &GroupOptions) {
     let idle = usize::from(members).saturating_sub(options.partitions);
     if idle > 0 {
         note(&format!(
-            "{idle} of {members} members get no partition: {} has {}",
+            "{idle} of {members} members get no partition: {} has {} partitions",
             options.topic, options.partitions
         ));
     }
 }
 
-/// Reports the partitions on which --from has no effect, because the group has committed offsets of them.
+/// Reports the number of partitions with committed offsets, on which `--from` has no effect.
 fn note_committed(settings: &ClientSettings, options: &GroupOptions) {
     let committed =
         Inspector::connect(settings, options).and_then(|inspector| inspector.committed(options.partitions));
-    // If they cannot be read, joining the group says why.
+    // If the offsets cannot be read, joining the group fails with the reason.
     let Ok(committed) = committed else { return };
     let known = committed.iter().flatten().count();
     if known > 0 {
         note(&format!(
-            "--from has no effect on {known} of {} partitions: they are read on from the offsets that group {} has \
-             committed; another --group-id begins anew",
+            "--from has no effect on {known} of {} partitions: group {} has committed offsets for them; set another \
+             --group-id to start over",
             options.partitions, options.group_id
         ));
     }
 }
 
-/// Runs a job behind a status line, which is there only on a terminal.
+/// Runs a job with a status line (on a terminal only), prints its notices and updates the metrics.
 fn watch(
     metrics: &Metrics,
     joins_group: bool,
@@ -487,10 +492,10 @@ fn watch(
     })
 }
 
-const WAITING: &str = "waiting for the group to assign partitions: a rebalance ends when all members have answered, and \
-                       a member that was killed counts as one for session.timeout.ms (45 s by default)";
+const WAITING: &str = "waiting for the group to assign partitions: a rebalance completes when every member has \
+                       rejoined, or when session.timeout.ms (45 s by default) has passed for a member that was killed";
 
-/// How a job goes: how many records are settled, and how many a second.
+/// Formats the status line.
 fn status(progress: &Progress, rate: f64) -> String {
     let Ledger { delivered, ok, skipped, dlq, .. } = progress.ledger;
     let settled = ok + skipped + dlq;
@@ -508,7 +513,7 @@ fn status(progress: &Progress, rate: f64) -> String {
     line
 }
 
-/// SIGINT, SIGTERM and SIGHUP: the first drains, the second ends at once.
+/// Handles SIGINT, SIGTERM and SIGHUP: the first signal drains the job, the second one ends it immediately.
 struct Signalled {
     forced: Arc<AtomicBool>,
 }
@@ -517,11 +522,12 @@ impl Signalled {
     fn listen(control: &Control) -> Result<Self> {
         let forced = Arc::new(AtomicBool::new(false));
         let (control, second) = (control.clone(), Arc::clone(&forced));
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("signal handlers")?;
+        let mut signals =
+            Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot install signal handlers")?;
         std::thread::spawn(move || {
             let mut received = signals.forever();
             if received.next().is_some() {
-                say("draining; again to end at once");
+                say("draining; repeat the signal to end immediately");
                 control.drain();
             }
             if received.next().is_some() {
@@ -541,7 +547,7 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
     if let Some(path) = &args.report
         && let Err(error) = write_report(path, report)
     {
-        log::error(&format!("the report was not written: {error:#}"));
+        log::error(&format!("cannot write the report: {error:#}"));
         return ExitCode::FAILURE;
     }
     let forced = signals.forced.load(Ordering::Acquire);
@@ -549,7 +555,7 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
         _ if forced => ExitCode::from(EXIT_FORCED),
         Outcome::Drained if args.until_end && !report.end_of_input => {
             log::error(
-                "it was stopped before the end of the topic; what it had taken is settled and committed",
+                "the job was stopped before the end of the topic; the records in flight were settled and committed",
             );
             ExitCode::FAILURE
         }
@@ -558,7 +564,7 @@ fn finish(args: &RunArgs, report: &Report, signals: &Signalled) -> ExitCode {
     }
 }
 
-/// The ledger, as a sum that adds up.
+/// Formats the result of a run: the ledger, then batches, throughput and latencies.
 pub(super) fn summary(report: &Report) -> String {
     let ledger = &report.ledger;
     let written = report.sink_batches.as_ref().map_or_else(String::new, |groups| {
@@ -575,7 +581,7 @@ pub(super) fn summary(report: &Report) -> String {
         ledger.uncommitted,
         ledger.gaps,
     );
-    // Figures of nothing say nothing.
+    // Without batches the other figures are meaningless.
     if report.batches.count == 0 {
         return sum;
     }
@@ -595,7 +601,7 @@ pub(super) fn summary(report: &Report) -> String {
     )
 }
 
-/// What the job added to its records' latency, and how old they were.
+/// Formats the latency that the job added, and the age of the records when they were settled.
 fn latencies(report: &Report) -> String {
     let ms = |ms: f64| format_elapsed(Duration::try_from_secs_f64(ms / 1e3).unwrap_or(Duration::MAX));
     let quantiles = |latency: &Latency| format!("p50 {}, p99 {}", ms(latency.p50), ms(latency.p99));
@@ -607,16 +613,16 @@ fn latencies(report: &Report) -> String {
         .collect();
     match all.is_empty() {
         false => all.join("; "),
-        // One of an earlier version does not say how many records it measured.
+        // Reports of earlier versions have no count.
         true if age.max > 0.0 => format!("age of records when settled: {}", quantiles(age)),
         true if report.ledger.ok > 0 => {
-            "no latency was measured: all records came within --warm-up".to_owned()
+            "no latency was measured: all records arrived within --warm-up".to_owned()
         }
         true => "no latency was measured: no record was settled as ok".to_owned(),
     }
 }
 
-/// Writes the report whole or not at all.
+/// Writes the report to a file or to stdout.
 fn write_report(path: &Path, report: &Report) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(report)?;
     json.push(b'\n');
@@ -627,22 +633,22 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
     write_whole(path, &json)
 }
 
-/// Checks that a report can be written, before there is one.
+/// Checks that a report can be written to `path`.
 fn may_be_written(path: &Path) -> Result<()> {
     if path == Path::new("-") {
         return Ok(());
     }
     let (shown, folder) = (path.display(), folder_of(path));
     if path.is_dir() {
-        bail!("--report {shown}: it is a folder; name a file in it");
+        bail!("--report {shown}: is a directory; specify a file");
     }
     if !folder.is_dir() {
-        bail!("--report {shown}: there is no folder '{}'", folder.display());
+        bail!("--report {shown}: there is no directory '{}'", folder.display());
     }
     match tempfile::NamedTempFile::new_in(folder) {
         Ok(_) => Ok(()),
-        // Its own text names the file that was tried.
-        Err(error) => bail!("--report {shown}: no file can be written there: {}", error.kind()),
+        // The error's own text names the temporary file.
+        Err(error) => bail!("--report {shown}: cannot create a file in the directory: {}", error.kind()),
     }
 }
 
@@ -650,7 +656,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes a file by way of another one, so that nobody ever sees a part of it.
+/// Writes a file atomically: into a temporary file, which is then renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let what = || path.display().to_string();
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(what)?;
@@ -683,7 +689,7 @@ mod tests {
     }
 
     #[test]
-    fn every_scope_has_its_fate_of_failed_records() {
+    fn every_stage_has_its_failure_strategy_and_dead_letter_topic() {
         let sql = "CREATE STREAM s AS SELECT * FROM \"prod.orders\" INTO out WITH ('failure_strategy' = 'SendToDLQ', \
                    'dlq.topic' = 'a', 'source.dlq.topic' = 'b', 'out.failure_strategy' = 'FailBatch')";
         let job = job_of(sql, &[]).expect("a job");
@@ -695,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_named_with_its_reason() {
+    fn unused_settings_are_reported_with_the_reason() {
         let sql = "CREATE STREAM s AS SELECT * FROM kafka://broker:9092/orders INTO out WITH ( \
                    'batch.window' = '5s', 'batch.size' = '5', 's.batch.size' = '7', 'source.batch.size' = '8', \
                    'sink.batch.size' = '9', 'max_retries' = '5', 'dlq.topic' = 'x', 'transaction.batches' = '2', \
@@ -713,8 +719,8 @@ mod tests {
                 "'transaction.batches' is not used: only --exactly-once has transactions",
                 "'Batch.Size' is not used: did you mean 'batch.size'?",
                 "'source.topic' is not used: 'orders.topic' overrides it",
-                "settings of other systems, not used here: linger.ms",
-                "the broker in 'kafka://broker:9092/orders' is not used: --bootstrap-servers says where the topics are",
+                "settings of other systems are ignored: linger.ms",
+                "the broker in 'kafka://broker:9092/orders' is ignored: --bootstrap-servers sets the brokers",
             ]
         );
         let notes = job_of(sql, &["--exactly-once"]).expect("a job").notes;
@@ -724,22 +730,22 @@ mod tests {
     }
 
     #[test]
-    fn topics_that_would_feed_on_themselves_or_cannot_be_are_refused() {
+    fn topics_that_form_a_loop_or_have_invalid_names_are_rejected() {
         for (sql, reason) in [
-            ("CREATE STREAM s AS SELECT * FROM s", "reads and writes the topic 's'"),
+            ("CREATE STREAM s AS SELECT * FROM s", "the source and the sink are the same topic 's'"),
             (
                 "CREATE STREAM s AS SELECT * FROM t WITH ('sink.topic' = 't')",
-                "reads and writes the topic 't'",
+                "the source and the sink are the same topic 't'",
             ),
             (
                 "CREATE STREAM \"t.dlq\" AS SELECT * FROM t WITH ('sink.failure_strategy' = 'SendToDLQ')",
-                "dead letters of the write stage go to 't.dlq', among the results",
+                "the dead letter topic of the write stage is the sink, 't.dlq'",
             ),
             (
                 "CREATE STREAM s AS SELECT * FROM t WITH ('source.failure_strategy' = 'SendToDLQ', 'source.dlq.topic' = 't')",
-                "dead letters of the decode stage go to 't', which it reads",
+                "the dead letter topic of the decode stage is the source, 't'",
             ),
-            ("CREATE STREAM s AS SELECT * FROM \"a b\"", "name its topic with 'a b.topic'"),
+            ("CREATE STREAM s AS SELECT * FROM \"a b\"", "set the topic with 'a b.topic'"),
             ("CREATE STREAM s AS SELECT * FROM t WITH ('t.topic' = 'a/b')", "'t.topic' = 'a/b'"),
             ("CREATE STREAM s AS SELECT * FROM file:///x/y", "'file:///x/y'"),
             ("CREATE STREAM s AS SELECT * FROM t JOIN u ON true", "JOIN"),
@@ -755,13 +761,13 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_no_figures_of_no_records() {
+    fn a_summary_without_batches_is_the_ledger_only() {
         assert_eq!(summary(&report(0)).lines().count(), 1);
         let some = report(250);
         let failed =
             Report { latency_ms: Latency::default(), added_latency_ms: Latency::default(), ..some.clone() };
         let late = summary(&failed);
-        assert!(late.ends_with("no latency was measured: all records came within --warm-up"), "{late}");
+        assert!(late.ends_with("no latency was measured: all records arrived within --warm-up"), "{late}");
         let some = summary(&some);
         assert!(some.contains("latency added by this job: p50 "), "{some}");
         assert!(some.contains("; age of records when settled: p50 "), "{some}");
@@ -769,7 +775,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_cannot_be_written_is_found_before_there_is_one() {
+    fn a_report_path_is_checked_before_the_job_runs() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing/report.json");
         for path in [missing.as_path(), folder.path()] {

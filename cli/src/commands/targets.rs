@@ -1,4 +1,4 @@
-//! What the topics that a job writes to will not take, or not keep: their settings and the source's in, warnings out.
+//! Warns of records of the source that the topics of a job will reject or delete.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use velo_engine::kafka::{
     TopicSettings, topic_settings,
 };
 
-/// A job's source, and how its other topics are asked for.
+/// The source of a job, and the reader for its other topics.
 pub(crate) struct Targets<'a> {
     pub settings: &'a ClientSettings,
     pub reader: &'a TopicReader,
@@ -17,7 +17,7 @@ pub(crate) struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// What will be refused or deleted; nothing about topics that the brokers tell nothing of.
+    /// Returns a warning for each limit that affects records of the source. Topics with unknown settings have none.
     pub fn warnings(&self, sink: &str, dead_letters: &[&str]) -> Vec<String> {
         let source = &self.options.topic;
         let mut warnings = Vec::new();
@@ -26,8 +26,8 @@ impl Targets<'_> {
             && to < from
         {
             warnings.push(format!(
-                "{sink} takes batches of up to {to} bytes and {source} of up to {from} (max.message.bytes, compared \
-                 after compression): a larger record is refused"
+                "{sink} accepts batches of up to {to} bytes and {source} of up to {from} (max.message.bytes, after \
+                 compression): larger records are rejected"
             ));
         }
         warnings.extend(self.retention(sink, &of_sink));
@@ -37,15 +37,15 @@ impl Targets<'_> {
                 && to < from + ADDED_BYTES
             {
                 warnings.push(format!(
-                    "{queue} takes batches of up to {to} bytes and {source} of up to {from}: a large dead letter is \
-                     written without its headers, or refused; set its max.message.bytes to {}",
+                    "{queue} accepts batches of up to {to} bytes and {source} of up to {from}: large dead letters are \
+                     written without headers, or rejected; set max.message.bytes of {queue} to {}",
                     from + ADDED_BYTES
                 ));
             }
             warnings.extend(of_queue.keeps_for().map(|keeps| {
                 format!(
-                    "{queue} deletes dead letters {} after the time of their records (retention.ms), which may have \
-                     passed already",
+                    "{queue} deletes dead letters {} after the timestamp of their records (retention.ms), which may \
+                     be in the past",
                     velo_schema::format_elapsed(keeps)
                 )
             }));
@@ -53,14 +53,14 @@ impl Targets<'_> {
         warnings
     }
 
-    /// Whether records that are still to be read are older than a topic keeps what is written to it.
+    /// Returns a warning if unread records of the source are older than the retention of a topic.
     fn retention(&self, topic: &str, of_topic: &TopicSettings) -> Option<String> {
         let keeps = of_topic.keeps_for()?;
-        // What the brokers do not tell is no reason to refuse, or to delay, a job.
+        // If the offsets cannot be read, the job starts without this warning.
         let partitions = self.partitions_with_older(keeps).ok().filter(|count| *count > 0)?;
         Some(format!(
-            "{topic} deletes records {} after their own time (retention.ms), and {partitions} of {} partitions of {} \
-             hold older ones that are still to be read: they will be deleted soon after they are written",
+            "{topic} deletes records {} after their timestamp (retention.ms), and {partitions} of {} partitions of {} \
+             have older unread records, which will be deleted soon after they are written",
             velo_schema::format_elapsed(keeps),
             self.options.partitions,
             self.options.topic

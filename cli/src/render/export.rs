@@ -1,11 +1,11 @@
-//! A recommendation in the terms of other systems, with what each of them cannot say.
+//! A recommendation as configuration of another system, with comments on what that system cannot express.
 
 use velo_advisor::{Candidate, Recommendation};
 use velo_schema::{StrategyKind, format_duration};
 
 use crate::args::ExportArg;
 
-/// The recommendation as a system's own configuration for records of this size, comments included.
+/// Returns the recommendation as configuration of a system, for records of this mean size.
 pub(crate) fn export(target: ExportArg, recommendation: &Recommendation, record_bytes: f64) -> String {
     let batch = Batch::of(recommendation, record_bytes);
     match target {
@@ -18,7 +18,7 @@ pub(crate) fn export(target: ExportArg, recommendation: &Recommendation, record_
     }
 }
 
-/// A WITH clause, each key behind a prefix.
+/// Returns a WITH clause, with a prefix before each key.
 pub(crate) fn clause(candidate: &Candidate, prefix: &str) -> String {
     let settings = candidate.clause().into_iter();
     let lines: Vec<_> =
@@ -27,26 +27,27 @@ pub(crate) fn clause(candidate: &Candidate, prefix: &str) -> String {
 }
 
 fn velostream(candidate: &Candidate) -> String {
-    let note = "-- velostream 0.1 reads batch keys behind 'sink.' only, for the whole job.\n";
+    let note =
+        "-- velostream 0.1 reads batch keys only with the prefix 'sink.'; they apply to the whole job.\n";
     if candidate.strategy == StrategyKind::MegaBatch {
         return format!(
-            "{note}-- It has no mega_batch: nothing there is the same. fixed_size takes its size.\n"
+            "{note}-- It has no equivalent of mega_batch; use fixed_size with the same batch size.\n"
         );
     }
     format!("{note}{}", clause(candidate, "sink."))
 }
 
-/// Most bytes of a partition in an answer that clients ask for by default: waiting for more may be in vain.
+/// The most bytes of one partition that clients fetch by default. A larger minimum may never be reached.
 const MOST_FETCHED: u64 = 1 << 20;
 
-/// What a consumer without batch strategies can be told of one.
+/// The settings for a consumer without batch strategies that come closest to a recommendation.
 struct Batch {
     strategy: StrategyKind,
     records: u64,
     wait_ms: u128,
     wait: String,
     bytes: Option<u64>,
-    /// What brokers wait for before they answer.
+    /// The bytes that brokers wait for before they answer a fetch.
     fetch_min_bytes: u64,
 }
 
@@ -63,9 +64,9 @@ impl Batch {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let full_bytes = bytes.unwrap_or((records as f64 * record_bytes) as u64);
         let fetch_min_bytes = match config.strategy {
-            // It takes what is there.
+            // Brokers answer as soon as there is a record.
             velo_schema::Strategy::LowLatency { .. } => 1,
-            // As much as comes in the time.
+            // Only the time limits a batch.
             velo_schema::Strategy::TimeWindow { .. } => MOST_FETCHED,
             _ => full_bytes.clamp(1, MOST_FETCHED),
         };
@@ -79,33 +80,31 @@ impl Batch {
         }
     }
 
-    /// How long brokers wait for that; a request must be answered before it times out.
+    /// The time that brokers wait for `fetch_min_bytes`, at most 10 s so that requests do not time out.
     fn fetch_wait_ms(&self) -> u128 {
         self.wait_ms.clamp(1, 10_000)
     }
 
-    /// What is lost, as comments.
+    /// Returns comments on the properties of the recommendation that are lost.
     fn lost(&self, is_poll: bool) -> String {
         let mut lost = String::new();
         let mut say = |text: &str| lost += &format!("# not expressible: {text}\n");
         match self.strategy {
             StrategyKind::AdaptiveSize => {
-                say("the size that follows the processing time; this is its upper end");
+                say("a batch size that adapts to the processing time; this is the maximum");
             }
             StrategyKind::TimeWindow if is_poll => {
-                say("a batch that lasts for a time; what comes in it is bounded by records instead");
+                say("a batch that lasts for a time; the number of records is limited instead");
             }
-            StrategyKind::MemoryBased if is_poll => say("a bound in bytes on what a poll returns"),
-            StrategyKind::MegaBatch => say("processing on several threads, buffers that are used again"),
+            StrategyKind::MemoryBased if is_poll => say("a limit in bytes for a poll"),
+            StrategyKind::MegaBatch => say("processing on several threads, reused buffers"),
             _ => {}
         }
         if is_poll {
-            say("a batch over several polls: one poll returns at most this many, and may return fewer");
+            say("a batch of several polls: one poll returns at most this many records, and may return fewer");
         }
         if is_poll && self.fetch_min_bytes > 1 {
-            say(
-                "the wait of a batch: brokers wait for as many bytes, each for itself, counted as they are compressed",
-            );
+            say("the wait of a batch: each broker waits on its own for this many compressed bytes");
         }
         lost
     }

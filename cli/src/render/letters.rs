@@ -1,34 +1,34 @@
-//! What is in a dead letter queue, for people and for machines.
+//! The contents of a dead letter queue, as text and as JSON.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What `velo dlq show --format json` prints. Fields are only ever added.
+/// Output of `velo dlq show --format json`. Later versions only add fields.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Letters {
-    /// Of this format: 1.
+    /// Version of this format: 1.
     pub version: u32,
-    /// The dead letter queue.
+    /// Dead letter queue topic.
     pub topic: String,
-    /// How many dead letters were selected.
+    /// Number of selected dead letters.
     pub selected: u64,
-    /// How many dead letters --stage or --error left out, by stage.
+    /// Number of dead letters that are not selected, by stage.
     pub others: BTreeMap<String, u64>,
-    /// How many records do not say which record they were.
+    /// Number of records without origin headers.
     pub foreign: u64,
-    /// How many records failed where and why; what differs in numbers only is one error.
+    /// Selected dead letters by stage and error. Errors that differ only in numbers are counted together.
     pub by_error: Vec<ByError>,
-    /// The newest of each partition, the newest first.
+    /// The newest selected dead letters, newest first.
     pub newest: Vec<Letter>,
 }
 
-/// Records that failed in the same way.
+/// Dead letters with the same stage and error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ByError {
     pub stage: String,
-    /// The error, with # for each number.
+    /// The error, with # in place of each number.
     pub error: String,
     pub count: u64,
 }
@@ -36,25 +36,25 @@ pub(crate) struct ByError {
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Letter {
-    /// Its partition of the dead letter queue.
+    /// Partition of the dead letter queue.
     pub partition: i32,
-    /// Its offset there.
+    /// Offset in that partition.
     pub offset: i64,
-    /// Which record it was.
+    /// Coordinates of the original record.
     pub origin: Origin,
     pub stage: String,
     pub error: String,
-    /// The group of the job that it failed in.
+    /// Consumer group of the job in which the record failed.
     pub group: Option<String>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: Option<u32>,
-    /// The record's time, in milliseconds since the epoch.
+    /// Timestamp of the original record, in milliseconds since the Unix epoch.
     pub timestamp_ms: Option<i64>,
     pub key_bytes: Option<u64>,
     pub value_bytes: Option<u64>,
 }
 
-/// A record's coordinates.
+/// Coordinates of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub(crate) struct Origin {
     pub topic: String,
@@ -70,7 +70,7 @@ impl std::fmt::Display for Origin {
 
 #[cfg(feature = "kafka")]
 impl Letters {
-    /// The letters as tables.
+    /// Formats the dead letters as tables.
     pub fn text(&self, filter: &Filter<'_>) -> String {
         let mut text = match self.selected {
             0 => filter.without_match(&self.topic, &self.others),
@@ -82,7 +82,7 @@ impl Letters {
             text += &format!(" with {filter}; {others} others");
         }
         if self.foreign > 0 {
-            text += &format!(", and {} records that do not say which record they were", self.foreign);
+            text += &format!(", and {} records without origin headers", self.foreign);
         }
         text.push('\n');
         if !self.by_error.is_empty() {
@@ -93,7 +93,8 @@ impl Letters {
             text += &format!("{table}\n");
         }
         if !self.newest.is_empty() {
-            let mut table = super::plan::table(&["at", "was", "stage", "attempts", "time", "error"]);
+            let mut table =
+                super::plan::table(&["dead letter", "origin", "stage", "attempts", "time", "error"]);
             for letter in &self.newest {
                 let attempts = letter.attempts.map(|attempts| attempts.to_string()).unwrap_or_default();
                 table.add_row([
@@ -111,7 +112,7 @@ impl Letters {
     }
 }
 
-/// Which dead letters are wanted.
+/// The selection of dead letters.
 #[cfg(feature = "kafka")]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Filter<'a> {
@@ -135,18 +136,18 @@ impl std::fmt::Display for Filter<'_> {
 
 #[cfg(feature = "kafka")]
 impl Filter<'_> {
-    /// What there is if none is selected.
+    /// Returns the message for a selection without dead letters.
     pub fn without_match(&self, topic: &str, others: &BTreeMap<String, u64>) -> String {
         let count: u64 = others.values().sum();
         if count == 0 {
-            return format!("0 dead letters in {topic}: it has none");
+            return format!("0 dead letters in {topic}");
         }
         let stages: Vec<_> = others.iter().map(|(stage, count)| format!("{stage} {count}")).collect();
         format!("0 dead letters in {topic} match {self}; it has {count}, by stage: {}", stages.join(", "))
     }
 }
 
-/// The beginning of an error, for a table; JSON has all of it.
+/// Shortens an error for a table to the start of its first line.
 #[cfg(feature = "kafka")]
 fn brief(error: &str) -> String {
     const MOST: usize = 160;
@@ -155,14 +156,14 @@ fn brief(error: &str) -> String {
     if end == error.len() { error.to_owned() } else { format!("{}…", &line[..end]) }
 }
 
-/// A time for people, in UTC.
+/// Formats a timestamp as an ISO 8601 time in UTC.
 #[cfg(feature = "kafka")]
 fn time(timestamp_ms: i64) -> String {
     use std::time::{Duration, UNIX_EPOCH};
 
     let since = u64::try_from(timestamp_ms).ok().map(Duration::from_millis);
     let time = since.and_then(|since| UNIX_EPOCH.checked_add(since));
-    // What lies beyond the year 9999 is printed as it is.
+    // Timestamps before 1970 or after the year 9999 are printed as numbers.
     match time.filter(|_| timestamp_ms < 253_402_300_800_000) {
         Some(time) => humantime::format_rfc3339_millis(time).to_string(),
         None => timestamp_ms.to_string(),
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_without_a_match_is_no_empty_queue() {
+    fn a_selection_without_a_match_differs_from_an_empty_queue() {
         let filter = Filter { stage: Some("process"), error: Some("down"), ..Filter::default() };
         let others = BTreeMap::from([("decode".to_owned(), 39), ("write".to_owned(), 1)]);
         let letters = Letters { topic: "q".to_owned(), others: others.clone(), ..Letters::default() };
@@ -183,7 +184,7 @@ mod tests {
             "0 dead letters in q match --stage process and --error 'down'; it has 40, by stage: decode 39, write 1\n"
         );
         let empty = Letters { topic: "q".to_owned(), ..Letters::default() };
-        assert_eq!(empty.text(&filter), "0 dead letters in q: it has none\n");
+        assert_eq!(empty.text(&filter), "0 dead letters in q\n");
         let some = Letters { selected: 2, ..letters };
         assert!(
             some.text(&filter).starts_with("2 dead letters in q with --stage process and"),
@@ -195,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_error_is_shown_by_its_beginning() {
+    fn a_long_error_is_shortened() {
         assert_eq!(brief("no JSON"), "no JSON");
         assert_eq!(brief("a\nb"), "a…");
         assert_eq!(brief(&"é".repeat(500)).chars().count(), 161);
     }
 
     #[test]
-    fn times_are_for_people_as_far_as_they_can_be() {
+    fn times_are_iso_8601_within_its_range() {
         assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!((time(-5), time(i64::MAX)), ("-5".to_owned(), i64::MAX.to_string()));
     }

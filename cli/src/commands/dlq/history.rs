@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(inside, [1, 2, 5, 8, 9, 10, 11]);
         offsets.insert((0, 20));
         assert_eq!(offsets.ranges(), [(0, 20)]);
-        // Whatever the order, what is in is what was put in.
+        // In any order of insertion, the set contains exactly the inserted offsets.
         let mut seed = 7_u64;
         let mut next = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_replay_that_was_cut_off_has_written_is_looked_for_until_somebody_has_noted_it() {
+    fn an_interrupted_replay_stays_open_until_an_ended_receipt_names_it() {
         let began = |replay: &str, end| Receipt::Began {
             replay: replay.to_owned(),
             target: "orders".to_owned(),
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(history.open("orders").0, ["a"]);
         history.note(0, ended(&["a"]));
         assert_eq!(history.open("orders"), (Vec::new(), BTreeMap::new()));
-        // The end may be read before the beginning, from another partition.
+        // The `Ended` receipt of another partition may be read before the `Began` receipt.
         history.note(1, ended(&["c"]));
         history.note(0, began("c", 1));
         assert_eq!(history.open("orders").0, [""; 0]);

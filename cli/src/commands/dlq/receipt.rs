@@ -46,10 +46,10 @@ impl Receipt {
             return Ok(None);
         };
         let place = batch.origin(row).map_or(-1, |origin| origin.partition);
-        let what = || format!("the receipt at [{place}]@{} is not one of this velo", batch.offset(row));
+        let what = || format!("cannot read the replay receipt at [{place}]@{}", batch.offset(row));
         anyhow::ensure!(
             version.as_deref() == Some(VERSION.as_bytes()),
-            "{}: its version is not {VERSION}; a newer velo has replayed letters of this queue",
+            "{}: its version is not {VERSION}; a newer version of velo has replayed dead letters of this queue",
             what()
         );
         serde_json::from_slice(batch.value(row).unwrap_or_default()).with_context(what).map(Some)
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_noted_can_be_read_again_and_what_a_newer_velo_notes_is_refused() {
+    fn receipts_round_trip_and_receipts_of_other_versions_are_rejected() {
         let target = "orders".to_owned();
         let receipts = [
             Receipt::Began { replay: "1-2".to_owned(), target: target.clone(), ends: vec![(0, 17), (1, 0)] },
@@ -81,7 +81,7 @@ mod tests {
             let value = receipt.value().unwrap();
             assert_eq!(read(b"1", &value).unwrap(), Some(receipt));
             let error = read(b"2", &value).unwrap_err().to_string();
-            assert!(error.contains("a newer velo"), "{error}");
+            assert!(error.contains("a newer version of velo"), "{error}");
         }
         assert!(read(b"1", b"{\"event\": \"sold\"}").is_err());
     }

@@ -1,11 +1,11 @@
 //! `velo dlq replay`: writes the records of dead letters to the topics that they came from, or to a sink, each once.
 //!
 //! 1. The survey reads the queue: its dead letters and the receipts of earlier replays.
-//! 2. If an earlier replay was cut off, its records are looked for in the target, from the offsets of its first
+//! 2. If an earlier replay was interrupted, the target is searched for its records, from the offsets in its `Began`
 //!    receipt on.
 //! 3. The queue is read again and records are sent in parts. After the brokers have acknowledged a part, a receipt
 //!    is written for it.
-#![allow(clippy::disallowed_methods, reason = "a rate is kept by a clock and by waiting")]
+#![allow(clippy::disallowed_methods, reason = "--rate needs a clock and waits")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
@@ -40,12 +40,12 @@ pub(crate) fn replay(args: &DlqReplayArgs) -> Result<ExitCode> {
     let settings = settings(&args.letters.broker)?;
     let queue = &args.letters.topic;
     if args.to_sink.as_ref() == Some(queue) {
-        bail!("'{queue}' would be replayed to itself, without end");
+        bail!("cannot replay '{queue}' to itself; set --to-sink to another topic");
     }
     let survey = Survey::take(&settings, args)?;
     if survey.foreign > 0 {
         anstream::eprintln!(
-            "{} records of '{queue}' do not say which record they were; they stay there",
+            "{} records of '{queue}' have no origin headers and are not replayed",
             survey.foreign
         );
     }
@@ -200,7 +200,7 @@ struct Replay<'a> {
     duplicates: Vec<(Origin, (i32, i64))>,
     /// Acknowledged dead letters without a receipt, by target and queue partition.
     arrived: BTreeMap<(String, i32), Offsets>,
-    /// The earliest time at which `--rate` lets the next record go.
+    /// The earliest time at which `--rate` allows the next record.
     next_send: Instant,
     /// How many records were selected to be sent, which `--limit` bounds.
     taken: u64,
@@ -211,7 +211,7 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Finds out which records the targets have, and ends replays that were cut off.
+    /// Determines which records the targets have, and writes the missing receipts of interrupted replays.
     fn prepare(settings: &'a ClientSettings, args: &'a DlqReplayArgs, survey: Survey) -> Result<Self> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut replay = Self {
@@ -234,7 +234,7 @@ impl<'a> Replay<'a> {
         for name in replay.wanted() {
             let partitions = replay.reader.partition_count(&name)?;
             if partitions.is_none() && args.to_sink.is_some() {
-                bail!("there is no topic '{name}' to replay to");
+                bail!("there is no topic '{name}' to replay to; create it first");
             }
             let mut target = Target { partitions, ..Target::default() };
             if partitions.is_some() {
@@ -252,7 +252,7 @@ impl<'a> Replay<'a> {
         Ok(replay)
     }
 
-    /// Names of the topics that selected letters go to.
+    /// Returns the targets of the selected dead letters.
     fn wanted(&self) -> BTreeSet<String> {
         let selected = self.survey.letters.iter().filter(|letter| letter.is_selected);
         selected.map(|letter| self.target_of(&letter.origin).to_owned()).collect()
@@ -262,10 +262,11 @@ impl<'a> Replay<'a> {
         self.args.to_sink.as_deref().unwrap_or(&origin.topic)
     }
 
+    /// Finds the records that a target has already, and the newest record of each key if the target is compacted.
     fn look(&mut self, name: &str, target: &mut Target) -> Result<()> {
         let (cut_off, starts) = self.survey.history.open(name);
         let found = if cut_off.is_empty() { HashSet::new() } else { replayed(self.settings, name, &starts)? };
-        // An earlier replay may have written letters here that go elsewhere this time.
+        // Earlier replays may have written dead letters to this target that have another target now.
         for letter in &self.survey.letters {
             if self.survey.history.has(name, letter.partition, letter.offset) {
                 target.there.insert(letter.origin.clone());
@@ -281,7 +282,7 @@ impl<'a> Replay<'a> {
                 && !target.there.contains(&letter.origin)
         };
         let missing: Vec<_> = self.survey.letters.iter().filter(is_missing).collect();
-        // If the brokers do not tell, it may be compacted.
+        // A topic whose settings are unknown may be compacted.
         let may_be_compacted = || {
             let settings = topic_settings(self.settings, &self.reader, name);
             settings.is_compacted || !settings.is_known
@@ -292,7 +293,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Reads the newest records by key that a topic has since these dead letters.
+    /// Reads a topic from the oldest of these dead letters on and returns the newest record of each key.
     fn newest(&self, name: &str, letters: &[&Seen]) -> Result<Newest> {
         let partitions = self.reader.partitions(name)?;
         let mut starts = BTreeMap::<i32, i64>::new();
@@ -301,7 +302,7 @@ impl<'a> Replay<'a> {
             let offsets = self.reader.offsets(name, &partitions, Start::Timestamp(oldest_ms))?;
             starts.extend(partitions.iter().map(|partition| partition.partition).zip(offsets));
         } else {
-            // Partitions without a letter have none of their keys.
+            // A partition without a dead letter has none of their keys, so it is not read.
             starts.extend(partitions.iter().map(|partition| (partition.partition, partition.high)));
             for letter in letters {
                 let start = starts.entry(letter.origin.partition).or_insert(0);
@@ -310,7 +311,7 @@ impl<'a> Replay<'a> {
         }
         let own = format!("{name}[");
         let mut newest = Newest::default();
-        watched(self.settings, name, "looking for newer records in", (&starts, Until::Written), |batch| {
+        watched(self.settings, name, "checking for newer records in", (&starts, Until::Written), |batch| {
             for row in 0..batch.len() {
                 let Some(key) = batch.key(row) else { continue };
                 let replayed = batch.headers(row).iter().find(|(name, _)| name == REPLAY_OF);
@@ -333,7 +334,7 @@ impl<'a> Replay<'a> {
         let (settings, queue) = (self.settings, self.args.letters.topic.clone());
         watched(settings, &queue, "replaying", (&BTreeMap::new(), Until::Written), |batch| {
             for row in 0..batch.len() {
-                // What came since the queue was surveyed is for the next replay.
+                // Dead letters that arrived after the survey are left for the next replay.
                 let end = self.survey.ends.get(&partition_of(batch, row)).copied().unwrap_or(0);
                 if batch.offset(row) >= end || Receipt::read(batch, row)?.is_some() {
                     continue;
@@ -355,10 +356,10 @@ impl<'a> Replay<'a> {
         let at = (partition_of(batch, row), batch.offset(row));
         let Some(target) = self.targets.get_mut(&name) else { return Ok(()) };
         let Some(partitions) = target.partitions else {
-            self.failed(&origin, &"its topic is gone; --to-sink writes it to another one");
+            self.failed(&origin, &"its topic does not exist; set --to-sink to write it to another topic");
             return Ok(());
         };
-        // A job that was cut off may have sent the same record to the queue twice.
+        // An interrupted job may have written the same record to the queue twice.
         if target.there.contains(&origin) {
             target.skipped += 1;
             if self.part.iter().any(|record| record.origin == origin && record.target == name) {
@@ -380,7 +381,7 @@ impl<'a> Replay<'a> {
                 target.superseded += 1;
                 return Ok(());
             }
-            // Of several letters of a key the newest one stays.
+            // Later dead letters of the same key must be newer than this one.
             if let Some(time) = timestamp_ms {
                 newest.times_ms.insert(key.to_vec(), time);
             }
@@ -395,7 +396,7 @@ impl<'a> Replay<'a> {
         if self.args.dry_run {
             return Ok(());
         }
-        // A record keeps its partition where the target has as many; else its key decides.
+        // The record keeps its partition if the target has as many partitions; otherwise its key selects one.
         let is_there = usize::try_from(origin.partition).is_ok_and(|partition| partition < partitions);
         let keeps = is_there
             && (origin.topic == name || self.reader.partition_count(&origin.topic)? == Some(partitions));
@@ -439,8 +440,7 @@ impl<'a> Replay<'a> {
                 Err(error) => failed.push((index, error)),
             }
         }
-        let cut_off =
-            "not all records have arrived; fix that and repeat the replay: it writes what is missing";
+        let cut_off = "some records were not acknowledged; fix the cause and repeat the replay to write them";
         let settled = self.producer.settle().context(cut_off)?;
         failed.extend(
             settled
@@ -448,7 +448,7 @@ impl<'a> Replay<'a> {
                 .filter_map(|undelivered| Some((*numbers.get(&undelivered.number)?, undelivered.error))),
         );
         failed.sort_by_key(|(index, _)| *index);
-        // The brokers refuse a whole request; sent one by one, only the record that caused it is refused.
+        // The brokers reject whole requests. Sent one by one, only the invalid record is rejected.
         let mut outage = None;
         let mut refused = HashSet::new();
         for (index, error) in failed {
@@ -482,8 +482,7 @@ impl<'a> Replay<'a> {
         outage.map_or(Ok(()), |error| Err(error).context(cut_off))
     }
 
-    /// Waits until `--rate` lets the next record go. Time that was lost elsewhere is not made up for, so the rate is
-    /// never exceeded.
+    /// Waits until `--rate` allows the next record. Lost time is not made up for, so the rate is never exceeded.
     fn wait_for_turn(&mut self) {
         let Some(rate) = self.args.rate else { return };
         std::thread::sleep(self.next_send.saturating_duration_since(Instant::now()));
@@ -531,7 +530,7 @@ impl<'a> Replay<'a> {
         for partition in partitions {
             let record = NewRecord {
                 partition: Some(partition),
-                // A compacted queue takes no record without a key, and keeps the newest of each.
+                // A compacted queue rejects records without a key, and keeps only the newest record of a key.
                 key: Some(&value),
                 value: Some(&value),
                 headers: &Receipt::HEADERS,
@@ -548,13 +547,13 @@ impl<'a> Replay<'a> {
 
     fn cannot_note(&self) -> String {
         format!(
-            "'{}' does not take the note of what was replayed, so that a repeated replay would write it again; the \
-             user needs Write on it",
+            "cannot write a replay receipt to '{}', without which a repeated replay writes the same records again; \
+             grant the user Write on the topic",
             self.args.letters.topic
         )
     }
 
-    /// Reports a record that cannot be written. The replay goes on with the others.
+    /// Counts and reports a record that cannot be written. The replay continues with the others.
     fn failed(&mut self, of: &Origin, error: &dyn std::fmt::Display) {
         self.failed += 1;
         above(|| anstream::eprintln!("{} {of} was not replayed: {error}", style::error("error:")));
@@ -571,16 +570,16 @@ impl<'a> Replay<'a> {
         let would = if self.args.dry_run { "would be " } else { "" };
         for (name, target) in self.targets.iter().filter(|(_, target)| target.partitions.is_some()) {
             let Target { sent, skipped, superseded, .. } = target;
-            println!("{name}: {sent} records {would}replayed, {skipped} were there already");
+            println!("{name}: {sent} {would}replayed, {skipped} already present");
             if *superseded > 0 {
                 println!(
-                    "{name}: {superseded} were left out: the topic is compacted and has newer records of their keys \
-                     (--over-newer writes them over those)"
+                    "{name}: {superseded} skipped: the topic is compacted and has newer records of the same keys \
+                     (--over-newer writes them anyway)"
                 );
             }
         }
         if self.left > 0 {
-            println!("{} more are left for the next replay (--limit)", self.left);
+            println!("{} left for the next replay (--limit)", self.left);
         }
         if self.failed > 0 {
             bail!("{} records of '{}' were not replayed", self.failed, self.args.letters.topic);
@@ -589,10 +588,10 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Reads the originals' coordinates of replayed records in a topic, from these offsets on.
+/// Reads a topic from these offsets on and returns the original coordinates of its replayed records.
 fn replayed(settings: &ClientSettings, target: &str, starts: &BTreeMap<i32, i64>) -> Result<HashSet<String>> {
     let mut there = HashSet::new();
-    watched(settings, target, "looking for replayed records in", (starts, Until::Written), |batch| {
+    watched(settings, target, "checking for replayed records in", (starts, Until::Written), |batch| {
         let headers = (0..batch.len()).flat_map(|row| batch.headers(row));
         let replayed = headers.filter(|(name, _)| name == REPLAY_OF);
         there.extend(replayed.filter_map(|(_, of)| String::from_utf8(of.clone()?).ok()));
