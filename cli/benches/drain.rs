@@ -1,14 +1,15 @@
-//! How fast does `velo run --dry-run --until-end` drain a prefilled topic, in both tiers, beside a
-//! bare loop over the same client? One run, one broker, alternating rounds; prints the ratios.
+//! How fast does `velo run --dry-run --until-end` drain a prefilled topic, at what cost in CPU time and memory, beside
+//! a bare loop over the same client? One run, one broker, alternating rounds; prints medians and ratios.
 //!
-//! `cargo bench -p velo-cli --bench drain`; `VELO_BENCH_RECORDS` changes the number of records.
+//! `cargo bench -p velo-cli --bench drain`. `VELO_BENCH_RECORDS` sets the number of records, `VELO_BENCH_PARTITIONS` a
+//! list of partition counts, and `VELO_BENCH_BEFORE` the path of another build of velo to measure side by side.
 #![allow(clippy::disallowed_methods, reason = "a benchmark")]
 
 mod broker;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 // For its allocator: the bare loop and the programs shall have the same one.
@@ -23,75 +24,137 @@ const BATCH: usize = 500;
 const VALUE_BYTES: usize = 200;
 const PREFETCH_BYTES: u64 = 64 << 20;
 
+/// The jobs, by name.
+const JOBS: [(&str, &str); 6] = [
+    ("fixed_size 100", "'batch.strategy' = 'fixed_size', 'batch.size' = '100'"),
+    ("fixed_size 500", "'batch.strategy' = 'fixed_size', 'batch.size' = '500'"),
+    ("fixed_size 5000", "'batch.strategy' = 'fixed_size', 'batch.size' = '5000'"),
+    (
+        "mega_batch 50000",
+        "'batch.strategy' = 'mega_batch', 'batch.size' = '50000', 'batch.parallel' = 'false'",
+    ),
+    (
+        "mega_batch 50000 ||",
+        "'batch.strategy' = 'mega_batch', 'batch.size' = '50000', 'batch.parallel' = 'true'",
+    ),
+    ("low_latency 1", "'batch.strategy' = 'low_latency', 'batch.size' = '1'"),
+];
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    records_per_s: f64,
+    cpu_s_per_million: f64,
+    peak_mib: f64,
+}
+
 fn main() {
     // cargo test --benches runs this, too, and wants no measurement.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let records: u64 =
-        std::env::var("VELO_BENCH_RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
+    let variable = |name: &str| std::env::var(name).ok();
+    let records: u64 = variable("VELO_BENCH_RECORDS").and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
+    let partitions = variable("VELO_BENCH_PARTITIONS").unwrap_or_else(|| "1,4,100".to_owned());
+    let before = variable("VELO_BENCH_BEFORE").map(PathBuf::from);
     let broker = Broker::start();
-    for partitions in [1, 4] {
-        measure(&broker.settings, partitions, records);
+    for partitions in partitions.split(',').filter_map(|count| count.parse().ok()) {
+        measure(&broker.settings, partitions, records, before.as_deref());
     }
 }
 
-fn measure(settings: &ClientSettings, partitions: i32, records: u64) {
+fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Option<&Path>) {
     let topic = format!("drain{partitions}");
     fill(settings, &topic, partitions, records);
     let folder = tempfile::TempDir::new().expect("a folder");
-    let job = |name: &str, clause: &str| {
-        let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
-        let path = folder.path().join(name);
-        std::fs::write(&path, sql).expect("written");
-        path
-    };
-    let buffered = job("buffered.sql", "'batch.strategy' = 'fixed_size', 'batch.size' = '500'");
-    let standard = job("standard.sql", "'batch.strategy' = 'fixed_size', 'batch.size' = '100'");
-    let mut rates: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let mut properties = [serde_json::Value::Null, serde_json::Value::Null];
+    let mut costs: BTreeMap<(usize, String), Vec<Cost>> = BTreeMap::new();
     for _ in 0..ROUNDS {
+        let (own, _) = cpu_seconds();
         let waker = Waker::default();
         let reader = TopicReader::connect(settings, PREFETCH_BYTES, waker.clone()).expect("a reader");
-        properties[0] = serde_json::to_value(reader.properties()).expect("json");
-        let drained = yardstick::drain(reader, &topic, BATCH, &waker).expect("drained");
+        let drained = baseline::drain(reader, &topic, BATCH, &waker).expect("drained");
         assert_eq!(drained.records, records);
-        rates.entry("bare").or_default().push(records as f64 / drained.elapsed.as_secs_f64());
-        for (tier, path) in [("Buffered", &buffered), ("Standard", &standard)] {
-            let report = velo(path, settings.bootstrap_servers());
-            assert_eq!(report["ledger"]["ok"], records);
-            rates.entry(tier).or_default().push(report["records_per_s"].as_f64().expect("a rate"));
-            properties[1] = report["properties"].clone();
+        let bare = Cost {
+            records_per_s: records as f64 / drained.elapsed.as_secs_f64(),
+            cpu_s_per_million: (cpu_seconds().0 - own) / (records as f64 / 1e6),
+            peak_mib: 0.0,
+        };
+        costs.entry((0, "bare loop".to_owned())).or_default().push(bare);
+        for (number, (name, clause)) in (1..).zip(JOBS) {
+            let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
+            let path = folder.path().join("job.sql");
+            std::fs::write(&path, sql).expect("written");
+            let programs = [(Path::new(env!("CARGO_BIN_EXE_velo")), name.to_owned())];
+            let others = before.map(|program| (program, format!("{name}, before")));
+            for (program, name) in programs.into_iter().chain(others) {
+                let cost = velo(program, &path, settings.bootstrap_servers(), records);
+                costs.entry((number, name)).or_default().push(cost);
+            }
         }
     }
-    let median = |name: &str| {
-        let mut rates = rates[name].clone();
-        rates.sort_by(f64::total_cmp);
-        rates[ROUNDS / 2]
+    println!("{partitions} partitions, {records} records of {VALUE_BYTES} B, medians of {ROUNDS} rounds:");
+    let median = |costs: &[Cost], of: fn(&Cost) -> f64| {
+        let mut values: Vec<_> = costs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
     };
-    println!("{partitions} partitions, {records} records of {VALUE_BYTES} B, median of {ROUNDS} rounds:");
-    for name in ["bare", "Buffered", "Standard"] {
-        let rate = median(name);
-        println!("  {name:8} {:.2} M records/s, {:.2} of the bare loop", rate / 1e6, rate / median("bare"));
+    let bare = costs[&(0, "bare loop".to_owned())].clone();
+    for ((_, name), costs) in &costs {
+        let (rate, cpu) =
+            (median(costs, |cost| cost.records_per_s), median(costs, |cost| cost.cpu_s_per_million));
+        println!(
+            "  {name:28} {:5.2} M records/s ({:.2} of the bare loop), {cpu:5.2} CPU s per million ({:.2}), peak {:4.0} MiB",
+            rate / 1e6,
+            rate / median(&bare, |cost| cost.records_per_s),
+            cpu / median(&bare, |cost| cost.cpu_s_per_million),
+            median(costs, |cost| cost.peak_mib),
+        );
     }
-    let differing = |which: usize| {
-        let own = |key: &&String| properties[1 - which][key.as_str()] != properties[which][key.as_str()];
-        let all = properties[which].as_object().expect("properties");
-        all.keys().filter(own).map(|key| format!("{key}={}", properties[which][key])).collect::<Vec<_>>()
-    };
-    println!("  properties of the bare loop: {}", properties[0]);
-    println!("  properties of velo run where they differ: {:?} from {:?}", differing(1), differing(0));
 }
 
-fn velo(sql: &Path, address: &str) -> serde_json::Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_velo"))
+/// CPU seconds of this process, and of its children that have ended.
+fn cpu_seconds() -> (f64, f64) {
+    const TICKS_PER_S: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<f64> = text
+        .rsplit(')')
+        .next()
+        .expect("fields")
+        .split_whitespace()
+        .map(|f| f.parse().unwrap_or(0.0))
+        .collect();
+    // utime, stime, cutime and cstime are the fields 14 to 17; the state is the third.
+    ((fields[11] + fields[12]) / TICKS_PER_S, (fields[13] + fields[14]) / TICKS_PER_S)
+}
+
+fn velo(program: &Path, sql: &Path, address: &str, records: u64) -> Cost {
+    let (_, before) = cpu_seconds();
+    let mut child = Command::new(program)
         .arg("run")
         .arg(sql)
         .args(["--bootstrap-servers", address, "--dry-run", "--until-end", "--report", "-"])
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
         .expect("velo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("a report")
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0.0_f64;
+    while child.try_wait().expect("a child").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak =
+            peak.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse().ok());
+        peak_kib = peak_kib.max(peak.unwrap_or(0.0));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().expect("an end");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["ledger"]["ok"], records, "{report:#}");
+    Cost {
+        records_per_s: report["records_per_s"].as_f64().expect("a rate"),
+        cpu_s_per_million: (cpu_seconds().1 - before) / (records as f64 / 1e6),
+        peak_mib: peak_kib / 1024.0,
+    }
 }
 
 fn fill(settings: &ClientSettings, topic: &str, partitions: i32, records: u64) {

@@ -2,15 +2,14 @@
 //! in order, in the reverse order, and one by one in a random order.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use velo_engine::core::tracker::Tracker;
+use velo_engine::core::tracker::CommitTracker;
 
 const RECORDS: u64 = 10_000;
 
 fn settle(c: &mut Criterion) {
-    let offsets: Vec<i64> = (0..10_000).collect();
     let delivered = || {
-        let mut tracker = Tracker::new(0);
-        tracker.deliver(&offsets).expect("offsets that grow");
+        let mut tracker = CommitTracker::new(0);
+        tracker.deliver(&[0..10_000]).expect("offsets that grow");
         tracker
     };
     let mut shuffled: Vec<u64> = (0..RECORDS).collect();

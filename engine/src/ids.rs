@@ -12,7 +12,7 @@ pub struct LaneId(pub u32);
 pub struct BatchId(pub u32);
 
 /// Where a lane's records come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LaneName {
     /// The topic.
     pub topic: Arc<str>,

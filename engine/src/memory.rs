@@ -1,67 +1,69 @@
-//! How the memory of a job is divided: a limit and the number of partitions in, bounds of each part out.
+//! Divides the memory of a job: a limit and the number of partitions in, the limit of each part out.
 //!
 //! ```text
 //! limit     = exec + rest
-//! exec      = 1/4 of the limit with a program of `--exec`, else 0: its answers, and what it puts out
+//! exec      = 1/4 of the limit with an `--exec` program, else 0: its answers and output records
 //! rest      = prefetch + in flight + producer + allocator
-//! prefetch  = 3/16 of the rest: what the client has fetched and nobody has taken
-//! in flight = 3/16: payload of records that are taken and not settled
-//! producer  = 1/8: what is written and not acknowledged
-//! allocator = 1/2: requests and answers on their way, and memory that is free in pieces
+//! prefetch  = 3/16 of the rest: records that the client has fetched and the job has not taken
+//! in flight = 3/16 of the rest: payload of records that are taken and not settled
+//! producer  = 1/8 of the rest: records that are written and not acknowledged
+//! allocator = 1/2 of the rest: requests and responses in transit, and fragmented free memory
 //! ```
 //!
-//! Of the part of `--exec`, 9/16 are records that it put out and that are not settled, as much as is in flight;
-//! 3/8 are answers: each program's answer is in memory three times while it is read (a buffer that has
-//! grown, and what was decoded from it), so an answer has an eighth, divided by the programs; and 1/16 are the
-//! pieces in which a batch is handed to a program. A whole batch is never encoded at once.
+//! The `--exec` part is divided as follows:
 //!
-//! The prefetch is divided by all partitions of the topic, since one member may get all of them. A quarter of
-//! a partition's share is what its queue holds before nothing more is fetched; the rest is for what a fetch
-//! brings beyond that: at least one batch as it was produced, which is larger when it is compressed. Each
-//! record costs the client [`RECORD_COST_BYTES`] beside its payload, and the engine [`ROW_COST_BYTES`].
+//! - 9/16 are output records that are not settled, as many bytes as are in flight.
+//! - 3/8 are answers. An answer is in memory up to three times while it is read (a buffer that has grown, and the
+//!   decoded answer), so the limit of an answer is 1/8 divided by the number of programs.
+//! - 1/16 are the pieces in which a batch is sent to a program. A whole batch is never encoded at once.
+//!
+//! The prefetch is divided by the number of partitions of the topic, because one member may get all of them. Fetching
+//! for a partition stops when its queue has a quarter of its share. The rest of the share is for the last fetch, which
+//! returns at least one produced batch, and more after decompression. In addition to its payload, each record costs
+//! the client [`RECORD_COST_BYTES`] and the engine [`ROW_COST_BYTES`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bytes that librdkafka needs for a record beside its payload: an operation, its message and what the
-/// allocator adds.
+/// The bytes that librdkafka needs for a record in addition to its payload: an operation, a message and the overhead
+/// of the allocator.
 pub const RECORD_COST_BYTES: u64 = 640;
-/// Bytes that the engine needs for a row beside its payload: views, offset, times, tracking.
+/// The bytes that the engine needs for a row in addition to its payload: views, offset, times, tracking.
 pub const ROW_COST_BYTES: u64 = 128;
 
 const MIB: u64 = 1 << 20;
 
-/// The bounds of the parts of a job that keep records in memory.
+/// The memory limits of the parts of a job that keep records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryBudget {
-    /// All of them together; `None` where nobody set a limit.
+    /// The memory limit of the process in bytes; `None` without a limit.
     pub limit_bytes: Option<u64>,
-    /// What the client fetches ahead, over all partitions.
+    /// The limit on prefetched bytes of all partitions.
     pub prefetch_bytes: u64,
-    /// Payload of records that are taken and not settled.
+    /// The limit on payload bytes of records that are taken and not settled.
     pub in_flight_bytes: u64,
-    /// What is written and not acknowledged.
+    /// The limit on bytes that are written and not acknowledged.
     pub producer_bytes: u64,
-    /// A partition's share of the prefetch: `queued.max.messages.kbytes` is a quarter of it.
+    /// The share of one partition of the prefetch, in bytes; `queued.max.messages.kbytes` is a quarter of it.
     pub partition_bytes: u64,
-    /// Bytes of one partition in one fetch: `fetch.message.max.bytes`.
+    /// The limit on bytes of one partition in one fetch: `fetch.message.max.bytes`.
     pub partition_fetch_bytes: u64,
-    /// Bytes of one fetch: `fetch.max.bytes`.
+    /// The limit on bytes of one fetch: `fetch.max.bytes`.
     pub fetch_bytes: u64,
-    /// Records of one partition that are fetched ahead: `queued.min.messages`.
+    /// The number of records of one partition that are prefetched: `queued.min.messages`.
     pub partition_records: u64,
-    /// Most records that are taken and not settled; `None` if only their bytes are bounded.
+    /// The limit on records that are taken and not settled; `None` if only their bytes are limited.
     pub in_flight_records: Option<u64>,
-    /// Answers of a program of `--exec` and the records that it puts out, over all programs.
+    /// The limit on bytes of answers and output records of all `--exec` programs.
     #[serde(default)]
     pub exec_bytes: u64,
-    /// Bytes of one answer of such a program at most; `None` if the limit does not say.
+    /// The limit on bytes of one answer of an `--exec` program; `None` without a memory limit.
     #[serde(default)]
     pub exec_answer_bytes: Option<u64>,
 }
 
 impl MemoryBudget {
-    /// What is used where nobody set a limit.
+    /// Returns the budget of a job without a memory limit.
     #[must_use]
     pub fn unlimited(partitions: usize) -> Self {
         let prefetch_bytes = 512 * MIB;
@@ -81,13 +83,13 @@ impl MemoryBudget {
         }
     }
 
-    /// A limit for one of `members` in this process, each of which may get all partitions.
+    /// Returns the budget of one of `members` group members in this process. Each member may get all partitions.
     #[must_use]
     pub fn of(limit_bytes: u64, members: u64, partitions: usize) -> Self {
         Self::with_programs(limit_bytes, members, partitions, 0)
     }
 
-    /// The same, if each member has so many programs of `--exec`.
+    /// Like [`of`](Self::of), for members with this many `--exec` programs each.
     #[must_use]
     pub fn with_programs(limit_bytes: u64, members: u64, partitions: usize, programs: u64) -> Self {
         let limit = limit_bytes / members.max(1);
@@ -105,7 +107,7 @@ impl MemoryBudget {
             producer_bytes: limit / 8,
             partition_bytes,
             partition_fetch_bytes,
-            // The client refuses less than a megabyte.
+            // The client rejects less than 1 MB.
             fetch_bytes: all_fetches.min(prefetch_bytes / 8).max(MIB),
             partition_records: (partition_bytes / 4 / RECORD_COST_BYTES).max(1),
             in_flight_records: Some((in_flight_bytes / 2 / ROW_COST_BYTES).max(1)),
@@ -114,21 +116,21 @@ impl MemoryBudget {
         }
     }
 
-    /// Kilobytes of a partition's queue before nothing more is fetched.
+    /// Returns the size of a partition's queue in KiB at which fetching stops.
     #[must_use]
     pub fn queue_kbytes(&self) -> u64 {
         (self.partition_bytes / 4 / 1024).max(1)
     }
 
-    /// How large a record is taken to be before anything is known: where memory is bounded, the first calls
-    /// are cautious.
+    /// Returns the assumed size of a record in bytes before the first records arrive. With a memory limit the
+    /// assumption is high, so that the first calls take few records.
     #[must_use]
     pub fn first_record_bytes(&self) -> u64 {
         if self.limit_bytes.is_some() { self.call_bytes() } else { 1024 }
     }
 
-    /// Bytes to take from a partition's queue with one call: until they are copied, they are in memory beside
-    /// what is fetched in their stead.
+    /// Returns the number of bytes to take from a partition's queue with one call. Until these bytes are copied, they
+    /// are in memory in addition to the records that are fetched to replace them.
     #[must_use]
     pub fn call_bytes(&self) -> u64 {
         (self.partition_bytes / 8).clamp(64 << 10, 2 * MIB)
@@ -170,7 +172,7 @@ mod tests {
                 prefetch_bytes + in_flight_bytes + producer_bytes + allocator + exec_bytes <= limit / members
             );
             let answers = 3 * programs * budget.exec_answer_bytes.unwrap();
-            // The records that it puts out are as large as those that are in flight.
+            // Output records have the same limit as records in flight.
             assert!(answers + in_flight_bytes + exec_bytes / 16 <= exec_bytes, "{budget:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What an observer of a running job sees.
+//! The state of a running job as reported to observers.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use crate::core::Ledger;
 use crate::ids::LaneName;
 use crate::report::Counters;
 
-/// How far a partition is behind.
+/// The lag of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
     /// The partition.
     pub partition: LaneName,
-    /// Records that can be read and are not settled, delivered or not.
+    /// The number of records that are readable and not settled, whether delivered or not.
     pub records: u64,
-    /// Records after those, from the first one on that belongs to a transaction which is still open: a reader of
-    /// committed records gets them once it has ended.
+    /// The number of records after the last stable offset. They become readable once the open transaction before them
+    /// ends.
     pub unstable_records: u64,
 }
 
-/// What an observer sees about ten times a second, and at the end.
+/// The progress of a job. It is reported about ten times a second and at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// Where the records are.
+    /// The number of records in each state.
     pub ledger: Ledger,
-    /// Since the first record.
+    /// The time since the first record.
     pub elapsed: Duration,
-    /// Records that a batch may hold now.
+    /// The current maximum number of records of a batch.
     pub batch_size: u64,
-    /// The tier in which records are taken now.
+    /// The current consumer tier.
     pub tier: Tier,
-    /// What has been counted.
+    /// The counters of the job.
     pub counters: Counters,
-    /// Payload bytes that are taken and not settled.
+    /// Payload bytes of records that are taken and not settled.
     pub bytes_in_flight: u64,
-    /// How far each partition is behind.
+    /// The lag of each partition.
     pub lag: Vec<Lag>,
-    /// Whether the source has had an answer about which partitions are its own.
+    /// True if the source has got its first assignment, even an empty one.
     pub is_ready: bool,
-    /// What has happened since it looked last: each record that was left out, errors of the client.
+    /// The notices since the last report: skipped records, client errors.
     pub notices: Vec<String>,
 }
 
 impl Progress {
-    /// Of both members together.
+    /// Returns the combined progress of two members.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             ledger: self.ledger + other.ledger,

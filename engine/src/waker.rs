@@ -1,10 +1,10 @@
-//! How other threads wake the poll thread: any number of calls before it sleeps are one.
+//! Wakes the poll thread from other threads. Any number of calls before it sleeps count as one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A handle to wake a waiting thread. Clones wake the same one.
+/// A handle that wakes a waiting thread. Clones wake the same thread.
 #[derive(Debug, Clone, Default)]
 pub struct Waker(Arc<Inner>);
 
@@ -16,16 +16,16 @@ struct Inner {
 }
 
 impl Waker {
-    /// Wakes the waiting thread, or keeps it from falling asleep the next time.
+    /// Wakes the waiting thread. If no thread waits, the next [`wait`](Self::wait) returns immediately.
     pub fn wake(&self) {
         if !self.0.awake.swap(true, Ordering::AcqRel) {
-            // Taking the lock makes sure that the waiter is either before its check or asleep.
+            // With the lock held, the waiter is either before its check or asleep.
             drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.0.changed.notify_one();
         }
     }
 
-    /// Sleeps until woken, at most for `timeout`.
+    /// Sleeps until woken, but at most for `timeout`.
     pub fn wait(&self, timeout: Duration) {
         let guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let asleep = |(): &mut ()| !self.0.awake.swap(false, Ordering::AcqRel);

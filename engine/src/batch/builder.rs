@@ -1,56 +1,78 @@
-//! Filling batches: records in, sealed batches out, in buffers that are used again or not.
+//! Filling batches: records in, sealed batches out, in memory that is used again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::ids::Tick;
+use bytes::Bytes;
 
-use super::{Batch, Columns, INLINE, NO_TIMESTAMP, Nulls, Record, Run, View};
-use crate::ids::{LaneId, Names};
+use super::buffer::Buffer;
+use super::columns::{Cells, Columns, NO_TIMESTAMP};
+use super::ring::Ring;
+use super::view::{self, INLINE};
+use super::{Batch, Headers, Record};
+use crate::ids::{LaneId, Names, Tick};
 
-/// A new buffer is begun here, far below the 2 GiB that a view's offset reaches. The first buffer of a
-/// batch grows to this size; further ones have it from the beginning, so that a batch of many megabytes is
-/// never copied to grow.
+/// A new buffer begins at this size, far below the 4 GiB that a view's offset reaches. The first buffer of a batch
+/// grows to this size; further ones have it from the beginning, so that a batch of many megabytes is never copied to
+/// grow.
 pub(super) const BUFFER_BYTES: usize = 1 << 20;
 
-/// A batch that is being filled, and the ring of batches whose buffers are used again.
+/// The memory of batches that are gone is kept for the next ones, up to this many batches and bytes.
+const MOST_SPARE_BATCHES: usize = 4;
+const MOST_SPARE_BYTES: u64 = 16 << 20;
+
+/// A batch that is being filled, and memory to fill next.
 ///
-/// With a ring, sealed batches stay in it. A batch whose last reference has gone is filled again, in
-/// the memory that it has; while all are referred to, there is none to fill, which is back-pressure.
+/// With a ring there is a fixed number of batches. A batch whose last reference is gone is filled again; while all are
+/// referred to there is none to fill, which is back-pressure. Without a ring there is always one to fill, in the memory
+/// of a batch that was [given back](Self::recycle) if there is one.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     columns: Columns,
-    /// Buffers, filled one after the other; those behind `filling` are empty.
-    buffers: Vec<Vec<u8>>,
+    /// Buffers of the open batch. Those after `filling` are empty.
+    buffers: Vec<Buffer>,
+    /// The index of the buffer that is filled by copying.
     filling: usize,
-    /// What the open batch becomes, where memory is used again.
+    /// The batch that the open one becomes, with a ring.
     slot: Option<Arc<Batch>>,
     ring: Option<Ring>,
+    spare: Vec<(Columns, Vec<Buffer>)>,
+    spare_bytes: u64,
 }
 
-/// Batches that were sealed, each free to be filled again once nobody else refers to it.
-#[derive(Debug)]
-struct Ring {
-    sealed: Vec<Arc<Batch>>,
-    /// Batches there may be, the open one included.
-    most: usize,
-    /// How many there are.
-    made: usize,
+/// The index of a [shared](BatchBuilder::share) buffer in the open batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferIndex(usize);
+
+/// A record whose key and value are in a shared buffer.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRecord {
+    /// Its offset in its partition.
+    pub offset: i64,
+    /// Milliseconds since the epoch; `None` if the record has no timestamp.
+    pub timestamp_ms: Option<i64>,
+    /// Nanoseconds on the engine's clock at which it came into being; negative before the start.
+    pub arrival_ns: i64,
+    /// Where the key is in the buffer; `None` for null.
+    pub key: Option<Range<usize>>,
+    /// Where the value is in the buffer; `None` for null.
+    pub value: Option<Range<usize>>,
+    /// The headers, if there are any.
+    pub headers: Option<Headers>,
 }
 
 impl BatchBuilder {
-    /// A builder that fills at most `batches` batches, again and again.
+    /// Returns a builder that fills at most `batches` batches, again and again.
     ///
     /// # Panics
-    /// Where that is none.
+    /// If `batches` is 0.
     #[must_use]
     pub fn with_ring(batches: usize) -> Self {
-        assert!(batches > 0, "a ring has a batch");
-        let ring = Ring { sealed: Vec::with_capacity(batches), most: batches, made: 0 };
-        Self { ring: Some(ring), ..Self::default() }
+        Self { ring: Some(Ring::new(batches)), ..Self::default() }
     }
 
-    /// Whether there is a batch to fill: without a ring always, with one as long as not all of its
-    /// batches are referred to.
+    /// True if there is a batch to fill: always without a ring; with a ring while not all of its batches are referred
+    /// to.
     pub fn is_ready(&mut self) -> bool {
         let Some(ring) = &mut self.ring else { return true };
         if self.slot.is_none() {
@@ -58,101 +80,109 @@ impl BatchBuilder {
             if let Some(batch) = self.slot.as_mut().and_then(Arc::get_mut) {
                 // The batch's memory is ours to fill until it is sealed.
                 self.columns = std::mem::take(&mut batch.columns);
-                self.columns.clear();
                 if let Some(buffers) = batch.payload.as_mut().and_then(Arc::get_mut) {
                     self.buffers = std::mem::take(buffers);
                 }
-                self.buffers.iter_mut().for_each(Vec::clear);
+                empty(&mut self.columns, &mut self.buffers);
                 self.filling = 0;
             }
         }
         self.slot.is_some()
     }
 
-    /// Appends a record of `lane`, copying its payload.
+    /// Appends a record of `lane` and copies its key and value.
     ///
     /// # Panics
-    /// Where a key or a value is longer than 4 GiB, which no broker takes, or no batch
-    /// [is ready](Self::is_ready).
+    /// If a key or a value is longer than 4 GiB, which no broker takes, or if no batch [is ready](Self::is_ready).
     pub fn push(&mut self, lane: LaneId, record: Record<'_>) {
         assert!(self.slot.is_some() || self.is_ready(), "a batch is filled only when one is free");
-        let row = self.len();
-        let columns = &mut self.columns;
-        match columns.runs.last_mut() {
-            Some(run) if run.lane == lane => run.rows.end = row + 1,
-            _ => columns.runs.push(Run { lane, rows: row..row + 1 }),
-        }
-        columns.bytes += record.payload_bytes();
-        columns.nulls.push(Nulls { key: record.key.is_none(), value: record.value.is_none() });
-        columns.offsets.push(record.offset);
-        columns.timestamps_ms.push(record.timestamp_ms.unwrap_or(NO_TIMESTAMP));
-        columns.arrivals_ns.push(record.arrival_ns);
-        columns.headers.extend(record.headers.map(|headers| (row, headers)));
-        let key = self.view(record.key.unwrap_or_default());
-        let value = self.view(record.value.unwrap_or_default());
-        self.columns.keys.push(key);
-        self.columns.values.push(value);
+        let key = record.key.map(|bytes| self.copy(bytes));
+        let value = record.value.map(|bytes| self.copy(bytes));
+        let timestamp_ms = record.timestamp_ms.unwrap_or(NO_TIMESTAMP);
+        let Record { offset, arrival_ns, headers, .. } = record;
+        self.columns.push(lane, key, value, Cells { offset, timestamp_ms, arrival_ns, headers });
+    }
+
+    /// Adds a buffer to the open batch whose bytes records may point into. The batch, and every part of it, keeps the
+    /// buffer alive.
+    ///
+    /// # Panics
+    /// If the buffer is longer than 4 GiB, or if no batch [is ready](Self::is_ready).
+    pub fn share(&mut self, buffer: Bytes) -> BufferIndex {
+        assert!(self.slot.is_some() || self.is_ready(), "a batch is filled only when one is free");
+        assert!(u32::try_from(buffer.len()).is_ok(), "a shared buffer is shorter than 4 GiB");
+        // The buffers after it are empty: it takes the place of the next one to be filled.
+        let started = self.buffers.get(self.filling).is_some_and(|buffer| !buffer.as_slice().is_empty());
+        let index = self.filling + usize::from(started);
+        self.buffers.insert(index, Buffer::Shared(buffer));
+        self.filling = index + 1;
+        BufferIndex(index)
+    }
+
+    /// Appends a record of `lane` whose key and value are in a shared buffer, without copying more than 12 bytes of
+    /// either.
+    ///
+    /// # Panics
+    /// If the key or the value is not within the buffer, or the buffer is not shared with the open batch.
+    pub fn push_shared(&mut self, lane: LaneId, buffer: BufferIndex, record: SharedRecord) {
+        let Buffer::Shared(bytes) = &self.buffers[buffer.0] else { panic!("the buffer is not a shared one") };
+        let view = |range: Range<usize>| {
+            let (start, bytes) = (range.start, &bytes[range]);
+            if bytes.len() <= INLINE { view::inline(bytes) } else { view::pointing(bytes, buffer.0, start) }
+        };
+        let (key, value) = (record.key.map(view), record.value.map(view));
+        let timestamp_ms = record.timestamp_ms.unwrap_or(NO_TIMESTAMP);
+        let SharedRecord { offset, arrival_ns, headers, .. } = record;
+        self.columns.push(lane, key, value, Cells { offset, timestamp_ms, arrival_ns, headers });
     }
 
     /// Marks the rows that were appended since the last mark as taken from their source at `now`.
     pub(crate) fn mark_taken(&mut self, now: Tick) {
-        let end = self.len();
-        match self.columns.taken.last_mut() {
-            Some((marked, _)) if *marked == end => {}
-            Some((marked, at)) if *at == now => *marked = end,
-            _ => self.columns.taken.push((end, now)),
-        }
+        self.columns.mark_taken(now);
     }
 
-    fn view(&mut self, bytes: &[u8]) -> View {
-        let length = u32::try_from(bytes.len()).expect("records are shorter than 4 GiB");
-        let mut view = View { length, rest: [0; INLINE] };
+    /// Copies bytes into the batch.
+    fn copy(&mut self, bytes: &[u8]) -> u128 {
         if bytes.len() <= INLINE {
-            view.rest[..bytes.len()].copy_from_slice(bytes);
-            return view;
+            return view::inline(bytes);
         }
-        let filled = self.buffers.get(self.filling).map_or(0, Vec::len);
+        let filled = self.buffers.get(self.filling).map_or(0, |buffer| buffer.as_slice().len());
         if filled + bytes.len() > BUFFER_BYTES && filled > 0 {
             self.filling += 1;
         }
         if self.filling == self.buffers.len() {
             let further = if self.buffers.is_empty() { 0 } else { BUFFER_BYTES };
-            self.buffers.push(Vec::with_capacity(further.max(bytes.len())));
+            self.buffers.push(Buffer::Own(Vec::with_capacity(further.max(bytes.len()))));
         }
-        let buffer = &mut self.buffers[self.filling];
-        let word = |n: usize| u32::try_from(n).expect("buffers are bounded").to_le_bytes();
-        view.rest[..4].copy_from_slice(&bytes[..4]);
-        view.rest[4..8].copy_from_slice(&word(self.filling));
-        view.rest[8..].copy_from_slice(&word(buffer.len()));
+        let Buffer::Own(buffer) = &mut self.buffers[self.filling] else {
+            unreachable!("the buffer that is filled is the batch's own")
+        };
+        let view = view::pointing(bytes, self.filling, buffer.len());
         buffer.extend_from_slice(bytes);
         view
     }
 
-    /// Rows so far.
-    ///
-    /// # Panics
-    /// Never: a batch holds fewer rows than its largest configurable size.
+    /// Returns the number of rows so far.
     #[must_use]
     pub fn len(&self) -> u32 {
-        u32::try_from(self.columns.offsets.len()).expect("batch sizes are below 2^31")
+        self.columns.rows()
     }
 
-    /// Whether there are no rows yet.
+    /// True if there are no rows yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.columns.offsets.is_empty()
+        self.columns.keys.is_empty()
     }
 
-    /// Payload bytes so far.
+    /// Returns the bytes of keys and values so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.columns.bytes
     }
 
-    /// The offsets of the rows from `row` on.
-    #[must_use]
-    pub fn offsets_from(&self, row: u32) -> &[i64] {
-        &self.columns.offsets[row as usize..]
+    /// Adds the offsets of the rows from `row` on to `ranges`, in the order of the rows.
+    pub fn offsets_from(&self, row: u32, ranges: &mut Vec<Range<i64>>) {
+        self.columns.offsets_from(row, |range| ranges.push(range));
     }
 
     /// Seals the batch, whose lanes have these names, and begins the next one.
@@ -160,13 +190,12 @@ impl BatchBuilder {
     /// # Panics
     /// Never: nobody else knows a batch before it is sealed.
     pub fn seal(&mut self, names: Names) -> Arc<Batch> {
+        self.filling = 0;
         let Some(ring) = &mut self.ring else {
-            let (rows, capacity) = (self.columns.offsets.len(), self.buffers.first().map_or(0, Vec::len));
-            let columns = std::mem::replace(&mut self.columns, Columns::with_capacity(rows));
-            // The next batch's first buffer is about as large as this one's.
-            let next = (capacity > 0).then(|| Vec::with_capacity(capacity));
-            let payload = std::mem::replace(&mut self.buffers, next.into_iter().collect());
-            self.filling = 0;
+            let (next_columns, next_buffers) = self.spare.pop().unwrap_or_default();
+            self.spare_bytes -= pinned(&next_buffers);
+            let columns = std::mem::replace(&mut self.columns, next_columns);
+            let payload = std::mem::replace(&mut self.buffers, next_buffers);
             return Arc::new(Batch { columns, payload: Some(Arc::new(payload)), names });
         };
         let mut slot = self.slot.take().unwrap_or_default();
@@ -175,34 +204,47 @@ impl BatchBuilder {
         let payload = Arc::get_mut(batch.payload.get_or_insert_default());
         *payload.expect("nobody else knows its payload") = std::mem::take(&mut self.buffers);
         batch.names = names;
-        ring.sealed.push(Arc::clone(&slot));
+        ring.sealed(&slot);
         slot
+    }
+
+    /// Takes back the memory of a batch, if nobody else refers to it.
+    pub(crate) fn recycle(&mut self, batch: Arc<Batch>) {
+        if self.ring.is_some() || self.spare.len() >= MOST_SPARE_BATCHES {
+            return;
+        }
+        let Some(Batch { mut columns, payload, .. }) = Arc::into_inner(batch) else { return };
+        let Some(mut buffers) = payload.and_then(Arc::into_inner) else { return };
+        empty(&mut columns, &mut buffers);
+        let bytes = pinned(&buffers);
+        if self.spare_bytes + bytes <= MOST_SPARE_BYTES {
+            self.spare_bytes += bytes;
+            self.spare.push((columns, buffers));
+        }
     }
 }
 
-impl Ring {
-    /// A batch that nobody refers to; a new one while there may be more.
-    fn take(&mut self) -> Option<Arc<Batch>> {
-        let free = |batch: &mut Arc<Batch>| {
-            // Parts of a batch share its payload and may outlive it.
-            let payload = Arc::get_mut(batch).and_then(|batch| batch.payload.as_mut());
-            payload.is_some_and(|payload| Arc::get_mut(payload).is_some())
-        };
-        if let Some(index) = self.sealed.iter_mut().position(free) {
-            return Some(self.sealed.swap_remove(index));
+/// Removes all rows and keeps the memory that is the batch's own.
+fn empty(columns: &mut Columns, buffers: &mut Vec<Buffer>) {
+    columns.clear();
+    buffers.retain_mut(|buffer| match buffer {
+        Buffer::Own(bytes) => {
+            bytes.clear();
+            true
         }
-        (self.made < self.most).then(|| {
-            self.made += 1;
-            Arc::default()
-        })
-    }
+        Buffer::Shared(_) => false,
+    });
+}
+
+fn pinned(buffers: &[Buffer]) -> u64 {
+    buffers.iter().map(Buffer::pinned_bytes).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fill(builder: &mut BatchBuilder, offsets: std::ops::Range<i64>, value: &[u8]) -> Arc<Batch> {
+    fn fill(builder: &mut BatchBuilder, offsets: Range<i64>, value: &[u8]) -> Arc<Batch> {
         for offset in offsets {
             builder.push(LaneId(0), Record { offset, value: Some(value), ..Record::default() });
         }

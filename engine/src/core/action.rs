@@ -1,4 +1,4 @@
-//! What comes out of the machine.
+//! The actions that the core returns for its driver to perform.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,36 +9,36 @@ use super::batcher::SealReason;
 use super::failure::RowError;
 use crate::ids::{BatchId, LaneId};
 
-/// What the driver is to do, in this order.
+/// An action for the driver. Actions are performed in the order in which they are returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// The open batch becomes this one.
+    /// Seal the open batch under this id.
     Seal(BatchId, SealReason),
-    /// Process a batch: its first attempt or a later one.
+    /// Process a batch. The number is that of the attempt, from 0.
     Run(BatchId, u32),
-    /// What is written next, up to the next one of these, is a group of so many records.
+    /// Begin a group of this many records. The writes up to the next `Group` belong to the group.
     Group(SealReason, u64),
     /// Write the outputs of these rows.
     Write(BatchId, Range<u32>),
-    /// Write these rows, as they came, to the dead letter queue, after so many attempts.
+    /// Write these rows unchanged to the dead letter queue. The number is that of the attempts made.
     DeadLetter(BatchId, Vec<RowError>, u32),
-    /// Log these rows; they are left out.
+    /// Log these rows and skip them.
     Skip(BatchId, Vec<RowError>),
-    /// The batch could not be processed; it will be again, after this long.
+    /// Hold a batch that could not be processed for this reason. It is retried after this delay.
     Hold(BatchId, Duration, String),
-    /// Commit these offsets, asynchronously, and report [`Event::CommitEnded`].
+    /// Commit these offsets asynchronously, then report [`Event::CommitEnded`].
     Commit(Vec<(LaneId, i64)>),
-    /// Commit the transaction, with these offsets, and report [`Event::TransactionEnded`].
+    /// Commit the transaction with these offsets, then report [`Event::TransactionEnded`].
     CommitTransaction(Vec<(LaneId, i64)>),
-    /// Undo the transaction, and report [`Event::TransactionEnded`].
+    /// Abort the transaction, then report [`Event::TransactionEnded`].
     AbortTransaction,
-    /// What was written of this batch is undone; it will be written again.
+    /// Discard the acknowledgements of this batch: the writes were aborted and are repeated.
     Rewrite(BatchId),
-    /// Give these lanes up, after committing their offsets, if they have one, together and synchronously.
+    /// Release these lanes. The offsets given are committed before that, synchronously and in one request.
     Release(Vec<(LaneId, Option<i64>)>),
-    /// Nothing refers to the batch any more.
+    /// Drop the batch: nothing refers to the batch any more.
     Drop(BatchId),
-    /// The job has failed, on account of this batch where it is one.
+    /// Fail the job. The batch is the one that caused the error, if a batch did.
     Fail(Option<BatchId>, JobError),
 }
 
@@ -46,34 +46,34 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
-    /// `FailBatch`: a record failed and its strategy says that nothing may be left out.
-    #[error("a record failed in {} and nothing may be left out: {}", .0.stage, .0.message)]
+    /// A record failed and its failure strategy does not skip records (`FailBatch`).
+    #[error("a record failed in stage {} and its failure strategy stops the job: {}", .0.stage, .0.message)]
     Batch(RowError),
     /// `RetryWithBackoff`: a record still failed after the last retry.
-    #[error("a record still failed in {} after {} of retrying: {}", .0.stage, times(*.1), .0.message)]
+    #[error("a record still failed in stage {} after {}: {}", .0.stage, retries(*.1), .0.message)]
     Exhausted(RowError, u32),
-    /// The dead letter queue refused a record for good.
-    #[error("the dead letter queue refused the record: {}", .0.message)]
+    /// The dead letter queue rejected a record permanently.
+    #[error("the dead letter queue rejected a record: {}", .0.message)]
     DeadLetterRefused(RowError),
-    /// A batch has been processed for as long as it may be.
-    #[error("a batch has been processed for {} and holds its partitions; --max-batch-time bounds that", format_duration(*.0))]
+    /// A batch has been processed for longer than the maximum time.
+    #[error("a batch has been processed for {} without an end (the limit is --max-batch-time)", format_duration(*.0))]
     Stuck(Duration),
-    /// The source cannot go on.
+    /// The source cannot continue.
     #[error("{0}")]
     Source(String),
-    /// The processor cannot work at all, whatever the batch.
+    /// The processor cannot process any batch.
     #[error("{0}")]
     Processor(String),
-    /// A processor panicked, or the sink did.
+    /// A processor or the sink panicked.
     #[error("a processor or the sink panicked")]
     Panicked,
-    /// The sink or the dead letter queue takes nothing any more, whatever the record.
+    /// The sink or the dead letter queue cannot accept any record.
     #[error("{0}")]
     Sink(String),
 }
 
 impl JobError {
-    /// The row of the failed batch that is to blame, if one is.
+    /// Returns the row of the failed batch that caused the error, if a row did.
     #[must_use]
     pub fn row(&self) -> Option<u32> {
         match self {
@@ -85,6 +85,6 @@ impl JobError {
     }
 }
 
-fn times(n: u32) -> String {
-    if n == 1 { "one time".to_owned() } else { format!("{n} times") }
+fn retries(n: u32) -> String {
+    if n == 1 { "1 retry".to_owned() } else { format!("{n} retries") }
 }

@@ -1,10 +1,8 @@
 //! Lanes that are taken away: drained and released, or fenced at once.
 
-use std::collections::BTreeMap;
-
 use super::action::Action;
 use super::batches::{BatchState, InFlight};
-use super::lanes::{LaneState, open_rows_of};
+use super::lanes::open_rows_of;
 use super::machine::Core;
 use super::transaction::Member;
 use crate::ids::{LaneId, Tick};
@@ -12,7 +10,7 @@ use crate::ids::{LaneId, Tick};
 impl Core {
     /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
     pub(super) fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
-        let Some(lane) = self.lanes.remove(&id) else { return };
+        let Some(lane) = self.lanes.remove(id) else { return };
         // What was taken of it may not be committed: the source says again whether all is read.
         self.end_of_input = false;
         let batches = &self.batches;
@@ -50,34 +48,32 @@ impl Core {
         let lanes = &self.lanes;
         for batch in self.batches.iter_mut() {
             if batch.runs.has(fenced) {
-                let live = batch.runs.stretches(&(0..batch.rows)).filter_map(|stretch| {
-                    Some(lanes.get(&stretch.lane)?.tracker.unsettled_in(stretch.sequence))
-                });
+                let live = batch
+                    .runs
+                    .spans(&(0..batch.rows))
+                    .filter_map(|span| Some(lanes.get(span.lane)?.tracker.unsettled_in(span.sequence)));
                 batch.open_rows = live.sum();
             }
         }
     }
 
     pub(super) fn release_drained(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let done = self
+        let done: Vec<_> = self
             .lanes
-            .iter()
-            .filter(|(_, lane)| match lane.state {
-                LaneState::Draining { until } => lane.tracker.unsettled() == 0 || now >= until,
-                LaneState::Active | LaneState::Ended => false,
-            })
-            .map(|(id, lane)| {
+            .draining()
+            .filter(|(_, lane, until)| lane.tracker.unsettled() == 0 || now >= *until)
+            .map(|(id, lane, _)| {
                 // A transaction that is being committed may bring a newer one.
                 let is_certain = self.transaction.is_none() || lane.tracker.unsettled() == 0;
-                (*id, is_certain.then(|| lane.tracker.watermark()))
+                (id, is_certain.then(|| lane.tracker.watermark()))
             })
-            .collect::<BTreeMap<_, _>>();
+            .collect();
         if done.is_empty() {
             return;
         }
-        for id in done.keys() {
+        for (id, _) in &done {
             self.fence(now, *id, actions);
         }
-        actions.push(Action::Release(done.into_iter().collect()));
+        actions.push(Action::Release(done));
     }
 }

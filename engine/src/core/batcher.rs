@@ -1,4 +1,4 @@
-//! When a batch is full: rows, bytes and times in, the reason to seal it out.
+//! Decides when the open batch is sealed: rows, bytes and times in, the reason to seal out.
 
 use std::time::Duration;
 
@@ -14,50 +14,50 @@ use crate::ids::Tick;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SealReason {
-    /// It held as many records as it may.
+    /// The batch reached its maximum number of records.
     Count,
-    /// The next record would have made it larger than it may be.
+    /// The next record would have exceeded the maximum size in bytes.
     Bytes,
-    /// Its first record had waited as long as it may.
+    /// The first record of the batch had waited for the maximum time.
     Time,
-    /// Nothing more was queued and a worker was free.
+    /// No record was queued and a worker was idle.
     Eager,
-    /// No more bytes may be in flight.
+    /// The limit on bytes in flight was reached.
     Memory,
-    /// No more records were to come: the end, a stop or a revoked partition.
+    /// No more records were expected: the input ended, the job was stopped or a partition was revoked.
     Drain,
 }
 
 impl std::fmt::Display for SealReason {
-    /// As reports have it.
+    /// Writes the reason as reports do.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(f)
     }
 }
 
-/// When a batch is sealed.
+/// The limits at which a batch is sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealRule {
-    /// Most records.
+    /// The maximum number of records.
     pub max_records: u64,
-    /// Most bytes, unless a single record is larger.
+    /// The maximum number of bytes. A batch of a single record may exceed this limit.
     pub max_bytes: Option<u64>,
-    /// Longest wait of the first record.
+    /// The maximum time that the first record waits.
     pub wait: Duration,
-    /// Whether to seal as soon as nothing more is queued and a worker is free.
+    /// True if the batch is sealed as soon as no record is queued and a worker is idle.
     pub eager: bool,
-    /// What the size is steered towards, below `max_records`.
+    /// The target of an adaptive size, at most `max_records`. `None` for a fixed size.
     pub adaptive: Option<Target>,
 }
 
 impl SealRule {
-    /// So many records, and no other bound.
+    /// Returns a rule with a limit on records and no limit on bytes.
     #[must_use]
     pub fn of_records(max_records: u64, wait: Duration) -> Self {
         Self { max_records, max_bytes: None, wait, eager: false, adaptive: None }
     }
 
-    /// The rule of a configuration.
+    /// Returns the rule of a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let cap = config.max_batch_records;
@@ -75,7 +75,7 @@ impl SealRule {
             Strategy::AdaptiveSize { min_records, max_records, target_latency, timeout } => {
                 let (min_records, max_records) = (min_records.min(cap), max_records.min(cap));
                 let target = Target { min_records, max_records, latency: target_latency };
-                // A batch that waits longer than the target has missed it before it is processed.
+                // A batch that waits longer than the target misses the target before it is processed.
                 let wait = timeout.min(target_latency);
                 Self { adaptive: Some(target), ..Self::of_records(max_records, wait) }
             }
@@ -86,66 +86,66 @@ impl SealRule {
     }
 }
 
-/// What the open batch still takes.
+/// The free capacity of the open batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
-    /// Records.
+    /// The number of records.
     pub records: u64,
-    /// Bytes of keys and values, where they are bounded.
+    /// The number of bytes of keys and values; `None` if bytes are not limited.
     pub bytes: Option<u64>,
-    /// Whether the batch is empty: then its first record fits, however large.
+    /// True if the batch is empty. A record of any size fits into an empty batch.
     pub is_empty: bool,
-    /// How large a first record of a batch may be that is empty while others are in flight.
+    /// The maximum size in bytes of the first record of an empty batch while other batches are in flight.
     pub first_bytes: Option<u64>,
 }
 
 impl Room {
-    /// Room for so many records of any size.
+    /// Returns a capacity of this many records of any size.
     #[must_use]
     pub fn of_records(records: u64) -> Self {
         Self { records, bytes: None, is_empty: true, first_bytes: None }
     }
 
-    /// Whether a record of `bytes` still fits behind `taken` others of `taken_bytes`.
+    /// Returns true if a record of `bytes` fits after `taken` other records of `taken_bytes`.
     #[must_use]
     pub fn fits(self, taken: u64, taken_bytes: u64, bytes: u64) -> bool {
         let fits_alone = self.is_empty || self.first_bytes.is_some_and(|most| bytes <= most);
         let is_first = fits_alone && taken == 0;
-        // A batch that is full takes nothing more, not even a record without bytes.
+        // A full batch does not accept a record without bytes either.
         let within = |room| taken_bytes < room && taken_bytes.saturating_add(bytes) <= room;
         let within = self.bytes.is_none_or(within);
         taken < self.records && (is_first || within)
     }
 }
 
-/// The open batch, as far as sealing it is concerned.
+/// The size and age of the open batch.
 #[derive(Debug)]
 pub struct Batcher {
     rule: SealRule,
     controller: Option<Controller>,
     records: u64,
     bytes: u64,
-    /// The next record does not fit.
+    /// True if the next record does not fit.
     exceeded: bool,
     first: Option<Tick>,
 }
 
 impl Batcher {
-    /// A batcher with an empty batch.
+    /// Creates a batcher with an empty batch.
     #[must_use]
     pub fn new(rule: SealRule) -> Self {
         let controller = rule.adaptive.map(Controller::new);
         Self { rule, controller, records: 0, bytes: 0, exceeded: false, first: None }
     }
 
-    /// How many records a batch may hold now.
+    /// Returns the current maximum number of records of a batch.
     #[must_use]
     pub fn size(&self) -> u64 {
         let steered = self.controller.as_ref().map(Controller::size);
         steered.unwrap_or(self.rule.max_records)
     }
 
-    /// What the open batch still takes.
+    /// Returns the free capacity of the open batch.
     #[must_use]
     pub fn room(&self) -> Room {
         let records = if self.exceeded { 0 } else { self.size().saturating_sub(self.records) };
@@ -153,7 +153,7 @@ impl Batcher {
         Room { records, bytes, is_empty: self.records == 0, first_bytes: None }
     }
 
-    /// Adds records to the open batch, no more than there is room for, unless it is empty.
+    /// Adds records to the open batch. Unless the batch is empty, the records must fit into its free capacity.
     pub fn add(&mut self, now: Tick, records: u64, bytes: u64) {
         debug_assert!(self.is_empty() || records <= self.room().records);
         self.records += records;
@@ -163,25 +163,25 @@ impl Batcher {
         }
     }
 
-    /// The next record does not fit into the open batch.
+    /// Notes that the next record does not fit into the open batch.
     pub fn exceed(&mut self) {
         self.exceeded = self.records > 0;
     }
 
-    /// Whether the open batch has no records.
+    /// Returns true if the open batch has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// When the open batch is sealed at the latest.
+    /// Returns the latest time at which the open batch is sealed; `None` if the batch is empty.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         self.first.map(|first| first + self.rule.wait)
     }
 
-    /// Whether and why the open batch is to be sealed at `now`. `idle`: nothing more is queued and a
-    /// worker is free, so that a batch which is sealed now is processed now.
+    /// Returns the reason to seal the open batch at `now`, if there is one. `idle` is true if no record is queued and
+    /// a worker is idle, so that a batch sealed now is processed immediately.
     #[must_use]
     pub fn due(&self, now: Tick, idle: bool) -> Option<SealReason> {
         let first = self.first?;
@@ -197,7 +197,7 @@ impl Batcher {
         }
     }
 
-    /// Begins the next batch.
+    /// Starts the next batch.
     pub fn reset(&mut self) {
         self.records = 0;
         self.bytes = 0;
@@ -205,17 +205,17 @@ impl Batcher {
         self.first = None;
     }
 
-    /// A batch was processed; the next one's size may follow from that.
+    /// Adjusts an adaptive size to the service time of a processed batch.
     pub fn observe(&mut self, records: u64, service: Duration, full: bool) {
         if let Some(controller) = &mut self.controller {
             controller.observe(records, service, full);
         }
     }
 
-    /// The tier that suits the current size, coming from `tier`; sizes that are not steered keep theirs.
+    /// Returns the tier for the current size, given the current tier. Under a fixed size the tier does not change.
     ///
-    /// Up above the Standard tier's largest size, down below four fifths of it, so that a size which
-    /// wavers around the boundary does not change the tier with every batch.
+    /// The tier becomes Buffered above the largest size of the Standard tier and Standard below 4/5 of that size. The
+    /// gap keeps a size that varies around the boundary from changing the tier with every batch.
     #[must_use]
     pub fn tier(&self, tier: Tier) -> Tier {
         const DOWN_BELOW: u64 = STANDARD_MAX_RECORDS * 4 / 5;
@@ -283,7 +283,7 @@ mod tests {
     fn bytes_are_checked_before_a_record_is_added_and_a_large_one_stands_alone() {
         let rule = SealRule { max_bytes: Some(100), ..SealRule::of_records(1000, WAIT) };
         let mut batcher = Batcher::new(rule);
-        assert!(batcher.room().fits(0, 0, 500), "the first record fits, however large");
+        assert!(batcher.room().fits(0, 0, 500), "a first record of any size fits");
         assert!(!batcher.room().fits(1, 60, 41) && batcher.room().fits(1, 60, 40));
         batcher.add(ms(0), 1, 60);
         assert_eq!(batcher.due(ms(0), true), None);
@@ -308,13 +308,13 @@ mod tests {
         let mut batcher =
             Batcher::new(SealRule { adaptive: Some(target), ..SealRule::of_records(1000, WAIT) });
         assert_eq!(batcher.tier(Tier::Auto), Tier::Standard);
-        // A millisecond a record: the size is steered to 850.
+        // At 1 ms per record the size converges to 850.
         for _ in 0..20 {
             let size = batcher.room().records;
             batcher.observe(size, Duration::from_millis(size), true);
         }
         assert_eq!(batcher.tier(Tier::Standard), Tier::Buffered);
-        // Ten times slower: 85, which is not far enough below to go back; then 42, which is.
+        // Ten times slower: the size is 85, still above 4/5 of the boundary. Then it is 42, below it.
         for _ in 0..20 {
             let size = batcher.room().records;
             batcher.observe(size, Duration::from_millis(10 * size), true);

@@ -5,27 +5,21 @@ use std::collections::BTreeMap;
 use super::action::Action;
 use super::lanes::{Lane, is_live, write_all_but};
 use super::machine::Core;
-use super::runs::Stretch;
+use super::runs::Span;
 use super::transaction::Transaction;
 use crate::ids::{LaneId, Tick};
 
 impl Core {
     /// True if every offset that may be committed is known to be.
     pub(super) fn is_committed(&self) -> bool {
-        self.commit_in_flight.is_none() && !self.lanes.values().any(|lane| self.may_commit(lane))
+        self.commit_in_flight.is_none() && !self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane))
     }
 
     /// The offsets that may be committed and are not known to be.
     #[must_use]
     pub fn committable(&self) -> Vec<(LaneId, i64)> {
-        let mut offsets: Vec<_> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| self.may_commit(lane))
-            .map(|(id, lane)| (*id, lane.tracker.watermark()))
-            .collect();
-        offsets.sort_unstable();
-        offsets
+        let lanes = self.lanes.uncommitted().filter(|(_, lane)| self.may_commit(lane));
+        lanes.map(|(id, lane)| (id, lane.tracker.watermark())).collect()
     }
 
     /// Whether a lane has something to commit that is not committed with a transaction.
@@ -39,8 +33,7 @@ impl Core {
         if self.transaction.is_none() {
             return;
         }
-        let closed =
-            self.nothing_comes() || self.is_saturated() || self.lanes.values().any(Lane::is_draining);
+        let closed = self.nothing_comes() || self.is_saturated() || self.lanes.is_draining();
         let Some(transaction) = &mut self.transaction else { return };
         let (batches, lanes) = (&self.batches, &self.lanes);
         let live = |id, row| batches.get(id).is_some_and(|batch| is_live(batch, lanes, row));
@@ -62,8 +55,8 @@ impl Core {
         if self.commit_in_flight.is_none() && transaction.is_complete(now, closed, open_rows) {
             let mut offsets = BTreeMap::new();
             for batch in transaction.members().iter().filter_map(|member| batches.get(member.id)) {
-                for Stretch { lane, sequence, .. } in batch.runs.stretches(&(0..batch.rows)) {
-                    if let Some(Lane { tracker, .. }) = lanes.get(&lane) {
+                for Span { lane, sequence, .. } in batch.runs.spans(&(0..batch.rows)) {
+                    if let Some(Lane { tracker, .. }) = lanes.get(lane) {
                         offsets.insert(lane, tracker.watermark_at(sequence.end));
                     }
                 }
@@ -116,9 +109,7 @@ impl Core {
 
     pub(super) fn committed(&mut self, offsets: Vec<(LaneId, i64)>) {
         for (id, offset) in offsets {
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.committed = lane.committed.max(offset);
-            }
+            self.lanes.change(id, |lane| lane.committed = lane.committed.max(offset));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the machine is set up.
+//! The configuration of the core.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use super::batcher::SealRule;
 use super::failure::{self, ByStage};
 use super::transaction::TransactionRule;
 
-/// How the machine is set up.
+/// The configuration of the core.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
-    /// When a batch is full.
+    /// The limits at which a batch is sealed.
     pub seal: SealRule,
-    /// When what is written together is full, where that is not as it was processed.
+    /// The limits of a group of writes; `None` if records are written in the batches that were processed.
     pub regroup: Option<SealRule>,
-    /// What is written and committed in one transaction, where there are any.
+    /// The limits of a transaction; `None` without transactions.
     pub transaction: Option<TransactionRule>,
-    /// The tier to begin with.
+    /// The initial tier.
     pub tier: Tier,
-    /// What follows a failure, by stage.
+    /// The failure policy of each stage.
     pub failure: ByStage<failure::Policy>,
-    /// How many batches are processed at a time.
+    /// The number of batches that are processed at the same time.
     pub workers: usize,
-    /// What jobs differ in that would otherwise retry at the same moment.
+    /// The seed of the jitter of retry delays. Jobs with different seeds do not retry at the same time.
     pub seed: u64,
-    /// How often settled offsets are committed.
+    /// The interval at which settled offsets are committed.
     pub commit_interval: Duration,
-    /// How long a revoked lane may take to settle what is in flight.
+    /// The maximum time for a revoked lane to settle its records in flight.
     pub drain_timeout: Duration,
-    /// How long a batch may be processed.
+    /// The maximum time for which a batch is processed.
     pub max_batch_time: Duration,
-    /// Most records that are delivered and not settled, before more are taken.
+    /// The limit on delivered records that are not settled. At the limit no more records are taken.
     pub max_unsettled_records: u64,
-    /// Most bytes of the same.
+    /// The limit on the payload bytes of delivered records that are not settled.
     pub max_unsettled_bytes: u64,
 }

@@ -1,92 +1,100 @@
-//! What goes into the machine.
+//! The events that the driver reports to the core.
 
 use std::ops::Range;
 
 use super::failure::{RowError, Stage};
 use crate::ids::{BatchId, LaneId};
 
-/// How a lane ends before its job does.
+/// How a lane is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoke {
-    /// It is still ours until we give it up: settle what is in flight first.
+    /// The lane is owned until it is released: records in flight are settled before the release.
     Drain,
-    /// Somebody else has it already: commit nothing more.
+    /// The lane may already be assigned to another member: no offset is committed any more.
     Lost,
 }
 
-/// Where a record ended.
+/// The final destination of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its outputs are written.
+    /// The outputs of the record are written.
     Ok,
-    /// It is in the dead letter queue.
+    /// The record is in the dead letter queue.
     Dlq,
 }
 
-/// What became of an attempt to process a batch.
+/// The result of an attempt to process a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// The rows that failed, in order; all others succeeded.
+    /// The rows that failed, in ascending order. All other rows succeeded.
     pub rows: Vec<RowError>,
-    /// What failed without being any record's fault; then no row counts as processed.
+    /// The reason if the attempt failed and no record caused the failure. In that case no row counts as processed.
     pub system: Option<String>,
-    /// Why the job has to end: a later attempt at the batch cannot succeed either.
+    /// The reason if no later attempt can succeed, so that the job fails.
     pub fatal: Option<String>,
-    /// What the rows that succeeded put out, in order: needed only where it is regrouped.
+    /// The output of each row that succeeded, in ascending order. Required only if writes are regrouped.
     pub weights: Vec<Weight>,
 }
 
-/// How much a row put out.
+impl Verdict {
+    /// True if every row succeeded.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.rows.is_empty() && self.system.is_none() && self.fatal.is_none()
+    }
+}
+
+/// The size of the output of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weight {
     /// The row.
     pub row: u32,
-    /// Its records.
+    /// The number of output records.
     pub records: u32,
-    /// Their keys' and values' bytes.
+    /// The number of bytes of their keys and values.
     pub bytes: u64,
 }
 
-/// What the driver reports.
+/// An event that the driver reports.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A lane begins, at an offset.
+    /// A lane was assigned and starts at this offset.
     Assigned(LaneId, i64),
-    /// True if everything that was to be read has been read, here or by another member; the job is done
-    /// once what is in flight is settled and committed. A source takes it back when it loses a lane.
+    /// True if the whole input has been read, by this member or another one. The job is done once all records in
+    /// flight are settled and committed. A source reports false when a lane is revoked after it reported true.
     EndOfInput(bool),
-    /// Records of a lane were appended to the open batch: their offsets and payload bytes.
-    Rows(LaneId, &'a [i64], u64),
+    /// Records of a lane were appended to the open batch: offsets as ascending ranges, and the payload bytes.
+    Rows(LaneId, &'a [Range<i64>], u64),
     /// The next record of a lane does not fit into the open batch.
     Exceeds,
-    /// Nothing more is queued.
+    /// No record is queued.
     Idle,
-    /// Whether there is no memory to fill before something is settled.
+    /// True if no buffer is free until records are settled.
     Starved(bool),
-    /// There is no record of a lane before this offset that was not delivered.
+    /// All records of a lane before this offset were delivered.
     Position(LaneId, i64),
-    /// What was not delivered of a lane before this offset is gone.
+    /// The records of a lane before this offset that were not delivered are lost.
     Lost(LaneId, i64),
-    /// No more records will come from a lane.
+    /// A lane has been read to its end.
     Ended(LaneId),
     /// Time has passed.
     Tick,
-    /// A processor has taken a batch up, for the attempt of this number.
+    /// A processor has started this attempt at a batch. Attempts count from 0.
     Started(BatchId, u32),
     /// A batch was processed.
     Finished(BatchId, &'a Verdict),
-    /// Rows reached where they were sent.
+    /// Rows were acknowledged by their destination.
     Acked(BatchId, Range<u32>, Fate),
-    /// A row was refused for good where it was sent.
+    /// A row was rejected permanently by its destination, in this stage and for this reason.
     Refused(BatchId, u32, Stage, &'a str),
-    /// The commit in flight has ended, well or not.
+    /// The commit in flight has ended. True if the commit succeeded.
     CommitEnded(bool),
-    /// What was written in the open transaction cannot be committed.
+    /// The open transaction cannot be committed.
     TransactionFailed,
-    /// The transaction that was to be committed, or undone, is: whether it was committed.
+    /// The transaction has ended. True if it was committed, false if it was aborted.
     TransactionEnded(bool),
-    /// A lane is taken away.
+    /// A lane was revoked.
     Revoked(LaneId, Revoke),
-    /// The job is to end once what is in flight is settled.
+    /// The job ends once all records in flight are settled.
     Stop,
 }

@@ -1,16 +1,16 @@
-//! What follows a failure: a stage and its policy in, a decision out.
+//! Decides how a failed record is handled: a stage and its policy in, a decision out.
 
 use std::time::Duration;
 
 use velo_schema::config::Failure;
 use velo_schema::{FailureStrategy, OnExhausted};
 
-/// Where in a job something failed.
+/// The stage of a job in which a record failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// Making sense of the fetched bytes.
+    /// Decoding the fetched bytes.
     Decode,
-    /// The processor.
+    /// Processing.
     Process,
     /// Writing to the sink.
     Write,
@@ -29,46 +29,46 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// A record that failed, and why.
+/// A failed record and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowError {
-    /// Its row in the batch.
+    /// The row of the record in its batch.
     pub row: u32,
-    /// Where it failed.
+    /// The stage in which the record failed.
     pub stage: Stage,
-    /// Why, for people.
+    /// The reason, as text for users.
     pub message: String,
-    /// Whether another attempt might succeed.
+    /// True if another attempt may succeed.
     pub retriable: bool,
 }
 
-/// What happens to a record.
+/// How a failed record is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Log it and leave it out.
+    /// Log the record and skip it.
     Skip,
-    /// Send it to the dead letter queue.
+    /// Send the record to the dead letter queue.
     DeadLetter,
     /// Fail the job.
     Fail,
-    /// Process the batch again, later.
+    /// Retry the batch after a delay.
     Retry,
 }
 
-/// A stage's policy.
+/// The failure policy of a stage.
 #[derive(Debug, Clone)]
 pub struct Policy {
     failure: Failure,
 }
 
 impl Policy {
-    /// The policy of a configuration.
+    /// Returns the policy of a failure configuration.
     #[must_use]
     pub fn of(failure: &Failure) -> Self {
         Self { failure: failure.clone() }
     }
 
-    /// What happens to a record that failed, after `retries` retries of its batch.
+    /// Returns how a failed record is handled after `retries` retries of its batch.
     #[must_use]
     pub fn decide(&self, error: &RowError, retries: u32) -> Decision {
         match self.failure.strategy {
@@ -82,7 +82,7 @@ impl Policy {
         }
     }
 
-    /// What follows the last retry, and whatever no retry could mend.
+    /// Returns how a record is handled after the last retry, or if a retry cannot succeed.
     fn exhausted(&self) -> Decision {
         match self.failure.on_exhausted {
             OnExhausted::FailBatch => Decision::Fail,
@@ -91,8 +91,8 @@ impl Policy {
         }
     }
 
-    /// What happens to a record that a topic refused for good. One that the dead letter queue
-    /// refused cannot go there again.
+    /// Returns how a record is handled that a topic rejected permanently. A record that the dead letter queue
+    /// rejected is not sent to the queue again.
     #[must_use]
     pub fn decide_refused(&self, error: &RowError) -> Decision {
         match (error.stage, self.failure.on_exhausted) {
@@ -102,12 +102,12 @@ impl Policy {
         }
     }
 
-    /// The delay before retry `retry`, from 0: shortened by up to a quarter, differently for each
-    /// `seed`, so that jobs which failed together do not all come back together.
+    /// Returns the delay before retry `retry`, counted from 0. The delay is shortened by up to 25 %, depending on
+    /// `seed`, so that jobs that failed at the same time do not retry at the same time.
     #[must_use]
     pub fn backoff(&self, retry: u32, seed: u64) -> Duration {
         let delay = self.failure.delay(u64::from(retry));
-        // SplitMix64's finaliser: every bit of the seed changes about half of the result's.
+        // The finaliser of SplitMix64: each bit of the seed changes about half of the bits of the result.
         let mut mixed = seed.wrapping_add(u64::from(retry)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -116,14 +116,14 @@ impl Policy {
     }
 }
 
-/// Something for each stage.
+/// A value for each stage.
 #[derive(Debug, Clone)]
 pub struct ByStage<T> {
-    /// Fetching and decoding: the source's scope.
+    /// For fetching and decoding: the source's scope.
     pub decode: T,
-    /// Processing: the job's scope.
+    /// For processing: the job's scope.
     pub process: T,
-    /// Writing: the sink's scope.
+    /// For writing: the sink's scope.
     pub write: T,
 }
 
@@ -137,19 +137,19 @@ impl<T> IntoIterator for ByStage<T> {
 }
 
 impl<T> ByStage<T> {
-    /// The same, by reference.
+    /// Returns references to the values.
     #[must_use]
     pub fn each_ref(&self) -> ByStage<&T> {
         ByStage { decode: &self.decode, process: &self.process, write: &self.write }
     }
 
-    /// Something made of what each stage has.
+    /// Applies a function to the value of each stage.
     #[must_use]
     pub fn map<U>(self, mut of: impl FnMut(T) -> U) -> ByStage<U> {
         ByStage { decode: of(self.decode), process: of(self.process), write: of(self.write) }
     }
 
-    /// The one of a stage; dead letters are the concern of the job.
+    /// Returns the value of a stage. Dead letters use the value of processing.
     #[must_use]
     pub fn of(&self, stage: Stage) -> &T {
         match stage {

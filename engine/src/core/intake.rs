@@ -1,5 +1,7 @@
 //! What the open batch takes, and when it is sealed.
 
+use std::ops::Range;
+
 use super::action::{Action, JobError};
 use super::batcher::{Room, SealReason};
 use super::batches::{BatchState, InFlight};
@@ -7,11 +9,16 @@ use super::lanes::LaneState;
 use super::machine::{Core, Phase};
 use crate::ids::{LaneId, Tick};
 
+/// Records of sealed batches that wait for a worker, from which on nothing more is taken: they only cost memory.
+const MOST_WAITING_RECORDS: u32 = 10_000;
+/// Bytes of the same.
+const MOST_WAITING_BYTES: u64 = 8 << 20;
+
 impl Core {
     /// What the open batch takes now; no records are back-pressure.
     #[must_use]
     pub fn room(&self) -> Room {
-        let full = self.unprocessed.len() > self.config.workers || self.is_saturated();
+        let full = self.unprocessed.len() > self.config.workers || self.leads() || self.is_saturated();
         if full || self.phase != Phase::Running {
             return Room::default();
         }
@@ -23,6 +30,14 @@ impl Core {
         // Whatever its size, a record that is alone in memory fits.
         let is_empty = self.fits_any(room);
         Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty, first_bytes, ..room }
+    }
+
+    /// True if the batches that wait for a worker hold as much as they may.
+    fn leads(&self) -> bool {
+        let waiting = self.unprocessed().filter(|batch| batch.state == BatchState::Waiting);
+        let (rows, bytes) =
+            waiting.fold((0, 0), |(rows, bytes), batch| (rows + batch.rows, bytes + batch.bytes));
+        rows >= MOST_WAITING_RECORDS || bytes >= MOST_WAITING_BYTES
     }
 
     /// Payload that may be taken besides what is in flight.
@@ -64,10 +79,16 @@ impl Core {
         self.unsettled_bytes + self.open_bytes
     }
 
+    /// True if records of a lane are still to be taken: it has neither ended nor is it taken away.
+    #[must_use]
+    pub fn is_active(&self, lane: LaneId) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.state == LaneState::Active)
+    }
+
     /// Whether records may be taken from a lane: it is active and no batch of it is held back.
     #[must_use]
     pub fn takes_from(&self, lane: LaneId) -> bool {
-        let active = self.lanes.get(&lane).is_some_and(|lane| lane.state == LaneState::Active);
+        let active = self.is_active(lane);
         let held =
             |batch: &InFlight| matches!(batch.state, BatchState::Holding { .. }) && batch.runs.has(lane);
         active && !self.unprocessed().any(held)
@@ -83,21 +104,22 @@ impl Core {
         &mut self,
         now: Tick,
         lane: LaneId,
-        offsets: &[i64],
+        offsets: &[Range<i64>],
         bytes: u64,
         actions: &mut Vec<Action>,
     ) {
-        let tracker = &mut self.lanes.get_mut(&lane).expect("records come from assigned lanes").tracker;
-        let sequence = match tracker.deliver(offsets) {
+        let delivered = self.lanes.change(lane, |lane| {
+            lane.tracker.deliver(offsets).map_err(|offset| (offset, lane.tracker.next()))
+        });
+        let sequence = match delivered.expect("records come from assigned lanes") {
             Ok(sequence) => sequence,
-            Err(offset) => {
-                let next = tracker.next();
+            Err((offset, next)) => {
                 let reason =
                     format!("the source delivered offset {offset} of a partition after offset {}", next - 1);
                 return self.fail(None, JobError::Source(reason), actions);
             }
         };
-        let count = offsets.len() as u64;
+        let count = offsets.iter().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum();
         self.open_runs.push(lane, count, sequence);
         self.open_bytes += bytes;
         self.unsettled_records += count;
@@ -124,8 +146,8 @@ impl Core {
         let rows = runs.len();
         let bytes = std::mem::take(&mut self.open_bytes);
         self.unsettled_bytes += bytes;
-        let live = runs.stretches(&(0..rows)).filter(|stretch| self.lanes.contains_key(&stretch.lane));
-        let open_rows = live.map(|stretch| stretch.rows.end - stretch.rows.start).sum();
+        let live = runs.spans(&(0..rows)).filter(|span| self.lanes.contains(span.lane));
+        let open_rows = live.map(|span| span.rows.end - span.rows.start).sum();
         // A batch with nothing but fenced rows is processed for nobody.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
         let full = reason == SealReason::Count;
@@ -150,13 +172,13 @@ impl Core {
 
     /// The open batch waits for nothing any more.
     pub(super) fn drain_due(&self) -> Option<SealReason> {
-        let mut draining = self.lanes.iter().filter(|(_, lane)| lane.is_draining());
-        let nothing_comes = self.nothing_comes() || draining.any(|(id, _)| self.open_runs.has(*id));
+        let mut draining = self.lanes.draining();
+        let nothing_comes = self.nothing_comes() || draining.any(|(id, ..)| self.open_runs.has(id));
         (!self.batcher.is_empty() && nothing_comes).then_some(SealReason::Drain)
     }
 
     /// Whether no more records are to be taken from any lane.
     pub(super) fn nothing_comes(&self) -> bool {
-        self.phase == Phase::Stopping || self.lanes.values().all(|lane| lane.state == LaneState::Ended)
+        self.phase == Phase::Stopping || self.lanes.have_ended()
     }
 }

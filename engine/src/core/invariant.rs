@@ -17,7 +17,7 @@ impl Core {
     /// Returns what contradicts itself in the machine's books, if anything does.
     pub(super) fn invariant(&self) -> Option<String> {
         let broken = |holds: bool, what: &str| (!holds).then(|| format!("{what}: {self:#?}"));
-        let unsettled: u64 = self.lanes.values().map(|lane| lane.tracker.unsettled()).sum();
+        let unsettled: u64 = self.lanes.iter().map(|(_, lane)| lane.tracker.unsettled()).sum();
         broken(unsettled == self.unsettled_records, "unsettled records are those of the lanes")
             .or_else(|| {
                 let bytes: u64 = self.batches.iter().map(|(_, batch)| batch.bytes).sum();
@@ -29,13 +29,13 @@ impl Core {
             .or_else(|| {
                 let ordered = |lane: &Lane| lane.tracker.watermark() <= lane.tracker.next();
                 let committed = |lane: &Lane| lane.committed <= lane.tracker.watermark();
-                let holds = self.lanes.values().all(|lane| ordered(lane) && committed(lane));
+                let holds = self.lanes.iter().all(|(_, lane)| ordered(lane) && committed(lane));
                 broken(holds, "a lane is committed up to its watermark at most")
             })
             .or_else(|| {
                 let in_flight = self.commit_in_flight.iter().flatten();
                 let settled = |(id, offset): &(LaneId, i64)| {
-                    self.lanes.get(id).is_none_or(|lane| *offset <= lane.tracker.watermark())
+                    self.lanes.get(*id).is_none_or(|lane| *offset <= lane.tracker.watermark())
                 };
                 broken(in_flight.clone().all(settled), "the commit in flight is settled")
             })
@@ -46,6 +46,7 @@ impl Core {
                 });
                 broken(holds, "a batch waits in line until it is processed")
             })
+            .or_else(|| self.lanes.invariant().map(str::to_owned))
             .or_else(|| self.rows_invariant())
             .or_else(|| broken(self.ledger().is_balanced() || self.ledger.failed > 0, "the ledger adds up"))
     }
@@ -56,10 +57,10 @@ impl Core {
             return None;
         }
         let unsettled = |runs: &Runs| -> u64 {
-            let stretches = runs.stretches(&(0..runs.len()));
-            let of_lane = stretches.filter_map(|stretch| {
-                let lane = self.lanes.get(&stretch.lane)?;
-                Some(u64::from(lane.tracker.unsettled_in(stretch.sequence)))
+            let spans = runs.spans(&(0..runs.len()));
+            let of_lane = spans.filter_map(|span| {
+                let lane = self.lanes.get(span.lane)?;
+                Some(u64::from(lane.tracker.unsettled_in(span.sequence)))
             });
             of_lane.sum()
         };
@@ -81,10 +82,10 @@ impl Core {
             let released = |action: &Action| matches!(action, Action::Release(lanes) if lanes.iter().any(|(released, _)| *released == lane));
             actions.iter().any(released)
         };
-        let is_ours = |lane: LaneId| self.lanes.contains_key(&lane) || is_released(lane);
+        let is_ours = |lane: LaneId| self.lanes.contains(lane) || is_released(lane);
         let rows_are_ours = |id, rows: &Range<u32>| {
             let Some(batch) = self.batches.get(id) else { return true };
-            batch.runs.stretches(rows).all(|stretch| is_ours(stretch.lane))
+            batch.runs.spans(rows).all(|span| is_ours(span.lane))
         };
         let holds = |action: &&Action| match action {
             Action::Write(id, rows) => rows_are_ours(*id, rows),

@@ -1,27 +1,28 @@
-//! The lanes of a job, and the rows that are still theirs.
+//! The lanes of a job, which of them want attention, and the rows that are still theirs.
+//!
+//! A step costs the same however many lanes there are: lanes that drain, that have ended or that have something to
+//! commit are counted when they change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::action::Action;
 use super::batches::InFlight;
 use super::regroup::Part;
-use super::runs::Stretch;
-use super::tracker::Tracker;
+use super::runs::Span;
+use super::tracker::CommitTracker;
 use super::window::Window;
 use crate::ids::{BatchId, LaneId, Tick};
 
+/// A lane that is assigned.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub tracker: Tracker,
+    pub tracker: CommitTracker,
+    /// The offset that is known to be committed.
     pub committed: i64,
     pub state: LaneState,
-}
-
-impl Lane {
-    pub fn is_draining(&self) -> bool {
-        matches!(self.state, LaneState::Draining { .. })
-    }
+    /// True if it is in [`Lanes::uncommitted`].
+    is_uncommitted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +32,124 @@ pub(super) enum LaneState {
     Draining { until: Tick },
 }
 
+/// The lanes that are assigned.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    all: BTreeMap<LaneId, Lane>,
+    /// The number of lanes that have [ended](LaneState::Ended).
+    ended: usize,
+    draining: BTreeSet<LaneId>,
+    /// The lanes whose watermark is not known to be committed.
+    uncommitted: BTreeSet<LaneId>,
+}
+
+impl Lanes {
+    /// Adds a lane that reads from `position`.
+    pub fn assign(&mut self, id: LaneId, position: i64) {
+        // The start itself is committed, too: the next owner begins there, and not at what is then the newest record.
+        let tracker = CommitTracker::new(position);
+        let lane = Lane { tracker, committed: -1, state: LaneState::Active, is_uncommitted: true };
+        self.remove(id);
+        self.all.insert(id, lane);
+        self.uncommitted.insert(id);
+    }
+
+    /// Removes a lane.
+    pub fn remove(&mut self, id: LaneId) -> Option<Lane> {
+        let lane = self.all.remove(&id)?;
+        self.ended -= usize::from(lane.state == LaneState::Ended);
+        self.draining.remove(&id);
+        self.uncommitted.remove(&id);
+        Some(lane)
+    }
+
+    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.all.get(&id)
+    }
+
+    pub fn contains(&self, id: LaneId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.all.iter().map(|(id, lane)| (*id, lane))
+    }
+
+    /// Changes the tracker of a lane, or the offset that it is committed up to.
+    pub fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let lane = self.all.get_mut(&id)?;
+        let result = change(lane);
+        let is_uncommitted = lane.tracker.watermark() > lane.committed;
+        if is_uncommitted != lane.is_uncommitted {
+            lane.is_uncommitted = is_uncommitted;
+            if is_uncommitted {
+                self.uncommitted.insert(id);
+            } else {
+                self.uncommitted.remove(&id);
+            }
+        }
+        Some(result)
+    }
+
+    /// Changes the state of a lane.
+    pub fn set_state(&mut self, id: LaneId, state: LaneState) {
+        let Some(lane) = self.all.get_mut(&id) else { return };
+        self.ended -= usize::from(lane.state == LaneState::Ended);
+        self.ended += usize::from(state == LaneState::Ended);
+        lane.state = state;
+        if matches!(state, LaneState::Draining { .. }) {
+            self.draining.insert(id);
+        } else {
+            self.draining.remove(&id);
+        }
+    }
+
+    /// True if no lane has more records to come; also if there is no lane.
+    pub fn have_ended(&self) -> bool {
+        self.ended == self.all.len()
+    }
+
+    /// Returns the lanes that are drained, and when that has to end at the latest.
+    pub fn draining(&self) -> impl Iterator<Item = (LaneId, &Lane, Tick)> {
+        let lanes = self.draining.iter().filter_map(|id| Some((*id, self.all.get(id)?)));
+        lanes.filter_map(|(id, lane)| match lane.state {
+            LaneState::Draining { until } => Some((id, lane, until)),
+            LaneState::Active | LaneState::Ended => None,
+        })
+    }
+
+    /// True if a lane is drained.
+    pub fn is_draining(&self) -> bool {
+        !self.draining.is_empty()
+    }
+
+    /// Returns the lanes whose watermark is not known to be committed, in ascending order.
+    pub fn uncommitted(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.uncommitted.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
+    }
+
+    /// Returns what contradicts itself, if anything does.
+    pub fn invariant(&self) -> Option<&'static str> {
+        let ended = self.all.values().filter(|lane| lane.state == LaneState::Ended).count();
+        let is_draining = |lane: &Lane| matches!(lane.state, LaneState::Draining { .. });
+        let draining = self.all.iter().filter(|(_, lane)| is_draining(lane)).map(|(id, _)| id);
+        let is_uncommitted = |lane: &Lane| lane.tracker.watermark() > lane.committed;
+        let uncommitted = self.all.iter().filter(|(_, lane)| is_uncommitted(lane)).map(|(id, _)| id);
+        if ended != self.ended {
+            Some("the lanes that have ended are counted")
+        } else if !draining.eq(&self.draining) {
+            Some("the lanes that are drained are listed")
+        } else {
+            (!uncommitted.eq(&self.uncommitted)).then_some("the lanes with something to commit are listed")
+        }
+    }
+}
+
 /// Writes the rows of a batch whose lanes are still ours, without those that are `left_out`.
 pub(super) fn write_all_but(
     id: BatchId,
     batch: &InFlight,
-    lanes: &HashMap<LaneId, Lane>,
+    lanes: &Lanes,
     left_out: impl Iterator<Item = u32>,
     actions: &mut Vec<Action>,
 ) {
@@ -47,20 +161,20 @@ pub(super) fn write_all_but(
 }
 
 /// Whether a row's lane is still ours.
-pub(super) fn is_live(batch: &InFlight, lanes: &HashMap<LaneId, Lane>, row: u32) -> bool {
-    batch.runs.lane_of(row).is_some_and(|lane| lanes.contains_key(&lane))
+pub(super) fn is_live(batch: &InFlight, lanes: &Lanes, row: u32) -> bool {
+    batch.runs.lane_of(row).is_some_and(|lane| lanes.contains(lane))
 }
 
 /// Calls `each` with those of `rows` whose lanes are still ours, in as few ranges as possible.
 pub(super) fn for_each_live(
     batch: &InFlight,
-    lanes: &HashMap<LaneId, Lane>,
+    lanes: &Lanes,
     rows: &Range<u32>,
     mut each: impl FnMut(Range<u32>),
 ) {
     let mut open: Option<Range<u32>> = None;
-    let live = batch.runs.stretches(rows).filter(|stretch| lanes.contains_key(&stretch.lane));
-    for Stretch { rows, .. } in live {
+    let live = batch.runs.spans(rows).filter(|span| lanes.contains(span.lane));
+    for Span { rows, .. } in live {
         match &mut open {
             Some(range) if range.end == rows.start => range.end = rows.end,
             _ => open.replace(rows).into_iter().for_each(&mut each),
@@ -70,14 +184,10 @@ pub(super) fn for_each_live(
 }
 
 /// How many rows of a part are ours and not settled.
-pub(super) fn open_rows_of(
-    batches: &Window<InFlight>,
-    lanes: &HashMap<LaneId, Lane>,
-    (id, rows): &Part,
-) -> u64 {
+pub(super) fn open_rows_of(batches: &Window<InFlight>, lanes: &Lanes, (id, rows): &Part) -> u64 {
     let Some(batch) = batches.get(*id) else { return 0 };
-    let open = batch.runs.stretches(rows).filter_map(|Stretch { lane, sequence, .. }| {
-        Some(u64::from(lanes.get(&lane)?.tracker.unsettled_in(sequence)))
+    let open = batch.runs.spans(rows).filter_map(|Span { lane, sequence, .. }| {
+        Some(u64::from(lanes.get(lane)?.tracker.unsettled_in(sequence)))
     });
     open.sum()
 }

@@ -1,26 +1,27 @@
-//! The books: where every delivered record ended.
+//! Counts delivered records by their final state.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::Fate;
 
-/// Where every delivered record ended. The states add up to `delivered`.
+/// The number of records in each final state. `ok`, `skipped`, `dlq`, `failed` and `uncommitted` add up to
+/// `delivered`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
-    /// Records that the source handed over.
+    /// Records that the source delivered.
     pub delivered: u64,
-    /// Processed and written.
+    /// Records that were processed and written.
     pub ok: u64,
-    /// Failed, logged and left out.
+    /// Records that failed, were logged and skipped.
     pub skipped: u64,
-    /// Failed and written to the dead letter queue.
+    /// Records that failed and were written to the dead letter queue.
     pub dlq: u64,
-    /// In the batch that made the job fail.
+    /// Records of the batch that made the job fail.
     pub failed: u64,
-    /// Not settled when the job or their lane ended; they will be read again.
+    /// Records that were not settled when the job ended or their partition was revoked. They are read again.
     pub uncommitted: u64,
-    /// Offsets that held no record.
+    /// Offsets without a record.
     pub gaps: u64,
     /// Offsets whose records were deleted before they were read, with `--on-data-loss continue`.
     #[serde(default)]
@@ -45,14 +46,14 @@ impl std::ops::Add for Ledger {
 }
 
 impl Ledger {
-    /// Whether every delivered record ended in exactly one state.
+    /// Returns true if every delivered record is in exactly one final state.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.delivered == self.ok + self.skipped + self.dlq + self.failed + self.uncommitted
     }
 }
 
-/// Where a settled record goes in the ledger.
+/// The ledger state of a settled record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Ok,

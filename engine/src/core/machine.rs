@@ -1,6 +1,6 @@
 //! The machine that puts the parts together: lanes, the open batch, batches in flight, commits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use velo_schema::Tier;
 
@@ -9,11 +9,10 @@ use super::batcher::Batcher;
 use super::batches::{BatchState, InFlight};
 use super::config::CoreConfig;
 use super::event::{Event, Revoke};
-use super::lanes::{Lane, LaneState};
+use super::lanes::{LaneState, Lanes};
 use super::ledger::Ledger;
 use super::regroup::Regroup;
 use super::runs::Runs;
-use super::tracker::Tracker;
 use super::transaction::Transaction;
 use super::window::Window;
 use crate::ids::{BatchId, LaneId, Tick};
@@ -35,7 +34,7 @@ pub struct Core {
     pub(super) batcher: Batcher,
     pub(super) open_runs: Runs,
     pub(super) open_bytes: u64,
-    pub(super) lanes: HashMap<LaneId, Lane>,
+    pub(super) lanes: Lanes,
     pub(super) batches: Window<InFlight>,
     /// The batches that are not processed, in the order of sealing: never more than a few.
     pub(super) unprocessed: VecDeque<BatchId>,
@@ -78,7 +77,7 @@ impl Core {
             config,
             open_runs: Runs::default(),
             open_bytes: 0,
-            lanes: HashMap::new(),
+            lanes: Lanes::default(),
             batches: Window::default(),
             unprocessed: VecDeque::new(),
             spare_runs: Vec::new(),
@@ -103,33 +102,23 @@ impl Core {
         }
         let before = actions.len();
         match event {
-            Event::Assigned(lane, position) => {
-                let tracker = Tracker::new(position);
-                // The start itself is committed, too: whoever comes next begins there, and not at
-                // what is then the newest record.
-                self.lanes.insert(lane, Lane { tracker, committed: -1, state: LaneState::Active });
-            }
+            Event::Assigned(lane, position) => self.lanes.assign(lane, position),
             Event::EndOfInput(is_reached) => self.end_of_input = is_reached,
             Event::Rows(lane, offsets, bytes) => self.rows(now, lane, offsets, bytes, actions),
             Event::Exceeds => self.exceed(),
             Event::Idle => self.idle = true,
             Event::Position(lane, position) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.tracker.pass(position);
-                }
+                self.lanes.change(lane, |lane| lane.tracker.pass(position));
             }
             Event::Lost(lane, position) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    self.ledger.lost += lane.tracker.lose(position);
-                }
+                let lost = self.lanes.change(lane, |lane| lane.tracker.lose(position));
+                self.ledger.lost += lost.unwrap_or(0);
             }
             Event::Starved(starved) => self.starved = starved,
             Event::Ended(lane) => {
                 // A lane that is being drained has to be released, ended or not.
-                if let Some(lane) = self.lanes.get_mut(&lane)
-                    && lane.state == LaneState::Active
-                {
-                    lane.state = LaneState::Ended;
+                if self.lanes.get(lane).is_some_and(|lane| lane.state == LaneState::Active) {
+                    self.lanes.set_state(lane, LaneState::Ended);
                 }
             }
             Event::Tick => {}
@@ -151,9 +140,7 @@ impl Core {
             }
             Event::Revoked(lane, Revoke::Drain) => {
                 let until = now + self.config.drain_timeout;
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.state = LaneState::Draining { until };
-                }
+                self.lanes.set_state(lane, LaneState::Draining { until });
             }
             Event::Revoked(lane, Revoke::Lost) => self.fence(now, lane, actions),
             Event::Stop => self.phase = Phase::Stopping,
@@ -170,7 +157,7 @@ impl Core {
 
     /// How far each lane is settled.
     pub fn watermarks(&self) -> impl Iterator<Item = (LaneId, i64)> {
-        self.lanes.iter().map(|(id, lane)| (*id, lane.tracker.watermark()))
+        self.lanes.iter().map(|(id, lane)| (id, lane.tracker.watermark()))
     }
 
     /// Records that a batch may hold now.
@@ -203,12 +190,9 @@ impl Core {
             BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
             _ => None,
         });
-        let draining = self.lanes.values().filter_map(|lane| match lane.state {
-            LaneState::Draining { until } => Some(until),
-            _ => None,
-        });
-        let may_commit =
-            self.commit_in_flight.is_none() && self.lanes.values().any(|lane| self.may_commit(lane));
+        let draining = self.lanes.draining().map(|(.., until)| until);
+        let may_commit = self.commit_in_flight.is_none()
+            && self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane));
         let commit = may_commit.then_some(self.next_commit);
         let group = self.regroup.as_ref().and_then(Regroup::deadline);
         // It is not committed beside an older offset, however late it is.
@@ -244,8 +228,8 @@ impl Core {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = self.ledger;
-        ledger.gaps += self.lanes.values().map(|lane| lane.tracker.gaps()).sum::<u64>();
-        ledger.uncommitted += self.lanes.values().map(|lane| lane.tracker.unsettled()).sum::<u64>();
+        ledger.gaps += self.lanes.iter().map(|(_, lane)| lane.tracker.gaps()).sum::<u64>();
+        ledger.uncommitted += self.unsettled_records;
         // The rows of the batch that failed are unsettled too, and are counted as failed.
         ledger.uncommitted -= ledger.failed;
         ledger

@@ -7,10 +7,10 @@ use super::batcher::SealReason;
 use super::batches::{BatchState, InFlight};
 use super::event::Verdict;
 use super::failure::{Decision, RowError, Stage};
-use super::lanes::{Lane, for_each_live, is_live, open_rows_of, write_all_but};
+use super::lanes::{for_each_live, is_live, open_rows_of, write_all_but};
 use super::ledger::Settled;
 use super::machine::Core;
-use super::runs::Stretch;
+use super::runs::Span;
 use super::transaction::Member;
 use crate::ids::{BatchId, Tick};
 
@@ -23,7 +23,7 @@ impl Core {
             let idle = self.idle && nothing_is_processed && self.batcher.is_empty();
             let due = regroup.due(now, idle).or_else(|| {
                 let drained = nothing_is_processed && self.batcher.is_empty() && self.nothing_comes();
-                if drained || self.lanes.values().any(Lane::is_draining) {
+                if drained || self.lanes.is_draining() {
                     Some(SealReason::Drain)
                 } else {
                     (nothing_is_processed && self.is_saturated()).then_some(SealReason::Memory)
@@ -191,8 +191,8 @@ impl Core {
             return self.settle(now, id, rows, state, actions);
         };
         let Some(batch) = self.batches.get(id) else { return };
-        let live = batch.runs.stretches(&rows).filter(|stretch| self.lanes.contains_key(&stretch.lane));
-        let count = live.map(|stretch| stretch.rows.end - stretch.rows.start).sum();
+        let live = batch.runs.spans(&rows).filter(|span| self.lanes.contains(span.lane));
+        let count = live.map(|span| span.rows.end - span.rows.start).sum();
         transaction.arrived(id, rows, state, count);
     }
 
@@ -205,13 +205,14 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(batch) = self.batches.get_mut(id) else { return };
-        for Stretch { lane, rows, sequence } in batch.runs.stretches(&rows) {
-            let Some(lane) = self.lanes.get_mut(&lane) else { continue };
+        for Span { lane, rows, sequence } in batch.runs.spans(&rows) {
+            let count = sequence.end - sequence.start;
+            if self.lanes.change(lane, |lane| lane.tracker.settle(sequence)).is_none() {
+                continue;
+            }
             if let Some(regroup) = &mut self.regroup {
                 regroup.settled(now, id, &rows);
             }
-            let count = sequence.end - sequence.start;
-            lane.tracker.settle(sequence);
             batch.open_rows -= u32::try_from(count).expect("a batch has fewer than 2^31 rows");
             self.unsettled_records -= count;
             match state {

@@ -1,8 +1,8 @@
-//! Groups what is written, where the sink's settings differ from the source's: rows of processed
-//! batches in, groups of rows to write out. The same [`Batcher`] decides when a group is full.
+//! Groups writes if the batch settings of the sink differ from those of the source: rows of processed batches in,
+//! groups of rows to write out. A [`Batcher`] decides when a group is full.
 //!
-//! A row's records are written together. Groups are written as soon as they are sealed, but one at a
-//! time where the size is steered: a group that waits for another one would seem slow.
+//! The output records of a row are in one group. Groups are written as soon as they are sealed. Under an adaptive
+//! size they are written one at a time, because the wait for another group would count as service time.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,9 +21,9 @@ pub(super) struct Group {
     pub parts: Vec<Part>,
     pub reason: SealReason,
     pub records: u64,
-    /// When its writing began.
+    /// When the group began to be written.
     since: Tick,
-    /// Rows that are not settled.
+    /// The number of rows that are not settled.
     open_rows: u64,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Regroup {
     parts: Vec<Part>,
     records: u64,
     one_at_a_time: bool,
-    /// Sealed, and not yet begun to be written.
+    /// Sealed groups whose writing has not begun.
     sealed: VecDeque<Group>,
-    /// Being written, where groups are written one at a time.
+    /// The group that is being written, if groups are written one at a time.
     writing: Option<Group>,
 }
 
@@ -51,7 +51,7 @@ impl Regroup {
         }
     }
 
-    /// Adds what a row of a batch put out; the open group is sealed first where it does not fit.
+    /// Adds the output of a row of a batch. If the output does not fit, the open group is sealed before that.
     pub fn add(&mut self, now: Tick, batch: BatchId, weight: Weight) {
         let Weight { row, records, bytes } = weight;
         let room = self.batcher.room();
@@ -71,17 +71,17 @@ impl Regroup {
         }
     }
 
-    /// Whether the open group is to be sealed at `now`, on account of its own rule.
+    /// Returns the reason to seal the open group at `now` under its seal rule, if there is one.
     pub fn due(&self, now: Tick, idle: bool) -> Option<SealReason> {
         self.batcher.due(now, idle)
     }
 
-    /// Whether no row waits in the open group.
+    /// Returns true if the open group has no rows.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// When the open group is sealed at the latest.
+    /// Returns the latest time at which the open group is sealed; `None` if the group is empty.
     pub fn deadline(&self) -> Option<Tick> {
         self.batcher.deadline()
     }
@@ -93,7 +93,7 @@ impl Regroup {
         self.batcher.reset();
     }
 
-    /// The next group to write now; `open_rows` counts the rows of a part that are not settled.
+    /// Returns the next group to write now. `open_rows` returns the number of rows of a part that are not settled.
     pub fn next(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) -> Option<Group> {
         if self.writing.is_some() {
             return None;
@@ -106,7 +106,7 @@ impl Regroup {
         Some(group)
     }
 
-    /// Rows of a batch were settled.
+    /// Counts rows of a batch that were settled.
     pub fn settled(&mut self, now: Tick, batch: BatchId, rows: &Range<u32>) {
         let Some(group) = &mut self.writing else { return };
         for (_, part) in group.parts.iter().filter(|(id, _)| *id == batch) {
@@ -116,7 +116,7 @@ impl Regroup {
         self.written(now);
     }
 
-    /// Rows may have become somebody else's: counts again.
+    /// Counts the open rows again after rows may have been revoked.
     pub fn recount(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) {
         if let Some(group) = &mut self.writing {
             group.open_rows = group.parts.iter().map(open_rows).sum();
@@ -124,7 +124,7 @@ impl Regroup {
         }
     }
 
-    /// Where the group that is being written is settled, its time steers the next ones.
+    /// Ends the group that is being written if it is settled, and adjusts the size to its service time.
     fn written(&mut self, now: Tick) {
         if let Some(group) = self.writing.take_if(|group| group.open_rows == 0) {
             let full = group.reason == SealReason::Count;
@@ -202,7 +202,7 @@ mod tests {
         assert!(regroup.next(later, rows).is_none());
         regroup.settled(later, BatchId(0), &(1..2));
         assert!(regroup.next(later, rows).is_some());
-        // Two records took a millisecond of a hundred: the next group is twice as large.
+        // Two records took 1 ms of the target of 100 ms: the next group is twice as large.
         for row in 4..7 {
             regroup.add(later, BatchId(0), weight(row, 1, 1));
         }

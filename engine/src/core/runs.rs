@@ -1,4 +1,4 @@
-//! Whose the rows of a batch are: runs of rows by lane, each with the sequence number of its first.
+//! The lanes of the rows of a batch: runs of rows by lane, each with the sequence number of its first row.
 
 use std::ops::Range;
 
@@ -8,28 +8,28 @@ use crate::ids::LaneId;
 struct Run {
     lane: LaneId,
     rows: Range<u32>,
-    /// The number of the first row among its lane's deliveries.
+    /// The sequence number of the first row among the deliveries of the lane.
     sequence: u64,
 }
 
-/// The rows of a batch.
+/// The runs of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     runs: Vec<Run>,
-    /// Every lane, once.
+    /// The lanes in ascending order, without duplicates.
     lanes: Vec<LaneId>,
 }
 
-/// Rows of one lane, and their numbers among its deliveries.
+/// Rows of one lane, and their sequence numbers among the deliveries of the lane.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct Span {
     pub lane: LaneId,
     pub rows: Range<u32>,
     pub sequence: Range<u64>,
 }
 
 impl Runs {
-    /// Adds rows of a lane, of which the first has this number.
+    /// Adds `count` rows of a lane. `sequence` is the number of the first row.
     pub fn push(&mut self, lane: LaneId, count: u64, sequence: u64) {
         let start = self.len();
         let end = start + u32::try_from(count).expect("a batch has fewer than 2^31 rows");
@@ -38,23 +38,24 @@ impl Runs {
             Some(last) if last.lane == lane => last.rows.end = end,
             _ => self.runs.push(Run { lane, rows: start..end, sequence }),
         }
-        if !self.lanes.contains(&lane) {
-            self.lanes.push(lane);
+        if let Err(index) = self.lanes.binary_search(&lane) {
+            self.lanes.insert(index, lane);
         }
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> u32 {
         self.runs.last().map_or(0, |run| run.rows.end)
     }
 
     pub fn has(&self, lane: LaneId) -> bool {
-        self.lanes.contains(&lane)
+        self.lanes.binary_search(&lane).is_ok()
     }
 
-    /// Whether any lane has rows in both.
+    /// Returns true if a lane has rows in both batches.
     pub fn shares_a_lane_with(&self, other: &Self) -> bool {
-        self.lanes.iter().any(|lane| other.has(*lane))
+        let (small, large) = if self.lanes.len() < other.lanes.len() { (self, other) } else { (other, self) };
+        small.lanes.iter().any(|lane| large.has(*lane))
     }
 
     pub fn lane_of(&self, row: u32) -> Option<LaneId> {
@@ -62,19 +63,19 @@ impl Runs {
         Some(self.runs.get(index)?.lane)
     }
 
-    /// The parts of these rows by lane.
-    pub fn stretches(&self, rows: &Range<u32>) -> impl Iterator<Item = Stretch> + use<'_> {
+    /// Splits these rows into spans by lane, in row order.
+    pub fn spans(&self, rows: &Range<u32>) -> impl Iterator<Item = Span> + use<'_> {
         let Range { start, end } = *rows;
         let first = self.runs.partition_point(|run| run.rows.end <= start);
         let inside = self.runs[first..].iter().take_while(move |run| run.rows.start < end);
         inside.map(move |run| {
             let rows = run.rows.start.max(start)..run.rows.end.min(end);
             let number = |row: u32| run.sequence + u64::from(row - run.rows.start);
-            Stretch { lane: run.lane, sequence: number(rows.start)..number(rows.end), rows }
+            Span { lane: run.lane, sequence: number(rows.start)..number(rows.end), rows }
         })
     }
 
-    /// No rows, in the same memory.
+    /// Removes all rows and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.runs.clear();
         self.lanes.clear();
@@ -96,10 +97,10 @@ mod tests {
             [4, 5, 6, 10].map(|row| runs.lane_of(row).map(|lane| lane.0)),
             [Some(1), Some(2), Some(1), None]
         );
-        let stretch = |lane, rows, sequence| Stretch { lane: LaneId(lane), rows, sequence };
-        let expected = [stretch(1, 3..5, 13..15), stretch(2, 5..6, 0..1), stretch(1, 6..7, 15..16)];
-        assert!(runs.stretches(&(3..7)).eq(expected));
-        assert_eq!(runs.stretches(&(5..5)).count(), 0);
+        let span = |lane, rows, sequence| Span { lane: LaneId(lane), rows, sequence };
+        let expected = [span(1, 3..5, 13..15), span(2, 5..6, 0..1), span(1, 6..7, 15..16)];
+        assert!(runs.spans(&(3..7)).eq(expected));
+        assert_eq!(runs.spans(&(5..5)).count(), 0);
         let mut other = Runs::default();
         other.push(LaneId(3), 1, 0);
         assert!(!runs.shares_a_lane_with(&other));

@@ -1,19 +1,33 @@
-//! One lane's delivered records: which are settled, and how far it may be committed.
+//! The records of one lane that were delivered: which of them are settled, and up to which offset it may be committed.
 //!
-//! Commits follow the settled prefix in the order of delivery, not in the arithmetic of offsets:
-//! offsets have gaps (compaction, transaction markers) that nobody will ever settle.
+//! Records and settlements are kept as ranges: a lane without gaps whose batches settle in order costs the same
+//! however many records it delivers. Commits follow the settled prefix in the order of delivery, not the arithmetic
+//! of offsets: offsets have gaps (compaction, transaction markers) that nobody settles.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// What has been delivered of one lane and is not yet committed.
+/// Consecutive deliveries at consecutive offsets. It ends where the next span begins.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// The sequence number of the first record.
+    sequence: u64,
+    /// The offset of the first record.
+    offset: i64,
+}
+
+/// The delivered records of one lane that are not settled, and the offset to commit.
 #[derive(Debug)]
-pub struct Tracker {
-    /// Offsets of delivered records from the first unsettled one on, and whether each is settled.
-    window: VecDeque<(i64, bool)>,
-    /// The sequence number, counting deliveries from 0, of the window's first record.
+pub struct CommitTracker {
+    /// The delivered records from `base` on, in order.
+    spans: VecDeque<Span>,
+    /// The sequence number, counting deliveries from 0, of the first record that is not settled.
     base: u64,
-    /// How many records of the window are not settled.
+    /// The sequence number of the next delivery.
+    end: u64,
+    /// Settled records after `base`: disjoint ranges that do not touch, in order.
+    ahead: VecDeque<Range<u64>>,
+    /// Delivered records that are not settled.
     unsettled: u64,
     /// The offset that may be committed: that of the next record to settle.
     watermark: i64,
@@ -23,125 +37,189 @@ pub struct Tracker {
     gaps: u64,
 }
 
-impl Tracker {
-    /// A lane that reads from `position`.
+impl CommitTracker {
+    /// Returns the tracker of a lane that reads from `position`.
     #[must_use]
     pub fn new(position: i64) -> Self {
-        Self { window: VecDeque::new(), base: 0, unsettled: 0, watermark: position, next: position, gaps: 0 }
+        Self {
+            spans: VecDeque::new(),
+            base: 0,
+            end: 0,
+            ahead: VecDeque::new(),
+            unsettled: 0,
+            watermark: position,
+            next: position,
+            gaps: 0,
+        }
     }
 
-    /// Takes delivered records in; returns the sequence number of the first.
+    /// Adds delivered records, as ranges of offsets; returns the sequence number of the first record.
     ///
     /// # Errors
-    /// Returns the first offset that was delivered before, and takes nothing in: a watermark that moved
-    /// back would commit records that nobody has read.
-    pub fn deliver(&mut self, offsets: &[i64]) -> Result<u64, i64> {
+    /// Returns the first offset that was delivered before, and adds nothing: a watermark that moved back would commit
+    /// records that were never read.
+    pub fn deliver(&mut self, offsets: &[Range<i64>]) -> Result<u64, i64> {
         let mut next = self.next;
-        for &offset in offsets {
-            if offset < next {
-                return Err(offset);
+        for range in offsets {
+            if range.start < next {
+                return Err(range.start);
             }
-            next = offset + 1;
+            next = range.end;
         }
-        let first = self.base + self.window.len() as u64;
-        for &offset in offsets {
-            self.gaps += u64::try_from(offset - self.next).unwrap_or(0);
-            self.next = offset + 1;
-            self.window.push_back((offset, false));
+        let first = self.end;
+        for range in offsets.iter().filter(|range| !range.is_empty()) {
+            let end_of =
+                |span: &Span| span.offset + i64::try_from(self.end - span.sequence).unwrap_or(i64::MAX);
+            let continues = self.spans.back().is_some_and(|last| end_of(last) == range.start);
+            self.gaps += distance(self.next, range.start);
+            if !continues {
+                self.spans.push_back(Span { sequence: self.end, offset: range.start });
+            }
+            let count = distance(range.start, range.end);
+            self.end += count;
+            self.unsettled += count;
+            self.next = range.end;
         }
-        self.unsettled += offsets.len() as u64;
         Ok(first)
     }
 
-    /// The offset after the last delivered record.
+    /// Returns the offset after the last delivered record.
     #[must_use]
     pub fn next(&self) -> i64 {
         self.next
     }
 
-    /// Settles records by sequence number. Settling one twice is a bug of the caller.
+    /// Settles records by sequence number. The caller settles each record once.
     ///
     /// # Panics
-    /// Where a record of the range was never delivered.
+    /// If a record of the range was never delivered.
     pub fn settle(&mut self, sequence: Range<u64>) {
-        for number in sequence {
-            let index = usize::try_from(number.wrapping_sub(self.base)).unwrap_or(usize::MAX);
-            let record = self.window.get_mut(index).expect("only delivered, unsettled records settle");
-            debug_assert!(!record.1, "a record settles once");
-            record.1 = true;
-            self.unsettled -= 1;
+        if sequence.is_empty() {
+            return;
         }
-        while let Some(&(offset, true)) = self.window.front() {
-            self.window.pop_front();
-            self.base += 1;
-            self.watermark = offset + 1;
+        assert!(sequence.end <= self.end, "only delivered records settle");
+        debug_assert_eq!(
+            u64::from(self.unsettled_in(sequence.clone())),
+            sequence.end - sequence.start,
+            "a record settles once"
+        );
+        self.unsettled -= sequence.end - sequence.start;
+        if sequence.start == self.base {
+            self.base = sequence.end;
+            if self.ahead.front().is_some_and(|range| range.start == sequence.end) {
+                self.base = self.ahead.pop_front().map_or(sequence.end, |range| range.end);
+            }
+            self.advance();
+        } else {
+            self.settle_ahead(sequence);
         }
-        self.catch_up();
-        debug_assert!(self.window.front().is_none_or(|(offset, _)| *offset >= self.watermark));
     }
 
-    /// There is no record before `position` that is not delivered: what lies in between are gaps.
+    /// Inserts settled records after the first unsettled one.
+    fn settle_ahead(&mut self, sequence: Range<u64>) {
+        let index = self.ahead.partition_point(|range| range.end < sequence.start);
+        let touches_before = self.ahead.get(index).is_some_and(|range| range.end == sequence.start);
+        let next = index + usize::from(touches_before);
+        let touches_after = self.ahead.get(next).is_some_and(|range| range.start == sequence.end);
+        match (touches_before, touches_after) {
+            (true, true) => {
+                let end = self.ahead.remove(next).map_or(sequence.end, |range| range.end);
+                self.ahead[index].end = end;
+            }
+            (true, false) => self.ahead[index].end = sequence.end,
+            (false, true) => self.ahead[index].start = sequence.start,
+            (false, false) => self.ahead.insert(index, sequence),
+        }
+    }
+
+    /// Moves the watermark to the first unsettled record.
+    fn advance(&mut self) {
+        self.watermark = self.offset_after(self.base);
+        while self.spans.get(1).is_some_and(|second| second.sequence <= self.base) {
+            self.spans.pop_front();
+        }
+        self.catch_up();
+    }
+
+    /// Returns the offset after the record before `sequence`, which is one of `spans`.
+    fn offset_after(&self, sequence: u64) -> i64 {
+        let index = self.spans.partition_point(|span| span.sequence < sequence);
+        let span = index.checked_sub(1).and_then(|index| self.spans.get(index));
+        let count = |span: &Span| i64::try_from(sequence - span.sequence).unwrap_or(i64::MAX);
+        span.map_or(self.watermark, |span| span.offset + count(span))
+    }
+
+    /// Notes that there is no record before `position` that is not delivered: the offsets in between are gaps.
     pub fn pass(&mut self, position: i64) {
         self.gaps += self.move_to(position);
     }
 
-    /// The records before `position` that are not delivered never will be; how many offsets that are.
+    /// Notes that the records before `position` that are not delivered never will be; returns how many offsets that
+    /// are.
     pub fn lose(&mut self, position: i64) -> u64 {
         self.move_to(position)
     }
 
     fn move_to(&mut self, position: i64) -> u64 {
-        let passed = u64::try_from(position - self.next).unwrap_or(0);
+        let passed = distance(self.next, position);
         self.next = self.next.max(position);
         self.catch_up();
         passed
     }
 
-    /// Where nothing is in flight, all offsets before the next one may be committed: transaction
-    /// markers at the end of a partition would look like lag for ever.
+    /// If nothing is in flight, all offsets before the next one may be committed: transaction markers at the end of a
+    /// partition would look like lag for ever.
     fn catch_up(&mut self) {
-        if self.window.is_empty() {
+        if self.base == self.end {
+            self.spans.clear();
             self.watermark = self.next;
         }
     }
 
-    /// The offset that may be committed: no delivered record before it is unsettled.
+    /// Returns the offset that may be committed: no delivered record before it is unsettled.
     #[must_use]
     pub fn watermark(&self) -> i64 {
         self.watermark
     }
 
-    /// The offset that may be committed once all records before a sequence number are settled.
+    /// Returns the offset that may be committed once all records before a sequence number are settled.
     #[must_use]
     pub fn watermark_at(&self, sequence: u64) -> i64 {
-        let settled = usize::try_from(sequence.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        match settled.checked_sub(1) {
-            None => self.watermark,
-            Some(_) if settled >= self.window.len() => self.next,
-            Some(last) => self.window[last].0 + 1,
+        if sequence <= self.base {
+            self.watermark
+        } else if sequence >= self.end {
+            self.next
+        } else {
+            self.offset_after(sequence)
         }
     }
 
-    /// How many delivered records are not settled.
+    /// Returns the number of delivered records that are not settled.
     #[must_use]
     pub fn unsettled(&self) -> u64 {
         self.unsettled
     }
 
-    /// How many records of a range of sequence numbers are not settled.
+    /// Returns how many records of a range of sequence numbers are not settled.
     #[must_use]
     pub fn unsettled_in(&self, sequence: Range<u64>) -> u32 {
-        let index = |number: u64| usize::try_from(number.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        let end = index(sequence.end).min(self.window.len());
-        let start = index(sequence.start).min(end);
-        self.window.range(start..end).map(|(_, settled)| u32::from(!settled)).sum()
+        let (start, end) = (sequence.start.max(self.base), sequence.end.min(self.end));
+        let first = self.ahead.partition_point(|range| range.end <= start);
+        let inside = self.ahead.range(first..).take_while(|range| range.start < end);
+        let settled: u64 = inside.map(|range| range.end.min(end) - range.start.max(start)).sum();
+        u32::try_from(end.saturating_sub(start).saturating_sub(settled)).unwrap_or(u32::MAX)
     }
 
-    /// How many offsets held no record.
+    /// Returns the number of offsets that held no record.
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps
     }
+}
+
+/// Returns the number of offsets from `from` to `to`; 0 if `to` is before `from`.
+fn distance(from: i64, to: i64) -> u64 {
+    u64::try_from(to - from).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -149,10 +227,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Offsets as ranges.
+    fn ranges(offsets: &[i64]) -> Vec<Range<i64>> {
+        offsets.chunk_by(|one, next| one + 1 == *next).map(|run| run[0]..run[run.len() - 1] + 1).collect()
+    }
+
     #[test]
     fn the_watermark_stops_before_the_first_unsettled_record() {
-        let mut tracker = Tracker::new(10);
-        assert_eq!(tracker.deliver(&[10, 11, 15]), Ok(0));
+        let mut tracker = CommitTracker::new(10);
+        assert_eq!(tracker.deliver(&ranges(&[10, 11, 15])), Ok(0));
         tracker.settle(1..3);
         assert_eq!((tracker.watermark(), tracker.unsettled()), (10, 1));
         tracker.settle(0..1);
@@ -161,8 +244,8 @@ mod tests {
 
     #[test]
     fn what_holds_no_record_may_be_committed_once_nothing_is_in_flight() {
-        let mut tracker = Tracker::new(0);
-        assert_eq!(tracker.deliver(&[0, 1]), Ok(0));
+        let mut tracker = CommitTracker::new(0);
+        assert_eq!(tracker.deliver(&ranges(&[0, 1])), Ok(0));
         tracker.pass(3);
         assert_eq!((tracker.watermark(), tracker.gaps()), (0, 1));
         tracker.settle(0..2);
@@ -173,12 +256,12 @@ mod tests {
 
     #[test]
     fn what_was_delivered_before_is_refused_and_moves_nothing() {
-        let mut tracker = Tracker::new(10);
-        assert_eq!(tracker.deliver(&[10, 12]), Ok(0));
-        assert_eq!(tracker.deliver(&[13, 12]), Err(12));
-        assert_eq!(tracker.deliver(&[11]), Err(11));
+        let mut tracker = CommitTracker::new(10);
+        assert_eq!(tracker.deliver(&ranges(&[10, 12])), Ok(0));
+        assert_eq!(tracker.deliver(&ranges(&[13, 12])), Err(12));
+        assert_eq!(tracker.deliver(&ranges(&[11])), Err(11));
         assert_eq!((tracker.next(), tracker.unsettled(), tracker.gaps()), (13, 2, 1));
-        assert_eq!(tracker.deliver(&[13]), Ok(2));
+        assert_eq!(tracker.deliver(&ranges(&[13])), Ok(2));
     }
 
     proptest! {
@@ -192,8 +275,8 @@ mod tests {
             rounds in 1_usize..60,
         ) {
             let offsets: Vec<i64> = steps.iter().scan(100, |at, step| { *at += step; Some(*at) }).collect();
-            let mut tracker = Tracker::new(100);
-            prop_assert_eq!(tracker.deliver(&offsets), Ok(0));
+            let mut tracker = CommitTracker::new(100);
+            prop_assert_eq!(tracker.deliver(&ranges(&offsets)), Ok(0));
             let mut settled = vec![false; offsets.len()];
             for round in 0..rounds.min(offsets.len()) {
                 let open: Vec<_> = (0..offsets.len()).filter(|i| !settled[*i]).collect();
@@ -203,7 +286,30 @@ mod tests {
                 let prefix = settled.iter().take_while(|s| **s).count();
                 let expected = prefix.checked_sub(1).map_or(100, |last| offsets[last] + 1);
                 prop_assert_eq!(tracker.watermark(), expected);
+                let open = settled.iter().filter(|settled| !**settled).count();
+                prop_assert_eq!(tracker.unsettled(), open as u64);
+                let half = settled.len() / 2;
+                let open = settled[half..].iter().filter(|settled| !**settled).count();
+                prop_assert_eq!(tracker.unsettled_in(half as u64..settled.len() as u64) as usize, open);
+                let at = offsets[half] + 1;
+                let expected = if prefix > half { expected } else { at };
+                prop_assert_eq!(tracker.watermark_at(half as u64 + 1), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_lane_without_gaps_is_one_span_however_long() {
+        let mut tracker = CommitTracker::new(0);
+        for batch in 0..1000 {
+            assert!(tracker.deliver(&[batch * 500..(batch + 1) * 500]).is_ok());
+        }
+        assert_eq!(tracker.spans.len(), 1);
+        for batch in (1..1000).rev() {
+            tracker.settle(batch * 500..(batch + 1) * 500);
+            assert_eq!(tracker.ahead.len(), 1, "settled neighbours are one range");
+        }
+        tracker.settle(0..500);
+        assert_eq!((tracker.watermark(), tracker.ahead.len(), tracker.unsettled()), (500_000, 0, 0));
     }
 }

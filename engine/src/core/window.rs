@@ -1,14 +1,14 @@
-//! Things in flight by number: numbers are given out in order, so a queue with holes is enough, and
-//! nothing is allocated once it has grown to the most that was ever in flight.
+//! Values in flight by batch id. Ids are assigned in order, so the map is a queue with holes. It allocates only when
+//! more values are in flight than ever before.
 
 use std::collections::VecDeque;
 
 use crate::ids::BatchId;
 
-/// A map from batches to something.
+/// A map from batch ids to values.
 #[derive(Debug)]
 pub(super) struct Window<T> {
-    /// The number of the first slot.
+    /// The id of the first slot.
     base: u32,
     slots: VecDeque<Option<T>>,
     len: usize,
@@ -21,7 +21,7 @@ impl<T> Default for Window<T> {
 }
 
 impl<T> Window<T> {
-    /// Adds something under the next number. Numbers wrap around after 2^32.
+    /// Adds a value under the next id. Ids wrap around after 2^32.
     pub fn push(&mut self, value: T) -> BatchId {
         let offset = u32::try_from(self.slots.len()).expect("fewer than 2^32 are in flight");
         self.slots.push_back(Some(value));
@@ -75,12 +75,12 @@ mod tests {
     fn what_is_removed_in_any_order_is_gone_and_the_rest_stays() {
         let mut window = Window { base: u32::MAX - 1, ..Window::default() };
         let ids: Vec<_> = (0..4).map(|n| window.push(n)).collect();
-        assert_eq!(ids[2], BatchId(0), "numbers wrap around");
+        assert_eq!(ids[2], BatchId(0), "ids wrap around");
         assert_eq!(window.remove(ids[1]), Some(1));
         assert_eq!((window.remove(ids[1]), window.get(ids[1])), (None, None));
         assert_eq!(window.iter().collect::<Vec<_>>(), [(ids[0], &0), (ids[2], &2), (ids[3], &3)]);
         assert_eq!(window.remove(ids[0]), Some(0));
-        assert_eq!((window.base, window.slots.len()), (0, 2), "holes in front are closed");
+        assert_eq!((window.base, window.slots.len()), (0, 2), "leading holes are removed");
         assert_eq!(window.push(4), BatchId(2));
         for id in [ids[2], ids[3], BatchId(2)] {
             assert!(!window.is_empty() && window.remove(id).is_some());

@@ -1,7 +1,7 @@
 //! The poll thread: asks the source, steps the core, performs its actions, sleeps until there is more.
 #![allow(clippy::disallowed_methods, reason = "the poll thread has the clock")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use velo_schema::{Plan, format_elapsed};
 
 use super::config::JobConfig;
 use super::control::{Control, Wish};
+use super::pending::Pending;
+use super::ready::ReadyQueue;
 use super::worker::{Job, Parcel, Pool, Processing, What};
 use crate::batch::{Batch, BatchBuilder};
 use crate::core::batcher::Room;
@@ -17,7 +19,7 @@ use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Revoke};
 use crate::ids::Tick;
 use crate::ids::{BatchId, LaneId, LaneName, Names};
-use crate::process::{Output, Processor};
+use crate::process::{Expected, Output, Processor};
 use crate::progress::{Lag, Progress};
 use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
@@ -27,45 +29,12 @@ use crate::source::{Filled, Source, SourceError, SourceEvent};
 struct InFlight {
     batch: Arc<Batch>,
     output: Arc<Output>,
+    expected: Expected,
     pending: Pending,
+    /// True if a worker has written the outputs by itself.
+    is_written: bool,
     /// Rows whose outputs have arrived, which are settled with their transaction.
     arrived: Vec<Range<u32>>,
-}
-
-/// Records of each row that are not acknowledged.
-enum Pending {
-    /// One of each row.
-    One,
-    /// So many.
-    Counts(Vec<u32>),
-}
-
-impl Pending {
-    fn of(output: &Output, rows: u32) -> Self {
-        if output.is_input() { Self::One } else { Self::Counts(output.counts(rows)) }
-    }
-
-    /// Whether nothing is put out on account of a row.
-    fn is_none(&self, row: u32) -> bool {
-        matches!(self, Self::Counts(counts) if counts[row as usize] == 0)
-    }
-
-    /// One record of a row has arrived; whether that was the last.
-    fn arrived(&mut self, row: u32) -> bool {
-        let Self::Counts(counts) = self else { return true };
-        let count = &mut counts[row as usize];
-        if *count == REFUSED {
-            return false;
-        }
-        *count -= 1;
-        *count == 0
-    }
-
-    /// One record of a row was refused; whether that is the first.
-    fn refused(&mut self, row: u32) -> bool {
-        let Self::Counts(counts) = self else { return true };
-        std::mem::replace(&mut counts[row as usize], REFUSED) != REFUSED
-    }
 }
 
 /// The poll thread's state.
@@ -80,14 +49,18 @@ pub(crate) struct Driver<S> {
     start: Instant,
     plan: Plan,
     builder: BatchBuilder,
-    lanes: Vec<LaneId>,
+    lanes: BTreeSet<LaneId>,
+    ready: ReadyQueue,
     names: Names,
     batches: HashMap<BatchId, InFlight>,
     actions: Vec<Action>,
     /// Notices that the observer has not seen.
     news: Vec<String>,
     /// Rows that were processed and put nothing out.
-    silent: Vec<(BatchId, u32)>,
+    silent: Vec<(BatchId, Range<u32>)>,
+    /// The offsets of the rows that were taken last, and the lanes that have become ready: memory to use again.
+    offsets: Vec<Range<i64>>,
+    called: Vec<LaneId>,
     meter: Meter,
     /// When to add up next, and what was counted the last time.
     counted: (Tick, Counters),
@@ -95,15 +68,11 @@ pub(crate) struct Driver<S> {
     error: Option<String>,
     stopping_since: Option<Tick>,
     drain_timeout: Duration,
-    next_lane: usize,
     /// There is no memory to fill.
     starved: bool,
     /// The source knows which partitions are its own.
     is_ready: bool,
 }
-
-/// Instead of a number of pending records: one of them was refused.
-const REFUSED: u32 = u32::MAX;
 
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -134,18 +103,20 @@ impl<S: Source> Driver<S> {
             start: Instant::now(),
             plan: config.plan(),
             builder: config.builder(),
-            lanes: Vec::new(),
+            lanes: BTreeSet::new(),
+            ready: ReadyQueue::default(),
             names: Names::default(),
             batches: HashMap::new(),
             actions: Vec::new(),
             news: Vec::new(),
             silent: Vec::new(),
+            offsets: Vec::new(),
+            called: Vec::new(),
             meter: Meter::new(config.warm_up),
             counted: (Tick::default(), Counters::default()),
             error: None,
             stopping_since: None,
             drain_timeout: config.drain_timeout,
-            next_lane: 0,
             starved: false,
             is_ready: false,
         };
@@ -182,8 +153,10 @@ impl<S: Source> Driver<S> {
             if let Err(error) = polled {
                 self.source_failed(error);
             }
-            self.take_finished();
+            // A worker reports a batch before it writes it: whatever is acknowledged by now has been reported.
             let ended = self.pool.ended();
+            self.acks.take(&mut acks);
+            self.take_finished();
             self.take_acks(&mut acks);
             if let Some(result) = ended {
                 self.transaction_ended(result);
@@ -300,7 +273,8 @@ impl<S: Source> Driver<S> {
     fn source_event(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Assigned(lane, name, position) => {
-                self.lanes.push(lane);
+                self.lanes.insert(lane);
+                self.ready.push(lane);
                 self.names.insert(lane, name);
                 self.step(Event::Assigned(lane, position));
             }
@@ -310,7 +284,7 @@ impl<S: Source> Driver<S> {
             SourceEvent::Lost(lane, position) => self.step(Event::Lost(lane, position)),
             SourceEvent::Ended(lane) => self.step(Event::Ended(lane)),
             SourceEvent::Revoked(lane, how) => {
-                self.lanes.retain(|other| *other != lane);
+                self.lanes.remove(&lane);
                 if how == Revoke::Lost {
                     self.pool.forget(lane);
                 }
@@ -353,19 +327,27 @@ impl<S: Source> Driver<S> {
                 self.starved = starved;
                 self.step(Event::Starved(starved));
             }
+            self.find_ready();
             let mut took = false;
             let mut drained = true;
-            for _ in 0..self.lanes.len() {
+            for _ in 0..self.ready.len() {
                 let room = self.core.room();
                 if room.records == 0 {
                     return took_any;
                 }
-                self.next_lane = (self.next_lane + 1) % self.lanes.len();
-                let lane = self.lanes[self.next_lane];
-                if self.core.takes_from(lane) {
-                    let (taken, lane_drained) = self.fill_from(lane, room);
-                    took |= taken > 0;
-                    drained &= lane_drained;
+                let Some(lane) = self.ready.pop() else { break };
+                if !self.core.is_active(lane) {
+                    continue;
+                }
+                if !self.core.takes_from(lane) {
+                    self.ready.push(lane);
+                    continue;
+                }
+                let (taken, lane_drained) = self.fill_from(lane, room);
+                took |= taken > 0;
+                drained &= lane_drained;
+                if !lane_drained {
+                    self.ready.push(lane);
                 }
             }
             took_any |= took;
@@ -375,6 +357,15 @@ impl<S: Source> Driver<S> {
             if !took || self.core.is_done() {
                 return took_any;
             }
+        }
+    }
+
+    /// Queues the lanes that may have records.
+    fn find_ready(&mut self) {
+        if self.source.ready(&mut self.called) {
+            self.called.drain(..).for_each(|lane| self.ready.push(lane));
+        } else {
+            self.lanes.iter().for_each(|lane| self.ready.push(*lane));
         }
     }
 
@@ -393,8 +384,9 @@ impl<S: Source> Driver<S> {
             let bytes = self.builder.bytes() - bytes;
             self.builder.mark_taken(now);
             self.meter.took(now, filled.calls, taken, bytes);
-            let event = Event::Rows(lane, self.builder.offsets_from(rows), bytes);
-            self.core.step(now, event, &mut self.actions);
+            self.offsets.clear();
+            self.builder.offsets_from(rows, &mut self.offsets);
+            self.core.step(now, Event::Rows(lane, &self.offsets, bytes), &mut self.actions);
             self.perform();
         }
         debug_assert_eq!(
@@ -419,8 +411,10 @@ impl<S: Source> Driver<S> {
         let finished: Vec<_> = self.pool.finished().collect();
         for done in finished {
             if let Some(in_flight) = self.batches.get_mut(&done.id) {
-                in_flight.pending = Pending::of(&done.output, in_flight.batch.len());
-                in_flight.output = Arc::new(done.output);
+                in_flight.pending = Pending::of(&done.expected);
+                in_flight.expected = done.expected;
+                in_flight.output = done.output;
+                in_flight.is_written = done.is_written;
             }
             self.step(Event::Finished(done.id, &done.verdict));
         }
@@ -428,10 +422,9 @@ impl<S: Source> Driver<S> {
 
     /// Counts acknowledgements down; neighbouring rows that are complete are settled together.
     fn take_acks(&mut self, acks: &mut Vec<Ack>) {
-        for (id, row) in std::mem::take(&mut self.silent) {
-            self.settle(id, row..row + 1, Fate::Ok);
+        for (id, rows) in std::mem::take(&mut self.silent) {
+            self.settle(id, rows, Fate::Ok);
         }
-        self.acks.take(acks);
         for Ack { batch, rows, dead_letter, result } in acks.drain(..) {
             match result {
                 Err(error) => self.refused(batch, rows.start, dead_letter, error),
@@ -453,15 +446,8 @@ impl<S: Source> Driver<S> {
     /// One output of each of these rows has arrived.
     fn arrived(&mut self, batch: BatchId, rows: Range<u32>) {
         let Some(in_flight) = self.batches.get_mut(&batch) else { return };
-        let mut complete: Vec<Range<u32>> = Vec::new();
-        for row in rows {
-            let is_complete = in_flight.pending.arrived(row);
-            match complete.last_mut() {
-                _ if !is_complete => {}
-                Some(last) if last.end == row => last.end += 1,
-                _ => complete.push(row..row + 1),
-            }
-        }
+        let mut complete = Vec::new();
+        in_flight.pending.arrived(rows, |rows| complete.push(rows));
         for rows in complete {
             self.settle(batch, rows, Fate::Ok);
         }
@@ -494,8 +480,7 @@ impl<S: Source> Driver<S> {
             if self.transactional {
                 in_flight.arrived.push(rows.clone());
             } else {
-                let arrivals = rows.clone().map(|row| in_flight.batch.arrival_ns(row));
-                self.meter.settled(now, arrivals);
+                self.meter.settled(now, in_flight.batch.arrivals_ns(rows.clone()));
                 self.meter.settled_since(now, in_flight.batch.taken(rows.clone()));
             }
         }
@@ -518,8 +503,14 @@ impl<S: Source> Driver<S> {
                 let batch = self.builder.seal(self.names.clone());
                 tracing::debug!(batch = id.0, records = batch.len(), ?reason, "sealed");
                 self.meter.batches.sealed(reason, u64::from(batch.len()));
-                let in_flight =
-                    InFlight { batch, output: Arc::default(), pending: Pending::One, arrived: Vec::new() };
+                let in_flight = InFlight {
+                    batch,
+                    output: Arc::default(),
+                    expected: Expected::OneEach,
+                    pending: Pending::default(),
+                    is_written: false,
+                    arrived: Vec::new(),
+                };
                 self.batches.insert(id, in_flight);
             }
             Action::Run(id, attempt) => {
@@ -556,7 +547,7 @@ impl<S: Source> Driver<S> {
             Action::AbortTransaction => self.pool.abort(),
             Action::Rewrite(id) => {
                 if let Some(in_flight) = self.batches.get_mut(&id) {
-                    in_flight.pending = Pending::of(&in_flight.output, in_flight.batch.len());
+                    in_flight.pending = Pending::of(&in_flight.expected);
                     in_flight.arrived.clear();
                 }
             }
@@ -583,8 +574,9 @@ impl<S: Source> Driver<S> {
                     let now = self.now();
                     for rows in arrived {
                         self.meter.settled_since(now, batch.taken(rows.clone()));
-                        self.meter.settled(now, rows.map(|row| batch.arrival_ns(row)));
+                        self.meter.settled(now, batch.arrivals_ns(rows));
                     }
+                    self.builder.recycle(batch);
                 }
             }
             Action::Fail(id, error) => {
@@ -603,11 +595,11 @@ impl<S: Source> Driver<S> {
     }
 
     fn write(&mut self, id: BatchId, rows: Range<u32>) {
-        self.post(id, |in_flight| What::Outputs(Arc::clone(&in_flight.output), rows.clone()));
+        let Some(in_flight) = self.batches.get(&id) else { return };
         // A row that puts nothing out is settled with that; no acknowledgement will come for it.
-        if let Some(in_flight) = self.batches.get(&id) {
-            let silent = rows.filter(|row| in_flight.pending.is_none(*row));
-            self.silent.extend(silent.map(|row| (id, row)));
+        self.silent.extend(in_flight.pending.silent(&rows).into_iter().map(|rows| (id, rows)));
+        if !in_flight.is_written {
+            self.post(id, |in_flight| What::Outputs(Arc::clone(&in_flight.output), rows));
         }
     }
 

@@ -6,6 +6,8 @@ pub mod control;
 mod driver;
 mod gate;
 mod handle;
+mod pending;
+mod ready;
 mod worker;
 
 pub use builder::Builder;

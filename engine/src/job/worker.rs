@@ -17,8 +17,8 @@ use crate::core::Verdict;
 use crate::core::failure::RowError;
 use crate::ids::{BatchId, LaneId, LaneName};
 use crate::process::bisect::bisect;
-use crate::process::{Attempt, Interrupt, Output, Processor, ValueFormat};
-use crate::sink::{Ack, Acks, Outgoing, Rejected, Sent, Sink, Ticket, TransactionError, add_ack};
+use crate::process::{Attempt, Expected, Interrupt, Output, Processor, ValueFormat};
+use crate::sink::{Ack, Acks, OutgoingRows, Rejected, Sent, Sink, Ticket, TransactionError, add_ack};
 use crate::waker::Waker;
 
 /// A batch to process.
@@ -32,7 +32,10 @@ pub(crate) struct Job {
 pub(crate) struct Done {
     pub id: BatchId,
     pub verdict: Verdict,
-    pub output: Output,
+    pub output: Arc<Output>,
+    pub expected: Expected,
+    /// True if the outputs are written by now, or will be before anything else is.
+    pub is_written: bool,
 }
 
 /// Records to write on account of a batch.
@@ -67,6 +70,13 @@ pub(crate) struct Processing {
     pub transactional: bool,
 }
 
+impl Processing {
+    /// True if each batch is written as it was processed, and at once.
+    fn writes_batches(self) -> bool {
+        !self.weighs && !self.transactional
+    }
+}
+
 /// The threads and the channels to and from them. Dropping it ends them, whatever is still to do.
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
@@ -94,8 +104,10 @@ impl Pool {
         let (done_queue, done) = crossbeam_channel::unbounded();
         let (ended_queue, ended) = crossbeam_channel::unbounded();
         let gate = Gate::default();
+        let writes_clean_batches = processors.len() == 1 && processing.writes_batches();
         let start = |processor: Option<Box<dyn Processor>>, tasks: Receiver<Task>| {
             let worker = Worker {
+                writes_clean_batches,
                 processor,
                 processing,
                 started: started_queue.clone(),
@@ -112,11 +124,10 @@ impl Pool {
         let interrupts = processors.iter().filter_map(|processor| processor.interrupt()).collect();
         // Groups do not wait for the next batch: they have waited for their own time already. The next
         // batch does not wait for a commit.
-        let is_alone = processors.len() == 1 && !processing.weighs && !processing.transactional;
         for processor in processors {
             threads.push(start(Some(processor), to_process.clone()));
         }
-        let parcels = if is_alone {
+        let parcels = if writes_clean_batches {
             jobs.clone()
         } else {
             let (parcels, to_write) = crossbeam_channel::unbounded();
@@ -231,6 +242,9 @@ struct Worker {
     /// None where all that is to be done is to write.
     processor: Option<Box<dyn Processor>>,
     processing: Processing,
+    /// True if a batch in which nothing failed is written without asking: whatever was to be written before has been,
+    /// since this thread writes everything.
+    writes_clean_batches: bool,
     started: Sender<(BatchId, u32)>,
     done: Sender<Done>,
     ended: Sender<Result<(), TransactionError>>,
@@ -283,41 +297,64 @@ impl Worker {
             }
             Err(unprocessed) => (unprocessed.into(), Output::default()),
         };
-        // Whoever is woken may want to fill the batch's memory again.
-        drop(batch);
-        // It fails only where nobody waits for it any more.
-        let _ = self.done.send(Done { id, verdict, output });
-        self.waker.wake();
+        let expected = output.expected(batch.len());
+        let output = Arc::new(output);
+        let is_written = self.writes_clean_batches && verdict.is_clean();
+        let mut arrived = Vec::new();
+        let done = Done { id, verdict, output: Arc::clone(&output), expected, is_written };
+        // It fails only if nobody waits for it any more. It comes before the acknowledgements of what is written.
+        let _ = self.done.send(done);
+        if is_written {
+            self.write_outputs(id, &batch, &output, 0..batch.len(), &mut arrived);
+        }
+        // The batch's memory is filled again only when nobody refers to it.
+        drop((batch, output));
+        self.acks.extend(arrived);
     }
 
     /// Returns the acknowledgements of what has arrived already.
     fn write(&self, Parcel { id, batch, what }: Parcel) -> Vec<Ack> {
         let mut arrived = Vec::new();
-        // Whoever has a lane now reads and writes the rest of it.
-        let is_ours = |row: u32| self.gate.is_open(batch.lane(row));
-        let mut sent = |ticket: Ticket, sent: Sent| {
-            if sent == Sent::Arrived {
-                add_ack(&mut arrived, Ack::of(ticket, Ok(())));
-            }
-        };
         match what {
-            What::Outputs(output, rows) => {
-                for (row, record) in output.of_rows(rows).filter(|(row, _)| is_ours(*row)) {
-                    let ticket = Ticket { batch: id, row, dead_letter: false };
-                    let outgoing = Outgoing { ticket, batch: &batch, record, origin: origin(&batch, row) };
-                    sent(ticket, self.sink.write(outgoing));
-                }
-            }
+            What::Outputs(output, rows) => self.write_outputs(id, &batch, &output, rows, &mut arrived),
             What::DeadLetters(errors, attempts) => {
-                for error in errors.iter().filter(|error| is_ours(error.row)) {
+                // The next owner of a lane reads and writes the rest of it.
+                let is_ours = |error: &&RowError| self.gate.is_open(batch.lane(error.row));
+                for error in errors.iter().filter(is_ours) {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
                     let origin = origin(&batch, error.row);
                     let rejected = Rejected { ticket, batch: &batch, origin, error, attempts };
-                    sent(ticket, self.sink.dead_letter(rejected));
+                    if self.sink.dead_letter(rejected) == Sent::Arrived {
+                        add_ack(&mut arrived, Ack::of(ticket, Ok(())));
+                    }
                 }
             }
         }
         arrived
+    }
+
+    /// Writes the outputs of rows, those of a lane together.
+    fn write_outputs(
+        &self,
+        id: BatchId,
+        batch: &Batch,
+        output: &Output,
+        rows: Range<u32>,
+        arrived: &mut Vec<Ack>,
+    ) {
+        let runs = batch.runs();
+        let first = batch.run_of(rows.start);
+        for run in runs[first..].iter().take_while(|run| run.rows.start < rows.end) {
+            // The next owner of a lane reads and writes the rest of it.
+            let is_open = || self.gate.is_open(run.lane);
+            if !is_open() {
+                continue;
+            }
+            let rows = run.rows.start.max(rows.start)..run.rows.end.min(rows.end);
+            let origin = origin(batch, rows.start);
+            self.sink
+                .write_rows(OutgoingRows { id, batch, output, rows, origin, is_open: &is_open }, arrived);
+        }
     }
 }
 

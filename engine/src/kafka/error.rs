@@ -1,20 +1,20 @@
-//! What a client's error means for a job: a code in, its class and what to do about it out. Everything that asks
-//! brokers decides by this table whether it asks again.
+//! Classifies errors of the Kafka client: an error code in, its class and a hint for the user out. Every request to
+//! the brokers is retried or not according to this table.
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
-/// What follows an error.
+/// The class of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// It passes by itself: an outage, an election, a coordinator that loads.
+    /// The error is temporary: an outage, a leader election, a coordinator that is loading.
     Passing,
     /// The group has a new generation that this member has not joined yet.
     Rebalancing,
-    /// The group has expelled this member, or given its name to another one.
+    /// The group has removed this member, or another member uses its instance id.
     Expelled,
-    /// The user may not do it, however often it is tried.
+    /// The user is not authorized.
     Unauthorized,
-    /// It stays until somebody changes something.
+    /// The error persists until the configuration or the cluster is changed.
     Permanent,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn class(code: Code) -> Class {
     }
 }
 
-/// What a broker or its client said, with what was being done.
+/// An error of a broker or of the client, with the operation that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct KafkaError {
@@ -73,12 +73,12 @@ pub struct KafkaError {
 }
 
 impl KafkaError {
-    /// An error that no broker has to do with.
+    /// Creates a permanent error that does not come from the client.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), class: Class::Permanent }
     }
 
-    /// An error of the client, and what was being done.
+    /// Creates an error from one of the client, with the operation that failed.
     pub(super) fn during(what: impl std::fmt::Display, error: &ClientError) -> Self {
         let code = error.rdkafka_error_code();
         let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
@@ -86,30 +86,30 @@ impl KafkaError {
         Self { message: format!("{what}: {reason}{}", hint(code, "")), class }
     }
 
-    /// True if it passes by itself, so that the same may be tried again.
+    /// Returns true if the error is temporary, so that the operation can be retried.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         self.class == Class::Passing
     }
 }
 
-/// What to do about an error, where that can be said: to be put behind it.
+/// Returns a hint to append to an error message; empty if there is none.
 pub(super) fn hint(code: Option<Code>, reason: &str) -> &'static str {
     match code {
         Some(Code::TopicAuthorizationFailed) => {
-            "; grant the user Describe and Read on a topic to read, Describe and Write on one to write"
+            "; grant the user Describe and Read on source topics, Describe and Write on target topics"
         }
         Some(Code::GroupAuthorizationFailed) => "; grant the user Read on the group",
         Some(Code::TransactionalIdAuthorizationFailed) => {
             "; grant the user Describe and Write on the transactional id"
         }
         Some(Code::ClusterAuthorizationFailed) => "; grant the user IdempotentWrite on the cluster",
-        Some(Code::AllBrokersDown) => "; is the address right, and security.protocol?",
+        Some(Code::AllBrokersDown) => "; check --bootstrap-servers and security.protocol",
         _ if reason.contains("certificate verify failed") => {
-            "; either the broker's certificate has expired, or none of ssl.ca.location has signed it"
+            "; the broker's certificate has expired or is not signed by a CA in ssl.ca.location"
         }
         _ if reason.contains("alert bad certificate") || reason.contains("certificate required") => {
-            "; the broker wants a certificate: ssl.certificate.location and ssl.key.location"
+            "; the broker requires a client certificate: set ssl.certificate.location and ssl.key.location"
         }
         _ => "",
     }
@@ -119,9 +119,9 @@ impl From<ClientError> for KafkaError {
     fn from(error: ClientError) -> Self {
         let class = error.rdkafka_error_code().map_or(Class::Permanent, class);
         let message = match error {
-            // Its own text repeats the value, which may be a secret under a misspelt name.
+            // The text of the client repeats the value, which may be a secret under a misspelt name.
             ClientError::ClientConfig(_, reason, name, _) => {
-                format!("the property '{name}' cannot be set: {reason}")
+                format!("property '{name}' cannot be set: {reason}")
             }
             other => other.to_string(),
         };

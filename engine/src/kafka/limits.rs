@@ -1,17 +1,18 @@
-//! Properties of a client that bound each other: a configuration and what the user has set in, one that holds
-//! together out, or the contradiction in words. The client would refuse it in its own.
+//! Resolves client properties that limit each other: a configuration and the properties of the user in, a consistent
+//! configuration or an error out. The client would reject an inconsistent configuration.
 
 use rdkafka::ClientConfig;
 
 use super::{ClientSettings, KafkaError};
 
-/// Bytes of an answer beside the records that it holds.
+/// The bytes of a fetch response in addition to its records.
 const ANSWER_BYTES: u64 = 512;
-/// The client's `message.max.bytes` and `session.timeout.ms` unless they are set.
+/// The client's defaults of `message.max.bytes` and `session.timeout.ms`.
 const DEFAULT_MESSAGE_BYTES: u64 = 1_000_000;
 const DEFAULT_SESSION_MS: u64 = 45_000;
 
-/// Settles what bounds what in a consumer's configuration: what velo has derived gives way to what the user has set.
+/// Makes the limits in a consumer's configuration consistent. Derived values are adjusted to the properties that the
+/// user has set.
 ///
 /// # Errors
 /// If two properties that the user has set contradict each other.
@@ -30,25 +31,25 @@ pub(super) fn settle_consumer(
             return Err(contradiction(
                 ("fetch.max.bytes", fetch),
                 ("receive.message.max.bytes", answer),
-                "an answer must hold a whole fetch and 512 bytes more: raise the second or lower the first",
+                "a response must fit a whole fetch and 512 bytes more; raise the second or lower the first",
             ));
         }
         config.set("fetch.max.bytes", answer.saturating_sub(ANSWER_BYTES).to_string());
     }
-    // It bounds what is produced; the client compares it with a fetch all the same.
+    // The property limits produced messages, but the client also compares it with the fetch size.
     let message = number(config, "message.max.bytes").unwrap_or(DEFAULT_MESSAGE_BYTES);
     if let Some(fetch) = number(config, "fetch.max.bytes").filter(|fetch| message > *fetch) {
         config.set("message.max.bytes", fetch.to_string());
     }
     if let Some(poll) = number(config, "max.poll.interval.ms") {
         let session = number(config, "session.timeout.ms").unwrap_or(DEFAULT_SESSION_MS);
-        // In the newer protocol the brokers set the session, and the client must not.
+        // In the consumer protocol (KIP-848) the brokers set the session time-out, and the client must not.
         let is_classic = config.get("group.protocol") != Some("consumer");
         if poll < session && is_given("session.timeout.ms") {
             return Err(contradiction(
                 ("session.timeout.ms", session),
                 ("max.poll.interval.ms", poll),
-                "a session must not be longer than the interval: raise the second or lower the first",
+                "the session time-out must not exceed the poll interval; raise the second or lower the first",
             ));
         }
         if poll < session && is_classic {
@@ -67,8 +68,8 @@ mod tests {
     use super::*;
     use rdkafka::consumer::BaseConsumer;
 
-    /// What a memory limit leaves for a fetch, and what the user says; the settled configuration is one that the
-    /// client takes.
+    /// Resolves the fetch sizes of a memory limit with properties of the user, and checks that the client accepts the
+    /// result.
     fn settled(properties: &[(&str, &str)]) -> Result<ClientConfig, String> {
         let given = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = ClientSettings::new("localhost:1", given.collect()).expect("properties");

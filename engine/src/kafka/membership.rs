@@ -1,4 +1,4 @@
-//! A member of a group, for those who commit its offsets in their transactions.
+//! A handle to a group member, for a producer that commits the member's offsets in its transactions.
 
 use std::sync::{Arc, Weak};
 
@@ -6,7 +6,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use super::context::Context;
 
-/// A member of a group, as those know it who commit its offsets in their transactions.
+/// A handle to a group member, for a producer that commits the member's offsets in its transactions.
 #[derive(Clone)]
 pub struct Membership(Weak<BaseConsumer<Context>>);
 
@@ -21,7 +21,7 @@ impl Membership {
         Self(Arc::downgrade(consumer))
     }
 
-    /// The member, until it has left.
+    /// Returns the member's consumer; `None` once the member has left.
     pub(super) fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
         self.0.upgrade()
     }

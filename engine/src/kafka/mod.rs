@@ -1,6 +1,6 @@
-//! Kafka: a source that is a member of a group, a reader that leaves no trace, a sink, a broker.
+//! Kafka: a source that is a group member, a reader without side effects, a sink, an embedded broker.
 //!
-//! All use of rdkafka is in this folder, and all `unsafe` in its `ffi/`.
+//! All uses of rdkafka are in this module, and all `unsafe` code is in `ffi/`.
 
 mod context;
 mod error;

@@ -1,5 +1,5 @@
-//! Offsets that brokers are asked for: partitions and a start in, their bounds and positions out. All partitions of
-//! a topic are asked for at once, which is one request a broker however many there are.
+//! Requests offsets from the brokers: partitions and a start in, their bounds and positions out. The offsets of all
+//! partitions of a topic are requested together, with one request per broker.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::KafkaError;
 use super::context::Context;
 use crate::ids::LaneName;
 
-/// How long a question to the brokers may take.
+/// The time-out of a request to the brokers.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where to start on a partition without a committed offset.
+/// Where to start in a partition without a committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
     /// At the oldest record.
@@ -23,18 +23,18 @@ pub enum Start {
     Earliest,
     /// After the newest record.
     Latest,
-    /// At the first record of this time, in milliseconds since the epoch, or a later one.
+    /// At the first record with this timestamp or a later one, in milliseconds since the epoch.
     Timestamp(i64),
 }
 
 /// Offsets of partitions.
 pub(super) type Offsets = Vec<(LaneName, i64)>;
 
-/// The oldest offset of a partition, and the one after the newest record that may be read: after the last stable
-/// one if only committed records are read.
+/// The offset of the oldest record of a partition, and the offset after the newest readable record: the last stable
+/// offset if only committed records are read.
 pub(super) type Bounds = (i64, i64);
 
-/// A list of one topic's partitions at offsets.
+/// Returns a list of partitions with these offsets.
 pub(super) fn offsets_of(
     offsets: impl IntoIterator<Item = (LaneName, i64)>,
 ) -> Result<TopicPartitionList, KafkaError> {
@@ -52,7 +52,7 @@ fn list(offsets: impl IntoIterator<Item = (LaneName, Offset)>) -> Result<TopicPa
 /// Returns the bounds of these partitions, in their order.
 ///
 /// # Errors
-/// If a broker does not answer in time, or refuses to answer for one of them.
+/// If a broker does not answer in time, or returns an error for a partition.
 pub(super) fn bounds(
     consumer: &BaseConsumer<Context>,
     names: &[LaneName],
@@ -62,16 +62,16 @@ pub(super) fn bounds(
     let highs = ask(consumer, names, |_| Offset::End, timeout)?;
     let known = |(name, found): (&LaneName, (Option<i64>, Option<i64>))| match found {
         (Some(low), Some(high)) => Ok((low, high)),
-        _ => Err(KafkaError::new(format!("{name}: the brokers know no offsets of it"))),
+        _ => Err(KafkaError::new(format!("the brokers returned no offsets of {name}"))),
     };
     names.iter().zip(lows.into_iter().zip(highs)).map(known).collect()
 }
 
-/// Returns where a start lies in each of these partitions, which have these bounds.
+/// Returns the offset of a start in each of these partitions, given with their bounds.
 ///
 /// # Errors
-/// If a broker does not answer in time, or refuses to answer for one of them: that is not the same as a time after
-/// the newest record.
+/// If a broker does not answer in time, or returns an error for a partition. A timestamp after the newest record is
+/// no error.
 pub(super) fn starts(
     consumer: &BaseConsumer<Context>,
     partitions: &[(LaneName, Bounds)],
@@ -90,8 +90,8 @@ pub(super) fn starts(
     }
 }
 
-/// Asks for the first offset at or after a time of each partition; `Beginning` and `End` are times, too. `None`
-/// if there is no such record.
+/// Requests the first offset at or after a timestamp in each partition; `Beginning` and `End` are valid timestamps.
+/// Returns `None` for a partition without such a record.
 fn ask(
     consumer: &BaseConsumer<Context>,
     names: &[LaneName],
@@ -102,7 +102,7 @@ fn ask(
     let times = list(names.iter().map(|name| (name.clone(), time(name))))?;
     let found = consumer
         .offsets_for_times(times, timeout)
-        .map_err(|error| KafkaError::during(format!("the offsets of topic '{}'", first.topic), &error))?;
+        .map_err(|error| KafkaError::during(format!("reading offsets of topic '{}'", first.topic), &error))?;
     let elements = found.elements();
     let found: HashMap<_, _> = elements.iter().map(|element| (element.partition(), element)).collect();
     let answer = |name: &LaneName| {
@@ -113,21 +113,21 @@ fn ask(
     names.iter().map(answer).collect()
 }
 
-/// The answer for one partition.
+/// Returns the offset of one partition from the response.
 fn offset_of(
     name: &LaneName,
     offset: Option<Offset>,
     error: Option<&ClientError>,
 ) -> Result<Option<i64>, KafkaError> {
     if let Some(error) = error {
-        return Err(KafkaError::during(format!("the offsets of {name}"), error));
+        return Err(KafkaError::during(format!("reading offsets of {name}"), error));
     }
     match offset {
         Some(Offset::Offset(offset)) => Ok(Some(offset)),
         Some(Offset::End) => Ok(None),
         _ => {
             let missing = ClientError::OffsetFetch(RDKafkaErrorCode::LeaderNotAvailable);
-            Err(KafkaError::during(format!("the offsets of {name}"), &missing))
+            Err(KafkaError::during(format!("reading offsets of {name}"), &missing))
         }
     }
 }
@@ -140,13 +140,13 @@ mod tests {
     fn an_error_of_a_partition_is_no_offset() {
         let name = LaneName { topic: "orders".into(), partition: 3 };
         let error = ClientError::OffsetFetch(RDKafkaErrorCode::NotLeaderForPartition);
-        // The client leaves the offset as it was asked for beside an error, or as the end.
+        // Next to an error, the client returns the requested offset or `End`.
         for offset in [Offset::Offset(1_700_000_000_000), Offset::End, Offset::Invalid] {
             let answer = offset_of(&name, Some(offset), Some(&error)).unwrap_err();
             assert!(answer.to_string().contains("orders[3]") && answer.is_passing(), "{answer}");
         }
         assert_eq!(offset_of(&name, Some(Offset::Offset(7)), None), Ok(Some(7)));
         assert_eq!(offset_of(&name, Some(Offset::End), None), Ok(None));
-        assert!(offset_of(&name, None, None).is_err(), "a partition that is left out of the answer");
+        assert!(offset_of(&name, None, None).is_err(), "a partition that is missing in the response");
     }
 }

@@ -1,38 +1,39 @@
-//! Where the brokers are and what the user wants of the client; what the engine sets itself is refused.
+//! The user's part of a client configuration: broker addresses and librdkafka properties. Properties that the engine
+//! sets are rejected.
 
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
 use serde::Serialize;
 
-/// Properties that the engine sets, and why nobody else may.
+/// The properties that the engine sets, and why the user cannot set them.
 const OWNED: &[(&str, &str)] = &[
-    ("auto.commit.interval.ms", "offsets are committed once their records are settled, by the engine"),
+    ("auto.commit.interval.ms", "velo commits offsets once their records are settled"),
     (
         "auto.offset.reset",
-        "a lost offset ends the job instead of skipping records; --from says where to start",
+        "a lost offset fails the job instead of skipping records; set the start with --from",
     ),
-    ("bootstrap.servers", "it is the option --bootstrap-servers"),
-    ("enable.auto.commit", "offsets are committed once their records are settled, by the engine"),
-    ("enable.auto.offset.store", "offsets are committed once their records are settled, by the engine"),
-    ("enable.partition.eof", "the engine asks for it where it needs it"),
-    ("group.id", "it is the option --group-id"),
-    ("group.instance.id", "it is the option --group-instance-id"),
-    ("max.poll.records", "librdkafka has no such property; the poll size follows from the batch strategy"),
-    ("acks", "a record is settled only when all replicas have it"),
-    ("request.required.acks", "a record is settled only when all replicas have it"),
-    ("enable.idempotence", "without it a retry can write a record twice or out of order"),
-    ("message.timeout.ms", "an outage holds records, it never drops them"),
-    ("delivery.timeout.ms", "an outage holds records, it never drops them"),
-    ("retries", "an outage holds records, it never drops them"),
-    ("message.send.max.retries", "an outage holds records, it never drops them"),
-    ("delivery.report.only.error", "a record is settled by the report that it has arrived"),
-    ("metadata.broker.list", "it is the option --bootstrap-servers"),
-    ("transactional.id", "it is the option --transactional-id, with --exactly-once"),
-    ("partitioner", "keys keep their partition as the Java client has it (murmur2)"),
+    ("bootstrap.servers", "use --bootstrap-servers"),
+    ("enable.auto.commit", "velo commits offsets once their records are settled"),
+    ("enable.auto.offset.store", "velo commits offsets once their records are settled"),
+    ("enable.partition.eof", "velo requires it to detect the end of a partition"),
+    ("group.id", "use --group-id"),
+    ("group.instance.id", "use --group-instance-id"),
+    ("max.poll.records", "librdkafka has no such property; the poll size is derived from the batch strategy"),
+    ("acks", "a record is settled only when all in-sync replicas have it"),
+    ("request.required.acks", "a record is settled only when all in-sync replicas have it"),
+    ("enable.idempotence", "without idempotence a retry can duplicate or reorder records"),
+    ("message.timeout.ms", "records wait for the end of an outage and are never dropped"),
+    ("delivery.timeout.ms", "records wait for the end of an outage and are never dropped"),
+    ("retries", "records wait for the end of an outage and are never dropped"),
+    ("message.send.max.retries", "records wait for the end of an outage and are never dropped"),
+    ("delivery.report.only.error", "a record is settled by its delivery report"),
+    ("metadata.broker.list", "use --bootstrap-servers"),
+    ("transactional.id", "use --transactional-id with --exactly-once"),
+    ("partitioner", "keys are partitioned as by the Java client (murmur2)"),
 ];
 
-/// Other names of properties, and the ones that are used here: a client that is told both takes either.
+/// Aliases of properties and their canonical names. A client in which both are set uses either of them.
 const ALIASES: &[(&str, &str)] = &[
     ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
     ("queue.buffering.max.ms", "linger.ms"),
@@ -42,44 +43,44 @@ const ALIASES: &[(&str, &str)] = &[
     ("request.required.acks", "acks"),
 ];
 
-/// The name that stands for a property and its aliases.
+/// Returns the canonical name of a property.
 #[must_use]
 pub fn canonical_name(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name)
 }
 
-/// Words in the name of a property whose value is nobody's business.
+/// Words in the names of properties whose values are secret.
 const SECRET: &[&str] = &["password", "passphrase", "secret", "key.pem", "sasl.oauthbearer.config", "jaas"];
 
-/// Who says what a property is.
+/// The origin of the value of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// Nobody: it is the client's default.
+    /// The default of the client.
     Default,
-    /// The engine, from the plan and the memory limit, unless it is told otherwise.
+    /// Derived by the engine from the plan and the memory limit. The user can override the value.
     Derived,
-    /// The engine, and nobody may say otherwise.
+    /// Set by the engine. The user cannot override the value.
     Engine,
-    /// A variable.
+    /// An environment variable.
     Environment,
     /// The properties file.
     File,
-    /// An argument.
+    /// A command line argument.
     Argument,
 }
 
-/// A property that cannot be set.
+/// A property that the user cannot set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the property '{name}' is set by the engine: {reason}")]
+#[error("property '{name}' cannot be set: {reason}")]
 pub struct PropertyError {
-    /// Which.
+    /// The name of the property.
     pub name: String,
-    /// Why.
+    /// Why the property cannot be set.
     pub reason: &'static str,
 }
 
-/// The user's part of a client's configuration.
+/// The user's part of a client configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSettings {
     bootstrap_servers: String,
@@ -97,10 +98,10 @@ impl std::fmt::Debug for ClientSettings {
 }
 
 impl ClientSettings {
-    /// Settings from the brokers' addresses and librdkafka properties.
+    /// Creates settings from the addresses of the brokers and librdkafka properties.
     ///
     /// # Errors
-    /// Where a property is one that the engine sets.
+    /// If the engine sets one of the properties.
     pub fn new(
         bootstrap_servers: impl Into<String>,
         properties: BTreeMap<String, String>,
@@ -115,14 +116,14 @@ impl ClientSettings {
         Ok(Self { bootstrap_servers: bootstrap_servers.into(), properties, origins })
     }
 
-    /// The same, where these properties were said elsewhere.
+    /// Sets the origins of these properties.
     #[must_use]
     pub fn with_origins(mut self, origins: BTreeMap<String, Origin>) -> Self {
         self.origins.extend(origins);
         self
     }
 
-    /// Who says what a property of one of these clients is.
+    /// Returns the origin of a property that is set in the client configuration.
     #[must_use]
     pub fn origin(&self, name: &str) -> Origin {
         match self.origins.get(name) {
@@ -132,13 +133,13 @@ impl ClientSettings {
         }
     }
 
-    /// Where the brokers are.
+    /// Returns the addresses of the brokers.
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
     }
 
-    /// The same without some properties, and those of them that were set.
+    /// Removes these properties. Returns the remaining settings and the names of the removed properties that were set.
     #[must_use]
     pub fn without(mut self, names: &[&str]) -> (Self, Vec<String>) {
         let set = names.iter().filter(|name| self.properties.remove(**name).is_some());
@@ -146,13 +147,13 @@ impl ClientSettings {
         (self, set)
     }
 
-    /// What the user wants a property to be.
+    /// Returns the user's value of a property, if the user has set it.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {
         self.properties.get(name).map(String::as_str)
     }
 
-    /// A client's configuration: first what may be overridden, then the user's, then what may not.
+    /// Creates a client configuration. Later values override earlier ones: `defaults`, the user's properties, `owned`.
     pub(super) fn client(&self, defaults: &[(&str, String)], owned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "velo");
@@ -170,7 +171,7 @@ impl ClientSettings {
     }
 }
 
-/// A configuration for people to read: secrets masked.
+/// Returns a configuration with masked secrets.
 pub(super) fn readable(config: &ClientConfig) -> BTreeMap<String, String> {
     masked(config.config_map())
 }

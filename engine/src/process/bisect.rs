@@ -1,13 +1,16 @@
-//! Finds the bad records of a batch: a processor that cannot name them is given ever smaller parts.
+//! Finds the bad records of a batch by bisection if the processor cannot name them.
 
 use super::{Attempt, Failure, Output, Processor, Unprocessed};
 use crate::batch::Batch;
 use crate::core::failure::{RowError, Stage};
 
-/// Processes the rows of a batch that are not bad already, in ever smaller parts where a processor
-/// cannot say which record failed it: k bad ones among n cost O(k·log(n/k) + k) calls.
+/// Processes the rows of a batch that are not in `bad`. If the processor cannot name the record that failed, the rows
+/// are halved repeatedly: k bad rows among n cost O(k·log(n/k) + k) calls.
 ///
-/// Returns every bad row, in order, and the output of the others; or why nothing was processed.
+/// Returns all bad rows in ascending order and the output of the other rows.
+///
+/// # Errors
+/// If the system failed, so that no row counts as processed.
 pub(crate) fn bisect(
     processor: &mut dyn Processor,
     batch: &Batch,
@@ -15,7 +18,7 @@ pub(crate) fn bisect(
     attempt: Attempt,
 ) -> Result<(Vec<RowError>, Output), Unprocessed> {
     let mut output = Output::default();
-    // Nearly always everything is well, or the processor knows what is not.
+    // The common case: all rows succeed, or the processor names the bad ones.
     let mut parts = Vec::new();
     if bad.is_empty() {
         match processor.process(batch, &mut output, attempt) {
@@ -32,7 +35,7 @@ pub(crate) fn bisect(
         let is_good = |row: &u32| bad.binary_search_by_key(row, |error| error.row).is_err();
         parts.push((0..batch.len()).filter(is_good).collect());
     }
-    // A stack of parts, the first on top, so that outputs come in the order of the rows.
+    // A stack of parts with the first part on top, so that outputs are in row order.
     while let Some(rows) = parts.pop().filter(|rows| !rows.is_empty()) {
         let mut part_output = Output::default();
         match processor.process(&batch.pick(&rows), &mut part_output, attempt) {
@@ -53,7 +56,7 @@ pub(crate) fn bisect(
     Ok((bad, output))
 }
 
-/// Puts the halves of rows with a bad one among them on the stack; a single row is bad itself.
+/// Pushes both halves of a part with a bad row onto the stack. A part of a single row is added to the bad rows.
 fn halve(parts: &mut Vec<Vec<u32>>, rows: &[u32], message: String, bad: &mut Vec<RowError>) {
     if let [row] = *rows {
         bad.push(RowError { row, stage: Stage::Process, message, retriable: true });
@@ -71,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    /// Fails without a name where a batch holds a record of a negative timestamp; counts its calls.
+    /// Fails without naming a row if the batch has a record with the value `bad`. Counts its calls.
     struct Picky {
         calls: u32,
     }
@@ -108,8 +111,8 @@ mod tests {
             prop_assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), rows(true));
             let put_out: Vec<_> = output.of_rows(0..batch.len()).map(|(row, _)| row).collect();
             prop_assert_eq!(put_out, rows(false));
-            // Each level of halves has twice as many parts as the one above, and no more than two for
-            // each bad record: k (log(n / k) + 2) or so.
+            // Each level of halves has at most twice as many parts as the one above, and at most two parts for
+            // each bad record: about k (log(n / k) + 2).
             let (n, k) = (batch.len(), u32::try_from(errors.len()).unwrap());
             let bound: u32 = (0..=n.next_power_of_two().ilog2()).map(|level| (1 << level).min(2 * k)).sum();
             prop_assert!(picky.calls <= bound.max(1), "{} calls for {} of {}", picky.calls, k, n);

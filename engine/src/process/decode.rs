@@ -1,11 +1,11 @@
-//! How values are encoded: a batch in, the rows whose values are in another format out.
+//! Checks the encoding of values: a batch in, the rows with invalid values out.
 
 use serde_json::error::Category;
 
 use crate::batch::Batch;
 use crate::core::failure::{RowError, Stage};
 
-/// How a record's value is encoded.
+/// The format of record values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ValueFormat {
     /// Any bytes.
@@ -16,7 +16,7 @@ pub enum ValueFormat {
 }
 
 impl ValueFormat {
-    /// The rows of `batch` whose values are not in this format.
+    /// Returns the rows of `batch` whose values are not in this format.
     #[must_use]
     pub fn check(self, batch: &Batch) -> Vec<RowError> {
         match self {
@@ -26,27 +26,28 @@ impl ValueFormat {
     }
 }
 
-/// What is wrong, and where; never what stands there, which is nobody's business.
+/// Returns the error of a row, if its value is not a JSON object. The message has the position of the error, but no
+/// part of the value, which may be confidential.
 fn json_error(batch: &Batch, row: u32) -> Option<RowError> {
-    // A null deletes its key in a compacted topic; it has no format.
+    // A null value is a tombstone in a compacted topic and has no format.
     let value = batch.value(row)?;
     let reason = match std::str::from_utf8(value) {
-        Err(error) => format!("no UTF-8 from byte {} on", error.valid_up_to()),
+        Err(error) => format!("invalid UTF-8 at byte {}", error.valid_up_to()),
         Ok(text) => {
             let error = serde_json::from_str::<JsonObject>(text).err()?;
             let what = match error.classify() {
-                Category::Eof => "it ends too early",
-                Category::Data => "it is another kind of value",
-                Category::Syntax | Category::Io => "its syntax is wrong",
+                Category::Eof => "unexpected end",
+                Category::Data => "another JSON type",
+                Category::Syntax | Category::Io => "syntax error",
             };
-            format!("{what}, at line {} column {}", error.line(), error.column())
+            format!("{what} at line {} column {}", error.line(), error.column())
         }
     };
     let message = format!("the value is not a JSON object: {reason}");
     Some(RowError { row, stage: Stage::Decode, message, retriable: false })
 }
 
-/// Accepts a JSON object of any content and keeps nothing of it.
+/// Accepts any JSON object and discards its content.
 struct JsonObject;
 
 impl<'de> serde::Deserialize<'de> for JsonObject {

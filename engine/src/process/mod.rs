@@ -9,6 +9,7 @@ mod processor;
 mod synthetic;
 
 pub use decode::ValueFormat;
+pub(crate) use output::Expected;
 pub use output::{Output, OutputRecord};
 pub(crate) use processor::Unprocessed;
 pub use processor::{Attempt, Failure, Forward, Interrupt, Processor};

@@ -1,4 +1,4 @@
-//! What a processor puts out, by input row.
+//! The output of a processor, by input row.
 
 use std::ops::Range;
 
@@ -6,48 +6,73 @@ use crate::batch::{Batch, Headers};
 use crate::core::Weight;
 use crate::core::failure::RowError;
 
-/// A record that a processor makes, or passes on, on account of an input row.
+/// An output record for an input row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputRecord {
-    /// The input row itself, byte for byte.
+    /// The input row, unchanged.
     Forward,
     /// A new record.
     New {
-        /// Its key.
+        /// The key; `None` for null.
         key: Option<Vec<u8>>,
-        /// Its value.
+        /// The value; `None` for null.
         value: Option<Vec<u8>>,
-        /// Its headers; `None` for those of the input row.
+        /// The headers; `None` for those of the input row.
         headers: Option<Headers>,
     },
 }
 
-/// What a processor has put out, by input row. It is written in the order of the rows; the records of
-/// a row stay in the order in which they were put out.
+/// The number of acknowledgements that each row requires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// One for each row.
+    OneEach,
+    /// One for each row except these, in ascending order: rows without output, and rows with several records and their
+    /// number.
+    Except { silent: Vec<Range<u32>>, several: Vec<(u32, u32)> },
+}
+
+impl Expected {
+    fn of(counts: &[u32]) -> Self {
+        let (mut silent, mut several) = (Vec::<Range<u32>>::new(), Vec::new());
+        for (row, count) in (0_u32..).zip(counts) {
+            match (count, silent.last_mut()) {
+                (0, Some(last)) if last.end == row => last.end = row + 1,
+                (0, _) => silent.push(row..row + 1),
+                (1, _) => {}
+                _ => several.push((row, *count)),
+            }
+        }
+        if silent.is_empty() && several.is_empty() { Self::OneEach } else { Self::Except { silent, several } }
+    }
+}
+
+/// The output of a processor for a batch. Records are written in the order of the input rows. The records of a row keep
+/// the order in which they were added.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Every row is passed on, once, before the records that it has besides.
+    /// True if every row is forwarded once, before its other records.
     forwards_all: bool,
     records: Vec<(u32, OutputRecord)>,
 }
 
 impl Output {
-    /// Passes every input row on as it is, without a copy.
+    /// Forwards every input row unchanged, without a copy.
     pub fn forward_all(&mut self) {
         self.forwards_all = true;
     }
 
-    /// Passes an input row on as it is, without a copy.
+    /// Forwards an input row unchanged, without a copy.
     pub fn forward(&mut self, row: u32) {
         self.records.push((row, OutputRecord::Forward));
     }
 
-    /// Makes a new record for an input row, with the headers of that row.
+    /// Adds a new record for an input row, with the headers of that row.
     pub fn push(&mut self, row: u32, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
         self.records.push((row, OutputRecord::New { key, value, headers: None }));
     }
 
-    /// Makes a new record for an input row, with headers of its own.
+    /// Adds a new record for an input row, with its own headers.
     pub fn push_with_headers(
         &mut self,
         row: u32,
@@ -58,7 +83,7 @@ impl Output {
         self.records.push((row, OutputRecord::New { key, value, headers: Some(headers) }));
     }
 
-    /// Takes over what was put out for a batch of these rows of ours.
+    /// Appends the output for a batch that was picked from these rows.
     pub(crate) fn append(&mut self, picked: Self, rows: &[u32]) {
         if picked.forwards_all {
             self.records.extend(rows.iter().map(|row| (*row, OutputRecord::Forward)));
@@ -67,20 +92,20 @@ impl Output {
         self.records.extend(ours);
     }
 
-    /// Puts the records into the order of their rows.
+    /// Sorts the records by row.
     pub(crate) fn sort(&mut self) {
         if !self.records.is_sorted_by_key(|(row, _)| *row) {
             self.records.sort_by_key(|(row, _)| *row);
         }
     }
 
-    /// Whether every row is passed on as it is, and nothing else is put out.
+    /// Returns true if the output is exactly the input.
     #[must_use]
     pub fn is_input(&self) -> bool {
         self.forwards_all && self.records.is_empty()
     }
 
-    /// The records of `rows`, which are in the order of the rows once it [is sorted](Self::sort).
+    /// Returns the records of `rows` in row order. The output must be [sorted](Self::sort).
     pub(crate) fn of_rows(&self, rows: Range<u32>) -> impl Iterator<Item = (u32, &OutputRecord)> {
         debug_assert!(self.records.is_sorted_by_key(|(row, _)| *row));
         let before = |row: u32| self.records.partition_point(|(other, _)| *other < row);
@@ -95,12 +120,12 @@ impl Output {
         })
     }
 
-    /// The rows that records were put out for one by one.
+    /// Returns the row of each record that was added individually.
     pub(crate) fn rows(&self) -> impl Iterator<Item = u32> {
         self.records.iter().map(|(row, _)| *row)
     }
 
-    /// How many records each row of a batch of `rows` rows has.
+    /// Returns the number of records of each row of a batch of `rows` rows.
     #[must_use]
     pub fn counts(&self, rows: u32) -> Vec<u32> {
         let mut counts = vec![u32::from(self.forwards_all); rows as usize];
@@ -110,7 +135,12 @@ impl Output {
         counts
     }
 
-    /// How much each row of `batch` has put out, but for those that failed.
+    /// Returns the number of acknowledgements that settle each row of a batch of `rows` rows.
+    pub(crate) fn expected(&self, rows: u32) -> Expected {
+        if self.is_input() { Expected::OneEach } else { Expected::of(&self.counts(rows)) }
+    }
+
+    /// Returns the size of the output of each row of `batch` that is not in `failed`.
     pub(crate) fn weights(&self, batch: &Batch, failed: &[RowError]) -> Vec<Weight> {
         let mut weights: Vec<_> = (0..batch.len()).map(|row| Weight { row, records: 0, bytes: 0 }).collect();
         for (row, record) in self.of_rows(0..batch.len()) {

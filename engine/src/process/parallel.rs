@@ -1,5 +1,5 @@
-//! `batch.parallel`: a batch is processed on several threads, the records of a key always on the same
-//! one and in order; records without a key stay in their partition's order.
+//! `batch.parallel`: processes a batch on several threads. The records of a key are always processed by the same thread
+//! and in order. Records without a key are processed in the order of their partition.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread::{self, JoinHandle};
@@ -11,15 +11,15 @@ use super::{Attempt, Failure, Interrupt, Output, Processor, Unprocessed};
 use crate::batch::Batch;
 use crate::core::failure::RowError;
 
-/// A processor and its forks, each with some of the keys.
+/// A processor and its forks. Each of them processes a subset of the keys.
 pub(crate) struct Parallel {
     own: Box<dyn Processor>,
     own_part: Box<Part>,
     helpers: Vec<Helper>,
 }
 
-/// The rows of a batch that one processor gets, and what became of them. Goes back and forth between
-/// the threads, so that its memory is used again.
+/// The rows of a batch for one processor, and their results. A part is passed back and forth between the threads, so
+/// that its memory is reused.
 #[derive(Default)]
 struct Part {
     rows: Vec<u32>,
@@ -33,13 +33,16 @@ struct Part {
 struct Helper {
     parts: Option<Sender<Box<Part>>>,
     done: Receiver<Box<Part>>,
-    /// The part, while it is not under way.
+    /// The part, while it is not being processed.
     idle: Option<Box<Part>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Parallel {
-    /// Up to `most` processors that do the work of `own`; `own` itself where it cannot be shared.
+    /// Creates up to `most` processors from `own` and its forks.
+    ///
+    /// # Errors
+    /// If `own` cannot be forked or `most` is 1. The error is `own`.
     pub fn of(own: Box<dyn Processor>, most: usize) -> Result<Self, Box<dyn Processor>> {
         let forks: Vec<_> = (1..most).map_while(|_| own.fork()).collect();
         if forks.is_empty() {
@@ -49,13 +52,13 @@ impl Parallel {
         Ok(Self { own, own_part: Box::default(), helpers })
     }
 
-    /// The parts that are here.
+    /// Returns the parts that are not being processed.
     fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
         let helpers = self.helpers.iter_mut().filter_map(|helper| helper.idle.as_deref_mut());
         std::iter::once(&mut *self.own_part).chain(helpers)
     }
 
-    /// Gives every row to a part: the same key to the same one, always.
+    /// Assigns each row to a part. Rows with the same key are always assigned to the same part.
     fn share(&mut self, batch: &Batch, attempt: Attempt) {
         for part in self.parts() {
             part.rows.clear();
@@ -102,20 +105,23 @@ impl Helper {
         Self { parts: Some(parts), done, idle: Some(Box::default()), thread: Some(thread) }
     }
 
-    /// Hands the part over; what comes back is awaited by [`finish`](Self::finish).
+    /// Sends the part to the helper's thread. [`finish`](Self::finish) waits for its return.
     fn begin(&mut self, batch: &Batch) {
         let Some(mut part) = self.idle.take_if(|part| !part.rows.is_empty()) else { return };
         batch.pick_into(&part.rows, &mut part.picked);
-        // It fails only if the thread has panicked, and then `finish` does, too.
+        // Sending fails only if the thread has panicked, and then `finish` returns the panic.
         let _ = self.parts.as_ref().map(|parts| parts.send(part));
     }
 
-    /// Waits for the part; the error is the panic of whoever had it.
+    /// Waits for the part.
+    ///
+    /// # Errors
+    /// If the helper's thread has panicked. The error is the panic.
     fn finish(&mut self) -> thread::Result<()> {
         if self.idle.is_none() {
             match self.done.recv() {
                 Ok(part) => self.idle = Some(part),
-                // Its thread ends before it is told to by a panic only.
+                // The thread ends before `parts` is closed only by a panic.
                 Err(_) => self.thread.take().map_or(Ok(()), JoinHandle::join)?,
             }
         }
@@ -127,7 +133,7 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.parts = None;
         if let Some(thread) = self.thread.take() {
-            // Whoever waited for it knows of its panic.
+            // A panic was already returned by `finish`.
             let _ = thread.join();
         }
     }
@@ -164,7 +170,7 @@ impl Processor for Parallel {
             if !is_input {
                 out.append(output, rows);
             }
-            // A part that can never succeed decides for all of them.
+            // A fatal error of one part takes precedence over other errors.
             let is_fatal = unprocessed.as_ref().is_some_and(|other| other.is_fatal);
             if let Some(found) = reason.take().filter(|_| !is_fatal) {
                 unprocessed = Some(found);
@@ -192,8 +198,8 @@ mod tests {
     /// A fork, a key and an offset.
     type Seen = (usize, Option<Vec<u8>>, i64);
 
-    /// Remembers which of its forks saw which rows, fails rows whose offset is divisible by five, and
-    /// names them or not.
+    /// Records which fork processes which rows. Fails rows whose offset is divisible by five, and names them if `names`
+    /// is true.
     struct Watching {
         fork: usize,
         seen: Arc<Mutex<Vec<Seen>>>,
@@ -231,8 +237,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Batch after batch, each key's records are seen by one processor, in order; so are those of
-        /// a partition without keys; and what comes out is in the order of the rows.
+        /// Over several batches, the records of each key are processed by one processor in order. The same holds for
+        /// the records of a partition without keys. The output is in row order.
         #[test]
         fn each_key_stays_with_one_processor_and_in_order(
             batches in prop::collection::vec(prop::collection::vec((0_u32..3, prop::option::of(0_u8..6)), 1..40), 1..5),

@@ -1,31 +1,31 @@
-//! A job's work on its batches, and how it fails.
+//! The processing of batches, and its failures.
 
 use super::output::Output;
 use crate::batch::Batch;
 use crate::core::Verdict;
 use crate::core::failure::RowError;
 
-/// Which attempt at a batch this is.
+/// An attempt at a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// 0 for the first.
+    /// The number of the attempt; 0 for the first.
     pub number: u32,
 }
 
-/// Why a batch was not processed as a whole.
+/// Why a batch was not processed completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// These rows failed; all others are done and their output stands.
+    /// These rows failed. All other rows succeeded, and their output is written.
     Rows(Vec<RowError>),
-    /// A record is bad and nobody knows which, so nothing is done: the batch is halved until it is found.
+    /// An unknown record failed, so no row counts as processed. The batch is bisected to find the record.
     Unnamed(String),
-    /// Nothing was processed, and no record is to blame: the batch is held and tried again.
+    /// No row was processed, and no record caused the failure. The batch is held and retried.
     System(String),
-    /// Nothing was processed, and no later attempt can succeed either: the job ends with this reason.
+    /// No row was processed, and no later attempt can succeed. The job fails with this reason.
     Fatal(String),
 }
 
-/// Why nothing of a batch was processed, without any record being to blame.
+/// Why no row of a batch was processed, if no record caused the failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unprocessed {
     pub message: String,
@@ -46,33 +46,32 @@ impl From<Unprocessed> for Verdict {
     }
 }
 
-/// A job's work on its batches.
+/// Processes the batches of a job.
 pub trait Processor: Send {
-    /// Processes a batch on a worker. What it puts into `out` is written only for rows that succeed.
+    /// Processes a batch on a worker thread. The records in `out` are written only for rows that succeed.
     ///
     /// # Errors
-    /// [`Failure::Rows`] if records are to blame, [`Failure::Unnamed`] if one of them is, [`Failure::System`] if
-    /// none is, and [`Failure::Fatal`] if no later attempt can succeed.
+    /// If known records caused the failure: [`Failure::Rows`]. If an unknown record did: [`Failure::Unnamed`]. If no
+    /// record did: [`Failure::System`]. If no later attempt can succeed: [`Failure::Fatal`].
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure>;
 
-    /// Another one that does the same on another thread. Under `batch.parallel` each gets some of the
-    /// keys, always the same ones; several workers of a job take whole batches as they come. `None`
-    /// where the work cannot be shared.
+    /// Creates an equal processor for another thread. Under `batch.parallel` each processor gets a fixed subset of the
+    /// keys. Several workers of a job take whole batches. Returns `None` if the work cannot be shared.
     fn fork(&self) -> Option<Box<dyn Processor>> {
         None
     }
 
-    /// What ends a [`process`](Self::process) that is under way, and those of all forks, where
-    /// something can: it is called when the job ends, whatever is in flight.
+    /// Returns a function that interrupts a running [`process`](Self::process) of this processor and all forks, if
+    /// that is possible. The function is called when the job ends with batches in flight.
     fn interrupt(&self) -> Option<Interrupt> {
         None
     }
 }
 
-/// Ends what a processor is at.
+/// Interrupts a processor.
 pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 
-/// Passes every record on: `SELECT *`.
+/// Forwards every record: `SELECT *`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Forward;
 

@@ -1,4 +1,4 @@
-//! A processor that takes its time and does nothing.
+//! A processor that only waits.
 #![allow(clippy::disallowed_methods, reason = "a synthetic processor takes its time")]
 
 use std::time::Duration;
@@ -7,18 +7,18 @@ use super::output::Output;
 use super::processor::{Attempt, Failure, Forward, Processor};
 use crate::batch::Batch;
 
-/// Passes every record on after taking as long as a real processor would: a fixed time for a batch
-/// and a time for each record. For trying a strategy before the real work exists.
+/// Forwards every record after the simulated service time of a real processor: a fixed time per batch and a time per
+/// record. For testing a strategy before the real processor exists.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Synthetic {
-    /// For each batch.
+    /// The time per batch.
     pub per_batch: Duration,
-    /// For each record.
+    /// The time per record.
     pub per_record: Duration,
 }
 
 impl Synthetic {
-    /// How long a batch of `records` takes.
+    /// Returns the service time of a batch of `records` records.
     #[must_use]
     pub fn service_time(&self, records: u32) -> Duration {
         self.per_batch + self.per_record * records
@@ -27,7 +27,7 @@ impl Synthetic {
 
 impl Processor for Synthetic {
     fn process(&mut self, batch: &Batch, out: &mut Output, attempt: Attempt) -> Result<(), Failure> {
-        // A synthetic round trip waits, as a real one would: it leaves the core to others.
+        // The thread sleeps as it would in a real round trip, so that the CPU is free for other threads.
         std::thread::sleep(self.service_time(batch.len()));
         Forward.process(batch, out, attempt)
     }

@@ -1,15 +1,15 @@
-//! Latencies: times in, quantiles to within a per cent and the exact maximum and sum out.
+//! Latencies: times in, quantiles with an error of at most 1 %, and the exact maximum and sum out.
 
 use hdrhistogram::Histogram;
 
 use super::{Buckets, Latency};
 
-/// Two significant digits are a per cent, which is finer than any two runs agree.
+/// Two significant digits are a resolution of 1 %, finer than the difference between two runs.
 const DIGITS: u8 = 2;
-/// About 285 years: no record is older.
+/// The longest latency in microseconds: about 285 years.
 const MOST_US: u64 = 1 << 53;
 
-/// Latencies of records.
+/// The distribution of the latencies of records.
 #[derive(Debug)]
 pub(crate) struct Latencies {
     micros: Histogram<u64>,
@@ -25,7 +25,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// So many records took so long; a negative time counts as none.
+    /// Adds `records` records with this latency in nanoseconds. A negative latency counts as 0.
     pub fn record(&mut self, nanos: i64, records: u64) {
         let micros = u64::try_from(nanos / 1000).unwrap_or(0).min(MOST_US);
         self.micros.saturating_record_n(micros, records);
@@ -35,7 +35,7 @@ impl Latencies {
         self.sum_us += u128::from(micros) * u128::from(records);
     }
 
-    /// Adds what another member counted.
+    /// Adds the latencies of another member.
     pub fn add(&mut self, other: &Self) {
         self.micros.add(&other.micros).expect("both histograms have the same bounds");
         self.max_us = self.max_us.max(other.max_us);
@@ -43,7 +43,7 @@ impl Latencies {
     }
 
     pub fn summary(&self) -> Latency {
-        // A bucket's end may lie beyond what was seen.
+        // The upper end of a bucket may exceed the maximum.
         let ms = |us: u64| us.min(self.max_us) as f64 / 1e3;
         Latency {
             p50: ms(self.micros.value_at_quantile(0.5)),
@@ -53,11 +53,11 @@ impl Latencies {
         }
     }
 
-    /// In seconds.
+    /// Returns a histogram in seconds with these upper bounds.
     pub fn buckets(&self, bounds: &[f64]) -> Buckets {
         let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
         for recorded in self.micros.iter_recorded() {
-            // The least of those that are not told apart: a round number is itself.
+            // The lowest value of the histogram's bucket, so that a round number stays exact.
             let value = self.micros.lowest_equivalent(recorded.value_iterated_to()) as f64 / 1e6;
             let bucket = bounds.partition_point(|bound| *bound < value);
             counts[bucket].1 += recorded.count_since_last_iteration();

@@ -116,11 +116,12 @@ impl Meter {
         self.bytes += bytes;
     }
 
-    /// Records are settled that arrived at these times.
-    pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = i64>) {
+    /// Counts records as settled: when they came into being, and how many did at that time.
+    pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = (i64, u32)>) {
         let now = i64::try_from(now.0).unwrap_or(i64::MAX);
-        for arrival in arrivals_ns.filter(|arrival| self.warm_up_ns == 0 || *arrival >= self.warm_up_ns) {
-            self.ages.record(now.saturating_sub(arrival), 1);
+        let counts = |arrival: i64| self.warm_up_ns == 0 || arrival >= self.warm_up_ns;
+        for (arrival, records) in arrivals_ns.filter(|(arrival, _)| counts(*arrival)) {
+            self.ages.record(now.saturating_sub(arrival), u64::from(records));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a run did, as data: the ledger, the batches, the calls, the latencies.
+//! The report of a run: ledger, batches, client calls and latencies.
 
 mod latencies;
 mod meter;
@@ -16,71 +16,70 @@ use crate::memory::MemoryBudget;
 
 pub(crate) use meter::{Ending, Meter};
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Everything that was taken is settled; failed records were skipped or are in the queue for them.
+    /// All records that were taken are settled. Failed records were skipped or are in the dead letter queue.
     Drained,
     /// The job failed.
     Failed,
-    /// It was ended before everything that was taken was settled.
+    /// The job was stopped before all records that were taken were settled.
     Interrupted,
 }
 
-/// The report of a run. Fields are only ever added.
+/// The report of a run. Later versions only add fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Of this format: 1.
+    /// The version of this format: 1.
     pub version: u32,
-    /// How it ended.
+    /// The outcome of the run.
     pub outcome: Outcome,
-    /// Why it failed, where it did.
+    /// The error message, if the job failed.
     pub error: Option<String>,
-    /// Where every record ended.
+    /// The number of records in each final state.
     pub ledger: Ledger,
-    /// True if the source has come to its end, and all of it is settled and committed.
+    /// True if the source was read to its end and all of its records are settled and committed.
     #[serde(default)]
     pub end_of_input: bool,
-    /// Members of the group that the job had in this process.
+    /// The number of group members in this process.
     #[serde(default = "one")]
     pub members: u32,
-    /// The batches.
+    /// The batches that were processed.
     pub batches: Batches,
-    /// What was written together, where the sink's settings regroup it.
+    /// The groups that were written; `None` if the sink writes the batches that were processed.
     pub sink_batches: Option<Batches>,
-    /// Where each partition ended that the job had, by topic and partition.
+    /// The final offsets of each partition that the job had, by topic and partition.
     #[serde(default)]
     pub partitions: Vec<PartitionEnd>,
     /// The calls to the client.
     pub dequeue: Dequeue,
-    /// From a record's timestamp to its being settled as ok: how old records were. In a drain of a backlog that
-    /// is mostly the time that they waited before the job began.
+    /// The latency from a record's timestamp until the record is settled as `ok`. While a backlog is processed, most of
+    /// it is the time before the job started.
     pub latency_ms: Latency,
-    /// From the moment that a record was taken from the client's queue to its being settled as ok: what the job
-    /// adds.
+    /// The latency that the job adds: from taking a record from the client's queue until the record is settled as `ok`.
     #[serde(default)]
     pub added_latency_ms: Latency,
-    /// From the first record taken to the last one settled.
+    /// The time from the first record taken to the last record settled, in seconds.
     pub seconds: f64,
-    /// Records settled as ok in that time.
+    /// Records settled as `ok` per second of that time.
     pub records_per_s: f64,
-    /// Payload bytes taken.
+    /// Payload bytes of all records taken.
     pub bytes: u64,
     /// The consumer tier.
     pub tier: TierReport,
-    /// The strategy, `None` where batching is disabled.
+    /// The batch strategy; `None` if batching is disabled.
     pub strategy: Option<StrategyKind>,
-    /// Records a poll at most.
+    /// The maximum number of records per poll.
     pub max_poll_records: Span,
-    /// How memory was divided, where there is a client.
+    /// The memory limits, if there is a Kafka client.
     #[serde(default)]
     pub memory: Option<MemoryBudget>,
-    /// The client's properties, where there is a client; secrets masked.
+    /// The properties of the Kafka client with masked secrets; empty without a client.
     pub properties: BTreeMap<String, String>,
-    /// What was worth telling while it ran.
+    /// The notices of the run.
     pub notices: Vec<String>,
-    /// Of the engine.
+    /// The version of the engine.
     pub engine_version: String,
 }
 
@@ -88,89 +87,89 @@ fn one() -> u32 {
     1
 }
 
-/// How many batches there were, and how large.
+/// The number of batches and their sizes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Batches {
-    /// How many.
+    /// The number of batches.
     pub count: u64,
-    /// How many by reason of sealing.
+    /// The number of batches by seal reason.
     pub by_reason: BTreeMap<SealReason, u64>,
-    /// Records of the median batch.
+    /// The median number of records per batch.
     pub size_p50: u64,
-    /// Records of the largest batch.
+    /// The number of records of the largest batch.
     pub size_max: u64,
-    /// Records of the smallest batch.
+    /// The number of records of the smallest batch.
     #[serde(default)]
     pub size_min: u64,
-    /// Records that 99 of 100 batches do not exceed.
+    /// The number of records that 99 % of the batches do not exceed.
     #[serde(default)]
     pub size_p99: u64,
-    /// Records of all batches.
+    /// The number of records of all batches.
     #[serde(default)]
     pub records: u64,
 }
 
-/// Where a partition ended.
+/// The final offsets of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionEnd {
-    /// Its topic.
+    /// The topic.
     pub topic: String,
-    /// Its number.
+    /// The partition.
     pub partition: i32,
-    /// Every record before this offset is settled.
+    /// The offset before which all records are settled.
     pub settled_offset: i64,
-    /// The offset after its newest record, if that was known.
+    /// The offset after the newest record, if it is known.
     pub end_offset: Option<i64>,
 }
 
-/// How records were taken from the client.
+/// The calls that took records from the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dequeue {
-    /// Calls that returned records.
+    /// The number of calls that returned records.
     pub calls: u64,
-    /// Calls that returned none.
+    /// The number of calls that returned no record.
     pub empty_calls: u64,
-    /// Records a call that returned any.
+    /// The mean number of records per call that returned records.
     pub records_per_call: f64,
 }
 
-/// Quantiles of a latency in milliseconds; all are 0 if it is that of no records.
+/// Quantiles of a latency in milliseconds; all are 0 if `count` is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// The median.
     pub p50: f64,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
-    /// How many records it is of.
+    /// The number of records.
     #[serde(default)]
     pub count: u64,
 }
 
-/// The tier that was planned and the one that was seen.
+/// The planned and the actual consumer tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TierReport {
-    /// As the plan says.
+    /// The tier of the plan.
     pub requested: Tier,
-    /// As it was: Buffered where any call returned more than one record.
+    /// The tier that was used: Buffered if any call returned more than one record.
     pub actual: Tier,
 }
 
-/// A histogram of fixed buckets, as monitoring systems have them.
+/// A histogram with fixed buckets, for monitoring systems.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Buckets {
-    /// The largest value of each bucket, and how many values are in it and in none before it. The last
-    /// bucket has no bound.
+    /// The inclusive upper bound of each bucket, and the number of values in the bucket; counts are not cumulative. The
+    /// bound of the last bucket is [`f64::MAX`].
     pub counts: Vec<(f64, u64)>,
-    /// How many values.
+    /// The number of all values.
     pub count: u64,
-    /// Their sum.
+    /// The sum of all values.
     pub sum: f64,
 }
 
 impl Buckets {
-    /// Both together.
+    /// Adds the values of another histogram with the same buckets.
     fn add(&mut self, other: &Self) {
         if self.counts.is_empty() {
             self.counts.clone_from(&other.counts);
@@ -184,27 +183,27 @@ impl Buckets {
     }
 }
 
-/// What a job has counted so far.
+/// The counters of a job so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Counters {
-    /// Payload bytes taken.
+    /// Payload bytes of all records taken.
     pub bytes: u64,
-    /// Calls to the client that returned records, and calls that returned none.
+    /// The number of calls to the client that returned records, and of calls that returned no record.
     pub calls: (u64, u64),
-    /// Batches by reason of sealing.
+    /// The number of batches by seal reason.
     pub batches: BTreeMap<SealReason, u64>,
-    /// Times a batch was held and tried again.
+    /// The number of batch retries.
     pub retries: u64,
-    /// Seconds from a record's timestamp to its being settled as ok.
+    /// The latency in seconds from a record's timestamp until the record is settled as `ok`.
     pub latency_s: Buckets,
-    /// Seconds from a record's being taken to its being settled as ok.
+    /// The latency in seconds from taking a record until the record is settled as `ok`.
     pub added_latency_s: Buckets,
-    /// Records of a batch.
+    /// The number of records per batch.
     pub batch_records: Buckets,
 }
 
 impl Counters {
-    /// Counts what another member counted.
+    /// Adds the counters of another member.
     pub(crate) fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.calls = (self.calls.0 + other.calls.0, self.calls.1 + other.calls.1);

@@ -1,13 +1,13 @@
-//! Sizes of batches, counted as they are: sizes in, their number, quantiles, extremes and sum out.
+//! Exact sizes of batches: sizes in, their number, quantiles, extremes and sum out.
 
 use std::collections::BTreeMap;
 
 use super::Buckets;
 
-/// Different sizes that are kept apart. Beyond that, a new size counts as the nearest smaller one.
+/// The maximum number of different sizes. At this limit a new size counts as the nearest smaller one.
 const MOST_DIFFERENT: usize = 16_384;
 
-/// How many batches of each size there were.
+/// The number of batches of each size.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes {
     counts: BTreeMap<u64, u64>,
@@ -34,7 +34,7 @@ impl Sizes {
         smaller.or_else(|| self.counts.first_key_value()).map_or(size, |(kept, _)| *kept)
     }
 
-    /// Adds what another member counted.
+    /// Adds the sizes of another member.
     pub fn add(&mut self, other: &Self) {
         for (size, count) in &other.counts {
             self.record_many(*size, *count);
@@ -59,7 +59,7 @@ impl Sizes {
         self.sum
     }
 
-    /// The smallest size that `percent` of 100 batches do not exceed; 0 if there are no batches.
+    /// Returns the smallest size that `percent` % of the batches do not exceed; 0 if there are no batches.
     pub fn quantile(&self, percent: u64) -> u64 {
         let rank = (u128::from(self.count) * u128::from(percent)).div_ceil(100).max(1);
         let mut below = 0;

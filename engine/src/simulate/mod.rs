@@ -1,7 +1,7 @@
-//! The engine in virtual time: arrivals and service times in, what would have happened out.
+//! Runs the engine in virtual time: arrivals and service times in, the report of the simulated run out.
 //!
-//! The [`Core`] that decides is the one that runs jobs; only the clock, the records and the work are
-//! made up. A day of arrivals takes as long as its batches take to decide on.
+//! The [`Core`] is that of real jobs; only the clock, the records and the processing are simulated. The time of a
+//! simulation depends on the number of decisions, not on the simulated time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -18,37 +18,37 @@ use crate::ids::{BatchId, LaneId};
 use crate::job::config::JobConfig;
 use crate::report::{Ending, Meter, Report};
 
-/// A record that comes to be read.
+/// The arrival of a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// Its time, from the start.
+    /// The time of the record since the start.
     pub at: Duration,
-    /// How much later than that it can be read.
+    /// The delay from that time until the record is readable.
     pub delay: Duration,
-    /// Bytes of its key and value.
+    /// The number of bytes of key and value.
     pub bytes: u64,
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
 }
 
 impl Arrival {
-    /// When it can be read, from the start.
+    /// Returns when the record is readable, since the start.
     #[must_use]
     pub fn available(&self) -> Duration {
         self.at + self.delay
     }
 }
 
-/// What an attempt at a batch comes to.
+/// The result of an attempt at a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Served {
-    /// How long it takes.
+    /// The service time of the attempt.
     pub took: Duration,
     /// The rows that fail.
     pub bad: Vec<RowError>,
-    /// What fails without being any record's fault.
+    /// The reason if the attempt fails and no record caused the failure.
     pub system: Option<String>,
-    /// The rows that the sink will refuse for good.
+    /// The rows that the sink rejects permanently.
     pub refused: Vec<u32>,
 }
 
@@ -61,69 +61,69 @@ impl From<Duration> for Served {
 /// A batch that was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
-    /// When.
+    /// The time at which the batch was sealed.
     pub at: Duration,
-    /// When its first record was taken.
+    /// The time at which the first record of the batch was taken.
     pub first: Duration,
-    /// Its records.
+    /// The number of records.
     pub records: u64,
-    /// Their bytes.
+    /// The payload bytes of the records.
     pub bytes: u64,
-    /// Why.
+    /// The reason to seal the batch.
     pub reason: SealReason,
 }
 
-/// What would have happened.
+/// The result of a simulation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulation {
     /// The report of the run.
     pub report: Report,
     /// Why the job failed, if it did.
     pub error: Option<JobError>,
-    /// Every batch, in order.
+    /// All batches, in order.
     pub sealed: Vec<Sealed>,
-    /// Why the run ended before all records were settled; `None` if they all were, or if the job failed.
+    /// Why the run ended before all records were settled; `None` if all records were settled or the job failed.
     pub cut: Option<Cut>,
-    /// Records that could be read and were not taken when the run ended.
+    /// The number of records that were readable and not taken when the run ended.
     pub waiting: u64,
 }
 
 /// Why a simulation ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// More records waited to be taken than [`Bounds::waiting`].
+    /// The number of waiting records exceeded [`Bounds::waiting`].
     Waiting,
     /// Virtual time passed [`Bounds::until`].
     Time,
-    /// The caller asked for it.
+    /// The caller ended the run.
     Asked,
-    /// Nothing would ever happen again, although records were left.
+    /// No further event was due, although records were not settled.
     Stuck,
 }
 
-/// How far a simulation goes.
+/// The limits of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most records that may wait to be taken.
+    /// The maximum number of readable records that are not taken.
     pub waiting: u64,
-    /// The latest virtual time.
+    /// The maximum virtual time.
     pub until: Duration,
 }
 
 impl Bounds {
-    /// To the end, however long that takes.
+    /// No limits.
     pub const NONE: Self = Self { waiting: u64::MAX, until: Duration::MAX };
 }
 
-/// Runs a job over arrivals, in the order in which they can be read, until all are settled or the job has failed.
-/// `serve` says what becomes of a batch's records at an attempt, counted from 0; what succeeds is
-/// written at once, and so are dead letters.
+/// Simulates a job over arrivals until all records are settled or the job has failed. The arrivals must be in the order
+/// in which they become readable. `serve` returns the result of an attempt at the records of a batch; attempts count
+/// from 0. Outputs and dead letters are written without a delay.
 ///
 /// ```
 /// use std::time::Duration;
 /// use velo_engine::simulate::{Arrival, simulate};
 ///
-/// // A thousand records a second for a minute, in batches of 100 that take 20 ms.
+/// // 1000 records per second for a minute, in batches of 100 that take 20 ms each.
 /// let arrivals = (0..60_000).map(|n: u32| Arrival {
 ///     at: Duration::from_millis(n.into()),
 ///     bytes: 100,
@@ -142,8 +142,8 @@ pub fn simulate(
     simulate_within(config, arrivals, Bounds::NONE, &mut || ControlFlow::Continue(()), serve)
 }
 
-/// The same within bounds. `goes_on` is asked before each instant of the run and each batch that it takes, and may
-/// end it.
+/// Like [`simulate`], within limits. `goes_on` is called before each instant of the run and before each batch, and can
+/// end the run.
 pub fn simulate_within(
     config: &JobConfig,
     arrivals: impl IntoIterator<Item = Arrival>,
@@ -179,14 +179,14 @@ struct World<A: Iterator, S> {
     core: Core,
     now: Tick,
     arrivals: std::iter::Peekable<A>,
-    /// Records that can be read and are not taken yet.
+    /// Readable records that are not taken yet.
     waiting: VecDeque<Arrival>,
     serve: S,
-    /// The open batch, and when its first record was taken.
+    /// The open batch.
     open: Vec<Arrival>,
     first: Tick,
     batches: HashMap<BatchId, InFlight>,
-    /// Batches that are being processed, by the time at which they will have been.
+    /// Batches that are being processed, by the time at which they finish.
     finishing: BinaryHeap<Reverse<(Tick, BatchId, Outcome)>>,
     actions: VecDeque<Action>,
     sealed: Vec<Sealed>,
@@ -196,11 +196,11 @@ struct World<A: Iterator, S> {
 
 struct InFlight {
     rows: Vec<Arrival>,
-    /// Rows that the sink refuses.
+    /// Rows that the sink rejects.
     refused: Vec<u32>,
 }
 
-/// A verdict, which has no order of its own.
+/// A verdict without an order, so that the heap is ordered by time and batch.
 struct Outcome(Verdict);
 
 impl PartialEq for Outcome {
@@ -241,7 +241,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
             if since_start(self.now) > bounds.until {
                 return Some(Cut::Time);
             }
-            // Whatever happens in this instant comes before the news that nothing does.
+            // `Idle` is reported only after all events of this instant.
             if self.finish() || self.take() > 0 {
                 continue;
             }
@@ -261,7 +261,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         None
     }
 
-    /// Lets the records wait that can be read by now.
+    /// Adds the records that are readable now to the waiting records.
     fn arrive(&mut self) {
         let now = self.now;
         let is_there = |arrival: &Arrival| Tick::default() + arrival.available() <= now;
@@ -270,7 +270,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         }
     }
 
-    /// Ends the processing of a batch that is due; whether there was one.
+    /// Finishes a batch that is due. Returns true if there was one.
     fn finish(&mut self) -> bool {
         if self.finishing.peek().is_none_or(|Reverse((at, ..))| *at > self.now) {
             return false;
@@ -281,8 +281,8 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         true
     }
 
-    /// When something happens next. A record that is there and does not fit waits for something else to happen:
-    /// if its own time counted, the clock would stand still.
+    /// Returns the time of the next event. A waiting record that does not fit is ignored: it waits for another event,
+    /// and the clock would not advance if its own time counted.
     fn next(&mut self) -> Option<Tick> {
         let finish = self.finishing.peek().map(|Reverse((at, ..))| *at);
         let room = self.core.room();
@@ -294,7 +294,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
         [finish, arrival, self.core.deadline()].into_iter().flatten().min()
     }
 
-    /// Takes what has arrived, up to the room there is; returns how much that was.
+    /// Takes waiting records, up to the free capacity. Returns their number.
     fn take(&mut self) -> u64 {
         let room = self.core.room();
         if room.records == 0 || !self.core.takes_from(LANE) {
@@ -317,7 +317,9 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
             }
             let calls = if self.core.tier() == Tier::Standard { taken } else { 1 };
             self.meter.took(self.now, calls, taken, bytes);
-            let offsets: Vec<_> = self.open[before..].iter().map(|arrival| arrival.offset).collect();
+            let follows = |one: &Arrival, next: &Arrival| one.offset + 1 == next.offset;
+            let runs = self.open[before..].chunk_by(follows);
+            let offsets: Vec<_> = runs.map(|run| run[0].offset..run[run.len() - 1].offset + 1).collect();
             self.step(Event::Rows(LANE, &offsets, bytes));
         }
         if exceeds {
@@ -359,11 +361,11 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
                     for end in refused.map(Some).chain([None]) {
                         let written = start..end.unwrap_or(rows.end);
                         let arrivals = batch.rows[span(&written)].iter().map(|arrival| arrival.at.as_nanos());
-                        let arrivals = arrivals.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
+                        let arrivals = arrivals.map(|at| (i64::try_from(at).unwrap_or(i64::MAX), 1));
                         self.meter.settled(self.now, arrivals);
                         event_of(Event::Acked(id, written, Fate::Ok));
                         if let Some(row) = end {
-                            event_of(Event::Refused(id, row, Stage::Write, "the sink refuses it"));
+                            event_of(Event::Refused(id, row, Stage::Write, "the sink rejected the record"));
                             start = row + 1;
                         }
                     }
@@ -393,7 +395,7 @@ fn span(rows: &Range<u32>) -> Range<usize> {
     rows.start as usize..rows.end as usize
 }
 
-/// What rows weigh that are written as they came.
+/// Returns the output sizes of the rows that succeed, which are written unchanged.
 fn weights(rows: &[Arrival], bad: &[RowError]) -> Vec<Weight> {
     let weight = |(row, arrival): (u32, &Arrival)| Weight { row, records: 1, bytes: arrival.bytes };
     let good = |weight: &Weight| bad.iter().all(|error| error.row != weight.row);

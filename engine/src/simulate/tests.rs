@@ -1,4 +1,4 @@
-//! Virtual time against a model of sealing that is a fold over the list of arrivals.
+//! Compares the simulation with a model of sealing that is a fold over the list of arrivals.
 
 use super::{Bounds as Limits, *};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn arrival(at_ms: u64, offset: usize, bytes: u64) -> Arrival {
     }
 }
 
-/// What seals a batch, in the words of the test.
+/// The seal limits of a batch, for the model.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     records: u64,
@@ -29,7 +29,7 @@ struct Bounds {
     eager: bool,
 }
 
-/// The batches that arrivals make where nothing ever waits for work: a fold over their list.
+/// Returns the expected batches if no batch waits for a worker: a fold over the list of arrivals.
 fn model(arrivals: &[Arrival], bounds: Bounds) -> Vec<Sealed> {
     let mut sealed = Vec::new();
     let mut open: Option<Sealed> = None;
@@ -77,8 +77,8 @@ fn model(arrivals: &[Arrival], bounds: Bounds) -> Vec<Sealed> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Sizes, bytes, deadlines and reasons of every batch are those of the model, to the nanosecond;
-    /// no record is missing, none is twice, and none is out of order.
+    /// Sizes, bytes, times and reasons of all batches equal those of the model, to the nanosecond. No record is
+    /// missing, duplicated or out of order.
     #[test]
     fn batches_are_those_of_a_fold_over_the_arrivals(
         gaps in prop::collection::vec((prop_oneof![3 => Just(0_u64), 3 => 1_u64..4, 1 => 10_u64..40], 0_u64..60), 1..120),
@@ -110,7 +110,7 @@ proptest! {
             Duration::ZERO.into()
         });
         let bounds = Bounds { records: bounds_records, bytes: bounds_bytes, wait: Duration::from_millis(wait_ms), eager };
-        // Where a record does not fit in the very instant in which the time has come, both are true.
+        // If a record does not fit at the exact time of the deadline, both reasons are valid.
         let either = |batch: Sealed| match batch.reason {
             SealReason::Bytes if batch.at == batch.first + bounds.wait => Sealed { reason: SealReason::Time, ..batch },
             _ => batch,
@@ -129,12 +129,12 @@ fn a_job_that_cannot_keep_up_has_full_batches_and_growing_latencies() {
     let config = config(&[(Key::BatchSize, "10")]);
     let run = simulate(&config.into(), arrivals, |_, _| Duration::from_millis(20).into());
     assert_eq!((run.report.batches.count, run.report.batches.size_max), (100, 10));
-    // Each batch comes 10 ms behind the one before and takes 20.
+    // Each batch arrives 10 ms after the previous one and takes 20 ms.
     assert!((run.report.latency_ms.max - 1010.0).abs() < 20.0, "{:?}", run.report.latency_ms);
     assert!((run.report.seconds - 2.01).abs() < 0.02, "{}", run.report.seconds);
 }
 
-/// 70 % of 100 B, 25 % of 2 kB, 5 % of 20 to 200 kB, at a rate.
+/// Returns arrivals at a rate: 70 % of 100 B, 25 % of 2 kB, 5 % of 20 kB to 200 kB.
 fn mixed(count: u64, per_s: u64) -> Vec<Arrival> {
     let mut random = fastrand::Rng::with_seed(7);
     let size = |random: &mut fastrand::Rng| match random.u8(..100) {
@@ -153,7 +153,7 @@ fn mixed(count: u64, per_s: u64) -> Vec<Arrival> {
         .collect()
 }
 
-/// Instants that a run looked at, none more than `most`.
+/// Returns the number of instants of a run, at most `most`, and its result.
 fn instants(config: &JobConfig, arrivals: &[Arrival], most: u64, took: Duration) -> (u64, Simulation) {
     let mut asked = 0;
     let goes_on = &mut || {
@@ -200,7 +200,7 @@ fn a_large_record_goes_into_the_next_batch_while_another_is_processed() {
     let run = simulate(&job, arrivals, |_, _| Duration::from_millis(50).into());
     let sealed: Vec<_> = run.sealed.iter().map(|batch| batch.at.as_millis()).collect();
     assert_eq!(sealed, [0, 1]);
-    // But for the memory in flight: then it waits for the first one to be settled.
+    // With a limit on bytes in flight, the second record waits until the first one is settled.
     let tight = JobConfig { max_unsettled_bytes: 8000, ..job };
     let run = simulate(&tight, arrivals, |_, _| Duration::from_millis(50).into());
     let sealed: Vec<_> = run.sealed.iter().map(|batch| batch.at.as_millis()).collect();
@@ -223,7 +223,7 @@ fn a_run_ends_at_its_bounds() {
     };
     let behind = run(Limits { waiting: 300, ..Limits::NONE }, u64::MAX);
     assert_eq!(behind.cut, Some(Cut::Waiting));
-    // A hundred come while one batch is processed.
+    // 100 records arrive while one batch is processed.
     assert!((301..=400).contains(&behind.waiting), "{}", behind.waiting);
     let late = run(Limits { until: Duration::from_secs(2), ..Limits::NONE }, u64::MAX);
     assert_eq!(late.cut, Some(Cut::Time));
@@ -255,7 +255,7 @@ fn retries_take_their_time_and_hold_what_comes_behind() {
     let expected: Vec<_> = (0..=5).map(|attempt| (0, attempt)).chain([(5, 0)]).collect();
     assert_eq!(attempts, expected);
     assert_eq!((run.report.ledger.ok, run.report.ledger.dlq), (9, 1));
-    // 2 + 4 + 8 + 16 + 32 seconds, each shortened by up to a quarter.
+    // 2 + 4 + 8 + 16 + 32 seconds, each shortened by up to 25 %.
     assert!((46.5..62.0).contains(&run.report.seconds), "{}", run.report.seconds);
 }
 
@@ -268,10 +268,10 @@ fn what_is_written_can_be_grouped_in_virtual_time_too() {
     assert_eq!((groups.count, groups.size_max, run.report.batches.count), (4, 50, 10));
 }
 
-/// Milliseconds that a batch of n takes.
+/// Returns the service time of a batch of n records in milliseconds.
 type Service = fn(f64) -> f64;
 
-/// Arrivals at a rate that changes, in records a second.
+/// Returns arrivals at these rates (records per second) for these times (seconds), one after the other.
 fn rates(rates: &[(u64, f64)]) -> Vec<Arrival> {
     let (mut at, mut arrivals) = (0.0, Vec::new());
     for (rate, seconds) in rates {
@@ -297,7 +297,7 @@ fn the_adaptive_size_follows_arrivals_that_step_tenfold() {
         (Key::BatchAdaptiveMaxSize, "5000"),
         (Key::BatchTargetLatency, "100ms"),
     ];
-    // The lower rate is far below what they can do, the higher near it.
+    // The lower rate is far below the capacity, the higher rate near it.
     let services: [(&str, Service, u64); 3] = [
         ("affine", |n| 2.0 + 0.1 * n, 700),
         ("fixed cost", |n| 60.0 + 0.02 * n, 1000),
@@ -326,7 +326,7 @@ fn the_adaptive_size_follows_arrivals_that_step_tenfold() {
             assert!(share <= 0.08, "{name}: {share:.3} over target");
             assert_eq!(run.report.ledger.ok, count);
             assert_eq!(run.report.tier.actual, Tier::Buffered, "{name}");
-            // It keeps up: what came last is settled within a few batches.
+            // The job keeps up: the last records are settled within a few batches.
             assert!(run.report.seconds < 16.5, "{name}: {} s", run.report.seconds);
         }
     }

@@ -3,10 +3,12 @@
 mod acks;
 mod memory;
 
+use std::ops::Range;
+
 use crate::batch::Batch;
 use crate::core::failure::RowError;
-use crate::ids::LaneName;
-use crate::process::OutputRecord;
+use crate::ids::{BatchId, LaneName};
+use crate::process::{Output, OutputRecord};
 
 pub(crate) use acks::add_ack;
 pub use acks::{Ack, Acks, SendError, Sent, Ticket, TransactionError};
@@ -40,17 +42,49 @@ pub struct Rejected<'a> {
     pub attempts: u32,
 }
 
+/// Rows of one lane whose outputs are to be written, in order.
+#[derive(Clone)]
+pub struct OutgoingRows<'a> {
+    /// The number of the batch.
+    pub id: BatchId,
+    /// The batch of the rows.
+    pub batch: &'a Batch,
+    /// The outputs of the batch.
+    pub output: &'a Output,
+    /// The rows.
+    pub rows: Range<u32>,
+    /// The topic and partition that the rows came from.
+    pub origin: &'a LaneName,
+    /// False once the lane is somebody else's: the rest of the rows is theirs to write.
+    pub is_open: &'a dyn Fn() -> bool,
+}
+
 /// Where records are written. Shared by all workers; a call may block for back-pressure.
 pub trait Sink: Send + Sync {
     /// Sends one record.
     fn write(&self, outgoing: Outgoing<'_>) -> Sent;
+    /// Sends the outputs of rows, and adds the acknowledgements of records that have arrived already to `arrived`.
+    ///
+    /// A sink that can write many records at once does so here; the provided method writes one after the other.
+    fn write_rows(&self, outgoing: OutgoingRows<'_>, arrived: &mut Vec<Ack>) {
+        let OutgoingRows { id, batch, output, rows, origin, is_open } = outgoing;
+        for (row, record) in output.of_rows(rows) {
+            if !is_open() {
+                return;
+            }
+            let ticket = Ticket { batch: id, row, dead_letter: false };
+            if self.write(Outgoing { ticket, batch, record, origin }) == Sent::Arrived {
+                add_ack(arrived, Ack::of(ticket, Ok(())));
+            }
+        }
+    }
     /// Sends a row, as it came, to the dead letter queue.
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent;
     /// Commits everything that was written since the last call, together with these offsets: for sinks
-    /// that write in transactions, under `JobConfig::exactly_once`.
+    /// that write in transactions, with `JobConfig::exactly_once`.
     ///
     /// # Errors
-    /// Where it is not committed.
+    /// If it is not committed.
     fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let _ = offsets;
         Ok(())
@@ -58,11 +92,11 @@ pub trait Sink: Send + Sync {
     /// Undoes everything that was written since the last [`commit`](Self::commit).
     ///
     /// # Errors
-    /// Where nothing more can be written.
+    /// If nothing more can be written.
     fn abort(&self) -> Result<(), TransactionError> {
         Ok(())
     }
-    /// The job has ended: what is not sent by now will be read again. Calls that block return.
+    /// The job has ended: records that are not sent by now will be read again. Calls that block return.
     fn close(&self) {}
 }
 
@@ -73,6 +107,15 @@ pub struct Discard;
 impl Sink for Discard {
     fn write(&self, _: Outgoing<'_>) -> Sent {
         Sent::Arrived
+    }
+
+    fn write_rows(&self, OutgoingRows { id, output, rows, .. }: OutgoingRows<'_>, arrived: &mut Vec<Ack>) {
+        if output.is_input() {
+            return add_ack(arrived, Ack { batch: id, rows, dead_letter: false, result: Ok(()) });
+        }
+        for (row, _) in output.of_rows(rows) {
+            add_ack(arrived, Ack::of(Ticket { batch: id, row, dead_letter: false }, Ok(())));
+        }
     }
 
     fn dead_letter(&self, _: Rejected<'_>) -> Sent {

@@ -1,4 +1,4 @@
-//! A source over records in memory: one lane, all of it there at once.
+//! A source of records in memory: one lane whose records are all available immediately.
 
 use velo_schema::Tier;
 
@@ -8,7 +8,7 @@ use crate::core::batcher::Room;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 
-/// Keys and values in memory, in order; timestamps are null.
+/// A source of keys and values in memory, in order. Timestamps are null.
 #[derive(Debug)]
 pub struct MemorySource {
     records: Vec<(Option<Vec<u8>>, Vec<u8>)>,
@@ -17,13 +17,13 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// A source of these values, without keys.
+    /// Creates a source of these values, without keys.
     #[must_use]
     pub fn new(values: Vec<Vec<u8>>) -> Self {
         Self::of(values.into_iter().map(|value| (None, value)).collect())
     }
 
-    /// A source of these keys and values.
+    /// Creates a source of these keys and values.
     #[must_use]
     pub fn keyed(records: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         Self::of(records.into_iter().map(|(key, value)| (Some(key), value)).collect())

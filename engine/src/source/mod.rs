@@ -1,4 +1,4 @@
-//! Where records come from: Kafka, memory, or a recording that is replayed at its own pace.
+//! Sources of records: Kafka, memory, or the replay of a recording.
 
 pub mod memory;
 pub mod replay;
@@ -13,64 +13,64 @@ use crate::core::batcher::Room;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 
-/// What a source tells the driver between records.
+/// An event that a source reports to the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceEvent {
-    /// Which lanes are ours is decided; there may be none.
+    /// The assignment of lanes is known. It may be empty.
     Joined,
-    /// A lane begins, at an offset.
+    /// A lane was assigned and starts at this offset.
     Assigned(LaneId, LaneName, i64),
-    /// True if everything that was to be read has been read, by this source or by others on its behalf; false if
-    /// a lane that had been read to its end was taken away before that was certain.
+    /// True if the whole input has been read, by this source or by other group members. False if a lane that was read
+    /// to its end is revoked, so that its end is unknown again.
     EndOfInput(bool),
-    /// There is no record of a lane before this offset that was not delivered.
+    /// All records of a lane before this offset were delivered.
     Position(LaneId, i64),
-    /// What was not delivered of a lane before this offset is gone.
+    /// The records of a lane before this offset that were not delivered are lost.
     Lost(LaneId, i64),
-    /// No more records will come from a lane.
+    /// A lane has been read to its end.
     Ended(LaneId),
-    /// A lane is taken away.
+    /// A lane was revoked.
     Revoked(LaneId, Revoke),
-    /// The commit in flight has ended; the error where it failed.
+    /// The commit in flight has ended. The error is the reason if the commit failed.
     CommitEnded(Result<(), String>),
-    /// The brokers hold requests back, by up to so long each.
+    /// The brokers throttle requests, each by up to this duration.
     Throttled(Duration),
-    /// Something worth telling that changes nothing.
+    /// A message for the user that does not change the state of the job.
     Notice(String),
 }
 
-/// What one call of [`Source::fill`] did.
+/// The result of a call of [`Source::fill`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filled {
-    /// Calls to the client that returned records.
+    /// The number of calls to the client that returned records.
     pub calls: u64,
-    /// Calls that returned none.
+    /// The number of calls that returned no record.
     pub empty_calls: u64,
-    /// Whether nothing more is queued for the lane.
+    /// True if no record of the lane is queued.
     pub drained: bool,
-    /// Whether the lane's next record does not fit.
+    /// True if the next record of the lane does not fit.
     pub exceeds: bool,
 }
 
-/// A source that cannot go on.
+/// An error after which the source cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
 
 /// A source of records. All calls come from one thread.
 pub trait Source {
-    /// Serves the client and reports what happened. Returns at once.
+    /// Serves the client and reports events. Returns immediately.
     ///
     /// # Errors
-    /// Where the source cannot go on.
+    /// If the source cannot continue.
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
 
-    /// Appends the records of `lane` that are here already, up to `room`. Returns at once.
+    /// Appends the queued records of `lane` to `batch`, up to `room`. Returns immediately.
     ///
-    /// Offsets of a lane only grow. What was appended counts even if an error follows.
+    /// The offsets of a lane are strictly ascending. Records that are appended before an error stay in the batch.
     ///
     /// # Errors
-    /// If the lane cannot go on.
+    /// If the lane cannot be read any further.
     fn fill(
         &mut self,
         now: Tick,
@@ -80,47 +80,52 @@ pub trait Source {
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError>;
 
-    /// When the next record is due, where that is known.
+    /// Adds the lanes that may have records since they were drained last; a lane may be added twice. Returns false if
+    /// the source does not track that, so that every lane has to be tried each time.
+    fn ready(&mut self, _lanes: &mut Vec<LaneId>) -> bool {
+        false
+    }
+
+    /// Returns the time at which the next record is due, if it is known.
     fn next_due(&self) -> Option<Tick> {
         None
     }
 
-    /// The offset behind the newest record of a lane, as far as that is known.
+    /// Returns the offset after the newest record of a lane, if it is known.
     fn end_offset(&self, _: LaneId) -> Option<i64> {
         None
     }
 
-    /// The offset up to which a lane can be read now, if records after it belong to transactions that are still
-    /// open.
+    /// Returns the last stable offset of a lane, if records after it belong to open transactions.
     fn stable_end(&self, _: LaneId) -> Option<i64> {
         None
     }
 
-    /// The source's way to commit; sources that only read have none.
+    /// Returns the interface for commits; `None` if the source cannot commit.
     fn committer(&mut self) -> Option<&mut dyn Commit> {
         None
     }
 }
 
-/// What a source that commits can do besides.
+/// A source that can commit offsets.
 pub trait Commit {
-    /// Begins to commit; [`SourceEvent::CommitEnded`] says how it ended.
+    /// Begins a commit. [`SourceEvent::CommitEnded`] reports its result.
     fn commit(&mut self, offsets: &[(LaneId, i64)]);
 
-    /// Commits and waits for the end.
+    /// Commits and waits for the result.
     ///
     /// # Errors
-    /// Where the broker refused.
+    /// If the commit failed.
     fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError>;
 
-    /// Commits and waits for the end; nothing more is read or committed after it.
+    /// Commits and waits for the result. Nothing is read or committed afterwards.
     ///
     /// # Errors
-    /// Where the broker refused.
+    /// If the commit failed.
     fn commit_last(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
         self.commit_sync(offsets)
     }
 
-    /// Gives a revoked lane up.
+    /// Releases a revoked lane.
     fn release(&mut self, lane: LaneId);
 }

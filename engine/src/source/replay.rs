@@ -1,4 +1,5 @@
-//! Replays a recording through the engine at its recorded times: open loop, whoever is slow.
+//! Replays a recording through the engine at its recorded times, as an open loop: a slow consumer does not delay
+//! arrivals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,63 +15,63 @@ use crate::ids::{LaneId, LaneName};
 /// A record of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recorded {
-    /// Its time, from the start of the recording.
+    /// The time of the record since the start of the recording.
     pub at: Duration,
-    /// How much later than that a consumer could have it: producers and brokers pass records on together.
+    /// The delay from that time until a consumer could read the record, because producers and brokers batch records.
     pub delay: Duration,
-    /// Its partition.
+    /// The partition.
     pub partition: i32,
-    /// Its key.
+    /// The key; `None` for null.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// The value; `None` for null.
     pub value: Option<Vec<u8>>,
-    /// Its headers, if it has any.
+    /// The headers, if there are any.
     pub headers: Option<Headers>,
-    /// Milliseconds since the epoch, as the record says.
+    /// The record's timestamp in milliseconds since the epoch.
     pub timestamp_ms: Option<i64>,
 }
 
 impl Recorded {
-    /// When a consumer could have it, from the start of the recording.
+    /// Returns when a consumer could read the record, since the start of the recording.
     #[must_use]
     pub fn available(&self) -> Duration {
         self.at + self.delay
     }
 
-    /// Bytes of its key and value.
+    /// Returns the number of bytes of key and value.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         [&self.key, &self.value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
     }
 }
 
-/// Records in the order in which a consumer could have them.
+/// Records in the order in which a consumer could read them.
 pub type Recording = Arc<[Recorded]>;
 
-/// How a recording is replayed.
+/// The pace of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// When they became available; their latency counts from their own times.
+    /// Each record at the time at which it became available. Latencies count from the time of the record.
     Recorded,
-    /// All at once: how much can be done at most.
+    /// All records immediately, to measure the maximum throughput.
     Saturated,
 }
 
-/// Replays a recording, over and over, until `length` has passed. One lane: what is measured is
-/// batching, and a batch is filled from all lanes of a consumer alike.
+/// Replays a recording repeatedly until `length` has passed. There is one lane: the replay measures batching, and a
+/// batch is filled from all lanes of a consumer in the same way.
 #[derive(Debug)]
 pub struct ReplaySource {
     recording: Recording,
-    /// How long the recording is, which is also the distance between two rounds of it.
+    /// The length of the recording, which is also the interval between two rounds.
     period: Duration,
     length: Duration,
     pace: Pace,
-    /// Where in the recording the replay begins.
+    /// The position in the recording at which the replay starts.
     from: Duration,
-    /// The first record from there on.
+    /// The index of the first record at or after `from`.
     first: usize,
     start: Option<Tick>,
-    /// How many records have been handed out, over all rounds.
+    /// The number of records delivered so far, over all rounds.
     next: usize,
     ended: bool,
 }
@@ -78,10 +79,10 @@ pub struct ReplaySource {
 const LANE: LaneId = LaneId(0);
 
 impl ReplaySource {
-    /// A replay of `recording`, which lasts `period`, for `length`.
+    /// Creates a replay of `recording`, which lasts `period`, for `length`.
     ///
     /// # Panics
-    /// Where there is nothing to replay.
+    /// If the recording is empty or `period` is zero.
     #[must_use]
     pub fn new(recording: Recording, period: Duration, length: Duration, pace: Pace) -> Self {
         assert!(!recording.is_empty() && !period.is_zero(), "a recording has records and a length");
@@ -98,23 +99,24 @@ impl ReplaySource {
         }
     }
 
-    /// The same from another place in the recording; its beginning follows its end.
+    /// Sets the position in the recording at which the replay starts. After the end of the recording, the replay
+    /// continues at its beginning.
     #[must_use]
     pub fn beginning_at(mut self, from: Duration) -> Self {
         let first = self.recording.partition_point(|record| record.available() < from);
-        // Behind the last record the next one is the first.
+        // After the last record the next record is the first.
         (self.from, self.first) =
             if first < self.recording.len() { (from, first) } else { Default::default() };
         self
     }
 
-    /// The next record, and how often the recording has been begun again before it.
+    /// Returns the index of the next record and the number of its round, from 0.
     fn upcoming(&self) -> (usize, usize) {
         let place = self.first + self.next;
         (place % self.recording.len(), place / self.recording.len())
     }
 
-    /// When the next record is available, from the start; `None` at the end.
+    /// Returns when the next record is available, since the start of the replay; `None` at the end.
     fn due(&self) -> Option<Duration> {
         let (index, round) = self.upcoming();
         let at = self.recording[index].available();
@@ -167,7 +169,7 @@ impl Source for ReplaySource {
                 break;
             };
             let record = &self.recording[self.upcoming().0];
-            // Its time may be before the replay began.
+            // The time of the record may be before the start of the replay.
             let delay = if self.pace == Pace::Recorded { record.delay } else { Duration::ZERO };
             let arrival_ns = i128::from(available.0) - i128::try_from(delay.as_nanos()).unwrap_or(i128::MAX);
             let size = record.payload_bytes();

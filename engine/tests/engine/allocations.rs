@@ -60,6 +60,7 @@ struct Loop {
     queue: VecDeque<Action>,
     now: Tick,
     offset: i64,
+    offsets: Vec<std::ops::Range<i64>>,
 }
 
 impl Loop {
@@ -72,7 +73,7 @@ impl Loop {
             core.step(Tick::default(), Event::Assigned(LaneId(lane), 0), &mut actions);
         }
         let (in_flight, queue) = (Vec::new(), VecDeque::new());
-        Self { core, builder, names, in_flight, actions, queue, now: Tick::default(), offset: 0 }
+        Self { core, builder, names, in_flight, actions, queue, now: Tick::default(), offset: 0, offsets: Vec::new() }
     }
 
     /// Fills a batch from two lanes and settles the oldest one in flight.
@@ -85,8 +86,9 @@ impl Loop {
                 let record = Record { offset: self.offset + n, value: Some(&value), ..Record::default() };
                 self.builder.push(LaneId(lane), record);
             }
-            let offsets = self.builder.offsets_from(first);
-            let event = Event::Rows(LaneId(lane), offsets, self.builder.bytes() - bytes);
+            self.offsets.clear();
+            self.builder.offsets_from(first, &mut self.offsets);
+            let event = Event::Rows(LaneId(lane), &self.offsets, self.builder.bytes() - bytes);
             self.core.step(self.now, event, &mut self.actions);
         }
         self.offset += i64::from(RECORDS / 2);

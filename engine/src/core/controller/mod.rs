@@ -1,35 +1,35 @@
-//! The size of the next batch under `adaptive_size`: service times in, sizes out. Pure.
+//! Chooses the size of the next batch under `adaptive_size`: service times in, sizes out. Pure.
 //!
-//! A batch of n records is taken to cost a + b·n. Both are fitted by least squares whose weights halve
-//! every few batches, and the next size is the one that should take a little less than the target. It at
-//! most doubles or halves in a step, and grows only when the last batch was full: a batch that the
-//! timer sealed says nothing about larger ones.
+//! The model: a batch of n records costs a + b·n. Both coefficients are fitted by least squares whose weights halve
+//! every few batches, and the next size is the one whose predicted time is a little below the target. The size at
+//! most doubles or halves in a step. It grows only after a full batch, because a batch that was sealed by the timer
+//! gives no information about larger batches.
 
 use std::time::Duration;
 
-/// What the controller aims at.
+/// The target of the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
-    /// Smallest size.
+    /// The minimum number of records of a batch.
     pub min_records: u64,
-    /// Largest size.
+    /// The maximum number of records of a batch.
     pub max_records: u64,
-    /// Processing time of a batch.
+    /// The target processing time of a batch.
     pub latency: Duration,
 }
 
-/// The share of the target that is aimed at, so that noise stays below it.
+/// The fraction of the target that the controller aims at, so that noise stays below the target.
 const AIM: f64 = 0.85;
-/// What is left of a batch's weight after the next one.
+/// The factor by which the weight of a batch decreases with each later batch.
 const DECAY: f64 = 0.8;
-/// Below this share of the target there is room to grow, whatever the fit says.
+/// The size may grow below this fraction of the target even if the fit predicts otherwise.
 const FAR_BELOW: f64 = 0.7;
-/// A batch this many times over the target is an overrun, and two of them in a row a new situation.
+/// A batch that takes longer than this multiple of the target is an overrun. Two overruns in a row reset the fit.
 const OVERRUN: f64 = 1.5;
-/// Sizes that vary less than this, relative to their mean, do not tell a from b.
+/// The minimum standard deviation of the sizes, relative to their mean, that separates a from b.
 const LEAST_VARIATION: f64 = 0.02;
 
-/// The controller's state.
+/// The state of the controller.
 #[derive(Debug, Clone)]
 pub struct Controller {
     target: Target,
@@ -39,21 +39,22 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that begins at the smallest size.
+    /// Creates a controller that starts at the minimum size.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        // A largest size below the smallest one is refused long before; here the smallest wins.
+        // A maximum below the minimum is rejected when settings are resolved. Here the minimum takes precedence.
         let target = Target { max_records: target.max_records.max(target.min_records), ..target };
         Self { target, size: target.min_records, fit: Fit::default(), overruns: 0 }
     }
 
-    /// The size of the next batch.
+    /// Returns the size of the next batch in records.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// A batch of `records` was processed in `service`; `full` where it held as many as it might.
+    /// Adjusts the size to a batch of `records` that was processed in `service`. `full` is true if the batch had the
+    /// maximum number of records.
     pub fn observe(&mut self, records: u64, service: Duration, full: bool) {
         let (records, took, target) =
             (records as f64, service.as_secs_f64(), self.target.latency.as_secs_f64());
@@ -63,7 +64,7 @@ impl Controller {
             self.overruns = 0;
         }
         if self.overruns >= 2 {
-            // What was learned holds no more.
+            // The earlier measurements no longer apply.
             self.overruns = 0;
             self.fit = Fit::default();
             self.fit.add(records, took);
@@ -73,10 +74,10 @@ impl Controller {
         self.fit.add(records, took);
         let wanted = match self.fit.line() {
             Some((fixed, per_record)) => (AIM * target - fixed) / per_record,
-            // One size only: as if all of it grew with the records.
+            // All batches had about the same size: attribute all of the time to the records.
             None => records * AIM * target / took.max(1e-9),
         };
-        // Far below the target the fit may still be all noise; growing as if a were zero is safe.
+        // Far below the target the fit may be dominated by noise. Growth as if a were zero is safe.
         let wanted = if took < FAR_BELOW * target {
             wanted.max(records * AIM * target / took.max(1e-9))
         } else {
@@ -122,7 +123,7 @@ impl Fit {
         }
     }
 
-    /// The fixed time and that of each record, where sizes varied enough to tell.
+    /// Returns the fixed time and the time per record, if the sizes varied enough to separate them.
     fn line(&self) -> Option<(f64, f64)> {
         let (mean_n, mean_t) = (self.n / self.weight, self.t / self.weight);
         let variance = (self.nn / self.weight - mean_n * mean_n).max(0.0);
@@ -130,12 +131,12 @@ impl Fit {
             return None;
         }
         let slope = (self.nt / self.weight - mean_n * mean_t) / variance;
-        // More records do not take less time; a slope that says so is noise.
+        // More records do not take less time, so a slope of zero or less is noise.
         if slope <= 0.0 {
             return None;
         }
         let fixed = mean_t - slope * mean_n;
-        // A negative fixed time is a slope that is too steep: through the mean instead.
+        // With a negative fixed time the slope is too steep: use the line through zero and the mean.
         if fixed < 0.0 { Some((0.0, mean_t / mean_n)) } else { Some((fixed, slope)) }
     }
 }

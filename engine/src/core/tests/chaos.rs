@@ -139,7 +139,7 @@ impl World {
             self.position.insert(partition, offset + 1);
         }
         self.open.extend(offsets.iter().map(|offset| (lane, *offset)));
-        self.step(Event::Rows(lane, &offsets, offsets.len() as u64));
+        self.step(Event::Rows(lane, &super::ranges(&offsets), offsets.len() as u64));
     }
 
     fn place(&self, id: BatchId, row: u32) -> Place {

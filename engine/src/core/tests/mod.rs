@@ -36,6 +36,11 @@ fn config(max_records: u64, eager: bool, strategy: FailureStrategy) -> CoreConfi
     }
 }
 
+/// Offsets as ranges.
+fn ranges(offsets: &[i64]) -> Vec<std::ops::Range<i64>> {
+    offsets.chunk_by(|one, next| one + 1 == *next).map(|run| run[0]..run[run.len() - 1] + 1).collect()
+}
+
 fn ms(n: u64) -> Tick {
     Tick(n * 1_000_000)
 }
@@ -106,7 +111,7 @@ impl World {
 
     fn deliver(&mut self, lane: u32, offsets: &[i64]) {
         self.open.extend(offsets.iter().map(|offset| (LaneId(lane), *offset)));
-        self.step(Event::Rows(LaneId(lane), offsets, offsets.len() as u64));
+        self.step(Event::Rows(LaneId(lane), &ranges(offsets), offsets.len() as u64));
     }
 
     /// Performs whatever is to be done, oldest first, with these rows failing.
@@ -365,7 +370,7 @@ fn a_last_commit_that_fails_is_tried_again_at_its_interval() {
 fn a_record_that_is_delivered_again_ends_the_job_before_anything_moves_back() {
     let mut world = World::new(config(10, false, FailureStrategy::LogAndContinue), 1);
     world.deliver(0, &[0, 1, 2]);
-    world.step(Event::Rows(LaneId(0), &[1], 1));
+    world.step(Event::Rows(LaneId(0), &ranges(&[1]), 1));
     let Some(Action::Fail(None, error)) = world.actions.last() else { panic!("{:?}", world.actions) };
     assert!(error.to_string().contains("offset 1 of a partition after offset 2"), "{error}");
 }

@@ -113,7 +113,7 @@ impl World {
         let offset = self.position[&partition];
         self.position.insert(partition, offset + 1);
         self.open.push((lane, (partition, offset)));
-        self.step(Event::Rows(lane, &[offset], 1));
+        self.step(Event::Rows(lane, &[offset..offset + 1], 1));
     }
 
     /// Performs an action; what fails, and how, is up to `luck`.

@@ -1,7 +1,7 @@
-//! What may be done with topics and groups, who is in a group, and a client's whole configuration.
+//! Permissions on topics and groups, the members of a group, and the complete configuration of a client.
 //!
-//! rust-rdkafka wraps none of these calls. Handles that a call returns are destroyed by the guards here;
-//! what an event's result points to lives as long as its event.
+//! rust-rdkafka does not wrap these calls. Guards destroy the handles that a call returns. The result of an event is
+//! valid as long as the event.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use sys::rd_kafka_AclOperation_t as AclOperation;
 use sys::rd_kafka_admin_op_t as AdminOp;
 
-/// Something that a user may do with a topic or a group.
+/// An operation that a user may perform on a topic or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::kafka) enum Operation {
     Read,
@@ -24,11 +24,11 @@ pub(in crate::kafka) enum Operation {
     Other,
 }
 
-/// A group and its members.
+/// The description of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kafka) struct Described {
     pub state: String,
-    /// Client id, host and instance id of each.
+    /// The client id, host and instance id of each member.
     pub members: Vec<(String, String, Option<String>)>,
     pub operations: Vec<Operation>,
 }
@@ -38,12 +38,12 @@ struct Guard<T>(*mut T, unsafe extern "C" fn(*mut T));
 
 impl<T> Drop for Guard<T> {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours, and this is the one place that destroys it.
+        // SAFETY: the guard owns the handle, and the handle is destroyed only here.
         unsafe { (self.1)(self.0) };
     }
 }
 
-/// Asks an administrative question and waits for the answer.
+/// Sends an admin request and waits for its result.
 fn ask<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     operation: AdminOp,
@@ -52,8 +52,8 @@ fn ask<C: ConsumerContext>(
 ) -> Result<Guard<sys::rd_kafka_event_t>, RDKafkaErrorCode> {
     let client = consumer.client().native_ptr();
     let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client is alive; options and queue are ours and outlive the call, which ends with its
-    // event; an error that is returned is ours to destroy, and null where there is none.
+    // SAFETY: the client is alive; options and queue are owned here and outlive the call, which ends with its
+    // event; a returned error is owned by the caller, and null if there is none.
     let event = unsafe {
         let options =
             Guard(sys::rd_kafka_AdminOptions_new(client, operation), sys::rd_kafka_AdminOptions_destroy);
@@ -77,7 +77,7 @@ fn ask<C: ConsumerContext>(
     }
 }
 
-/// What the client's user may do with a topic.
+/// Returns the operations that the client's user may perform on a topic.
 pub(in crate::kafka) fn topic_operations<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
@@ -109,7 +109,7 @@ pub(in crate::kafka) fn topic_operations<C: ConsumerContext>(
     }
 }
 
-/// Who is in a group, and what the client's user may do with it.
+/// Returns the state and members of a group, and the operations that the client's user may perform on it.
 pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     group: &str,
@@ -125,7 +125,7 @@ pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
         }
     })?;
     let mut count = 0;
-    // SAFETY: as above; a group has as many members as it says, and strings that are null or C strings.
+    // SAFETY: as above; the member count is that of the group, and strings are null or C strings.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event.0);
         let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
@@ -152,11 +152,11 @@ pub(in crate::kafka) fn describe_group<C: ConsumerContext>(
     }
 }
 
-/// Every property of a client, defaults included; secrets are not masked.
+/// Returns all properties of a client, including defaults. Secrets are not masked.
 pub(in crate::kafka) fn configuration(client: *mut sys::rd_kafka_t) -> Vec<(String, String)> {
     let mut count = 0;
-    // SAFETY: the caller's client is alive; the dump only reads its configuration, and is an array of
-    // `count` C strings, names and values by turns, that is ours to free.
+    // SAFETY: the caller's client is alive; the dump only reads its configuration. The returned array of `count`
+    // C strings, alternately names and values, is owned by the caller.
     unsafe {
         let dump = sys::rd_kafka_conf_dump(sys::rd_kafka_conf(client).cast_mut(), &raw mut count);
         let words = array(dump.cast_const(), count).iter().map(|word| text(*word).unwrap_or_default());
@@ -184,7 +184,7 @@ unsafe fn check(error: *const sys::rd_kafka_error_t) -> Result<(), RDKafkaErrorC
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: it is not null.
+    // SAFETY: the error is not null.
     match RDKafkaErrorCode::from(unsafe { sys::rd_kafka_error_code(error) }) {
         RDKafkaErrorCode::NoError => Ok(()),
         error => Err(error),
@@ -197,7 +197,7 @@ unsafe fn array<'a, T>(start: *const T, count: usize) -> &'a [T] {
     if start.is_null() {
         return &[];
     }
-    // SAFETY: it is not null.
+    // SAFETY: `start` is not null.
     unsafe { slice::from_raw_parts(start, count) }
 }
 
@@ -207,6 +207,6 @@ unsafe fn text(start: *const c_char) -> Option<String> {
     if start.is_null() {
         return None;
     }
-    // SAFETY: it is not null.
+    // SAFETY: `start` is not null.
     Some(unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned())
 }

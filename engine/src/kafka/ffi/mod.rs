@@ -1,13 +1,14 @@
-//! The only `unsafe` of the project: partition queues, batches of messages, the embedded broker's log.
+//! The only `unsafe` code of the project: partition queues, batches of messages, the request log of the embedded
+//! broker.
 //!
-//! rust-rdkafka wraps neither `rd_kafka_consume_batch_queue` (the Buffered tier) nor the mock
-//! cluster's request tracking. What is wrapped here holds by these arguments:
+//! rust-rdkafka wraps neither `rd_kafka_consume_batch_queue` (the Buffered tier) nor the request tracking of the mock
+//! cluster. The wrappers here are sound for these reasons:
 //!
-//! - A [`PartitionQueue`] keeps its consumer alive: queue handles must not outlive their client.
-//! - A message that librdkafka hands over is ours alone until it is destroyed, which [`Messages`]
-//!   does on drop, so neither a panic nor an early return leaks one. Slices into a message borrow it.
-//! - The callback of a queue gets a pointer to a shared [`Waker`] that is dropped after the callback
-//!   has been removed; librdkafka calls it under the queue's lock, and removes it under the same.
+//! - A [`PartitionQueue`] keeps its consumer alive, because a queue handle must not outlive its client.
+//! - A message that librdkafka returns is owned by its receiver until it is destroyed. [`Messages`] destroys its
+//!   messages on drop, so neither a panic nor an early return leaks one. Slices into a message borrow the message.
+//! - The callback of a queue gets a pointer to a shared [`OnReady`], which is dropped after the callback is removed.
+//!   librdkafka calls and removes the callback under the lock of the queue.
 #![allow(unsafe_code)]
 
 pub(super) mod admin;
@@ -28,52 +29,58 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::batch::Headers;
 use crate::ids::LaneName;
-use crate::waker::Waker;
 
-/// A partition's own queue, split from the consumer's.
+/// The function that a queue calls when it becomes non-empty.
+struct OnReady(Box<dyn Fn() + Send + Sync>);
+
+/// The queue of a partition, split from the queue of the consumer.
 pub(super) struct PartitionQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
-    /// What the queue's callback points to.
-    _waker: Arc<Waker>,
+    /// The target of the pointer of the queue's callback.
+    _on_ready: Arc<OnReady>,
     /// The consumer, which must outlive the queue.
     _consumer: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread; this one has a single owner.
+// SAFETY: librdkafka's queues may be used from any thread, and the handle has a single owner.
 unsafe impl Send for PartitionQueue {}
 
 impl PartitionQueue {
-    /// Splits a partition's queue off and has it wake `waker` when it stops being empty.
+    /// Splits off the queue of a partition. When the queue becomes non-empty, a thread of the client calls `on_ready`.
     ///
-    /// Must be called before the partition is assigned: what is fetched earlier stays in the
-    /// consumer's queue.
+    /// Must be called before the partition is assigned: messages that are fetched earlier stay in the queue of the
+    /// consumer.
     pub fn split<C>(
         consumer: &Arc<BaseConsumer<C>>,
         topic: &str,
         partition: i32,
-        waker: &Waker,
+        on_ready: impl Fn() + Send + Sync + 'static,
     ) -> Option<Self>
     where
         C: ConsumerContext + 'static,
     {
         let topic = CString::new(topic).ok()?;
         let client = consumer.client().native_ptr();
-        // SAFETY: the client is alive, the topic is a C string, and the handle returned is ours.
+        // SAFETY: the client is alive, the topic is a C string, and the caller owns the returned handle.
         let queue = unsafe { sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) };
         let queue = NonNull::new(queue)?;
-        let waker = Arc::new(waker.clone());
-        let opaque = Arc::as_ptr(&waker).cast_mut().cast::<c_void>();
-        // SAFETY: a null target takes the forwarding off; the waker outlives the callback (see `drop`).
+        let on_ready = Arc::new(OnReady(Box::new(on_ready)));
+        let opaque = Arc::as_ptr(&on_ready).cast_mut().cast::<c_void>();
+        // SAFETY: a null target removes the forwarding; `on_ready` outlives the callback (see `drop`).
         unsafe {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(wake), opaque);
         }
-        Some(Self { queue, _waker: waker, _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync> })
+        Some(Self {
+            queue,
+            _on_ready: on_ready,
+            _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync>,
+        })
     }
 
-    /// Takes one message that is here, into an empty `messages`.
+    /// Takes one queued message, if there is one. `messages` is cleared first.
     pub fn pop(&mut self, messages: &mut Messages) {
-        // SAFETY: the queue is alive; a message returned is ours to destroy.
+        // SAFETY: the queue is alive, and the caller owns the returned message.
         let message = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0) };
         messages.fill_with(|slots| {
             slots[0] = message;
@@ -81,7 +88,7 @@ impl PartitionQueue {
         });
     }
 
-    /// Takes up to `most` messages that are here, with one call, into an empty `messages`.
+    /// Takes up to `most` queued messages with one call. `messages` is cleared first.
     pub fn pop_batch(&mut self, most: usize, messages: &mut Messages) {
         messages.reserve(most);
         messages.fill_with(|slots| {
@@ -97,7 +104,7 @@ impl PartitionQueue {
 
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
-        // SAFETY: the callback is gone before its waker is dropped, and the handle is ours.
+        // SAFETY: the callback is removed before its target is dropped, and `self` owns the handle.
         unsafe {
             sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
@@ -105,21 +112,22 @@ impl Drop for PartitionQueue {
     }
 }
 
-unsafe extern "C" fn wake(_: *mut sys::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: `waker` is the shared waker of the queue, which outlives the callback.
-    unsafe { &*waker.cast::<Waker>() }.wake();
+unsafe extern "C" fn wake(_: *mut sys::rd_kafka_t, on_ready: *mut c_void) {
+    // SAFETY: `on_ready` belongs to the queue and outlives the callback.
+    let on_ready = unsafe { &*on_ready.cast::<OnReady>() };
+    (on_ready.0)();
 }
 
-/// Begins a commit whose end comes to the consumer's queue, as an event that its poll serves.
+/// Begins a commit. Its result arrives in the consumer's queue as an event that a poll serves.
 ///
-/// The wrapper's own asynchronous commit asks for no reply, so nobody ever learns how it ended.
+/// The asynchronous commit of rust-rdkafka requests no reply, so its result is never reported.
 pub(super) fn commit_async<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     offsets: &TopicPartitionList,
 ) -> Result<(), RDKafkaErrorCode> {
     let client = consumer.client().native_ptr();
-    // SAFETY: client and list are alive, librdkafka copies the list, and the reply holds a reference
-    // of its own to the queue, whose handle is ours to destroy.
+    // SAFETY: client and list are alive, librdkafka copies the list, the reply keeps its own reference to the
+    // queue, and the caller owns the queue's handle.
     let error = unsafe {
         let queue = sys::rd_kafka_queue_get_consumer(client);
         let error = sys::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, ptr::null_mut());
@@ -132,9 +140,9 @@ pub(super) fn commit_async<C: ConsumerContext>(
     }
 }
 
-/// How many events wait for the consumer's poll, which serves one of them each time.
+/// Returns the number of events in the consumer's queue. Each poll serves one of them.
 pub(super) fn waiting_events<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> usize {
-    // SAFETY: the client is alive, and the queue's handle is ours to destroy.
+    // SAFETY: the client is alive, and the caller owns the queue's handle.
     unsafe {
         let queue = sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
         let waiting = sys::rd_kafka_queue_length(queue);
@@ -143,9 +151,9 @@ pub(super) fn waiting_events<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> 
     }
 }
 
-/// Whether the consumer has a member's id: from when its group gives it one until it leaves.
+/// Returns true if the consumer has a member id, which it has from joining its group until leaving.
 pub(super) fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
-    // SAFETY: the client is alive; the id is a C string of our own, which its allocator takes back.
+    // SAFETY: the client is alive; the id is a C string that the caller owns and frees with its allocator.
     unsafe {
         let client = consumer.client().native_ptr();
         let id = sys::rd_kafka_memberid(client);
@@ -155,37 +163,37 @@ pub(super) fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool 
     }
 }
 
-/// Which broker is the controller, as far as the brokers have said by now.
+/// Returns the id of the controller as known from earlier metadata; negative if it is unknown.
 pub(super) fn controller_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
-    // SAFETY: the client is alive, and without a time-out the call only looks at what is known.
+    // SAFETY: the client is alive, and with a time-out of 0 the call only reads cached metadata.
     unsafe { sys::rd_kafka_controllerid(consumer.client().native_ptr(), 0) }
 }
 
-/// The offset behind the newest record of a partition, as the last fetch has shown it.
+/// Returns the offset after the newest record of a partition, as of the last fetch.
 pub(super) fn known_end<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     LaneName { topic, partition }: &LaneName,
 ) -> Option<i64> {
     let topic = CString::new(&**topic).ok()?;
     let (mut low, mut high) = (0, 0);
-    // SAFETY: the client is alive, the topic is a C string, and both offsets are written to on success.
+    // SAFETY: the client is alive, the topic is a C string, and both offsets are written on success.
     let error = unsafe {
         let client = consumer.client().native_ptr();
         sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), *partition, &raw mut low, &raw mut high)
     };
-    // Before the first fetch it is negative.
+    // The offset is negative before the first fetch.
     (RDKafkaErrorCode::from(error) == RDKafkaErrorCode::NoError && high >= 0).then_some(high)
 }
 
-/// The time that a record was produced with which has failed, in milliseconds since the epoch.
+/// Returns the timestamp of a record whose delivery failed, in milliseconds since the epoch.
 ///
-/// librdkafka gives the time of messages without an error only; the one of a failed record is needed to send it again
-/// as it was.
+/// librdkafka returns the timestamp only of messages without an error. The timestamp of a failed record is needed to
+/// send the record again unchanged.
 pub(super) fn timestamp_of_failed(message: &BorrowedMessage<'_>) -> Option<i64> {
     let raw = message.ptr();
     let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    // SAFETY: the message is that of a delivery report, which belongs to the callback that has it until the callback
-    // returns, on one thread: nobody else reads the error while it is not there, and it is put back.
+    // SAFETY: the message is that of a delivery report, which one thread owns until its callback returns: no other
+    // code reads the error while it is replaced, and the error is restored.
     let timestamp = unsafe {
         let error = std::mem::replace(&mut (*raw).err, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
         let timestamp = sys::rd_kafka_message_timestamp(raw, &raw mut kind);
@@ -195,7 +203,7 @@ pub(super) fn timestamp_of_failed(message: &BorrowedMessage<'_>) -> Option<i64> 
     (timestamp >= 0).then_some(timestamp)
 }
 
-/// Messages that were taken from a queue. They are destroyed when this is cleared or dropped.
+/// Messages that were taken from a queue. Clearing or dropping the value destroys them.
 #[derive(Default)]
 pub(super) struct Messages {
     slots: Vec<*mut sys::rd_kafka_message_t>,
@@ -220,32 +228,32 @@ impl Messages {
         self.filled = fill(&mut self.slots);
     }
 
-    /// How many are left.
+    /// Returns the number of messages that are left.
     pub fn len(&self) -> usize {
         self.filled - self.next
     }
 
-    /// Those that are left, in order.
+    /// Returns the messages that are left, in order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
         // SAFETY: the slots from `next` to `filled` hold messages that live as long as `self` is borrowed.
         self.slots[self.next..self.filled].iter().map(|message| Message { raw: unsafe { &**message } })
     }
 
-    /// The first of those that are left.
+    /// Returns the first message that is left.
     pub fn first(&self) -> Option<Message<'_>> {
         self.iter().next()
     }
 
-    /// Destroys the first of those that are left.
+    /// Destroys the first message that is left.
     pub fn drop_first(&mut self) {
         if let Some(message) = self.slots[..self.filled].get(self.next) {
             self.next += 1;
-            // SAFETY: it was handed over to us and is destroyed once: `next` is behind it by now.
+            // SAFETY: `self` owns the message and destroys it once, because `next` is already after it.
             unsafe { sys::rd_kafka_message_destroy(*message) };
         }
     }
 
-    /// Destroys the messages.
+    /// Destroys all messages.
     pub fn clear(&mut self) {
         while self.len() > 0 {
             self.drop_first();
@@ -260,14 +268,14 @@ impl Drop for Messages {
     }
 }
 
-/// A message, or an error in a message's place.
+/// A message, or an error in place of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Message<'a> {
     raw: &'a sys::rd_kafka_message_t,
 }
 
 impl<'a> Message<'a> {
-    /// The error that stands in the message's place.
+    /// Returns the error that is in place of the message.
     pub fn error(self) -> Option<RDKafkaErrorCode> {
         let error = self.raw.err;
         (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
@@ -281,34 +289,34 @@ impl<'a> Message<'a> {
         bytes(self.raw.key, self.raw.key_len, PhantomData)
     }
 
-    /// The value; for an error its description.
+    /// Returns the value; for an error, its description.
     pub fn value(&self) -> Option<&'a [u8]> {
         bytes(self.raw.payload, self.raw.len, PhantomData)
     }
 
-    /// Bytes of key and value.
+    /// Returns the number of bytes of key and value.
     pub fn payload_bytes(self) -> u64 {
         (self.raw.key_len + self.raw.len) as u64
     }
 
     pub fn timestamp_ms(&self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive and `kind` is written to.
+        // SAFETY: the message is alive and `kind` is writable.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.raw, &raw mut kind) };
         (timestamp >= 0).then_some(timestamp)
     }
 
-    /// A copy of the headers, if there are any.
+    /// Returns a copy of the headers, if there are any.
     pub fn headers(&self) -> Option<Headers> {
         let mut headers = ptr::null_mut();
-        // SAFETY: the message is alive; the headers returned belong to it.
+        // SAFETY: the message is alive and owns the returned headers.
         let error = unsafe { sys::rd_kafka_message_headers(self.raw, &raw mut headers) };
         if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }
         let mut copies = Headers::new();
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the headers live as long as the message; name and value are written to on success.
+        // SAFETY: the headers live as long as the message; name and value are written on success.
         while unsafe {
             sys::rd_kafka_header_get_all(headers, copies.len(), &raw mut name, &raw mut value, &raw mut size)
         } == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
@@ -322,34 +330,34 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Bytes that live as long as what `owner` stands for; `None` for null.
+/// Returns bytes that live as long as the owner that `_owner` represents; `None` for null.
 fn bytes(start: *mut c_void, length: usize, _owner: PhantomData<&()>) -> Option<&[u8]> {
     let start = NonNull::new(start)?.cast::<u8>();
-    // SAFETY: librdkafka's pairs of pointer and length describe initialised memory of the message.
+    // SAFETY: librdkafka's pairs of pointer and length are initialised memory of the message.
     Some(unsafe { slice::from_raw_parts(start.as_ptr(), length) })
 }
 
-/// librdkafka's mock cluster and the client that it runs in.
+/// The mock cluster of librdkafka and the client in which it runs.
 pub(super) struct MockCluster {
     cluster: NonNull<sys::rd_kafka_mock_cluster_t>,
     /// The client, which must outlive the cluster.
     _client: BaseProducer,
 }
 
-// SAFETY: the mock cluster takes its calls from any thread, under a lock of its own.
+// SAFETY: the mock cluster accepts calls from any thread and has its own lock.
 unsafe impl Send for MockCluster {}
 // SAFETY: as above.
 unsafe impl Sync for MockCluster {}
 
 impl MockCluster {
     pub fn start(client: BaseProducer, brokers: i32) -> Option<Self> {
-        // SAFETY: the client is alive; the cluster returned is ours to destroy before it.
+        // SAFETY: the client is alive; the caller owns the returned cluster and destroys it before the client.
         let cluster = unsafe { sys::rd_kafka_mock_cluster_new(client.client().native_ptr(), brokers) };
         let cluster = NonNull::new(cluster)?;
         // SAFETY: the cluster is alive.
         unsafe {
             sys::rd_kafka_mock_start_request_tracking(cluster.as_ptr());
-            // Groups of one member need not wait three seconds for a second one.
+            // A group of one member does not need to wait three seconds for a second member.
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster.as_ptr(), 0);
         }
         Some(Self { cluster, _client: client })
@@ -372,7 +380,7 @@ impl MockCluster {
         }
     }
 
-    /// Has the next requests of a kind fail with these codes, one after the other.
+    /// Makes the next requests with this API key fail with these codes, one code per request.
     pub fn fail_requests(&self, api_key: i16, codes: &[sys::rd_kafka_resp_err_t]) {
         // SAFETY: the cluster is alive, and the codes are copied.
         unsafe {
@@ -385,10 +393,10 @@ impl MockCluster {
         }
     }
 
-    /// The API keys of all requests so far.
+    /// Returns the API keys of all requests so far.
     pub fn request_api_keys(&self) -> Vec<i16> {
         let mut count = 0;
-        // SAFETY: the cluster is alive; the array returned has `count` requests and is ours to destroy.
+        // SAFETY: the cluster is alive; the returned array has `count` requests and is owned by the caller.
         unsafe {
             let requests = sys::rd_kafka_mock_get_requests(self.cluster.as_ptr(), &raw mut count);
             if requests.is_null() {
@@ -406,7 +414,7 @@ impl MockCluster {
 
 impl Drop for MockCluster {
     fn drop(&mut self) {
-        // SAFETY: the cluster is ours, and its client is alive until after this.
+        // SAFETY: `self` owns the cluster, and the client is dropped after it.
         unsafe { sys::rd_kafka_mock_cluster_destroy(self.cluster.as_ptr()) };
     }
 }

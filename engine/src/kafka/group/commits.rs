@@ -1,14 +1,14 @@
-//! Commits whose end has not been heard of: offsets in, whose end a result is out. Results may change places, since
-//! the client tries some of them again; so they are told apart by their offsets, not by their order.
+//! Commits in flight: offsets in, the waiter that a result belongs to out. Results may arrive out of order because
+//! the client retries commits, so a result is matched with its commit by the offsets.
 
 use crate::kafka::offsets::Offsets;
 
-/// Whose commit it is.
+/// The caller that waits for the result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiter {
-    /// The job's own: it hears of it as an event.
+    /// The job, which gets the result as an event.
     Job,
-    /// A call that waits for it, by its number.
+    /// A blocking call, by its number.
     Call(u64),
 }
 
@@ -19,19 +19,19 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// A commit has begun.
+    /// Adds a commit that has begun.
     pub fn begun(&mut self, offsets: Offsets, waiter: Waiter) {
         self.in_flight.push((sorted(offsets), waiter));
     }
 
-    /// A commit of these offsets has ended; returns whose it was.
+    /// Removes the commit of these offsets and returns its waiter, if there is such a commit.
     pub fn ended(&mut self, offsets: Offsets) -> Option<Waiter> {
         let offsets = sorted(offsets);
         let index = self.in_flight.iter().position(|(begun, _)| *begun == offsets)?;
         Some(self.in_flight.remove(index).1)
     }
 
-    /// True if every commit has ended. One that begins beside another may be overtaken by it.
+    /// Returns true if every commit has ended. Concurrent commits may be applied out of order.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
     }
@@ -63,7 +63,7 @@ mod tests {
         commits.begun(at(&[(0, 9)]), Waiter::Call(1));
         assert_eq!(commits.ended(at(&[(0, 9)])), Some(Waiter::Call(1)));
         assert!(!commits.is_empty());
-        assert_eq!(commits.ended(at(&[(0, 8)])), None, "nobody has begun that one");
+        assert_eq!(commits.ended(at(&[(0, 8)])), None, "no such commit has begun");
         assert_eq!(commits.ended(at(&[(1, 7), (0, 5)])), Some(Waiter::Job));
         assert!(commits.is_empty());
     }

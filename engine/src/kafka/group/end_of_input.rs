@@ -1,29 +1,29 @@
-//! When everything has been read that was there when the job started: each partition's end then, what this member
-//! has read and what its group has committed in; what is missing out.
+//! Decides when all records have been read that existed when the job started: the end of each partition at the start,
+//! the progress of this member and the committed offsets of its group in; the partitions that are not done out.
 
 use std::collections::BTreeMap;
 
 use crate::kafka::offsets::Bounds;
 
-/// The ends of a topic's partitions as of the start, and how far the group has committed them since.
+/// The end of each partition of a topic when the job started, and the offsets that the group has committed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EndOfInput {
-    /// By partition, of those that held records.
+    /// The end of each partition that had records.
     ends: BTreeMap<i32, i64>,
     committed: BTreeMap<i32, i64>,
 }
 
-/// A partition that is not read to its end.
+/// A partition that has not been read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Missing {
     pub partition: i32,
-    /// What the group has committed, as far as that is known.
+    /// The committed offset of the group, if it is known.
     pub committed: Option<i64>,
     pub end: i64,
 }
 
 impl EndOfInput {
-    /// The end of partitions with these bounds.
+    /// Creates the end of input of partitions with these bounds.
     pub fn new(partitions: impl IntoIterator<Item = (i32, Bounds)>) -> Self {
         let holds_records = |(_, (low, high)): &(i32, Bounds)| high > low;
         let ends =
@@ -31,25 +31,25 @@ impl EndOfInput {
         Self { ends: ends.collect(), committed: BTreeMap::new() }
     }
 
-    /// The offset at which a partition need not be read any further.
+    /// Returns the offset up to which a partition is read.
     pub fn of(&self, partition: i32) -> i64 {
-        // One that was empty, or that has been added since, held nothing then.
+        // A partition that was empty or did not exist at the start has no records to read.
         self.ends.get(&partition).copied().unwrap_or(0)
     }
 
-    /// A partition begins anew, with other records: its end is the one that it has now.
+    /// Replaces the end of a partition that was recreated or truncated by its current end.
     pub fn restart(&mut self, partition: i32, bounds: Bounds) {
         self.committed.remove(&partition);
         self.ends.remove(&partition);
         self.ends.extend(Self::new([(partition, bounds)]).ends);
     }
 
-    /// The group has committed a partition up to `offset`.
+    /// Notes that the group has committed `offset` of a partition.
     pub fn committed(&mut self, partition: i32, offset: i64) {
         self.committed.insert(partition, offset);
     }
 
-    /// The partitions that are neither read to their end by this member nor committed up to there by the group.
+    /// Returns the partitions that neither this member has read to the end nor the group has committed to the end.
     pub fn missing(&self, is_read: impl Fn(i32) -> bool) -> Vec<Missing> {
         let missing = |(partition, end): (&i32, &i64)| {
             let committed = self.committed.get(partition).copied();
@@ -71,13 +71,13 @@ mod tests {
     #[test]
     fn every_partition_is_read_here_or_committed_by_the_group() {
         let mut end = EndOfInput::new([(0, (0, 10)), (1, (5, 20)), (2, (7, 7)), (3, (0, 1))]);
-        assert_eq!(missing(&end, &[]), [0, 1, 3], "one that held nothing is no part of it");
+        assert_eq!(missing(&end, &[]), [0, 1, 3], "an empty partition is never missing");
         end.committed(1, 19);
         assert_eq!(missing(&end, &[0]), [1, 3]);
         end.committed(1, 20);
         end.committed(3, 4);
         assert_eq!(missing(&end, &[0]), [0; 0]);
-        // A partition that was read here and is taken away counts only by what was committed.
+        // A partition that was read here and then revoked counts only by its committed offset.
         assert_eq!(missing(&end, &[]), [0]);
         assert_eq!([end.of(0), end.of(2), end.of(9)], [10, 0, 0]);
     }

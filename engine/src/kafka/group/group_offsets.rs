@@ -1,5 +1,5 @@
-//! How far a group has committed a topic, whoever its members are: asked on a thread and a client of its own, so that
-//! the poll thread never waits for an answer.
+//! Requests the committed offsets of a group, including those of other members, on a separate thread and client, so
+//! that the poll thread never waits for an answer.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use crate::kafka::KafkaError;
 use crate::waker::Waker;
 
-/// How long one question may take.
+/// The time-out of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The offsets that a group has committed, by partition.
+/// The committed offsets of a group, by partition.
 pub(super) type Committed = Vec<(i32, i64)>;
 
-/// Questions to and answers from the thread, which ends when this is dropped.
+/// A handle to the thread. The thread ends when the handle is dropped.
 pub(super) struct GroupOffsets {
     ask: Sender<Vec<i32>>,
     answers: Receiver<Result<Committed, KafkaError>>,
@@ -25,13 +25,13 @@ pub(super) struct GroupOffsets {
 }
 
 impl GroupOffsets {
-    /// Starts the thread, whose client has these properties and never joins the group.
+    /// Starts the thread. Its client has these properties and does not join the group.
     pub fn start(mut config: ClientConfig, topic: String, waker: Waker) -> Self {
         config.remove("group.instance.id").remove("partition.assignment.strategy");
         config.set("enable.metrics.push", "false").set("statistics.interval.ms", "0");
         let (ask, questions) = crossbeam_channel::unbounded::<Vec<i32>>();
         let (answer, answers) = crossbeam_channel::unbounded();
-        // Nobody waits for its end: it holds nothing but its client.
+        // The thread is detached: it owns only its client.
         std::thread::spawn(move || {
             let mut client = None;
             for partitions in questions {
@@ -45,13 +45,13 @@ impl GroupOffsets {
         Self { ask, answers, is_asked: false }
     }
 
-    /// Asks for these partitions, unless an answer is still to come.
+    /// Requests the offsets of these partitions, unless a request is in flight.
     pub fn ask(&mut self, partitions: Vec<i32>) {
-        // It fails only if the thread has panicked; then there is no answer.
+        // Sending fails only if the thread has panicked, and then there is no answer.
         self.is_asked = self.is_asked || self.ask.send(partitions).is_ok();
     }
 
-    /// The answer, once it is here.
+    /// Returns the answer, if it has arrived.
     pub fn answer(&mut self) -> Option<Result<Committed, KafkaError>> {
         let answer = self.answers.try_recv().ok()?;
         self.is_asked = false;
@@ -73,14 +73,14 @@ fn committed(
     for partition in partitions {
         list.add_partition(topic, *partition);
     }
-    let during = |error: &ClientError| KafkaError::during("the group's committed offsets", error);
+    let during = |error: &ClientError| KafkaError::during("reading the group's committed offsets", error);
     let found = client.committed_offsets(list, TIMEOUT).map_err(|error| during(&error))?;
     let offset = |offset| match offset {
         Offset::Offset(offset) => Some(offset),
         _ => None,
     };
     let elements = found.elements();
-    // One that cannot be told now, since a transaction is being ended, is not known yet.
+    // An offset with an error is not known yet, for example while a transaction is ending.
     let known = elements.iter().filter(|element| element.error().is_ok());
     Ok(known.filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_schema::Tier;
 
@@ -22,8 +23,8 @@ pub use reset::OnDataLoss;
 use super::KafkaError;
 use super::context::{ClientEvent, Context, Inbox, give_up, is_cooperative, take_over};
 use super::error::{Class, class};
-use super::fetch::Lanes;
-use super::ffi::{commit_async, is_member, known_end, waiting_events};
+use super::fetch::{Fetcher, QueueFetcher};
+use super::ffi::{commit_async, is_member, waiting_events};
 use super::membership::Membership;
 use super::offsets::{Bounds, REQUEST_TIMEOUT, bounds, offsets_of, starts};
 use super::settings::{ClientSettings, readable};
@@ -62,10 +63,9 @@ const SAY_WAITING: Duration = Duration::from_secs(5);
 #[allow(clippy::struct_excessive_bools, reason = "what has happened to a member is not one state")]
 pub struct GroupSource {
     options: GroupOptions,
-    lanes: Lanes,
+    lanes: QueueFetcher,
     consumer: Arc<BaseConsumer<Context>>,
     inbox: Inbox,
-    waker: Waker,
     properties: BTreeMap<String, String>,
     /// Revoked partitions whose lanes are not all released yet, and those lanes.
     leaving: Vec<(TopicPartitionList, Vec<LaneId>)>,
@@ -122,7 +122,6 @@ impl GroupSource {
     /// Where the client's properties are wrong.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
         let config = options.config(settings)?;
-        let lanes = Lanes::new(&options.memory);
         // As it was settled with the other limits.
         let session = config.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
@@ -137,12 +136,13 @@ impl GroupSource {
         consumer
             .subscribe(&[&options.topic])
             .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
+        let consumer = Arc::new(consumer);
+        let lanes = QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker);
         Ok(Self {
             options,
             lanes,
-            consumer: Arc::new(consumer),
+            consumer,
             inbox,
-            waker,
             properties: readable(&config),
             leaving: Vec::new(),
             commits: Commits::default(),
@@ -190,7 +190,7 @@ impl GroupSource {
             .map_err(|error| KafkaError::during("the group's committed offsets", &error))?;
         let mut found = Vec::new();
         for element in committed.elements() {
-            let name = LaneName { topic: element.topic().into(), partition: element.partition() };
+            let name = name_of(&element);
             element.error().map_err(|error| {
                 KafkaError::during(format!("the group's committed offset of {name}"), &error)
             })?;
@@ -250,7 +250,7 @@ impl GroupSource {
             Resume::Here => self.begin(name, committed, events).map(|_| committed),
             Resume::Behind(position) => {
                 let lane = self.begin(name, committed, events)?;
-                self.lanes.resume(lane, position);
+                self.lanes.seek(lane, position);
                 events.push(lost(name, committed, position));
                 events.push(SourceEvent::Lost(lane, position));
                 Ok(position)
@@ -270,7 +270,7 @@ impl GroupSource {
         events: &mut Vec<SourceEvent>,
     ) -> Result<LaneId, KafkaError> {
         let end = self.until.as_ref().map(|until| until.end.of(name.partition));
-        let lane = self.lanes.begin(&self.consumer, name, (position, end), &self.waker, events)?;
+        let lane = self.lanes.start(name, (position, end), events)?;
         self.committed.insert(lane, position);
         Ok(lane)
     }
@@ -314,7 +314,7 @@ impl GroupSource {
     /// Reads a lane from another offset. The client stops a partition at an offset that is not there,
     /// and what is stopped cannot seek: it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
-        self.lanes.resume(lane, position);
+        self.lanes.seek(lane, position);
         let failed = |error| {
             let LaneName { topic, partition } = name;
             KafkaError::during(format!("going on with {topic}[{partition}]"), &error)
@@ -370,7 +370,7 @@ impl GroupSource {
         let lanes: Vec<_> = partitions
             .elements()
             .iter()
-            .filter_map(|element| self.lanes.find(element.topic(), element.partition()))
+            .filter_map(|element| self.lanes.find(&name_of(element)))
             .map(|lane| lane.id)
             .collect();
         events.extend(lanes.iter().map(|lane| SourceEvent::Revoked(*lane, how)));
@@ -390,7 +390,7 @@ impl GroupSource {
         if let Some(until) = &mut self.until {
             until.is_reached = false;
         }
-        self.lanes.end(lane);
+        self.lanes.stop(lane);
         self.committed.remove(&lane);
         self.renewed.retain(|(renewed, _)| *renewed != lane);
     }
@@ -425,7 +425,9 @@ impl GroupSource {
             _ => {}
         }
         let is_read_here = self.lanes.all_ended() && self.drained.is_empty() && self.renewed.is_empty();
-        let missing = until.end.missing(|partition| self.lanes.has_ended(&self.options.topic, partition));
+        let topic: Arc<str> = self.options.topic.as_str().into();
+        let has_ended = |partition| self.lanes.has_ended(&LaneName { topic: Arc::clone(&topic), partition });
+        let missing = if is_read_here { until.end.missing(has_ended) } else { Vec::new() };
         let is_reached = self.has_joined && is_read_here && missing.is_empty();
         if is_reached != until.is_reached {
             until.is_reached = is_reached;
@@ -604,6 +606,10 @@ impl Until {
     }
 }
 
+fn name_of(element: &TopicPartitionListElem<'_>) -> LaneName {
+    LaneName { topic: element.topic().into(), partition: element.partition() }
+}
+
 /// What other members of the group have to read yet.
 fn others(topic: &str, missing: &[Missing]) -> String {
     const NAMED: usize = 5;
@@ -702,11 +708,16 @@ impl Source for GroupSource {
         room: Room,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        self.lanes.fill(lane, tier, room, batch)
+        self.lanes.take(lane, tier, room, batch)
     }
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
-        known_end(&self.consumer, self.lanes.name(lane)?)
+        self.lanes.end_offset(lane)
+    }
+
+    fn ready(&mut self, lanes: &mut Vec<LaneId>) -> bool {
+        self.lanes.ready(lanes);
+        true
     }
 
     fn stable_end(&self, lane: LaneId) -> Option<i64> {

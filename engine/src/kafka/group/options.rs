@@ -1,4 +1,4 @@
-//! What a member of a group is set up with, and the properties of its client.
+//! The options of a group member, and the properties of its client.
 
 use rdkafka::ClientConfig;
 
@@ -9,33 +9,33 @@ use crate::kafka::offsets::Start;
 use crate::kafka::settings::ClientSettings;
 use crate::memory::MemoryBudget;
 
-/// What a member of a group wants.
+/// The options of a member of a consumer group.
 #[derive(Debug, Clone)]
 pub struct GroupOptions {
-    /// The group.
+    /// The id of the group.
     pub group_id: String,
-    /// The topic.
+    /// The topic to read.
     pub topic: String,
-    /// Where to start without a committed offset.
+    /// Where to start in partitions without a committed offset.
     pub start: Start,
-    /// Whether to end once the group has read every partition to where it ended when this member joined.
+    /// True if the member stops once the group has read every partition to the end that it had when the member joined.
     pub until_end: bool,
-    /// What follows when records are gone before they were read.
+    /// What to do if records were deleted before they were read.
     pub on_data_loss: OnDataLoss,
-    /// Whether its offsets are committed in transactions; then it reads what is committed, too.
+    /// True if offsets are committed in transactions. In that case only committed records are read.
     pub exactly_once: bool,
-    /// The member's name where it is to keep its partitions while it restarts: static membership.
+    /// The instance id for static membership, with which the member keeps its partitions during a restart.
     pub instance_id: Option<String>,
-    /// Records a poll at most; sizes the prefetch.
+    /// The maximum number of records per poll. The prefetch is sized by it.
     pub max_poll_records: u64,
-    /// How many partitions the topic has.
+    /// The number of partitions of the topic.
     pub partitions: usize,
-    /// What may be fetched ahead.
+    /// The memory limits, which bound the prefetch.
     pub memory: MemoryBudget,
 }
 
 impl GroupOptions {
-    /// A member of `group_id` that reads `topic`, which has this many partitions, for ever.
+    /// Creates options for a member of `group_id` that reads `topic`, which has this many partitions, without an end.
     #[must_use]
     pub fn new(group_id: impl Into<String>, topic: impl Into<String>, partitions: usize) -> Self {
         Self {
@@ -54,10 +54,10 @@ impl GroupOptions {
 }
 
 impl GroupOptions {
-    /// The properties of a member's client.
+    /// Returns the properties of the client of a member.
     ///
     /// # Errors
-    /// If two that the user has set contradict each other.
+    /// If two properties that the user has set contradict each other.
     pub(in crate::kafka) fn config(&self, settings: &ClientSettings) -> Result<ClientConfig, KafkaError> {
         let memory = &self.memory;
         let queued = (4 * self.max_poll_records).max(10_000).min(memory.partition_records);
@@ -66,12 +66,12 @@ impl GroupOptions {
             ("queued.max.messages.kbytes", memory.queue_kbytes().to_string()),
             ("fetch.message.max.bytes", memory.partition_fetch_bytes.to_string()),
             ("fetch.max.bytes", memory.fetch_bytes.to_string()),
-            // They say whether a quota slows it down.
+            // The statistics show whether a quota throttles the client.
             ("statistics.interval.ms", "5000".to_owned()),
             // The default pauses fetching for a second whenever the queue is full.
             ("fetch.queue.backoff.ms", "10".to_owned()),
         ];
-        // In the newer protocol the brokers assign, and the client must not say how.
+        // In the consumer protocol (KIP-848) the brokers assign partitions, and the client must not set a strategy.
         if settings.property("group.protocol") != Some("consumer") {
             defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
         }
@@ -80,8 +80,8 @@ impl GroupOptions {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
-            // The end of a partition is news even where the job does not end there: behind the last
-            // record there may be markers of transactions, which are to be committed, too.
+            // The end of a partition is needed even if the job does not stop there: transaction markers may follow
+            // the last record, and their offsets are committed, too.
             ("enable.partition.eof", "true"),
         ];
         owned.extend(self.instance_id.as_deref().map(|id| ("group.instance.id", id)));

@@ -1,48 +1,53 @@
-//! An offset and the bounds of its partition in, where to go on or what was lost out.
+//! Decides where a partition is read on: an offset and the bounds of its partition in, the offset to resume at or the
+//! data loss out.
 
 use crate::ids::LaneName;
 use crate::kafka::KafkaError;
 
-/// What follows when records are gone before they were read.
+/// What to do if records were deleted before they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDataLoss {
-    /// The job ends and says what is gone.
+    /// Fail the job and report the lost offsets.
     #[default]
     Fail,
-    /// It goes on at the oldest record, and counts what is gone.
+    /// Continue at the oldest record and count the lost offsets.
     Continue,
 }
 
-/// Where to go on.
+/// Where to resume reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resume {
-    /// Where it was.
+    /// At the position.
     Here,
-    /// At this offset; everything before it is gone.
+    /// At this offset; the records before it were deleted.
     Behind(i64),
-    /// At this offset, which is before the one that it was at: these are other records.
+    /// At this offset before the position; the partition has other records than before.
     Anew(i64),
 }
 
-/// Where a member goes on that is at `position` of a partition whose records are `low` to before `high`.
+/// Returns where a member resumes from `position` in a partition with records from `low` up to, but not including,
+/// `high`.
+///
+/// # Errors
+/// If `position` is outside the partition and `on_data_loss` is [`OnDataLoss::Fail`].
 pub(super) fn resume(
     LaneName { topic, partition }: &LaneName,
     position: i64,
     (low, high): (i64, i64),
     on_data_loss: OnDataLoss,
 ) -> Result<Resume, KafkaError> {
-    const CONTINUE: &str = "with --on-data-loss continue the job goes on at the oldest record";
+    const CONTINUE: &str = "use --on-data-loss continue to resume at the oldest record";
     match on_data_loss {
         _ if (low..=high).contains(&position) => Ok(Resume::Here),
         OnDataLoss::Continue if position < low => Ok(Resume::Behind(low)),
         OnDataLoss::Continue => Ok(Resume::Anew(low)),
         OnDataLoss::Fail if position < low => Err(KafkaError::new(format!(
-            "records were deleted before they were read: offsets {position} to {} of {topic}[{partition}] are gone; {CONTINUE}",
+            "offsets {position} to {} of {topic}[{partition}] were deleted before they were read; {CONTINUE}",
             low - 1
         ))),
         OnDataLoss::Fail => Err(KafkaError::new(format!(
-            "the group is at offset {position} of {topic}[{partition}], which ends at {high}: the topic was recreated \
-             or truncated, or the offset was committed by a reader of uncommitted transactions; {CONTINUE}"
+            "the group's committed offset {position} of {topic}[{partition}] is after its end at {high}: the topic \
+             was recreated or truncated, or a reader of uncommitted transactions committed the offset; {CONTINUE}"
         ))),
     }
 }
@@ -60,7 +65,7 @@ mod tests {
         }
         assert_eq!(at(4, OnDataLoss::Continue), Ok(Resume::Behind(10)));
         assert_eq!(at(21, OnDataLoss::Continue), Ok(Resume::Anew(10)));
-        assert!(at(4, OnDataLoss::Fail).unwrap_err().contains("offsets 4 to 9 of orders[3] are gone"));
-        assert!(at(21, OnDataLoss::Fail).unwrap_err().contains("ends at 20"));
+        assert!(at(4, OnDataLoss::Fail).unwrap_err().contains("offsets 4 to 9 of orders[3] were deleted"));
+        assert!(at(21, OnDataLoss::Fail).unwrap_err().contains("after its end at 20"));
     }
 }

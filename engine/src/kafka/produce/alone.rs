@@ -1,5 +1,5 @@
-//! Sends records one by one: those that were refused together with others, and those that are too large for their
-//! topic unless they are compressed. What is refused here is to blame itself.
+//! Sends records one per request: records that were rejected together with others, and records that fit the size
+//! limit of their topic only if they are compressed. A rejection here is caused by the record itself.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::deliveries::{Deliveries, Shared, Suspect, send_error};
 use crate::kafka::context::log;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
-/// How long the producer is waited for at a time.
+/// The duration of one poll of the producer.
 const WAIT: Duration = Duration::from_millis(10);
 
-/// A producer whose requests hold one record each.
+/// A producer that sends one record per request.
 pub(super) struct Alone {
     config: ClientConfig,
-    /// Made when it is needed, which is hardly ever.
+    /// Created on first use, because it is rarely needed.
     producer: OnceLock<BaseProducer<Outcome>>,
     topic: String,
     acks: Acks,
@@ -39,7 +39,7 @@ pub(super) struct Single<'a> {
     pub headers: Option<OwnedHeaders>,
 }
 
-/// How the one record that is on its way has ended.
+/// The delivery result of the one record in flight.
 #[derive(Default)]
 struct Outcome(Mutex<Option<Result<(), ClientError>>>);
 
@@ -61,7 +61,7 @@ impl ProducerContext for Outcome {
 }
 
 impl Alone {
-    /// A producer like the one that has `config`, for one topic.
+    /// Creates a producer for one topic from the configuration of the regular producer.
     pub fn new(
         mut config: ClientConfig,
         topic: String,
@@ -71,7 +71,7 @@ impl Alone {
     ) -> Self {
         let compresses = config.get("compression.type").is_some_and(|codec| codec != "none");
         if !compresses {
-            // The brokers compare sizes after compression.
+            // The brokers check sizes after compression.
             config.set("compression.type", "zstd");
         }
         config
@@ -83,13 +83,13 @@ impl Alone {
         Self { config, producer: OnceLock::new(), topic, acks, shared, suspects }
     }
 
-    /// True if records wait to be sent one by one.
+    /// Returns true if records wait to be sent one by one.
     pub fn has_suspects(&self) -> bool {
         !self.suspects.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Sends what was refused together with others, in the order in which it was sent first, once `producer` has
-    /// nothing in flight. Nobody may send by `producer` meanwhile.
+    /// Waits until `producer` has no record in flight, then sends the suspects in the order in which they were sent
+    /// first. No record may be sent with `producer` meanwhile.
     pub fn clear_suspects(&self, producer: &BaseProducer<Deliveries>) {
         while self.has_suspects() {
             if !self.drain(producer) {
@@ -112,7 +112,7 @@ impl Alone {
         }
     }
 
-    /// Sends one record after all that `producer` has in flight, and acknowledges it.
+    /// Sends one record after all records that `producer` has in flight, and acknowledges the record.
     pub fn send_after(&self, producer: &BaseProducer<Deliveries>, ticket: Ticket, single: Single<'_>) {
         if self.drain(producer) {
             self.clear_suspects(producer);
@@ -120,7 +120,7 @@ impl Alone {
         }
     }
 
-    /// Waits until a producer has nothing in flight; false if the sink was closed before.
+    /// Waits until a producer has no record in flight. Returns false if the sink was closed before that.
     fn drain(&self, producer: &BaseProducer<Deliveries>) -> bool {
         while producer.in_flight_count() > 0 {
             if self.shared.is_closed() {
@@ -137,13 +137,13 @@ impl Alone {
         let result = loop {
             let Some(result) = self.attempt(&next) else { return };
             match result.map_err(|error| send_error(&error, &self.topic, false)) {
-                // What velo adds to a dead letter, or keeps of its record, is never why it cannot be written.
+                // Added headers and the kept timestamp must never prevent a dead letter from being written.
                 Err(SendError::Record(_)) if ticket.dead_letter && reduction < dead_letter::MOST_REDUCED => {
                     reduction += 1;
                     tracing::warn!(
                         topic = self.topic,
                         reduction,
-                        "a dead letter is written with less beside its record"
+                        "the dead letter queue rejected a record; it is sent again with fewer added headers"
                     );
                     (next.timestamp_ms, next.headers) =
                         dead_letter::reduced(reduction, next.headers.as_ref());
@@ -154,7 +154,7 @@ impl Alone {
         self.acks.push(Ack::of(ticket, result));
     }
 
-    /// Sends a record and waits for its end; `None` if the sink was closed before.
+    /// Sends a record and waits for its delivery result. Returns `None` if the sink was closed before that.
     fn attempt(&self, single: &Single<'_>) -> Option<Result<(), ClientError>> {
         let producer = match self.producer() {
             Ok(producer) => producer,

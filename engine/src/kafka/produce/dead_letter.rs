@@ -1,5 +1,5 @@
-//! What a dead letter says about itself: a row and its error in, headers out; a record in, what was
-//! wrong with which record out. The names of Kafka Connect are used where it has one.
+//! Writes and reads the headers of dead letters: a row and its error in, headers out; a dead letter in, its source
+//! record and error out. Header names are those of Kafka Connect if it defines one.
 
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
@@ -18,38 +18,39 @@ const ATTEMPTS: &str = "velo.attempts";
 const CONNECT: &str = "__connect.errors.";
 const OURS: [&str; 3] = [TIMESTAMP, GROUP, ATTEMPTS];
 
-/// Bytes of an error's text at most, in UTF-8; a longer one ends with [`CUT`].
+/// The maximum length of an error text in bytes of UTF-8. A longer text is truncated and ends with [`CUT`].
 const ERROR_BYTES: usize = 1024;
-/// What stands at the end of an error's text that was cut.
+/// The end of a truncated error text.
 const CUT: &str = "… [cut]";
-/// Bytes of what velo adds to a record at most, headers' names and Kafka's own overhead included: so much larger than
-/// its source's is the record limit of a queue that velo creates.
+/// The maximum number of bytes that velo adds to a record, including header names and the overhead of Kafka. A dead
+/// letter queue that velo creates has a record limit that is larger than that of its source by this number.
 pub const ADDED_BYTES: u64 = 4096;
-/// How often what velo adds can be reduced: first the record's timestamp and the error's text, then all of it.
+/// The number of times that the additions to a dead letter can be reduced: first the record's timestamp and the
+/// optional headers are left out, then all added headers.
 pub(super) const MOST_REDUCED: u8 = 2;
 
-/// A record of a dead letter queue.
+/// A dead letter: the source record and the reason of its failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where the record came from.
+    /// The topic and partition of the source record.
     pub origin: LaneName,
-    /// Its offset there.
+    /// The offset of the source record.
     pub offset: i64,
-    /// Where it failed.
+    /// The stage in which the record failed.
     pub stage: String,
-    /// Why.
+    /// The error message.
     pub error: String,
-    /// The group of the job that it failed in.
+    /// The consumer group of the job in which the record failed.
     pub group: Option<String>,
-    /// How often it was tried.
+    /// The number of attempts to process the record.
     pub attempts: Option<u32>,
-    /// The record's time, in milliseconds since the epoch, where it says so.
+    /// The timestamp of the source record in milliseconds since the epoch, if it has one.
     pub timestamp_ms: Option<i64>,
-    /// Its own headers.
+    /// The headers of the source record.
     pub headers: Headers,
 }
 
-/// The headers of a row that is sent to a dead letter queue, besides its own.
+/// Returns the headers that are added to a row that is sent to a dead letter queue.
 pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str, String)> {
     let Rejected { ticket, batch, origin, error, attempts } = rejected;
     vec![
@@ -64,7 +65,7 @@ pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str
     ]
 }
 
-/// The text of an error as far as it is kept.
+/// Truncates an error text to its maximum length.
 fn cut(message: &str) -> String {
     if message.len() <= ERROR_BYTES {
         return message.to_owned();
@@ -73,8 +74,8 @@ fn cut(message: &str) -> String {
     format!("{}{CUT}", &message[..end])
 }
 
-/// What is written instead of a timestamp and headers that a queue has refused: the queue's own time and, at first,
-/// the coordinates that a replay needs; then only the record's own headers.
+/// Returns the timestamp and headers to send after a dead letter queue has rejected a record. The timestamp is left
+/// out. Reduction 1 keeps the added headers that a replay needs; reduction 2 keeps only the record's own headers.
 pub(super) fn reduced(reduction: u8, headers: Option<&OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
     let keeps = |name: &str| match reduction {
         0 => true,
@@ -89,11 +90,11 @@ pub(super) fn reduced(reduction: u8, headers: Option<&OwnedHeaders>) -> (Option<
 }
 
 impl DeadLetter {
-    /// What a row of a dead letter queue says; `None` where it does not say which record it was.
+    /// Reads a row of a dead letter queue. Returns `None` if its headers do not name the source record.
     #[must_use]
     pub fn read(batch: &Batch, row: u32) -> Option<Self> {
         let all = batch.headers(row);
-        // A letter that failed again has both; what was added last is last.
+        // A dead letter that failed again has the headers of both failures; the newer ones are last.
         let text = |wanted: &str| {
             let found = all.iter().rfind(|(name, _)| name == wanted)?;
             std::str::from_utf8(found.1.as_deref()?).ok()

@@ -1,8 +1,8 @@
-//! What becomes of records that were given to a producer: delivery reports in, acknowledgements and suspects out.
+//! Handles the delivery reports of a producer: reports in, acknowledgements and suspects out.
 //!
-//! Brokers refuse whole requests on account of one record in them. Which one that was they say at best in words, so
-//! every record of such a request is a suspect: it is sent again by itself (`alone.rs`), and what is refused then is
-//! to blame.
+//! Brokers reject a whole request because of one record in it, and name the record only in text, if at all. So every
+//! record of a rejected request is a suspect: it is sent again in a request of its own (`alone.rs`). A record that is
+//! rejected again caused the error.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::kafka::error::{Class, class};
 use crate::kafka::ffi::timestamp_of_failed;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
-/// A record that was refused together with others.
+/// A record that was rejected together with others.
 #[derive(Debug)]
 pub(super) struct Suspect {
     pub ticket: Ticket,
@@ -29,22 +29,22 @@ pub(super) struct Suspect {
 }
 
 impl Suspect {
-    /// Its headers, if it has any.
+    /// Returns the headers of the record, if it has any.
     pub fn headers(&self) -> Option<OwnedHeaders> {
         self.message.headers().filter(|headers| headers.count() > 0).cloned()
     }
 }
 
-/// What a sink's producers and its threads have in common.
+/// The state that the producers of a sink and their threads share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Nothing is handed to a client any more.
+    /// True if no more records are given to a client.
     pub closed: AtomicBool,
-    /// A transaction is undone on account of a record: in the next one each record is sent by itself.
+    /// True if a rejected record aborts the transaction: in the next transaction each record is sent separately.
     pub next_one_by_one: AtomicBool,
-    /// Each record of the open transaction is sent by itself, so that what is refused is to blame.
+    /// True if each record of the open transaction is sent separately, so that a rejected record caused the error.
     pub one_by_one: AtomicBool,
-    /// How much of what velo adds to dead letters is left out, since the queue has refused them with it.
+    /// The reduction of the additions to dead letters, which increases when the queue rejects dead letters.
     pub reduced: AtomicU8,
 }
 
@@ -54,7 +54,7 @@ impl Shared {
     }
 }
 
-/// Takes delivery reports on the producer's own thread.
+/// Receives delivery reports on the thread of the producer.
 pub(super) struct Deliveries {
     pub acks: Acks,
     pub transactional: bool,
@@ -67,7 +67,7 @@ impl ClientContext for Deliveries {
         log(level, facility, message);
     }
 
-    /// An outage is not the end: records wait, and the ledger shows that they do.
+    /// Ignores errors of the client: during an outage records wait, and the ledger shows them as not settled.
     fn error(&self, _: ClientError, _: &str) {}
 }
 
@@ -77,8 +77,8 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let ticket = unpack(opaque);
         let Err((error, message)) = result else { return self.acks.push(Ack::of(ticket, Ok(()))) };
-        // The producer is going away: these records will be read and written again. One that cannot go on
-        // purges its records, too, and nobody else would say so.
+        // The sink was closed: these records are read and written again. A producer with a fatal error also purges
+        // its records, and that purge must be reported.
         if is_purged(error) && self.shared.is_closed() {
             return;
         }
@@ -98,9 +98,10 @@ impl ProducerContext for Deliveries {
 }
 
 impl Deliveries {
-    /// A refusal takes the transaction down. Sent one by one, what is refused in the next one is to blame.
+    /// Handles a rejected record in a transaction. The transaction is aborted. In the next transaction records are sent
+    /// one by one, and a record that is rejected then caused the error.
     fn refused_in_transaction(&self, ticket: Ticket, error: &ClientError) -> SendError {
-        let reason = KafkaError::during("the brokers refused it", error).to_string();
+        let reason = KafkaError::during("the brokers rejected the record", error).to_string();
         self.shared.next_one_by_one.store(true, Ordering::Release);
         if !self.shared.one_by_one.load(Ordering::Acquire) {
             return SendError::Transaction(reason);
@@ -114,7 +115,7 @@ impl Deliveries {
     }
 }
 
-/// True of errors that a record causes, or another one in its request.
+/// Returns true if the error is caused by the record or by another record in its request.
 pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -129,17 +130,18 @@ pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Only what is wrong with the record itself may be skipped; an authorisation that was taken away, a
-/// topic that is gone or a producer that cannot go on is no record's fault. A transaction may be tried again.
+/// Classifies a delivery error. Only an error of the record itself may be skipped. A revoked permission, a deleted
+/// topic and a fatal producer error are errors of the sink. Other errors in a transaction abort the transaction,
+/// which is retried.
 pub(super) fn send_error(error: &ClientError, topic: &str, transactional: bool) -> SendError {
     use RDKafkaErrorCode::{BrokerDestroy, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    let reason = KafkaError::during("the brokers refused it", error).to_string();
+    let reason = KafkaError::during("the brokers rejected the record", error).to_string();
     match error.rdkafka_error_code() {
         Some(code) if is_of_record(code) => SendError::Record(reason),
-        // The client gives a topic's records up with any of these once the topic is gone.
+        // After a topic is deleted the client fails its records with any of these codes.
         Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition | BrokerDestroy) => {
             SendError::Sink(format!(
-                "topic '{topic}' was deleted while the job ran, or lost partitions; create it again and restart"
+                "topic '{topic}' was deleted while the job ran, or has fewer partitions; create it again and restart"
             ))
         }
         Some(code) if transactional && class(code) != Class::Unauthorized => SendError::Transaction(reason),
@@ -152,7 +154,8 @@ fn is_purged(error: &ClientError) -> bool {
     matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
-/// A ticket as the one word that librdkafka carries along: batch, row, and the kind in the lowest bit.
+/// Packs a ticket into the word that librdkafka returns with a delivery report: the batch in the upper 32 bits, then
+/// the row, and the dead letter flag in the lowest bit.
 pub(super) fn pack(ticket: Ticket) -> usize {
     (ticket.batch.0 as usize) << 32 | (ticket.row as usize) << 1 | usize::from(ticket.dead_letter)
 }

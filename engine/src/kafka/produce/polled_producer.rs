@@ -1,4 +1,4 @@
-//! A producer whose delivery reports are served by a thread of its own.
+//! A producer with a thread that serves its delivery reports.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,27 +10,28 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
-/// rust-rdkafka's own such producer wakes ten times a second, and spins for up to a millisecond each time.
+/// A producer with a thread that serves its delivery reports. It replaces the `ThreadedProducer` of rust-rdkafka, which
+/// wakes ten times a second and spins for up to 1 ms each time.
 pub(super) struct ServedProducer<C: ProducerContext + 'static> {
     producer: Arc<BaseProducer<C>>,
     stop: Arc<AtomicBool>,
 }
 
 impl<C: ProducerContext + 'static> ServedProducer<C> {
-    /// A producer, and what its thread does each time after it has served delivery reports.
+    /// Creates a producer and starts its thread, which calls `after` each time it has served delivery reports.
     pub fn create(
         config: &ClientConfig,
         context: C,
         after: impl Fn(&BaseProducer<C>) + Send + 'static,
     ) -> Result<Self, KafkaError> {
-        const PATIENCE: Duration = Duration::from_secs(1);
+        const POLL_TIMEOUT: Duration = Duration::from_secs(1);
         let producer: Arc<BaseProducer<C>> = Arc::new(config.create_with_context(context)?);
         let stop = Arc::<AtomicBool>::default();
         let (served, stopped) = (Arc::clone(&producer), Arc::clone(&stop));
-        // Nobody waits for its end: it holds nothing but the producer.
+        // The thread is detached: it owns only the producer.
         thread::spawn(move || {
             while !stopped.load(Ordering::Acquire) {
-                served.poll(PATIENCE);
+                served.poll(POLL_TIMEOUT);
                 after(&served);
             }
         });

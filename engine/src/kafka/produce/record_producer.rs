@@ -1,4 +1,4 @@
-//! A plain producer, for demonstrations, benchmarks and tests that need records on a topic.
+//! A plain producer, for commands, benchmarks and tests that write records to a topic.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,15 +15,15 @@ use crate::kafka::{ClientSettings, KafkaError};
 /// A record to produce.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewRecord<'a> {
-    /// Its partition; by key where there is none.
+    /// The partition; chosen by key if `None`.
     pub partition: Option<i32>,
-    /// Its key.
+    /// The key; `None` for null.
     pub key: Option<&'a [u8]>,
-    /// Its value.
+    /// The value; `None` for null.
     pub value: Option<&'a [u8]>,
-    /// Milliseconds since the epoch; now where there are none.
+    /// The timestamp in milliseconds since the epoch; the current time if `None`.
     pub timestamp_ms: Option<i64>,
-    /// Its headers: names and values, of which any may be null.
+    /// The headers: names and values. A value of `None` is null.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
@@ -33,24 +33,24 @@ pub struct RecordProducer {
     next: AtomicUsize,
 }
 
-/// A record that did not arrive.
+/// A record that was not delivered.
 #[derive(Debug)]
 pub struct Undelivered {
-    /// The number that [`RecordProducer::send`] gave it.
+    /// The number that [`RecordProducer::send`] returned for the record.
     pub number: usize,
-    /// Why.
+    /// The reason.
     pub error: KafkaError,
 }
 
-/// How many records that did not arrive are kept between two calls of [`RecordProducer::settle`].
+/// The maximum number of undelivered records that are kept between two calls of [`RecordProducer::settle`].
 const MOST_KEPT: usize = 65_536;
 
-/// Keeps which records did not arrive.
+/// The records that were not delivered.
 #[derive(Default)]
 struct Failures(Mutex<Vec<Undelivered>>);
 
 impl ClientContext for Failures {
-    /// librdkafka's log goes nowhere: what matters comes as a delivery report.
+    /// Discards the log of librdkafka: relevant errors are in the delivery reports.
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, _: ClientError, _: &str) {}
@@ -63,7 +63,7 @@ impl ProducerContext for Failures {
         if let Err((error, message)) = result {
             let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if failed.len() < MOST_KEPT {
-                let what = format!("a record for {} did not arrive", message.topic());
+                let what = format!("a record for topic '{}' was not delivered", message.topic());
                 failed.push(Undelivered { number, error: KafkaError::during(what, error) });
             }
         }
@@ -71,16 +71,16 @@ impl ProducerContext for Failures {
 }
 
 impl RecordProducer {
-    /// A producer that waits up to `linger` for records to send together.
+    /// Creates a producer that waits up to `linger` to send records together.
     ///
     /// # Errors
-    /// Where the client's properties are wrong.
+    /// If the client's properties are invalid.
     pub fn connect(settings: &ClientSettings, linger: Duration) -> Result<Self, KafkaError> {
         let config = settings.client(
             &[
                 ("linger.ms", linger.as_millis().to_string()),
                 ("queue.buffering.max.messages", "1000000".to_owned()),
-                // What is too large is for the brokers to say, topic by topic.
+                // The brokers enforce the size limit of each topic.
                 ("message.max.bytes", "1000000000".to_owned()),
             ],
             &[
@@ -95,7 +95,7 @@ impl RecordProducer {
     /// Sends a record and returns its number; waits while the client's queue is full.
     ///
     /// # Errors
-    /// Where the record cannot be sent at all.
+    /// If the client does not accept the record.
     pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<usize, KafkaError> {
         const WAIT: Duration = Duration::from_millis(10);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl RecordProducer {
         });
         while let Err((error, refused)) = self.producer.send(next) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(KafkaError::during(format!("a record for {topic}"), &error));
+                return Err(KafkaError::during(format!("sending a record to topic '{topic}'"), &error));
             }
             next = refused;
             self.producer.poll(WAIT);
@@ -119,22 +119,22 @@ impl RecordProducer {
         Ok(number)
     }
 
-    /// Waits until everything that was sent has arrived.
+    /// Waits until all records are delivered.
     ///
     /// # Errors
-    /// Where it has not within a minute, or a record was refused.
+    /// If records are still in flight after one minute, or a record was not delivered.
     pub fn flush(&self) -> Result<(), KafkaError> {
         self.settle()?.into_iter().next().map_or(Ok(()), |first| Err(first.error))
     }
 
-    /// Waits until everything that was sent has arrived or been refused, and returns what did not arrive since the
-    /// last time: the first 65,536 of it.
+    /// Waits until all records are delivered or have failed. Returns the records that have failed since the last call,
+    /// at most the first 65,536.
     ///
     /// # Errors
-    /// Where that takes longer than a minute.
+    /// If records are still in flight after one minute.
     pub fn settle(&self) -> Result<Vec<Undelivered>, KafkaError> {
         let flushed = self.producer.flush(Duration::from_mins(1));
-        flushed.map_err(|error| KafkaError::during("sending the last records", &error))?;
+        flushed.map_err(|error| KafkaError::during("flushing records", &error))?;
         Ok(std::mem::take(&mut *self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

@@ -1,4 +1,4 @@
-//! Transactions: outputs, dead letters and the offsets of what they came from become visible together.
+//! Transactions: outputs, dead letters and the offsets of their source records are committed atomically.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,10 @@ use crate::kafka::offsets::{REQUEST_TIMEOUT, offsets_of};
 use crate::kafka::{KafkaError, hint};
 use crate::sink::TransactionError;
 
-/// How long one attempt may take before it is asked whether the job still wants it.
+/// The time-out of one attempt. Between attempts the sink is checked for having been closed.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// The transactions of a producer, on account of a member of a group.
+/// The transactions of a producer, which include the offsets of a group member.
 pub(super) struct Transactions {
     producer: Arc<ServedProducer<Deliveries>>,
     membership: Membership,
@@ -29,22 +29,26 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    /// Takes the transactional id over from whoever had it, and undoes what they left open.
+    /// Initialises the transactional id: fences an earlier producer with the same id and aborts its open transaction.
+    ///
+    /// # Errors
+    /// If the brokers do not answer in time or reject the request.
     pub fn init(
         producer: Arc<ServedProducer<Deliveries>>,
         membership: Membership,
         shared: Arc<Shared>,
     ) -> Result<Self, KafkaError> {
         let initialised = producer.init_transactions(REQUEST_TIMEOUT);
-        initialised.map_err(|error| KafkaError::new(format!("transactions: {}", reason(&error))))?;
+        initialised
+            .map_err(|error| KafkaError::new(format!("initialising transactions: {}", reason(&error))))?;
         Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared })
     }
 
-    /// Begins a transaction where none is open.
+    /// Begins a transaction if none is open.
     pub fn begin(&self) -> Result<(), ClientError> {
         if !self.is_open.load(Ordering::Acquire) {
             self.producer.begin_transaction()?;
-            // Whatever was refused in the last one has been reported by now.
+            // All rejections in the last transaction have been reported at this point.
             let one_by_one = self.shared.next_one_by_one.load(Ordering::Acquire);
             self.shared.one_by_one.store(one_by_one, Ordering::Release);
             self.is_open.store(true, Ordering::Release);
@@ -52,7 +56,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// Commits the open transaction with these offsets.
+    /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
     pub fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
         let group = self.membership.consumer().and_then(|consumer| consumer.group_metadata());
@@ -67,7 +71,7 @@ impl Transactions {
             Ok(()) => {
                 self.is_open.store(false, Ordering::Release);
                 self.shared.next_one_by_one.store(false, Ordering::Release);
-                // What the refused letters had to do without, others get again.
+                // Later dead letters get all added headers again.
                 self.shared.reduced.store(0, Ordering::Release);
                 Ok(())
             }
@@ -76,7 +80,7 @@ impl Transactions {
         }
     }
 
-    /// Undoes the open transaction.
+    /// Aborts the open transaction.
     pub fn abort(&self) -> Result<(), TransactionError> {
         if !self.is_open.load(Ordering::Acquire) {
             return Ok(());
@@ -92,12 +96,12 @@ impl Transactions {
         Err(TransactionError::Undone(reason.to_owned()))
     }
 
-    /// Tries again for as long as that may help and anybody wants it.
+    /// Repeats a call while its error is retriable and the sink is open.
     fn attempt(&self, call: impl Fn() -> Result<(), ClientError>) -> Result<(), ClientError> {
         loop {
             match call() {
                 Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {}
-                // A slow broker: what is in flight has not arrived within the time of one attempt.
+                // With a slow broker, records in flight may not be delivered within one attempt.
                 Err(ClientError::Flush(code))
                     if class(code) == Class::Passing && !self.shared.is_closed() => {}
                 result => return result,
@@ -107,18 +111,18 @@ impl Transactions {
 }
 
 impl Drop for Transactions {
-    /// Nobody should have to wait for the brokers to give up what will not be committed.
+    /// Aborts an open transaction, so that consumers do not have to wait for its time-out.
     fn drop(&mut self) {
         if self.is_open.load(Ordering::Acquire) {
-            // What fails here is undone by the brokers after transaction.timeout.ms.
+            // If the abort fails, the brokers abort the transaction after transaction.timeout.ms.
             let _ = self.producer.abort_transaction(ATTEMPT);
         }
     }
 }
 
 fn reason(error: &ClientError) -> String {
-    let fenced = "another process has taken over its transactional id, or it was away for longer than its \
-                  transaction may last";
+    let fenced = "another process has taken over the transactional id, or this process was inactive for longer \
+                  than transaction.timeout.ms";
     match error {
         ClientError::Transaction(error) if is_fenced(error.code()) => format!("{fenced} ({error})"),
         ClientError::Transaction(error) => format!("{error}{}", hint(Some(error.code()), "")),
@@ -131,7 +135,7 @@ fn fatal(reason: &impl ToString) -> TransactionError {
 }
 
 fn is_fenced(code: Code) -> bool {
-    // The last one: the transaction that is to end has been ended by the brokers, or by another process.
+    // InvalidTransactionalState: the brokers or another process have already ended the transaction.
     matches!(
         code,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidTransactionalState

@@ -1,4 +1,5 @@
-//! What a job would find: topics, groups and a client's properties in; nothing is joined, written or made.
+//! Inspects topics, groups and client properties before a job starts. No group is joined, and nothing is written or
+//! created.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,37 +20,37 @@ use crate::kafka::settings::{ClientSettings, Origin, masked};
 use crate::kafka::{GroupOptions, KafkaError, hint};
 use crate::waker::Waker;
 
-/// Properties by name, and who says so.
+/// Properties by name, with the origin of their values.
 pub type Properties = BTreeMap<String, (String, Origin)>;
 
-/// Whether something may be done; `None` where the brokers do not say.
+/// True if an operation is permitted; `None` if the brokers do not report permissions.
 pub type May = Option<bool>;
 
-/// A group as it is.
+/// The state of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupState {
-    /// Stable, Empty and so on; `None` if there is no such group yet.
+    /// The name of the state, for example `Stable` or `Empty`; `None` if the group does not exist.
     pub state: Option<String>,
-    /// Client id and host of each member, and its instance id where it has one.
+    /// The client id, host and instance id of each member. The instance id is `None` without static membership.
     pub members: Vec<(String, String, Option<String>)>,
-    /// Whether the user may join and commit.
+    /// True if the user may join the group and commit offsets.
     pub may_read: May,
 }
 
-/// A partition of a group's topic.
+/// The state of a partition and the group's progress in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionState {
-    /// Which.
+    /// The number of the partition.
     pub partition: i32,
-    /// The oldest record, and behind the newest.
+    /// The offset of the oldest record.
     pub low: i64,
-    /// Behind the newest record.
+    /// The offset after the newest record.
     pub high: i64,
-    /// What the group has committed, where it has.
+    /// The committed offset of the group, if it has one.
     pub committed: Option<i64>,
 }
 
-/// A member's client that has not joined.
+/// A client with the properties of a group member that does not join the group.
 pub struct Inspector {
     consumer: BaseConsumer<Context>,
     names: Vec<String>,
@@ -58,10 +59,10 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// A client as a member of that group would have it.
+    /// Creates a client with the properties of a member of the group.
     ///
     /// # Errors
-    /// Where the client's properties are wrong.
+    /// If the client's properties are invalid.
     pub fn connect(settings: &ClientSettings, options: &GroupOptions) -> Result<Self, KafkaError> {
         let config = options.config(settings)?;
         let (context, _) = Context::new(Waker::default());
@@ -74,10 +75,10 @@ impl Inspector {
         })
     }
 
-    /// Whether the user may read and write a topic.
+    /// Returns whether the user may read and whether the user may write a topic.
     ///
     /// # Errors
-    /// Where the brokers do not answer.
+    /// If the brokers do not answer.
     pub fn may_read_and_write(&self, topic: &str) -> Result<(May, May), KafkaError> {
         match admin::topic_operations(&self.consumer, topic, REQUEST_TIMEOUT) {
             Ok(operations) => Ok((may(&operations, Operation::Read), may(&operations, Operation::Write))),
@@ -85,10 +86,10 @@ impl Inspector {
         }
     }
 
-    /// The group, with its members.
+    /// Returns the state of the group and its members.
     ///
     /// # Errors
-    /// Where the brokers do not answer, or the user may not know.
+    /// If the brokers do not answer, or the user is not authorized to describe the group.
     pub fn group(&self) -> Result<GroupState, KafkaError> {
         match admin::describe_group(&self.consumer, &self.group, REQUEST_TIMEOUT) {
             Ok(admin::Described { state, members, operations }) => {
@@ -104,10 +105,10 @@ impl Inspector {
         }
     }
 
-    /// The partitions of the topic, and how far the group has read them.
+    /// Returns the first `count` partitions of the topic with the group's progress.
     ///
     /// # Errors
-    /// Where the brokers do not answer, or the user may not know.
+    /// If the brokers do not answer, or the user is not authorized.
     pub fn partitions(&self, count: usize) -> Result<Vec<PartitionState>, KafkaError> {
         let committed = self.committed_offsets(count)?;
         let elements = committed.elements();
@@ -124,10 +125,10 @@ impl Inspector {
         Ok(elements.iter().zip(bounds).map(state).collect())
     }
 
-    /// The offset that the group has committed of each partition, if it has.
+    /// Returns the group's committed offset of each of the first `count` partitions, if there is one.
     ///
     /// # Errors
-    /// If the brokers do not answer, or the user may not know.
+    /// If the brokers do not answer, or the user is not authorized.
     pub fn committed(&self, count: usize) -> Result<Vec<Option<i64>>, KafkaError> {
         let committed = self.committed_offsets(count)?;
         let offset =
@@ -141,21 +142,21 @@ impl Inspector {
             list.add_partition(&self.topic, partition);
         }
         let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
-        committed.map_err(|error| KafkaError::during("the group's committed offsets", &error))
+        committed.map_err(|error| KafkaError::during("reading the group's committed offsets", &error))
     }
 
-    /// Every property of the client and who says so, secrets masked.
+    /// Returns all properties of the client with their origins. Secrets are masked.
     #[must_use]
     pub fn properties(&self, settings: &ClientSettings) -> Properties {
         with_origins(admin::configuration(self.consumer.client().native_ptr()), &self.names, settings)
     }
 }
 
-/// Every property of a producer as a job would have it, for topics that take records of so many bytes, and
-/// who says so, secrets masked.
+/// Returns all properties of a job's producer with their origins. `max_message_bytes` are the record limits of the
+/// target topics. Secrets are masked.
 ///
 /// # Errors
-/// Where the client's properties are wrong.
+/// If the client's properties are invalid.
 pub fn producer_properties(
     settings: &ClientSettings,
     linger: Duration,
@@ -178,7 +179,8 @@ fn with_origins(all: Vec<(String, String)>, set: &[String], settings: &ClientSet
     masked(all).into_iter().map(with_origin).collect()
 }
 
-/// No operations at all are what brokers answer that do not tell.
+/// Returns whether an operation is permitted; `None` for an empty list, with which brokers answer that do not report
+/// permissions.
 fn may(operations: &[Operation], wanted: Operation) -> May {
     (!operations.is_empty()).then(|| operations.contains(&wanted))
 }

@@ -1,4 +1,4 @@
-//! Reading without a trace: records, offsets, groups and the settings of topics.
+//! Reading without side effects: records, offsets, groups and topic configurations.
 
 mod inspect;
 mod reader;

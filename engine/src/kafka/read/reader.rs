@@ -1,8 +1,8 @@
-//! Reads a topic and leaves no trace: it joins no group, commits nothing, writes nothing.
+//! Reads a topic without side effects: no group is joined, and nothing is committed or written.
 //!
-//! The types of this file have no way to do any of that. librdkafka assigns partitions only to a
-//! consumer with a group id, so there is one, made up for the process, that nobody ever joins; all
-//! that brokers see of it is a look-up of its coordinator.
+//! The types in this file have no methods that join, commit or write. librdkafka assigns partitions only to a consumer
+//! with a group id, so the client has a generated one and never joins that group. Brokers only see a look-up of the
+//! group's coordinator.
 #![allow(clippy::disallowed_methods, reason = "round trips are measured")]
 
 use std::collections::BTreeMap;
@@ -19,8 +19,8 @@ use crate::core::batcher::Room;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
-use crate::kafka::fetch::{Lane, Lanes};
-use crate::kafka::ffi::{controller_id, known_end};
+use crate::kafka::fetch::{Fetcher, Lane, QueueFetcher};
+use crate::kafka::ffi::controller_id;
 use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
 use crate::kafka::settings::{ClientSettings, readable};
@@ -29,21 +29,21 @@ use crate::memory::MemoryBudget;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// How long the first broker may take to answer.
+/// The maximum time until the first broker answers.
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A partition of a topic and its records.
+/// A partition of a topic and the bounds of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
-    /// Its number.
+    /// The number of the partition.
     pub partition: i32,
-    /// The oldest record's offset.
+    /// The offset of the oldest record.
     pub low: i64,
-    /// The offset behind the newest record.
+    /// The offset after the newest record.
     pub high: i64,
 }
 
-/// A client that can only look.
+/// A read-only client.
 pub struct TopicReader {
     consumer: BaseConsumer<Context>,
     inbox: Inbox,
@@ -53,15 +53,16 @@ pub struct TopicReader {
 }
 
 impl TopicReader {
-    /// Connects, with a prefetch of at most `prefetch_bytes`, to wake `waker` when records come.
+    /// Creates a client that prefetches at most `prefetch_bytes` (64 KiB to 64 MiB, both inclusive) and wakes `waker`
+    /// when records arrive.
     ///
     /// # Errors
-    /// Where the client's properties are wrong.
+    /// If the client's properties are invalid.
     pub fn connect(settings: &ClientSettings, prefetch_bytes: u64, waker: Waker) -> Result<Self, KafkaError> {
         Self::connect_with(settings, prefetch_bytes, waker, &[])
     }
 
-    /// Returns the partitions of a topic with the ends of all that was written, open transactions included.
+    /// Returns the partitions of a topic with the ends of all written records, including those of open transactions.
     pub(in crate::kafka) fn written(
         settings: &ClientSettings,
         topic: &str,
@@ -83,7 +84,7 @@ impl TopicReader {
                 ("queued.max.messages.kbytes", kbytes.to_string()),
                 ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
                 ("fetch.queue.backoff.ms", "10".to_owned()),
-                // They say whether the brokers hold requests back, and what came over the wire.
+                // The statistics report throttling by the brokers and the bytes received.
                 ("statistics.interval.ms", "200".to_owned()),
             ],
             &[
@@ -112,16 +113,16 @@ impl TopicReader {
         })
     }
 
-    /// The client's properties, secrets masked.
+    /// Returns the client's properties. Secrets are masked.
     #[must_use]
     pub fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
     }
 
-    /// How many partitions the topic has; `None` where there is no such topic.
+    /// Returns the number of partitions of a topic; `None` if the topic does not exist.
     ///
     /// # Errors
-    /// Where no broker answers, or none may.
+    /// If no broker answers, or the user is not authorized.
     pub fn partition_count(&self, topic: &str) -> Result<Option<usize>, KafkaError> {
         use RDKafkaErrorCode as Code;
         let metadata =
@@ -134,7 +135,7 @@ impl TopicReader {
         }
     }
 
-    /// Asks until a broker answers; what will not change while it waits ends it at once.
+    /// Requests metadata until a broker answers. A permanent error ends the wait immediately.
     fn contact(&self, topic: &str) -> Result<Metadata, KafkaError> {
         use RDKafkaErrorCode as Code;
         const ATTEMPT: Duration = Duration::from_millis(250);
@@ -146,14 +147,14 @@ impl TopicReader {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
-            // The client's reports wait to be polled, one at a time, statistics among them.
+            // Each poll serves one event of the client, including statistics.
             for _ in 0..REPORTS {
                 drop(self.consumer.poll(Duration::ZERO));
             }
             let mut is_final = started.elapsed() >= CONTACT_TIMEOUT;
             for event in self.inbox.take() {
                 let ClientEvent::Error(code, text) = event else { continue };
-                // That all are down says less than why one of them is.
+                // The error of a single broker is more specific than AllBrokersDown.
                 if reason.is_none() || code != Some(Code::AllBrokersDown) {
                     reason = Some(text);
                 }
@@ -169,10 +170,10 @@ impl TopicReader {
         }
     }
 
-    /// How long a question to the brokers takes: the median of a few, once connected.
+    /// Returns the round trip time of a metadata request: the median of five requests after the client has connected.
     ///
     /// # Errors
-    /// Where no broker answers.
+    /// If no broker answers.
     pub fn round_trip(&self, topic: &str) -> Result<Duration, KafkaError> {
         const QUESTIONS: usize = 5;
         self.partition_count(topic)?;
@@ -186,10 +187,10 @@ impl TopicReader {
         Ok(times[QUESTIONS / 2])
     }
 
-    /// The partitions of a topic.
+    /// Returns the partitions of a topic.
     ///
     /// # Errors
-    /// Where there is no such topic, or no broker answers.
+    /// If the topic does not exist, or no broker answers.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, KafkaError> {
         let count = self
             .partition_count(topic)?
@@ -204,7 +205,7 @@ impl TopicReader {
         Ok(names.iter().zip(bounds).map(partition).collect())
     }
 
-    /// The offset of a start on each of these partitions.
+    /// Returns the offset of a start in each of these partitions.
     ///
     /// # Errors
     /// If no broker answers.
@@ -222,9 +223,9 @@ impl TopicReader {
         starts(&self.consumer, &partitions, start, REQUEST_TIMEOUT)
     }
 
-    /// Whether there is a broker that answers questions about configurations.
+    /// Returns true if the cluster has a controller, so that topic configurations can be described.
     pub(in crate::kafka) fn has_controller(&self, topic: &str) -> bool {
-        // A broker that is slow to answer is a real one.
+        // The embedded broker answers in time, so a slow broker is a real one.
         let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), CONTACT_TIMEOUT) else { return true };
         let controller = controller_id(&self.consumer);
         metadata.brokers().iter().any(|broker| broker.id() == controller)
@@ -232,23 +233,25 @@ impl TopicReader {
 
     /// Serves the client for a while.
     pub(in crate::kafka) fn pause(&self, duration: Duration) {
-        // Nothing is assigned, so nothing but errors comes; those are in the inbox already.
+        // No partition is assigned, so only errors arrive, and those are already in the inbox.
         drop(self.consumer.poll(duration));
     }
 
-    /// The client itself.
+    /// Returns the client.
     pub(in crate::kafka) fn into_consumer(self) -> BaseConsumer<Context> {
         self.consumer
     }
 
-    /// Reads partitions from offsets to their ends: behind an offset, or never.
+    /// Creates a source that reads these ranges: partition, first offset, and the offset to stop before; `None` reads
+    /// without an end.
     #[must_use]
     pub fn read(self, topic: &str, ranges: Vec<(i32, i64, Option<i64>)>) -> ReadSource {
+        let consumer = Arc::new(self.consumer);
+        let memory = MemoryBudget::unlimited(ranges.len());
         ReadSource {
-            lanes: Lanes::new(&MemoryBudget::unlimited(ranges.len())),
-            consumer: Arc::new(self.consumer),
+            lanes: QueueFetcher::new(Arc::clone(&consumer), &memory, self.waker),
+            consumer,
             inbox: self.inbox,
-            waker: self.waker,
             topic: topic.to_owned(),
             ranges,
             assigned: false,
@@ -261,22 +264,21 @@ impl TopicReader {
 
 /// A source that reads from fixed offsets and cannot commit.
 pub struct ReadSource {
-    lanes: Lanes,
+    lanes: QueueFetcher,
     consumer: Arc<BaseConsumer<Context>>,
     inbox: Inbox,
-    waker: Waker,
     topic: String,
     ranges: Vec<(i32, i64, Option<i64>)>,
     assigned: bool,
     max_bytes_per_s: Option<u64>,
-    /// When what has been taken is paid for.
+    /// The time at which the rate cap permits the next read.
     paid_at: Option<Tick>,
-    /// Until then the rate cap lets nothing be taken.
+    /// The end of the current wait for the rate cap.
     throttled_until: Option<Tick>,
 }
 
 impl ReadSource {
-    /// Reads at most this many payload bytes a second. What is not used within a quarter of a second is lost.
+    /// Limits the rate of payload bytes, in bytes per second. Unused rate accumulates for at most 250 ms.
     #[must_use]
     pub fn with_max_rate(mut self, max_bytes_per_s: Option<u64>) -> Self {
         self.max_bytes_per_s = max_bytes_per_s;
@@ -287,20 +289,20 @@ impl ReadSource {
         let mut positions = Vec::new();
         for (partition, position, end) in &self.ranges {
             let name = LaneName { topic: self.topic.as_str().into(), partition: *partition };
-            self.lanes.begin(&self.consumer, &name, (*position, *end), &self.waker, events)?;
+            self.lanes.start(&name, (*position, *end), events)?;
             positions.push((name, *position));
         }
         self.consumer.assign(&offsets_of(positions)?)?;
         Ok(())
     }
 
-    /// What comes from the brokers, as it was at most a fifth of a second ago.
+    /// Returns the traffic counters of the client, which are updated every 200 ms.
     #[must_use]
     pub fn meter(&self) -> Meter {
         self.inbox.meter().clone()
     }
 
-    /// Counts what was taken against the rate cap.
+    /// Counts taken bytes against the rate cap.
     fn pay(&mut self, now: Tick, bytes: u64) {
         const SAVED: Duration = Duration::from_millis(250);
         let Some(rate) = self.max_bytes_per_s else { return };
@@ -317,8 +319,8 @@ impl Source for ReadSource {
             self.assigned = true;
             self.assign(events)?;
         }
-        // The client asks for the coordinator of its group, although it never joins one: that it may not is
-        // nobody's concern.
+        // The client looks up the coordinator of its group although it never joins: a missing permission for that
+        // is irrelevant.
         let concerns =
             |code: Option<RDKafkaErrorCode>| code != Some(RDKafkaErrorCode::GroupAuthorizationFailed);
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO)
@@ -339,7 +341,7 @@ impl Source for ReadSource {
         }
         match self.lanes.broken().next() {
             Some((Lane { name, position, .. }, reason)) => Err(SourceError(format!(
-                "{}[{}] cannot be read on at offset {position}: {reason}",
+                "{}[{}]@{position} cannot be read: {reason}",
                 name.topic, name.partition
             ))),
             None => Ok(()),
@@ -359,7 +361,7 @@ impl Source for ReadSource {
             return Ok(Filled { drained: true, ..Filled::default() });
         }
         let before = batch.bytes();
-        let filled = self.lanes.fill(lane, tier, room, batch)?;
+        let filled = self.lanes.take(lane, tier, room, batch)?;
         self.pay(now, batch.bytes() - before);
         Ok(filled)
     }
@@ -369,7 +371,7 @@ impl Source for ReadSource {
     }
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
-        known_end(&self.consumer, self.lanes.name(lane)?)
+        self.lanes.end_offset(lane)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads a topic as it ends now, once and without a trace: no group, no commit.
+//! Reads a topic once up to its current end, without a group and without commits.
 #![allow(clippy::disallowed_methods, reason = "a client that waits for brokers has a clock")]
 
 use std::collections::BTreeMap;
@@ -14,17 +14,17 @@ use crate::kafka::{ClientSettings, KafkaError, Partition, TopicReader};
 use crate::source::{Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// Bytes that the client fetches ahead.
+/// The bytes that the client prefetches.
 const PREFETCH_BYTES: u64 = 32 << 20;
-/// How long nothing may come before the end is reached.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The maximum time without a record before the end is reached.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const RECORDS_A_CALL: u64 = 1000;
 
-/// Reads all records that a topic has now, each partition in order, and hands them over in batches,
-/// with how many there are in all.
+/// Reads all records that a topic has now, each partition in order. Calls `each` with batches of records and the total
+/// number of offsets to read.
 ///
 /// # Errors
-/// Where there is no such topic, it cannot be read, or `each` fails.
+/// If the topic does not exist or cannot be read, or `each` fails.
 pub fn scan<E: From<KafkaError>>(
     settings: &ClientSettings,
     topic: &str,
@@ -36,16 +36,16 @@ pub fn scan<E: From<KafkaError>>(
 /// Where a scan ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// Before the first transaction that is open when it starts.
+    /// Before the first transaction that is open when the scan starts.
     Stable,
-    /// At the last record that is written when it starts. It waits for transactions that are open.
+    /// At the last record that is written when the scan starts. The scan waits for open transactions to end.
     Written,
 }
 
-/// Like [`scan`], from these offsets on, by partition; others from their first one.
+/// Like [`scan`], but starts at these offsets, by partition. Other partitions are read from their oldest record.
 ///
 /// # Errors
-/// As those of [`scan`].
+/// If the topic does not exist or cannot be read, or `each` fails.
 pub fn scan_from<E: From<KafkaError>>(
     settings: &ClientSettings,
     topic: &str,
@@ -89,13 +89,13 @@ pub fn scan_from<E: From<KafkaError>>(
         }
         if !builder.is_empty() {
             each(&builder.seal(names.clone()), total)?;
-            // However long that took, it was not the brokers' time.
+            // The time-out does not include the time of `each`.
             last = Instant::now();
         } else if lanes.is_empty() {
-            // Not assigned yet, or at the end.
-        } else if last.elapsed() > PATIENCE {
-            let reason = "a transaction that is still open may hold its records back";
-            return Err(KafkaError::new(format!("nothing came for {PATIENCE:?}; {reason}")).into());
+            // The partitions are not assigned yet, or all are at their ends.
+        } else if last.elapsed() > IDLE_TIMEOUT {
+            let reason = "an open transaction may block the records after it";
+            return Err(KafkaError::new(format!("no record arrived for {IDLE_TIMEOUT:?}; {reason}")).into());
         } else {
             waker.wait(Duration::from_millis(50));
         }

@@ -1,4 +1,4 @@
-//! Topics that a job writes to: found, or created like its source.
+//! Target topics of a job: finds them, or creates them with the settings of the source topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use rdkafka::error::RDKafkaErrorCode;
 use crate::kafka::offsets::REQUEST_TIMEOUT;
 use crate::kafka::{ADDED_BYTES, ClientSettings, KafkaError, TopicReader};
 
-/// What was found, or done, about a topic.
+/// The result of [`ensure_topic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ensured {
-    /// It was there, with this many partitions.
+    /// The topic existed, with this many partitions.
     Existed(usize),
-    /// It was created, with this many partitions.
+    /// The topic was created, with this many partitions.
     Created(usize),
 }
 
 impl Ensured {
-    /// How many partitions it has.
+    /// Returns the number of partitions of the topic.
     #[must_use]
     pub fn partitions(self) -> usize {
         match self {
@@ -31,11 +31,11 @@ impl Ensured {
     }
 }
 
-/// Makes sure that a topic exists; where it does not, it is created with `partitions` partitions
-/// the brokers' default replication, and these settings.
+/// Creates a topic if it does not exist, with `partitions` partitions, the brokers' default replication factor and
+/// these settings.
 ///
 /// # Errors
-/// Where it does not exist and may not be created.
+/// If the topic does not exist and cannot be created.
 pub fn ensure_topic(
     settings: &ClientSettings,
     reader: &TopicReader,
@@ -67,27 +67,27 @@ pub fn ensure_topic(
     Ok(Ensured::Created(wait_until_known(reader, topic)?))
 }
 
-/// What the brokers say about a topic, if they do.
+/// The settings of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicSettings {
-    /// True if the brokers have told them, or have none; false if the user may not know them (`DescribeConfigs`).
+    /// True if the settings are known, or the brokers have none; false if the user has no `DescribeConfigs` permission.
     pub is_known: bool,
-    /// The largest batch of records that it takes, in bytes: `max.message.bytes`.
+    /// The maximum size of a record batch, in bytes: `max.message.bytes`.
     pub max_message_bytes: Option<u64>,
-    /// How long it keeps records, in milliseconds, -1 for ever: `retention.ms`. Compaction alone keeps all keys.
+    /// The retention time in milliseconds, -1 for no limit: `retention.ms`. It has no effect with compaction alone.
     pub retention_ms: Option<i64>,
-    /// True if it is compacted: `cleanup.policy`. Then it takes no record without a key.
+    /// True if the topic is compacted: `cleanup.policy`. A compacted topic rejects records without a key.
     pub is_compacted: bool,
-    /// True if records are deleted by their own time: `cleanup.policy` and `message.timestamp.type`.
+    /// True if records are deleted by their own timestamps: `cleanup.policy` and `message.timestamp.type`.
     pub deletes: bool,
-    /// Every setting by name.
+    /// All settings by name.
     all: BTreeMap<String, String>,
-    /// Those that were set for this topic, and are not the brokers' defaults.
+    /// The names of the settings that were set for this topic and do not come from the brokers' defaults.
     own: Vec<String>,
 }
 
-/// Settings that a sink takes over from its source if velo creates it: what decides which records it takes and how
-/// long it keeps them.
+/// The settings that a sink topic inherits from its source if velo creates the topic. They determine which records the
+/// topic accepts and how long it keeps them.
 const INHERITED: [&str; 6] = [
     "cleanup.policy",
     "retention.ms",
@@ -98,8 +98,8 @@ const INHERITED: [&str; 6] = [
 ];
 
 impl TopicSettings {
-    /// Reads settings as the brokers tell them: whether each was set for this topic, its name and its value.
-    fn told(entries: impl IntoIterator<Item = (bool, String, Option<String>)>) -> Self {
+    /// Creates settings from entries of the brokers: true if the entry was set for this topic, its name and its value.
+    fn from_entries(entries: impl IntoIterator<Item = (bool, String, Option<String>)>) -> Self {
         let mut all = BTreeMap::new();
         let mut own = Vec::new();
         for (is_own, name, value) in entries {
@@ -119,15 +119,15 @@ impl TopicSettings {
         }
     }
 
-    /// Settings of a sink for what this topic holds.
+    /// Returns the settings of a new sink topic for the records of this topic.
     #[must_use]
     pub fn for_sink(&self) -> Vec<(String, String)> {
         let own = INHERITED.iter().filter(|name| self.own.iter().any(|own| own == *name));
         own.filter_map(|name| Some(((*name).to_owned(), self.all.get(*name)?.clone()))).collect()
     }
 
-    /// Settings of a dead letter queue for this topic's records: it keeps them until somebody has dealt with them,
-    /// whatever their time, and has room for what velo adds.
+    /// Returns the settings of a new dead letter queue for the records of this topic: no deletion by age or size, any
+    /// timestamp, and a record limit that includes the headers that velo adds.
     #[must_use]
     pub fn for_dead_letters(&self) -> Vec<(String, String)> {
         let keeps_all = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
@@ -135,14 +135,14 @@ impl TopicSettings {
         if let Some(most) = self.max_message_bytes {
             settings.push(("max.message.bytes", (most + ADDED_BYTES).min(i32::MAX as u64).to_string()));
         }
-        // Brokers before 3.6 do not know them.
+        // Brokers before version 3.6 do not have these settings.
         for name in ["message.timestamp.before.max.ms", "message.timestamp.after.max.ms"] {
             settings.extend(self.all.contains_key(name).then(|| (name, i64::MAX.to_string())));
         }
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// How long records are kept, counted from their own time, if they are not kept for ever.
+    /// Returns how long records are kept, counted from their own timestamps; `None` if they are not deleted by age.
     #[must_use]
     pub fn keeps_for(&self) -> Option<Duration> {
         let ms = self.retention_ms.filter(|ms| *ms >= 0 && self.deletes)?;
@@ -150,12 +150,12 @@ impl TopicSettings {
     }
 }
 
-/// The settings of a topic, up to what the brokers tell and the user may know.
+/// Returns the settings of a topic. If they cannot be read, `is_known` is false.
 #[must_use]
 pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &str) -> TopicSettings {
     const ATTEMPTS: u32 = 3;
     const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
-    // The embedded broker has none, and would let us wait.
+    // The embedded broker has no topic settings and does not answer the request.
     if !reader.has_controller(topic) {
         return TopicSettings { is_known: true, ..TopicSettings::default() };
     }
@@ -167,22 +167,22 @@ pub fn topic_settings(settings: &ClientSettings, reader: &TopicReader, topic: &s
         match answers.map(|answers| answers.into_iter().next()) {
             Ok(Some(Ok(found))) => Some(found),
             other => {
-                tracing::debug!(topic, ?other, "the brokers do not tell the topic's settings");
+                tracing::debug!(topic, ?other, "the topic's settings cannot be read");
                 None
             }
         }
     };
     let asked = (0..ATTEMPTS).find_map(|attempt| {
-        // The broker that is asked may not know a new topic yet.
+        // The broker that gets the request may not know a new topic yet.
         reader.pause(ATTEMPT_PAUSE * attempt);
         ask()
     });
     let Some(found) = asked else { return TopicSettings::default() };
     let is_own = |source: &ConfigSource| *source == ConfigSource::DynamicTopic;
-    TopicSettings::told(found.entries.into_iter().map(|e| (is_own(&e.source), e.name, e.value)))
+    TopicSettings::from_entries(found.entries.into_iter().map(|e| (is_own(&e.source), e.name, e.value)))
 }
 
-/// A created topic is known to all brokers a moment later.
+/// Waits until the brokers know a created topic, and returns the number of its partitions.
 fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<usize, KafkaError> {
     const ATTEMPTS: u32 = 100;
     for _ in 0..ATTEMPTS {
@@ -191,7 +191,7 @@ fn wait_until_known(reader: &TopicReader, topic: &str) -> Result<usize, KafkaErr
         }
         reader.pause(Duration::from_millis(50));
     }
-    Err(KafkaError::new(format!("topic '{topic}' was created, but no broker knows it yet; try again")))
+    Err(KafkaError::new(format!("topic '{topic}' was created, but no broker lists it yet; try again")))
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
         ];
         let own = ["cleanup.policy", "max.message.bytes", "segment.ms"];
         let entries = all.map(|(name, value)| (own.contains(&name), name.to_owned(), Some(value.to_owned())));
-        TopicSettings::told(entries)
+        TopicSettings::from_entries(entries)
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let keeps_for = |settings: &[(&str, &str)]| {
             let entries =
                 settings.iter().map(|(name, value)| (false, (*name).to_owned(), Some((*value).to_owned())));
-            TopicSettings::told(entries).keeps_for()
+            TopicSettings::from_entries(entries).keeps_for()
         };
         let week = ("retention.ms", "604800000");
         let (delete, compact) = (("cleanup.policy", "delete"), ("cleanup.policy", "compact"));

@@ -1,5 +1,5 @@
-//! What the engine is measured against: a bare loop over librdkafka's batch call on the same split
-//! queues, which does nothing with a record but add up its bytes.
+//! The baseline for measurements of the engine: a loop over librdkafka's batch call on the same split queues that only
+//! sums the bytes of each value.
 #![allow(clippy::disallowed_methods, reason = "it is a measurement")]
 
 use std::sync::Arc;
@@ -11,29 +11,30 @@ use crate::kafka::offsets::offsets_of;
 use crate::kafka::{KafkaError, TopicReader};
 use crate::waker::Waker;
 
-/// What a bare loop did.
+/// The result of the baseline loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drained {
-    /// Records taken.
+    /// The number of records read.
     pub records: u64,
-    /// The sum of all bytes of all values, so that each has been touched.
+    /// The sum of all bytes of all values, so that every byte is read.
     pub checksum: u64,
-    /// From the first record to the last.
+    /// The time from the first record to the last.
     pub elapsed: Duration,
 }
 
-/// Reads a topic from its oldest record to its end as of now, `batch` records a call at most.
-/// `reader` must wake `waker`.
+/// Reads a topic from its oldest record to its current end, with at most `batch` records per call. `reader` must wake
+/// `waker`.
 ///
 /// # Errors
-/// Where the topic cannot be read.
+/// If the topic cannot be read.
 pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> Result<Drained, KafkaError> {
     let partitions = reader.partitions(topic)?;
     let consumer = Arc::new(reader.into_consumer());
     let mut lanes = Vec::new();
     for partition in &partitions {
-        let queue = PartitionQueue::split(&consumer, topic, partition.partition, waker)
-            .ok_or_else(|| KafkaError::new("a partition has no queue"))?;
+        let wake = waker.clone();
+        let queue = PartitionQueue::split(&consumer, topic, partition.partition, move || wake.wake())
+            .ok_or_else(|| KafkaError::new("the client has no queue for a partition"))?;
         lanes.push((queue, partition.high, partition.low >= partition.high));
     }
     let positions =
@@ -62,7 +63,7 @@ pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> R
             waker.wait(Duration::from_millis(100));
         }
     }
-    // The queues go before the consumer.
+    // The queues must be dropped before the consumer.
     drop((messages, lanes));
     let elapsed = first.map_or(Duration::ZERO, |first| last.duration_since(first));
     Ok(Drained { records, checksum, elapsed })

@@ -1,7 +1,7 @@
-//! A broker in this process, for demonstrations and fast tests: librdkafka's mock cluster.
+//! A broker in this process, for demonstrations and fast tests: the mock cluster of librdkafka.
 //!
-//! It listens on a loopback port of its own, so other processes can use it too. It keeps only the
-//! newest 5 MiB of a partition, and knows neither TLS nor SASL nor the admin protocol.
+//! The broker listens on a loopback port, so that other processes can connect. It keeps the newest 5 MiB of each
+//! partition and supports neither TLS nor SASL nor the admin protocol.
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::BaseProducer;
@@ -10,7 +10,7 @@ use rdkafka::types::RDKafkaRespErr;
 use crate::kafka::KafkaError;
 use crate::kafka::ffi::MockCluster;
 
-/// A running broker; dropping it stops it.
+/// A running broker. Dropping the value stops the broker.
 pub struct EmbeddedBroker {
     cluster: MockCluster,
 }
@@ -19,15 +19,15 @@ impl EmbeddedBroker {
     /// Starts a broker.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If the broker cannot listen on a loopback port.
     pub fn start() -> Result<Self, KafkaError> {
         let client: BaseProducer = ClientConfig::new().create()?;
         let cluster = MockCluster::start(client, 1)
-            .ok_or_else(|| KafkaError::new("the embedded broker did not start: no free loopback port?"))?;
+            .ok_or_else(|| KafkaError::new("the embedded broker did not start; is a loopback port free?"))?;
         Ok(Self { cluster })
     }
 
-    /// Where it listens.
+    /// Returns the address of the broker.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
         self.cluster.bootstrap_servers()
@@ -36,14 +36,14 @@ impl EmbeddedBroker {
     /// Creates a topic.
     ///
     /// # Errors
-    /// Where it exists or its name is not one.
+    /// If the topic exists or its name is invalid.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let created = self.cluster.create_topic(topic, partitions);
         created.map_err(|error| KafkaError::new(format!("topic '{topic}' was not created: {error}")))
     }
 
-    /// Has the next fetches fail, one after the other, with errors that pass by themselves: an unknown error of the
-    /// server, a corrupt message, a log that cannot be read; each so often.
+    /// Makes the next fetches fail with temporary errors: `each` fetches with an unknown server error, then `each`
+    /// with a corrupt message, then `each` with a storage error.
     pub fn fail_fetches(&self, each: usize) {
         use RDKafkaRespErr as Code;
         const FETCH: i16 = 1;
@@ -56,14 +56,14 @@ impl EmbeddedBroker {
         self.cluster.fail_requests(FETCH, &codes);
     }
 
-    /// The names of the requests that clients have made so far, in order.
+    /// Returns the names of all requests so far, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.cluster.request_api_keys().into_iter().map(api_name).collect()
     }
 }
 
-/// The names of the protocol's requests that a client can make of this broker.
+/// Returns the name of a request.
 fn api_name(key: i16) -> String {
     let name = match key {
         0 => "Produce",

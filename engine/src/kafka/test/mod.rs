@@ -1,4 +1,4 @@
-//! For tests, demonstrations and benchmarks: a broker in this process, and what the engine is measured against.
+//! For tests, demonstrations and benchmarks: a broker in this process, and the baseline for measurements.
 
 pub mod baseline;
 mod embedded;

@@ -1,20 +1,20 @@
-//! A processor that is a program: batches go to its stdin as JSON lines, verdicts come from its stdout.
+//! A processor that runs an external program: batches are written to its stdin as JSON lines, answers are read from
+//! its stdout.
 //!
-//! The first line states the version of the protocol: `{"velo_exec":2}`. Each record of a batch is a line,
-//! a blank line ends the batch, and the program answers with one line:
+//! The first line is the version of the protocol: `{"velo_exec":2}`. Each record of a batch is one line, a blank line
+//! ends the batch, and the program answers with one line:
 //!
-//! - `{"ok":true}`: all records are done and are written as they came;
-//! - `{"errors":[{"record":3,"message":"…","retriable":false}]}`: these failed, all others are done;
-//! - `{"error":"…"}`: a record is bad and the program cannot say which; it will get halves;
-//! - with `"records":[{"record":0,"key":"…","value":"…"}]` beside `ok` or `errors`, these are written instead
-//!   of the input. A record keeps the headers of the input record that it names, unless it has `headers`.
+//! - `{"ok":true}`: all records succeeded and are written unchanged.
+//! - `{"errors":[{"record":3,"message":"…","retriable":false}]}`: these records failed, all others succeeded.
+//! - `{"error":"…"}`: a record failed and the program cannot name it. The batch is sent again in halves.
+//! - With `"records":[{"record":0,"key":"…","value":"…"}]` in addition to `ok` or `errors`, these records are written
+//!   instead of the input. A record keeps the headers of the input record that it names, unless it has `headers`.
 //!
-//! Unknown fields are refused, and an answer is bounded in bytes: to a batch whose answer is longer the
-//! program gets halves, down to a record that fails by itself.
+//! An answer with an unknown field is rejected. The length of an answer is limited: if the answer to a batch is too
+//! long, the batch is sent again in halves, down to a single record, which then fails.
 //!
-//! A program that ends, that takes too long or that answers anything else fails the system: no record is to
-//! blame, and the batch is tried again with a new process. Until the first good answer there is nothing to
-//! wait for, so the same ends the job with its reason.
+//! If the program exits, exceeds its time-out or answers anything else, the attempt fails without blaming a record,
+//! and the batch is retried with a new process. Before the first valid answer such a failure fails the job.
 
 mod program;
 pub mod protocol;
@@ -33,41 +33,41 @@ use protocol::{Verdict, Version};
 
 pub use protocol::Protocol;
 
-/// Bytes of an answer at most, unless a memory limit says less.
+/// The maximum length of an answer in bytes. A memory limit may reduce it.
 pub const MOST_ANSWER_BYTES: u64 = 64 << 20;
 
-/// How a program is run.
+/// The program to run.
 #[derive(Debug, Clone)]
 pub struct Exec {
-    /// What the shell runs.
+    /// The shell command.
     pub command: String,
-    /// How long a batch may take.
+    /// The time-out of a batch.
     pub timeout: Duration,
-    /// What is added to its environment.
+    /// The variables that are added to the environment of the program.
     pub environment: Vec<(String, String)>,
 }
 
-/// The processor. The program is started with the first batch, and again after it has failed.
+/// A processor that runs a program. The program is started with the first batch and restarted after a failure.
 #[derive(Debug)]
 pub struct ExecProcessor {
     exec: Exec,
     version: Version,
     most_answer_bytes: u64,
     program: Option<Program>,
-    /// True once a process of this program, a fork's included, has answered a batch as it should.
+    /// True once a process of this program or of a fork has given a valid answer.
     has_answered: Arc<AtomicBool>,
-    /// Answers in a row that did not follow the protocol.
+    /// The number of consecutive answers that did not follow the protocol.
     breaches: u32,
     stop: Stop,
 }
 
-/// A program that breaks the protocol so often in a row will not stop doing so.
-const MOST_BREACHES: u32 = 5;
+/// The number of consecutive answers that do not follow the protocol after which the job fails.
+const MAX_BREACHES: u32 = 5;
 
-/// Ends all waiting for answers, now and from now on. Clones end the same.
+/// Stops all current and future waits for answers. Clones share the same state.
 #[derive(Debug, Clone)]
 struct Stop {
-    /// Its end is what those who wait see.
+    /// Dropping the sender disconnects `stopped`, which ends the waits.
     sender: Arc<Mutex<Option<Sender<()>>>>,
     stopped: Receiver<()>,
 }
@@ -84,7 +84,7 @@ impl Stop {
 }
 
 impl ExecProcessor {
-    /// A processor that runs `exec` and speaks the newest version of the protocol.
+    /// Creates a processor that runs `exec` with the newest version of the protocol.
     #[must_use]
     pub fn new(exec: Exec) -> Self {
         Self {
@@ -98,13 +98,13 @@ impl ExecProcessor {
         }
     }
 
-    /// The same, speaking this version of the protocol.
+    /// Sets the version of the protocol.
     #[must_use]
     pub fn speaking(self, version: Version) -> Self {
         Self { version, ..self }
     }
 
-    /// The same, with answers of at most so many bytes.
+    /// Sets the maximum length of an answer in bytes.
     #[must_use]
     pub fn answering_within(self, most_answer_bytes: u64) -> Self {
         Self { most_answer_bytes, ..self }
@@ -119,20 +119,20 @@ impl ExecProcessor {
         Verdict::read(&line, batch.len(), self.version).map_err(Problem::Breach)
     }
 
-    /// What follows when there is no answer to a batch of `rows` records.
+    /// Returns the failure of a batch of `rows` records to which there is no valid answer.
     fn failure(&self, problem: Problem, rows: u32) -> Failure {
         let has_answered = self.has_answered.load(Ordering::Acquire);
         let reason = match problem {
             Problem::Stopped => return Failure::System("--exec: the job has ended".to_owned()),
-            Problem::Breach(reason) if has_answered && self.breaches >= MOST_BREACHES => {
-                let reason = format!("--exec: {reason}; it was tried {MOST_BREACHES} times");
+            Problem::Breach(reason) if has_answered && self.breaches >= MAX_BREACHES => {
+                let reason = format!("--exec: {reason} ({MAX_BREACHES} times in a row)");
                 return Failure::Fatal(reason);
             }
             Problem::Other(reason) | Problem::Breach(reason) => reason,
             Problem::TooLong => {
                 let most = format_bytes(self.most_answer_bytes);
                 let reason = format!("the program's answer to {rows} records is longer than {most}");
-                // A shorter batch has a shorter answer; a single record fails for its own.
+                // A smaller batch has a shorter answer. A single record with too long an answer fails.
                 if rows > 1 || has_answered {
                     return Failure::Unnamed(reason);
                 }
@@ -142,7 +142,7 @@ impl ExecProcessor {
         if has_answered {
             return Failure::System(format!("--exec: {reason}"));
         }
-        Failure::Fatal(format!("--exec: {reason}; no batch was answered before, so it is not tried again"))
+        Failure::Fatal(format!("--exec: {reason}; not retried, because no batch was answered before"))
     }
 }
 
@@ -155,7 +155,7 @@ impl Processor for ExecProcessor {
                 verdict.put_out(out)
             }
             Err(problem) => {
-                // Whatever it still writes belongs to no batch.
+                // Later output of this process belongs to no batch.
                 self.program = None;
                 self.breaches = if matches!(problem, Problem::Breach(_)) { self.breaches + 1 } else { 0 };
                 Err(self.failure(problem, batch.len()))
@@ -163,7 +163,7 @@ impl Processor for ExecProcessor {
         }
     }
 
-    /// Another process of the same program.
+    /// Creates a processor with another process of the same program.
     fn fork(&self) -> Option<Box<dyn Processor>> {
         let Self { exec, version, most_answer_bytes, program: _, has_answered, breaches: _, stop } = self;
         Some(Box::new(Self {
@@ -208,7 +208,7 @@ mod tests {
         (result, output)
     }
 
-    /// A program in `sh` that answers each batch with what `answer` prints; `n` counts its records.
+    /// Returns a program in `sh` that answers each batch with the output of `answer`; `n` is the number of its records.
     fn answering(answer: &str) -> String {
         format!(
             "sh -c 'read hello; n=0; while IFS= read -r line; do \
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_program_may_write_before_it_has_read_and_a_batch_may_be_larger_than_a_pipe() {
-        // It fills its own output first: whoever wrote all before reading would wait for ever.
+        // The program fills its output pipe first: a deadlock if the whole batch were written before reading.
         let command = "sh -c 'printf \"{\\\"ok\\\":true,\\\"records\\\":[\"; \
                        yes \"{\\\"record\\\":0},\" | head -n 100000 | tr -d \"\\n\"; \
                        while IFS= read -r line && [ -n \"$line\" ]; do :; done; \
@@ -247,7 +247,7 @@ mod tests {
 
     const OK: &str = "echo \"{\\\"ok\\\":true}\"";
 
-    /// Answers the first batch as it should, and then does this.
+    /// Returns a program that answers the first batch correctly and then runs `then`.
     fn answering_once_then(then: &str) -> String {
         answering(&format!("{OK}; {then}"))
     }
@@ -256,8 +256,8 @@ mod tests {
     fn a_program_that_never_answers_as_it_should_ends_the_job_with_its_reason() {
         let cases = [
             ("exit 3".to_owned(), "ended without an answer: exit status: 3"),
-            ("/no/such/program".to_owned(), "exit status: 127 (the shell did not find it)"),
-            ("/dev/null".to_owned(), "exit status: 126 (the shell cannot execute it)"),
+            ("/no/such/program".to_owned(), "exit status: 127 (command not found)"),
+            ("/dev/null".to_owned(), "exit status: 126 (command not executable)"),
             (answering("echo garbage"), "does not follow the protocol"),
             (answering("echo {}"), "exactly one of ok, errors and error"),
             ("sh -c 'read hello; read line; exit 0'".to_owned(), "ended without an answer"),
@@ -290,12 +290,12 @@ mod tests {
         assert_eq!(ask(&mut processor, &input).0, Ok(()));
         processor.exec.command = answering("echo {}");
         processor.program = None;
-        for _ in 1..MOST_BREACHES {
+        for _ in 1..MAX_BREACHES {
             assert!(matches!(ask(&mut processor, &input).0, Err(Failure::System(_))));
         }
         let (failed, _) = ask(&mut processor, &input);
         let Err(Failure::Fatal(message)) = failed else { panic!("{failed:?}") };
-        assert!(message.contains("it was tried 5 times"), "{message}");
+        assert!(message.contains("(5 times in a row)"), "{message}");
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(failed, Err(Failure::Unnamed(reason.to_owned())));
         let (failed, _) = ask(&mut never, &batch(&[b"{}"]));
         assert!(matches!(failed, Err(Failure::Fatal(_))), "{failed:?}");
-        // One that works is not to blame as a whole.
+        // After a valid answer, an answer that is too long does not fail the job.
         let mut once = exec(&answering(&format!("if [ $n -eq 1 ]; then {OK}; else {endless}; fi")));
         once = once.answering_within(1000);
         assert_eq!(ask(&mut once, &batch(&[b"{}"])).0, Ok(()));
@@ -342,7 +342,7 @@ mod tests {
         let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[b"{}"]));
         let Err(Failure::Fatal(message)) = result else { panic!("{result:?}") };
         assert!(message.contains("no answer to a batch of 1 records within 50ms"), "{message}");
-        // More than a pipe holds.
+        // The batch is larger than a pipe buffer.
         let large = vec![b'x'; 1 << 20];
         let slow = Exec { command: "sleep 1000".to_owned(), timeout, environment: Vec::new() };
         let (result, _) = ask(&mut ExecProcessor::new(slow), &batch(&[large.as_slice(); 4]));

@@ -1,4 +1,4 @@
-//! A running program: a batch goes to its stdin in pieces, the line of its answer comes from its stdout.
+//! A running program: a batch is written to its stdin in pieces, the line of its answer is read from its stdout.
 #![allow(clippy::disallowed_methods, reason = "a child process has pipes and a time-out")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,21 +13,21 @@ use super::Exec;
 use super::protocol::{Version, shortened, write_hello, write_record};
 use crate::batch::Batch;
 
-/// A batch is encoded in pieces of about this size: a copy of all of it is never in memory.
+/// The approximate size of the pieces in which a batch is encoded, so that no complete copy of it is in memory.
 const PIECE_BYTES: usize = 64 << 10;
-/// How long a program that has closed its input may take to end its answer.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time-out of the answer of a program that has closed its input.
+const FINAL_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no answer.
+/// Why there is no valid answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// The job does not wait for it any more.
+    /// The job has stopped waiting for the answer.
     Stopped,
-    /// It is longer than it may be.
+    /// The answer exceeds the maximum length.
     TooLong,
-    /// Its answer does not follow the protocol.
+    /// The answer does not follow the protocol.
     Breach(String),
-    /// The program ended, took too long or wrote what it was not asked for.
+    /// The program ended, exceeded its time-out or wrote an unexpected line.
     Other(String),
 }
 
@@ -47,19 +47,20 @@ pub(super) enum Unread {
     Failed(io::Error),
 }
 
-/// A running program, with a thread at each end: it may write before it has read all.
+/// A running program. Separate threads write to its stdin and read from its stdout, because a program may write before
+/// it has read the whole batch.
 #[derive(Debug)]
 pub(super) struct Program {
     child: Child,
     version: Version,
     pieces: Option<Sender<Vec<u8>>>,
     pub(super) lines: Receiver<Line>,
-    /// True once it was killed and waited for.
+    /// True once the program was killed and waited for.
     is_gone: bool,
 }
 
 impl Program {
-    /// Starts it. Lines of more than `most_bytes` bytes are not read.
+    /// Starts the program. Lines of more than `most_bytes` bytes are not read.
     ///
     /// # Errors
     /// If the shell cannot be started.
@@ -75,14 +76,17 @@ impl Program {
             return Err(format!("'{}' has no stdin or no stdout", exec.command).into());
         };
         let (pieces, to_write) = crossbeam_channel::bounded(1);
-        // A line that nobody asked for waits in its thread, and no other one behind it.
+        // With a capacity of 0, an unexpected line waits in its thread, and no further line is read.
         let (answers, lines) = crossbeam_channel::bounded(0);
         thread::spawn(move || feed(stdin, version, &to_write));
         thread::spawn(move || read_lines(stdout, most_bytes, &answers));
         Ok(Self { child, version, pieces: Some(pieces), lines, is_gone: false })
     }
 
-    /// Sends a batch and waits for the answer, or until `stopped` is closed.
+    /// Sends a batch and waits for the answer.
+    ///
+    /// # Errors
+    /// If there is no valid answer within `timeout`, or `stopped` is closed before it.
     pub fn ask(
         &mut self,
         batch: &Batch,
@@ -90,7 +94,7 @@ impl Program {
         stopped: &Receiver<()>,
     ) -> Result<Vec<u8>, Problem> {
         if let Ok(line) = self.lines.try_recv() {
-            return Err(unasked(&line?));
+            return Err(unexpected(&line?));
         }
         let until = Instant::now().checked_add(timeout);
         let early = self.send(batch, until, stopped).map_err(|problem| match problem {
@@ -103,7 +107,7 @@ impl Program {
         if let Some(line) = early {
             return Ok(line);
         }
-        let time = crossbeam_channel::at(until.unwrap_or_else(far_away));
+        let time = crossbeam_channel::at(until.unwrap_or_else(distant_future));
         crossbeam_channel::select! {
             recv(self.lines) -> line => self.answer(line),
             recv(stopped) -> _ => Err(Problem::Stopped),
@@ -113,27 +117,27 @@ impl Program {
         }
     }
 
-    /// Sends a batch; returns the answer if it comes before everything is sent.
+    /// Sends a batch. Returns the answer if it arrives before the whole batch is sent.
     fn send(
         &mut self,
         batch: &Batch,
         until: Option<Instant>,
         stopped: &Receiver<()>,
     ) -> Result<Option<Vec<u8>>, Unsent> {
-        let pieces = self.pieces.clone().ok_or_else(|| "the program was ended".to_owned())?;
-        let time = crossbeam_channel::at(until.unwrap_or_else(far_away));
+        let pieces = self.pieces.clone().ok_or_else(|| "the program was stopped".to_owned())?;
+        let time = crossbeam_channel::at(until.unwrap_or_else(distant_future));
         let (mut row, mut early) = (0, None);
         while row <= batch.len() {
             let mut piece = piece_of(batch, &mut row, self.version);
             while !piece.is_empty() {
                 crossbeam_channel::select! {
                     send(pieces, std::mem::take(&mut piece)) -> sent => if sent.is_err() {
-                        return self.last_words(early).map(Some).map_err(Unsent::Problem);
+                        return self.final_answer(early).map(Some).map_err(Unsent::Problem);
                     },
                     recv(self.lines) -> line => {
                         let line = self.answer(line)?;
                         if early.is_some() {
-                            return Err(unasked(&line).into());
+                            return Err(unexpected(&line).into());
                         }
                         early = Some(line);
                     }
@@ -145,11 +149,11 @@ impl Program {
         Ok(early)
     }
 
-    /// Its answer, if it has closed its input after giving one.
-    fn last_words(&mut self, early: Option<Vec<u8>>) -> Result<Vec<u8>, Problem> {
+    /// Returns the answer of a program that has closed its input.
+    fn final_answer(&mut self, early: Option<Vec<u8>>) -> Result<Vec<u8>, Problem> {
         match early {
             Some(line) => Ok(line),
-            None => match self.lines.recv_timeout(LAST_WORDS) {
+            None => match self.lines.recv_timeout(FINAL_ANSWER_TIMEOUT) {
                 Ok(line) => Ok(line?),
                 Err(_) => Err(self.ending()),
             },
@@ -163,23 +167,23 @@ impl Program {
         }
     }
 
-    /// Why its input or its output has ended: it has ended, or it only closed one of them.
+    /// Kills the program and returns why its input or output was closed.
     fn ending(&mut self) -> Problem {
-        // One that is on its way out keeps its own exit code, however late the signal comes.
+        // A program that is already exiting keeps its own exit code despite the signal.
         let reason = match self.end() {
             Ok(status) if status.code().is_some() => {
                 format!("the program ended without an answer: {status}{}", in_words(status))
             }
-            Ok(_) => "the program closed its input or its output without an answer, or was killed".to_owned(),
-            Err(error) => format!("the program closed its input or its output: {error}"),
+            Ok(_) => "the program closed its input or output without an answer, or was killed".to_owned(),
+            Err(error) => format!("the program closed its input or output: {error}"),
         };
         Problem::Other(reason)
     }
 
-    /// Ends the program and whatever it has started, and waits until it is gone.
+    /// Kills the program with its children and waits for its exit.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
         self.pieces = None;
-        // Once it was waited for, its number may be that of another process.
+        // After the wait, another process may have the same process id.
         if !std::mem::replace(&mut self.is_gone, true) {
             kill(&mut self.child);
         }
@@ -189,7 +193,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Whatever went wrong was reported.
+        // Errors have already been reported.
         let _ = self.end();
     }
 }
@@ -210,30 +214,30 @@ impl From<Unread> for Problem {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::TooLong => Self::TooLong,
-            Unread::Failed(error) => Self::Other(format!("its output cannot be read: {error}")),
+            Unread::Failed(error) => Self::Other(format!("the program's output cannot be read: {error}")),
         }
     }
 }
 
-fn unasked(line: &[u8]) -> Problem {
-    Problem::Other(format!("the program wrote a line that it was not asked for: {}", shortened(line)))
+fn unexpected(line: &[u8]) -> Problem {
+    Problem::Other(format!("the program wrote an unexpected line: {}", shortened(line)))
 }
 
-/// What a shell means by an exit code.
+/// Returns the meaning of an exit code of the shell, for an error message.
 fn in_words(status: ExitStatus) -> &'static str {
     match status.code() {
-        Some(126) => " (the shell cannot execute it)",
-        Some(127) => " (the shell did not find it)",
+        Some(126) => " (command not executable)",
+        Some(127) => " (command not found)",
         _ => "",
     }
 }
 
-/// A time that does not come: a time-out beyond what the clock can count.
-fn far_away() -> Instant {
+/// Returns a time a year ahead, for a time-out that the clock cannot represent.
+fn distant_future() -> Instant {
     Instant::now() + Duration::from_hours(24 * 365)
 }
 
-/// The next rows of a batch as lines, from `row` on; after the last one the blank line that ends it.
+/// Returns the next rows of a batch as lines, starting at `row`. A blank line follows the last row.
 fn piece_of(batch: &Batch, row: &mut u32, version: Version) -> Vec<u8> {
     let mut piece = Vec::new();
     while piece.len() < PIECE_BYTES && *row <= batch.len() {
@@ -247,7 +251,7 @@ fn piece_of(batch: &Batch, row: &mut u32, version: Version) -> Vec<u8> {
     piece
 }
 
-/// Writes the greeting and each piece; a program that does not read any more ends it.
+/// Writes the first line and each piece, until the program closes its input.
 fn feed(mut stdin: ChildStdin, version: Version, pieces: &Receiver<Vec<u8>>) {
     let mut hello = Vec::new();
     write_hello(version, &mut hello);
@@ -272,7 +276,7 @@ fn read_lines(stdout: ChildStdout, most_bytes: u64, answers: &Sender<Line>) {
     }
 }
 
-/// The next line without its end; `None` at the end of the output.
+/// Reads the next line without its line break. Returns `None` at the end of the output.
 fn read_line(from: &mut impl BufRead, most_bytes: u64) -> Option<Line> {
     let mut line = Vec::new();
     match from.take(most_bytes.saturating_add(1)).read_until(b'\n', &mut line) {
@@ -289,19 +293,19 @@ fn read_line(from: &mut impl BufRead, most_bytes: u64) -> Option<Line> {
     }
 }
 
-/// Kills a program with its own children: it leads a process group.
+/// Kills a program with its children. The program is the leader of a process group.
 #[cfg(unix)]
 fn kill(child: &mut Child) {
     use rustix::process::{Pid, Signal, kill_process_group};
 
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // It fails only if all of them are gone.
+    // It fails only if all processes of the group have exited.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
 }
 
 #[cfg(not(unix))]
 fn kill(child: &mut Child) {
-    // It fails only if the program is gone.
+    // It fails only if the program has exited.
     let _ = child.kill();
 }
 
@@ -309,7 +313,7 @@ fn kill(child: &mut Child) {
 fn shell(command: &str) -> Command {
     use std::os::unix::process::CommandExt;
 
-    // A group of its own: it is killed as a whole, and Ctrl-C on the terminal is not for it.
+    // With its own process group the program is killed as a whole, and does not get Ctrl-C of the terminal.
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command).process_group(0);
     shell
@@ -375,7 +379,7 @@ mod tests {
     #[test]
     fn a_program_that_ended_before_it_was_asked_is_named_by_its_exit_code() {
         let mut program = Program::start(&exec("exit 3"), Version::V2, 1000).unwrap();
-        // The thread that writes ends with the first line that nobody reads.
+        // The writing thread ends with the first line that cannot be written.
         let pieces = program.pieces.clone().unwrap();
         while pieces.send(vec![b'\n']).is_ok() {}
         let (_open, stopped) = crossbeam_channel::bounded(1);
@@ -390,10 +394,10 @@ mod tests {
         let (_open, stopped) = crossbeam_channel::bounded(1);
         let large = vec![b'x'; 4 * PIECE_BYTES];
         let mut ask = || program.ask(&batch(&[&large, &large, &large]), Duration::from_secs(20), &stopped);
-        // Unless it came before the question.
+        // The line is unexpected if it arrives before the batch is sent.
         match ask() {
             Ok(line) => assert_eq!(line, b"early"),
-            Err(problem) => assert_eq!(problem, unasked(b"early")),
+            Err(problem) => assert_eq!(problem, unexpected(b"early")),
         }
     }
 
@@ -402,7 +406,7 @@ mod tests {
         let mut program = Program::start(&exec("sleep 1000 & wait"), Version::V2, 1000).unwrap();
         let lines = program.lines.clone();
         program.end().unwrap();
-        // Its output ends only once the child that has inherited it is gone, too.
+        // The output ends only once the child that has inherited it has exited, too.
         let ended = lines.recv_timeout(Duration::from_mins(1));
         assert!(matches!(ended, Err(RecvTimeoutError::Disconnected)), "{ended:?}");
     }

@@ -1,4 +1,4 @@
-//! The lines that are exchanged with a program: a batch in, lines of JSON out, and an answer back.
+//! The lines that are exchanged with a program: batches are encoded as JSON lines, answers are decoded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,7 +12,7 @@ use crate::process::{Failure, Output};
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Version {
-    /// Without headers: records come without them, and answers cannot set them.
+    /// Without headers: records have no headers, and answers cannot set headers.
     V1,
     /// With headers.
     #[default]
@@ -20,7 +20,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Its number, as the first line states it.
+    /// Returns the number of the version, as in the first line.
     #[must_use]
     pub fn number(self) -> u32 {
         match self {
@@ -37,20 +37,20 @@ pub struct Hello {
     pub velo_exec: u32,
 }
 
-/// A record as a program gets it: one line. A key, value or other field that is absent is null.
+/// A record that a program gets: one line. An absent field is null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InputRecord {
-    /// Its number in the batch, from 0.
+    /// The number of the record in the batch, from 0.
     pub record: u32,
-    /// The topic it comes from.
+    /// The topic of the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Its partition.
+    /// The partition of the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
-    /// Milliseconds since the epoch.
+    /// The timestamp in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_ms: Option<i64>,
     /// The key, if it is UTF-8.
@@ -65,39 +65,39 @@ pub struct InputRecord {
     /// The value in base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_base64: Option<String>,
-    /// Its headers, in order; absent if it has none. Since version 2.
+    /// The headers in order; absent if there are none. Since version 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderLine>,
 }
 
-/// A header of a record. Names may repeat; a value that is absent is null.
+/// A header of a record. Names may repeat. An absent value is null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderLine {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its value, if that is UTF-8.
+    /// The value, if it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Its value in base64, if that is not UTF-8.
+    /// The value in base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_base64: Option<String>,
 }
 
-/// A program's answer to a batch: one line, which sets exactly one of `ok`, `errors` and `error`.
+/// The answer of a program to a batch: one line, which sets exactly one of `ok`, `errors` and `error`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Everything is done.
+    /// True if all records succeeded.
     #[serde(default)]
     pub ok: bool,
-    /// The records that failed; all others are done.
+    /// The records that failed. All other records succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<AnswerError>>,
-    /// A record failed, and the program does not know which.
+    /// The reason if a record failed and the program cannot name it.
     #[serde(default)]
     pub error: Option<String>,
-    /// What to write instead of the input.
+    /// The records to write instead of the input.
     #[serde(default)]
     pub records: Option<Vec<OutputLine>>,
 }
@@ -106,20 +106,20 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerError {
-    /// Its number in the batch.
+    /// The number of the record in the batch.
     pub record: u32,
-    /// Why.
+    /// The reason.
     pub message: String,
-    /// True if another attempt might succeed.
+    /// True if another attempt may succeed.
     #[serde(default)]
     pub retriable: bool,
 }
 
-/// A record to write. A key or value that is absent is null.
+/// A record to write. An absent key or value is null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputLine {
-    /// The number of the input record that it is written for.
+    /// The number of the input record to which the output belongs.
     pub record: u32,
     /// The key, if it is UTF-8.
     #[serde(default)]
@@ -133,19 +133,19 @@ pub struct OutputLine {
     /// The value in base64.
     #[serde(default)]
     pub value_base64: Option<String>,
-    /// Its headers; if absent, those of the input record. `[]` for none. Since version 2.
+    /// The headers. If absent, the headers of the input record are kept. `[]` for no headers. Since version 2.
     #[serde(default)]
     pub headers: Option<Vec<HeaderLine>>,
 }
 
-/// The lines of the protocol, each by its name.
+/// The lines of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Protocol {
     /// The first line that a program gets.
     pub hello: Hello,
-    /// Each record that it gets.
+    /// A record of a batch.
     pub record: InputRecord,
-    /// Its answer to a batch.
+    /// The answer to a batch.
     pub answer: Answer,
 }
 
@@ -154,7 +154,7 @@ pub(super) fn write_hello(version: Version, lines: &mut Vec<u8>) {
     write_line(&Hello { velo_exec: version.number() }, lines);
 }
 
-/// Appends a row as the program gets it.
+/// Appends a row as a line.
 pub(super) fn write_record(batch: &Batch, row: u32, version: Version, lines: &mut Vec<u8>) {
     let origin = batch.origin(row);
     let (key, key_base64) = encoded(batch.key(row));
@@ -187,7 +187,7 @@ fn write_line(line: &impl Serialize, lines: &mut Vec<u8>) {
     lines.push(b'\n');
 }
 
-/// Bytes as text, or in base64 if they are not UTF-8.
+/// Returns bytes as text, or in base64 if they are not UTF-8.
 fn encoded(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
     match bytes.map(std::str::from_utf8) {
         Some(Ok(text)) => (Some(text.to_owned()), None),
@@ -196,17 +196,17 @@ fn encoded(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
     }
 }
 
-/// What an answer writes for one input row.
+/// An output record of an answer, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NewRecord {
     row: u32,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    /// `None` for those of the input row.
+    /// The headers; `None` for those of the input row.
     headers: Option<Headers>,
 }
 
-/// An answer that was checked: it fits its batch, and its bytes are decoded.
+/// A validated answer with decoded bytes.
 #[derive(Debug)]
 pub(super) struct Verdict {
     errors: Vec<RowError>,
@@ -218,29 +218,31 @@ impl Verdict {
     /// Reads the answer to a batch of `rows` records.
     ///
     /// # Errors
-    /// If the line is no such answer; the reason names the field.
+    /// If the line is not a valid answer. The reason names the field.
     pub fn read(line: &[u8], rows: u32, version: Version) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
-            format!("its answer does not follow the protocol: {error}: {}", shortened(line))
+            format!("the answer does not follow the protocol: {error}: {}", shortened(line))
         })?;
         let has_list = answer.errors.is_some();
         let errors = answer.errors.unwrap_or_default();
-        // A program that collects errors in a list may have none: all records are done.
+        // An empty list of errors is valid: all records succeeded.
         let set = [answer.ok, !errors.is_empty(), answer.error.is_some()];
         let set = set.iter().filter(|is_set| **is_set).count();
         if set > 1 || (set == 0 && !has_list) {
             return Err(format!(
-                "its answer must set exactly one of ok, errors and error: {}",
+                "the answer must set exactly one of ok, errors and error: {}",
                 shortened(line)
             ));
         }
         if answer.error.is_some() && answer.records.is_some() {
-            return Err(format!("its answer sets error, so it cannot set records: {}", shortened(line)));
+            return Err(format!("an answer that sets error cannot set records: {}", shortened(line)));
         }
         let numbers = errors.iter().map(|error| error.record);
         let written = answer.records.iter().flatten().map(|line| line.record);
         if let Some(record) = numbers.chain(written).find(|record| *record >= rows) {
-            return Err(format!("its answer names record {record} of a batch of {rows}"));
+            return Err(format!(
+                "the answer names record {record}, but the batch has {rows} records (from 0)"
+            ));
         }
         let mut errors: Vec<_> = errors.into_iter().map(row_error).collect();
         errors.sort_by_key(|error| error.row);
@@ -251,7 +253,10 @@ impl Verdict {
         Ok(Self { errors, error: answer.error, records: records.transpose()? })
     }
 
-    /// Puts out what the answer says.
+    /// Adds the output of the answer to `out`.
+    ///
+    /// # Errors
+    /// If the answer reports failed records.
     pub fn put_out(self, out: &mut Output) -> Result<(), Failure> {
         if let Some(error) = self.error {
             return Err(Failure::Unnamed(error));
@@ -290,7 +295,7 @@ fn new_record(line: OutputLine, version: Version) -> Result<NewRecord, String> {
 }
 
 fn header(HeaderLine { name, value, value_base64 }: HeaderLine) -> Result<(String, Option<Vec<u8>>), String> {
-    // librdkafka takes names as C strings.
+    // librdkafka requires names as C strings.
     if name.is_empty() || name.contains('\0') {
         return Err("headers: a name is empty or contains a zero byte".to_owned());
     }
@@ -298,7 +303,7 @@ fn header(HeaderLine { name, value, value_base64 }: HeaderLine) -> Result<(Strin
     Ok((name, value))
 }
 
-/// The bytes of a field that may be text or base64.
+/// Returns the bytes of a field that may be text or base64.
 fn decoded(name: &str, text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(format!("{name} and {name}_base64 are both set")),
@@ -310,7 +315,7 @@ fn decoded(name: &str, text: Option<String>, base64: Option<String>) -> Result<O
     }
 }
 
-/// The beginning of a line, for an error.
+/// Returns the first 200 characters of a line, for an error message.
 pub(super) fn shortened(line: &[u8]) -> String {
     const MOST: usize = 200;
     let start = String::from_utf8_lossy(&line[..line.len().min(4 * MOST)]);
@@ -396,8 +401,8 @@ mod tests {
             (r#"{"ok":true,"records":[{"record":0,"headers":[{"key":"x"}]}]}"#, "unknown field `key`"),
             (r#"{"ok":true,"records":[{"record":0,"headers":[{"name":""}]}]}"#, "a name is empty"),
             (r#"{"errors":[{"record":0,"message":"","code":1}]}"#, "unknown field `code`"),
-            (r#"{"errors":[{"record":9,"message":""}]}"#, "record 9 of a batch of 2"),
-            (r#"{"ok":true,"records":[{"record":2}]}"#, "record 2 of a batch of 2"),
+            (r#"{"errors":[{"record":9,"message":""}]}"#, "record 9, but the batch has 2 records"),
+            (r#"{"ok":true,"records":[{"record":2}]}"#, "record 2, but the batch has 2 records"),
             (
                 r#"{"ok":true,"records":[{"record":1,"value_base64":"?"}]}"#,
                 "record 1: value_base64 is not base64",

@@ -1,0 +1,98 @@
+//! Which rows of a batch are complete: acknowledgements of records in, ranges of complete rows out.
+//!
+//! A row is complete when every record that it put out has arrived. Most rows put out one: they cost nothing here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::process::Expected;
+
+/// The records of a batch that are not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Rows that put nothing out.
+    silent: Vec<Range<u32>>,
+    /// Rows with several records, and how many are to come.
+    several: BTreeMap<u32, Outstanding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outstanding {
+    Records(u32),
+    /// One of its records was refused: the row is not complete, whatever arrives.
+    Refused,
+}
+
+impl Pending {
+    pub fn of(expected: &Expected) -> Self {
+        match expected {
+            Expected::OneEach => Self::default(),
+            Expected::Except { silent, several } => Self {
+                silent: silent.clone(),
+                several: several.iter().map(|(row, count)| (*row, Outstanding::Records(*count))).collect(),
+            },
+        }
+    }
+
+    /// Returns those of `rows` that put nothing out.
+    pub fn silent(&self, rows: &Range<u32>) -> Vec<Range<u32>> {
+        let first = self.silent.partition_point(|silent| silent.end <= rows.start);
+        let inside = self.silent[first..].iter().take_while(|silent| silent.start < rows.end);
+        inside.map(|silent| silent.start.max(rows.start)..silent.end.min(rows.end)).collect()
+    }
+
+    /// Notes that one record of each of `rows` has arrived, and calls `complete` with the rows that are complete.
+    pub fn arrived(&mut self, rows: Range<u32>, mut complete: impl FnMut(Range<u32>)) {
+        let mut start = rows.start;
+        for (row, outstanding) in self.several.range_mut(rows.clone()) {
+            let is_complete = match outstanding {
+                Outstanding::Refused => false,
+                Outstanding::Records(count) => {
+                    *count -= 1;
+                    *count == 0
+                }
+            };
+            if !is_complete {
+                if start < *row {
+                    complete(start..*row);
+                }
+                start = row + 1;
+            }
+        }
+        if start < rows.end {
+            complete(start..rows.end);
+        }
+    }
+
+    /// Notes that one record of a row was refused; true if it is the first one of the row.
+    pub fn refused(&mut self, row: u32) -> bool {
+        match self.several.get_mut(&row) {
+            Some(outstanding) => std::mem::replace(outstanding, Outstanding::Refused) != Outstanding::Refused,
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(pending: &mut Pending, rows: Range<u32>) -> Vec<Range<u32>> {
+        let mut found = Vec::new();
+        pending.arrived(rows, |rows| found.push(rows));
+        found
+    }
+
+    #[test]
+    fn a_row_is_complete_with_its_last_record() {
+        let mut pending =
+            Pending::of(&Expected::Except { silent: vec![1..3], several: vec![(4, 2), (6, 3)] });
+        assert_eq!(pending.silent(&(0..8)), vec![1..3]);
+        assert_eq!(pending.silent(&(2..8)), vec![2..3]);
+        assert_eq!(arrived(&mut pending, 3..8), [3..4, 5..6, 7..8]);
+        assert_eq!(arrived(&mut pending, 4..5), vec![4..5]);
+        assert!(pending.refused(6) && !pending.refused(6), "a row fails once");
+        assert_eq!(arrived(&mut pending, 6..7), []);
+        assert_eq!(arrived(&mut Pending::default(), 0..500), vec![0..500]);
+    }
+}

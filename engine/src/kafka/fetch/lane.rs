@@ -1,0 +1,231 @@
+//! One partition's queue: messages in, rows of the open batch and news of the partition out.
+
+use rdkafka::error::RDKafkaErrorCode;
+use velo_schema::Tier;
+
+use crate::batch::{BatchBuilder, Record};
+use crate::core::batcher::Room;
+use crate::ids::{LaneId, LaneName, Tick};
+use crate::kafka::error::{Class, class};
+use crate::kafka::ffi::{Message, Messages, PartitionQueue};
+use crate::source::{Filled, SourceError};
+
+/// A partition's queue and how far it has been read.
+pub(in crate::kafka) struct Lane {
+    pub id: LaneId,
+    pub name: LaneName,
+    queue: PartitionQueue,
+    /// What was taken from the queue and did not fit into the batch.
+    pub(super) rest: Messages,
+    /// Bytes of a record, about.
+    mean_bytes: u64,
+    /// The offset of the next record to take.
+    pub position: i64,
+    /// Whether there is no record before `position` that was not taken, which nobody was told yet.
+    pub(super) passed: bool,
+    /// Where the run ends, if it does.
+    end: Option<i64>,
+    pub(super) ended: bool,
+    /// Why nothing can be read at `position`.
+    pub(super) broken: Option<String>,
+    /// Since when it cannot be read for a reason that passes by itself, and the reason.
+    pub(super) failing: Option<Failing>,
+}
+
+/// Fetches that fail. The client repeats the error for as long as they do.
+#[derive(Debug)]
+pub(super) struct Failing {
+    pub since: Tick,
+    pub last: Tick,
+    pub reason: String,
+}
+
+impl Lane {
+    /// Returns a lane that reads `name` from `position` to before `end`, if it has one.
+    pub fn new(
+        (id, name): (LaneId, LaneName),
+        queue: PartitionQueue,
+        (position, end): (i64, Option<i64>),
+        mean_bytes: u64,
+    ) -> Self {
+        let ended = end.is_some_and(|end| position >= end);
+        let rest = Messages::default();
+        Self {
+            id,
+            name,
+            queue,
+            rest,
+            mean_bytes,
+            position,
+            passed: false,
+            end,
+            ended,
+            broken: None,
+            failing: None,
+        }
+    }
+
+    /// Appends the records that are in the queue already, up to `room`.
+    pub fn fill(
+        &mut self,
+        tier: Tier,
+        room: Room,
+        (now, epoch, call_bytes): (Tick, i64, u64),
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        let mut filled = Filled::default();
+        let (rows, bytes) = (batch.len(), batch.bytes());
+        while !self.ended && self.broken.is_none() && !filled.exceeds {
+            let taken = u64::from(batch.len() - rows);
+            if taken >= room.records {
+                break;
+            }
+            let asked = self.rest.len() == 0;
+            let mut more = false;
+            if asked {
+                more = self.ask(tier, room, (taken, batch.bytes() - bytes), call_bytes);
+                if self.rest.len() == 0 {
+                    filled.empty_calls += 1;
+                    filled.drained = true;
+                    break;
+                }
+            }
+            let before = batch.len();
+            filled.exceeds = self.take_fitting(room, (rows, bytes), (now, epoch), batch)?;
+            // A call may bring nothing but the news that the partition's end is reached.
+            let brought_records = batch.len() > before;
+            filled.calls += u64::from(asked && brought_records);
+            filled.empty_calls += u64::from(asked && !brought_records);
+            // A batch call that brought less than was asked for has emptied what was there.
+            if tier != Tier::Standard && asked && !more {
+                break;
+            }
+        }
+        filled.drained |= self.ended || self.broken.is_some();
+        Ok(filled)
+    }
+
+    /// Takes messages from the queue: one, or as many as are there and most probably fit, up to a few
+    /// megabytes. Whether more may be there.
+    fn ask(&mut self, tier: Tier, room: Room, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> bool {
+        match tier {
+            Tier::Standard => {
+                self.queue.pop(&mut self.rest);
+                true
+            }
+            Tier::Buffered | Tier::Auto => {
+                let by_bytes =
+                    room.bytes.map(|bytes| bytes.saturating_sub(taken_bytes) / self.mean_bytes + 1);
+                let at_once = call_bytes / self.mean_bytes + 1;
+                let wanted = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
+                let most = usize::try_from(wanted.min(at_once)).unwrap_or(usize::MAX);
+                self.queue.pop_batch(most, &mut self.rest);
+                wanted > at_once && self.rest.len() == most
+            }
+        }
+    }
+
+    /// Appends what was taken from the queue as far as it fits; whether something does not.
+    fn take_fitting(
+        &mut self,
+        room: Room,
+        (rows, bytes): (u32, u64),
+        clock: (Tick, i64),
+        batch: &mut BatchBuilder,
+    ) -> Result<bool, SourceError> {
+        let mut rest = std::mem::take(&mut self.rest);
+        let fitted = self.take_from(&mut rest, room, (rows, bytes), clock, batch);
+        // What does not fit, or comes after an error, is still to be taken.
+        self.rest = rest;
+        fitted
+    }
+
+    fn take_from(
+        &mut self,
+        rest: &mut Messages,
+        room: Room,
+        (rows, bytes): (u32, u64),
+        clock: (Tick, i64),
+        batch: &mut BatchBuilder,
+    ) -> Result<bool, SourceError> {
+        while let Some(message) = rest.first() {
+            let (taken, taken_bytes) = (u64::from(batch.len() - rows), batch.bytes() - bytes);
+            if message.error().is_none() {
+                let size = message.payload_bytes();
+                if !room.fits(taken, taken_bytes, size) {
+                    return Ok(true);
+                }
+                self.mean_bytes = (self.mean_bytes * 15 + size).div_ceil(16).max(1);
+            }
+            let taken = self.take(message, clock, batch);
+            rest.drop_first();
+            taken?;
+        }
+        Ok(false)
+    }
+
+    fn take(
+        &mut self,
+        message: Message<'_>,
+        (now, epoch): (Tick, i64),
+        batch: &mut BatchBuilder,
+    ) -> Result<(), SourceError> {
+        let offset = message.offset();
+        match message.error() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {
+                self.failing = None;
+                self.ended |= self.end.is_some_and(|end| offset >= end);
+                self.passed |= offset > self.position;
+                self.position = self.position.max(offset);
+                return Ok(());
+            }
+            Some(error @ (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::LogTruncation)) => {
+                self.broken = Some(reason(error, message));
+                return Ok(());
+            }
+            // The client fetches again by itself.
+            Some(error) if class(error) == Class::Passing => {
+                let failing = self.failing.get_or_insert_with(|| Failing {
+                    since: now,
+                    last: now,
+                    reason: reason(error, message),
+                });
+                failing.last = now;
+                return Ok(());
+            }
+            Some(error) => {
+                let reason = reason(error, message);
+                return Err(SourceError(format!("{} cannot be read on: {reason}", self.name)));
+            }
+            None => self.failing = None,
+        }
+        // A partition that is fetched again may bring what was taken before.
+        if offset < self.position {
+            return Ok(());
+        }
+        if self.ended || self.end.is_some_and(|end| offset >= end) {
+            self.ended = true;
+            return Ok(());
+        }
+        let timestamp_ms = message.timestamp_ms();
+        batch.push(
+            self.id,
+            Record {
+                offset,
+                timestamp_ms,
+                arrival_ns: timestamp_ms.map_or(0, |ms| ms.saturating_mul(1_000_000).saturating_sub(epoch)),
+                key: message.key(),
+                value: message.value(),
+                headers: message.headers(),
+            },
+        );
+        self.position = offset + 1;
+        self.ended = self.end.is_some_and(|end| offset + 1 >= end);
+        Ok(())
+    }
+}
+
+fn reason(error: RDKafkaErrorCode, message: Message<'_>) -> String {
+    let detail = message.value().map(String::from_utf8_lossy).unwrap_or_default();
+    format!("{error} ({detail})")
+}

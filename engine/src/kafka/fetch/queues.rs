@@ -1,0 +1,267 @@
+//! librdkafka's partition queues as a [`Fetcher`].
+#![allow(clippy::disallowed_methods, reason = "the wall clock, for the age of records")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::BaseConsumer;
+use velo_schema::Tier;
+
+use super::lane::{Failing, Lane};
+use super::ready::ReadyLanes;
+use super::{Bounds, Fetcher};
+use crate::batch::BatchBuilder;
+use crate::core::batcher::Room;
+use crate::ids::{LaneId, LaneName, Tick};
+use crate::kafka::KafkaError;
+use crate::kafka::context::Context;
+use crate::kafka::ffi::{PartitionQueue, known_end};
+use crate::memory::MemoryBudget;
+use crate::source::{Filled, SourceError, SourceEvent};
+use crate::waker::Waker;
+
+/// How long fetches of a partition may fail with an error that passes, before the job ends.
+const FETCH_PATIENCE: Duration = Duration::from_mins(2);
+/// How long no fetch has to fail before fetches are taken to succeed again.
+const FETCH_SILENCE: Duration = Duration::from_secs(30);
+/// How often a lane is asked for records although its queue has not called.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The split queues of a consumer's partitions.
+pub(in crate::kafka) struct QueueFetcher {
+    consumer: Arc<BaseConsumer<Context>>,
+    open: BTreeMap<LaneId, Lane>,
+    by_name: HashMap<LaneName, LaneId>,
+    ready: ReadyLanes,
+    next_id: u32,
+    /// Lanes that have ended, or passed offsets without records, since the last report.
+    ended: Vec<LaneId>,
+    passed: Vec<LaneId>,
+    /// Lanes whose fetches fail, and lanes that cannot be read where they are.
+    failing: BTreeSet<LaneId>,
+    broken: BTreeSet<LaneId>,
+    /// The number of lanes that have not ended.
+    unended: usize,
+    now: Tick,
+    swept: Tick,
+    notices: Vec<String>,
+    /// Nanoseconds from the engine's start to the epoch, by which arrival times are counted.
+    start_epoch_ns: Option<i64>,
+    /// The bytes to take from a queue with one call, about.
+    call_bytes: u64,
+    /// The size of a record that is assumed before one was read.
+    first_record_bytes: u64,
+}
+
+impl QueueFetcher {
+    /// Returns a fetcher without lanes that wakes `waker` when records come.
+    pub fn new(consumer: Arc<BaseConsumer<Context>>, memory: &MemoryBudget, waker: Waker) -> Self {
+        Self {
+            consumer,
+            open: BTreeMap::new(),
+            by_name: HashMap::new(),
+            ready: ReadyLanes::new(waker),
+            next_id: 0,
+            ended: Vec::new(),
+            passed: Vec::new(),
+            failing: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            unended: 0,
+            now: Tick::default(),
+            swept: Tick::default(),
+            notices: Vec::new(),
+            start_epoch_ns: None,
+            call_bytes: memory.call_bytes(),
+            first_record_bytes: memory.first_record_bytes(),
+        }
+    }
+
+    /// Sets the time, and fixes the engine's clock against the wall clock when it is called first.
+    pub fn set_clock(&mut self, now: Tick) {
+        self.now = now;
+        self.start_epoch_ns.get_or_insert_with(|| {
+            let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let start = epoch.as_nanos().saturating_sub(u128::from(now.0));
+            i64::try_from(start).unwrap_or(i64::MAX)
+        });
+    }
+
+    /// True if no lane is started.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// True if every lane has been read to its end.
+    pub fn all_ended(&self) -> bool {
+        self.unended == 0
+    }
+
+    /// True if a partition is read here and has been read to its end.
+    pub fn has_ended(&self, name: &LaneName) -> bool {
+        self.find(name).is_some_and(|lane| lane.ended)
+    }
+
+    /// Reports the lanes that have ended, or have come to the end for now, since the last call.
+    ///
+    /// # Errors
+    /// If fetches of a lane have failed for too long.
+    pub fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        for id in self.passed.drain(..) {
+            if let Some(lane) = self.open.get_mut(&id).filter(|lane| lane.passed) {
+                lane.passed = false;
+                events.push(SourceEvent::Position(id, lane.position));
+            }
+        }
+        events.extend(self.ended.drain(..).map(SourceEvent::Ended));
+        events.extend(self.notices.drain(..).map(SourceEvent::Notice));
+        let now = self.now;
+        for id in std::mem::take(&mut self.failing) {
+            let Some(lane) = self.open.get_mut(&id) else { continue };
+            // A fetch that brings nothing reports nothing.
+            if lane.failing.take_if(|failing| now.since(failing.last) >= FETCH_SILENCE).is_some() {
+                events.push(SourceEvent::Notice(format!("{} is read again", lane.name)));
+            }
+            let Some(Failing { since, reason, .. }) = &lane.failing else { continue };
+            if now.since(*since) >= FETCH_PATIENCE {
+                let error = format!("{} cannot be read for {FETCH_PATIENCE:?}: {reason}", lane.name);
+                return Err(SourceError(error));
+            }
+            self.failing.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Returns the lanes that cannot be read on where they are, and why.
+    pub fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
+        let lanes = self.broken.iter().filter_map(|id| self.open.get(id));
+        lanes.filter_map(|lane| Some((lane, lane.broken.as_deref()?)))
+    }
+
+    /// Returns all lanes and their positions, to be fetched again from there.
+    pub fn refetch(&mut self) -> Vec<(LaneName, i64)> {
+        let again = |lane: &mut Lane| {
+            lane.rest.clear();
+            self.ready.add(lane.id);
+            (lane.name.clone(), lane.position)
+        };
+        self.open.values_mut().map(again).collect()
+    }
+
+    /// Returns the lane of a partition.
+    pub fn find(&self, name: &LaneName) -> Option<&Lane> {
+        self.open.get(self.by_name.get(name)?)
+    }
+
+    /// Returns all lanes.
+    pub fn ids(&self) -> Vec<LaneId> {
+        self.open.keys().copied().collect()
+    }
+
+    /// Returns the partition of a lane.
+    pub fn name(&self, id: LaneId) -> Option<&LaneName> {
+        self.open.get(&id).map(|lane| &lane.name)
+    }
+
+    /// Stops all lanes.
+    pub fn clear(&mut self) {
+        self.by_name.clear();
+        self.open.clear();
+        self.unended = 0;
+    }
+}
+
+impl Fetcher for QueueFetcher {
+    fn start(
+        &mut self,
+        name: &LaneName,
+        bounds: Bounds,
+        events: &mut Vec<SourceEvent>,
+    ) -> Result<LaneId, KafkaError> {
+        let id = LaneId(self.next_id);
+        let ready = self.ready.clone();
+        let queue = PartitionQueue::split(&self.consumer, &name.topic, name.partition, move || ready.add(id))
+            .ok_or_else(|| KafkaError::new(format!("no queue for {name}")))?;
+        self.next_id += 1;
+        let lane = Lane::new((id, name.clone()), queue, bounds, self.first_record_bytes);
+        events.push(SourceEvent::Assigned(id, name.clone(), lane.position));
+        if lane.ended {
+            self.ended.push(id);
+        } else {
+            self.unended += 1;
+        }
+        self.open.insert(id, lane);
+        self.by_name.insert(name.clone(), id);
+        Ok(id)
+    }
+
+    fn stop(&mut self, id: LaneId) {
+        let Some(lane) = self.open.remove(&id) else { return };
+        self.unended -= usize::from(!lane.ended);
+        if self.by_name.get(&lane.name) == Some(&id) {
+            self.by_name.remove(&lane.name);
+        }
+        self.broken.remove(&id);
+        self.failing.remove(&id);
+    }
+
+    fn seek(&mut self, id: LaneId, position: i64) {
+        if let Some(lane) = self.open.get_mut(&id) {
+            lane.position = position;
+            lane.broken = None;
+            lane.rest.clear();
+            self.broken.remove(&id);
+            // What is in the queue already has called before.
+            self.ready.add(id);
+        }
+    }
+
+    fn ready(&mut self, lanes: &mut Vec<LaneId>) {
+        self.ready.take(lanes);
+        if self.now.since(self.swept) >= SWEEP_INTERVAL {
+            self.swept = self.now;
+            lanes.extend(self.open.keys());
+        }
+    }
+
+    fn take(
+        &mut self,
+        id: LaneId,
+        tier: Tier,
+        room: Room,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        let clock = (self.now, self.start_epoch_ns.unwrap_or(0), self.call_bytes);
+        let Some(lane) = self.open.get_mut(&id) else {
+            return Ok(Filled { drained: true, ..Filled::default() });
+        };
+        let (failed_before, ended_before) = (lane.failing.is_some(), lane.ended);
+        let filled = lane.fill(tier, room, clock, batch);
+        match &lane.failing {
+            Some(Failing { reason, .. }) if !failed_before => {
+                self.failing.insert(id);
+                self.notices.push(format!("{} cannot be read, and is tried again: {reason}", lane.name));
+            }
+            None if failed_before => {
+                self.failing.remove(&id);
+                self.notices.push(format!("{} is read again", lane.name));
+            }
+            _ => {}
+        }
+        if lane.ended && !ended_before {
+            self.unended -= 1;
+            self.ended.push(id);
+        }
+        if lane.passed {
+            self.passed.push(id);
+        }
+        if lane.broken.is_some() {
+            self.broken.insert(id);
+        }
+        filled
+    }
+
+    fn end_offset(&self, id: LaneId) -> Option<i64> {
+        known_end(&self.consumer, self.name(id)?)
+    }
+}
