@@ -66,7 +66,7 @@ impl MemoryBudget {
     /// Returns the budget of a job without a memory limit.
     #[must_use]
     pub fn unlimited(partitions: usize) -> Self {
-        let prefetch_bytes = 512 * MIB;
+        let prefetch_bytes = 128 * MIB;
         let partition_bytes = share(prefetch_bytes, partitions).max(4 * MIB);
         Self {
             limit_bytes: None,
@@ -74,7 +74,8 @@ impl MemoryBudget {
             in_flight_bytes: 64 * MIB,
             producer_bytes: 1024 * MIB,
             partition_bytes,
-            partition_fetch_bytes: MIB,
+            // Records that are decoded in smaller portions are still in the processor's cache when they are taken.
+            partition_fetch_bytes: MIB / 2,
             fetch_bytes: 50 * MIB,
             partition_records: 1_000_000,
             in_flight_records: None,

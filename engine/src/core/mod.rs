@@ -2,7 +2,7 @@
 //!
 //! The driver performs the actions and reports back; whatever replays the same events at the same
 //! ticks gets the same actions. Batches are sealed by the [`batcher`], a lane's order and commits are
-//! kept by the [`lane`] tracker, and what follows a failure is decided in [`failure`]. [`Core`] puts
+//! kept by a [`tracker`], and what follows a failure is decided in [`failure`]. [`Core`] puts
 //! them together.
 
 mod action;

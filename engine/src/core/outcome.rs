@@ -54,7 +54,9 @@ impl Core {
         if let Some(reason) = &verdict.fatal {
             return self.fail(None, JobError::Processor(reason.clone()), actions);
         }
-        if let Some(message) = &verdict.system {
+        // All of its lanes are gone: nobody waits for another attempt.
+        let is_wanted = batch.open_rows > 0;
+        if let Some(message) = verdict.system.as_ref().filter(|_| is_wanted) {
             let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
             actions.push(Action::Hold(id, delay, message.clone()));

@@ -150,8 +150,9 @@ impl<S: Source> Driver<S> {
             for event in events.drain(..) {
                 self.source_event(event);
             }
-            if let Err(error) = polled {
-                self.source_failed(error);
+            match polled {
+                Ok(()) => self.pool.confirm(),
+                Err(error) => self.source_failed(error),
             }
             // A worker reports a batch before it writes it: whatever is acknowledged by now has been reported.
             let ended = self.pool.ended();
@@ -557,17 +558,9 @@ impl<S: Source> Driver<S> {
                     self.pool.forget(*lane);
                     self.note_end(*lane, *watermark);
                 }
-                let offsets: Vec<_> =
-                    lanes.iter().filter_map(|(lane, watermark)| Some((*lane, (*watermark)?))).collect();
-                let result = self.source.committer().map_or(Ok(()), |committer| {
-                    let result = if offsets.is_empty() { Ok(()) } else { committer.commit_sync(&offsets) };
-                    for (lane, _) in &lanes {
-                        committer.release(*lane);
-                    }
-                    result
-                });
-                let result = result.map_err(|error| error.0);
-                self.notice_error("the last commit of revoked partitions failed", result);
+                if let Some(committer) = self.source.committer() {
+                    committer.release(&lanes);
+                }
             }
             Action::Drop(id) => {
                 if let Some(InFlight { batch, arrived, .. }) = self.batches.remove(&id) {
@@ -622,8 +615,8 @@ impl<S: Source> Driver<S> {
     /// The last commit, of everything that is settled, whatever else went wrong.
     fn commit_finally(&mut self) {
         let offsets = self.core.committable();
-        let Some(committer) = self.source.committer().filter(|_| !offsets.is_empty()) else { return };
-        if let Err(error) = committer.commit_last(&offsets) {
+        let Some(committer) = self.source.committer() else { return };
+        if let Err(error) = committer.finish(&offsets) {
             let error = format!("the last commit failed, so some records will be read again: {}", error.0);
             self.error.get_or_insert(error);
         }

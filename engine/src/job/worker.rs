@@ -206,6 +206,11 @@ impl Pool {
         self.sink.close();
     }
 
+    /// Notes that the source was polled, and reported every lane that is somebody else's.
+    pub fn confirm(&self) {
+        self.gate.confirm();
+    }
+
     /// Writes no further row of a lane that somebody else has now.
     pub fn forget(&self, lane: LaneId) {
         self.gate.close_lane(lane);
@@ -299,7 +304,7 @@ impl Worker {
         };
         let expected = output.expected(batch.len());
         let output = Arc::new(output);
-        let is_written = self.writes_clean_batches && verdict.is_clean();
+        let is_written = self.writes_clean_batches && verdict.is_clean() && self.gate.is_confirmed();
         let mut arrived = Vec::new();
         let done = Done { id, verdict, output: Arc::clone(&output), expected, is_written };
         // It fails only if nobody waits for it any more. It comes before the acknowledgements of what is written.

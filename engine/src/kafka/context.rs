@@ -119,12 +119,6 @@ impl Inbox {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts events back that were not dealt with, before those that have come since.
-    pub fn put_back(&self, events: impl IntoIterator<Item = ClientEvent>) {
-        let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.splice(..0, events);
-    }
-
     /// What the client has received.
     pub fn meter(&self) -> &Meter {
         &self.meter
@@ -180,7 +174,7 @@ impl ConsumerContext for Context {
         let assigns = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
             // What is given now is given up, too. An error here means that the consumer is gone already.
-            let _ = give_up(consumer, partitions);
+            let _ = unassign(consumer, partitions);
         } else if assigns {
             self.push(ClientEvent::Assign(partitions.clone()));
         } else {
@@ -207,16 +201,13 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Whether partitions are taken over and given up one by one.
+/// True if partitions are assigned and unassigned one by one.
 pub(super) fn is_cooperative(consumer: &BaseConsumer<Context>) -> bool {
     matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
 }
 
-/// Takes partitions into the assignment, as the group's protocol has it.
-pub(super) fn take_over(
-    consumer: &BaseConsumer<Context>,
-    partitions: &TopicPartitionList,
-) -> KafkaResult<()> {
+/// Adds partitions to the assignment, in the way of the group's protocol.
+pub(super) fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
     if is_cooperative(consumer) {
         consumer.incremental_assign(partitions)
     } else {
@@ -224,7 +215,7 @@ pub(super) fn take_over(
     }
 }
 
-/// Takes partitions out of the assignment, as the group's protocol has it.
-pub(super) fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+/// Removes partitions from the assignment, in the way of the group's protocol.
+pub(super) fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
     if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
 }

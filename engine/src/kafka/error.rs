@@ -78,12 +78,23 @@ impl KafkaError {
         Self { message: message.into(), class: Class::Permanent }
     }
 
+    /// Creates an error of a class.
+    #[cfg(test)]
+    pub(super) fn of_class(message: &str, class: Class) -> Self {
+        Self { message: message.to_owned(), class }
+    }
+
     /// Creates an error from one of the client, with the operation that failed.
     pub(super) fn during(what: impl std::fmt::Display, error: &ClientError) -> Self {
         let code = error.rdkafka_error_code();
         let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
         let class = code.map_or(Class::Permanent, class);
         Self { message: format!("{what}: {reason}{}", hint(code, "")), class }
+    }
+
+    /// Returns the class of the error.
+    pub(super) fn class(&self) -> Class {
+        self.class
     }
 
     /// Returns true if the error is temporary, so that the operation can be retried.

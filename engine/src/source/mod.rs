@@ -112,20 +112,13 @@ pub trait Commit {
     /// Begins a commit. [`SourceEvent::CommitEnded`] reports its result.
     fn commit(&mut self, offsets: &[(LaneId, i64)]);
 
-    /// Commits and waits for the result.
+    /// Gives revoked lanes up, after their offsets are committed if they have one. Returns at once: the source waits for
+    /// the end of the commit, and reports a failure as a [`SourceEvent::Notice`].
+    fn release(&mut self, lanes: &[(LaneId, Option<i64>)]);
+
+    /// Commits the last offsets of a job and waits for the end; nothing is read or committed after it.
     ///
     /// # Errors
-    /// If the commit failed.
-    fn commit_sync(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError>;
-
-    /// Commits and waits for the result. Nothing is read or committed afterwards.
-    ///
-    /// # Errors
-    /// If the commit failed.
-    fn commit_last(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError> {
-        self.commit_sync(offsets)
-    }
-
-    /// Releases a revoked lane.
-    fn release(&mut self, lane: LaneId);
+    /// If the broker refused, or did not answer.
+    fn finish(&mut self, offsets: &[(LaneId, i64)]) -> Result<(), SourceError>;
 }

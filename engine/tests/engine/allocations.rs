@@ -73,7 +73,17 @@ impl Loop {
             core.step(Tick::default(), Event::Assigned(LaneId(lane), 0), &mut actions);
         }
         let (in_flight, queue) = (Vec::new(), VecDeque::new());
-        Self { core, builder, names, in_flight, actions, queue, now: Tick::default(), offset: 0, offsets: Vec::new() }
+        Self {
+            core,
+            builder,
+            names,
+            in_flight,
+            actions,
+            queue,
+            now: Tick::default(),
+            offset: 0,
+            offsets: Vec::new(),
+        }
     }
 
     /// Fills a batch from two lanes and settles the oldest one in flight.

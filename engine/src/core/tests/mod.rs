@@ -245,6 +245,17 @@ fn a_batch_that_waits_for_nobody_any_more_is_not_processed_again() {
 }
 
 #[test]
+fn a_batch_that_fails_after_its_lanes_were_lost_is_not_processed_again() {
+    let mut world = World::new(config(2, false, FailureStrategy::LogAndContinue), 1);
+    world.deliver(0, &[0, 1]);
+    world.step(Event::Revoked(LaneId(0), Revoke::Lost));
+    let verdict = Verdict { system: Some("down".into()), ..Verdict::default() };
+    world.step(Event::Finished(BatchId(0), &verdict));
+    assert!(world.actions.contains(&Action::Drop(BatchId(0))), "{:?}", world.actions);
+    assert!(!world.actions.iter().any(|action| matches!(action, Action::Hold(..))), "{:?}", world.actions);
+}
+
+#[test]
 fn a_job_without_memory_to_fill_writes_its_group() {
     let rule = SealRule::of_records(100, Duration::from_hours(1));
     let config = CoreConfig { regroup: Some(rule), ..config(1, false, FailureStrategy::LogAndContinue) };

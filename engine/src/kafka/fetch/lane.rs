@@ -40,6 +40,15 @@ pub(super) struct Failing {
     pub reason: String,
 }
 
+/// What a call has left in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    None,
+    /// Probably more, all of which is wanted.
+    Some,
+    Unknown,
+}
+
 impl Lane {
     /// Returns a lane that reads `name` from `position` to before `end`, if it has one.
     pub fn new(
@@ -81,9 +90,9 @@ impl Lane {
                 break;
             }
             let asked = self.rest.len() == 0;
-            let mut more = false;
+            let mut left = Left::Unknown;
             if asked {
-                more = self.ask(tier, room, (taken, batch.bytes() - bytes), call_bytes);
+                left = self.ask(tier, room, (taken, batch.bytes() - bytes), call_bytes);
                 if self.rest.len() == 0 {
                     filled.empty_calls += 1;
                     filled.drained = true;
@@ -96,8 +105,9 @@ impl Lane {
             let brought_records = batch.len() > before;
             filled.calls += u64::from(asked && brought_records);
             filled.empty_calls += u64::from(asked && !brought_records);
-            // A batch call that brought less than was asked for has emptied what was there.
-            if tier != Tier::Standard && asked && !more {
+            if tier != Tier::Standard && asked && left != Left::Some {
+                // The queue calls when there is something again.
+                filled.drained |= left == Left::None && self.rest.len() == 0;
                 break;
             }
         }
@@ -105,13 +115,12 @@ impl Lane {
         Ok(filled)
     }
 
-    /// Takes messages from the queue: one, or as many as are there and most probably fit, up to a few
-    /// megabytes. Whether more may be there.
-    fn ask(&mut self, tier: Tier, room: Room, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> bool {
+    /// Takes messages from the queue: one, or as many as are there and most probably fit, up to a few megabytes.
+    fn ask(&mut self, tier: Tier, room: Room, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> Left {
         match tier {
             Tier::Standard => {
                 self.queue.pop(&mut self.rest);
-                true
+                Left::Unknown
             }
             Tier::Buffered | Tier::Auto => {
                 let by_bytes =
@@ -120,7 +129,12 @@ impl Lane {
                 let wanted = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
                 let most = usize::try_from(wanted.min(at_once)).unwrap_or(usize::MAX);
                 self.queue.pop_batch(most, &mut self.rest);
-                wanted > at_once && self.rest.len() == most
+                match self.rest.len() {
+                    // A batch call that brings less than was asked for has emptied the queue.
+                    len if len < most => Left::None,
+                    _ if wanted > at_once => Left::Some,
+                    _ => Left::Unknown,
+                }
             }
         }
     }

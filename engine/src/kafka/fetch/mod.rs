@@ -13,7 +13,7 @@ use super::KafkaError;
 use crate::batch::BatchBuilder;
 use crate::core::batcher::Room;
 use crate::ids::{LaneId, LaneName};
-use crate::source::{Filled, SourceError, SourceEvent};
+use crate::source::{Filled, SourceError};
 
 /// Where a lane begins, and the offset at which it ends, if it does.
 pub(super) type Bounds = (i64, Option<i64>);
@@ -24,12 +24,7 @@ pub(super) trait Fetcher {
     ///
     /// # Errors
     /// If the partition cannot be read.
-    fn start(
-        &mut self,
-        name: &LaneName,
-        bounds: Bounds,
-        events: &mut Vec<SourceEvent>,
-    ) -> Result<LaneId, KafkaError>;
+    fn start(&mut self, lane: LaneId, name: &LaneName, bounds: Bounds) -> Result<(), KafkaError>;
 
     /// Stops a lane: what was fetched of it and not taken is dropped.
     fn stop(&mut self, lane: LaneId);

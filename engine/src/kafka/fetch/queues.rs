@@ -34,7 +34,6 @@ pub(in crate::kafka) struct QueueFetcher {
     open: BTreeMap<LaneId, Lane>,
     by_name: HashMap<LaneName, LaneId>,
     ready: ReadyLanes,
-    next_id: u32,
     /// Lanes that have ended, or passed offsets without records, since the last report.
     ended: Vec<LaneId>,
     passed: Vec<LaneId>,
@@ -62,7 +61,6 @@ impl QueueFetcher {
             open: BTreeMap::new(),
             by_name: HashMap::new(),
             ready: ReadyLanes::new(waker),
-            next_id: 0,
             ended: Vec::new(),
             passed: Vec::new(),
             failing: BTreeSet::new(),
@@ -87,19 +85,9 @@ impl QueueFetcher {
         });
     }
 
-    /// True if no lane is started.
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
     /// True if every lane has been read to its end.
     pub fn all_ended(&self) -> bool {
         self.unended == 0
-    }
-
-    /// True if a partition is read here and has been read to its end.
-    pub fn has_ended(&self, name: &LaneName) -> bool {
-        self.find(name).is_some_and(|lane| lane.ended)
     }
 
     /// Reports the lanes that have ended, or have come to the end for now, since the last call.
@@ -148,16 +136,6 @@ impl QueueFetcher {
         self.open.values_mut().map(again).collect()
     }
 
-    /// Returns the lane of a partition.
-    pub fn find(&self, name: &LaneName) -> Option<&Lane> {
-        self.open.get(self.by_name.get(name)?)
-    }
-
-    /// Returns all lanes.
-    pub fn ids(&self) -> Vec<LaneId> {
-        self.open.keys().copied().collect()
-    }
-
     /// Returns the partition of a lane.
     pub fn name(&self, id: LaneId) -> Option<&LaneName> {
         self.open.get(&id).map(|lane| &lane.name)
@@ -172,19 +150,11 @@ impl QueueFetcher {
 }
 
 impl Fetcher for QueueFetcher {
-    fn start(
-        &mut self,
-        name: &LaneName,
-        bounds: Bounds,
-        events: &mut Vec<SourceEvent>,
-    ) -> Result<LaneId, KafkaError> {
-        let id = LaneId(self.next_id);
+    fn start(&mut self, id: LaneId, name: &LaneName, bounds: Bounds) -> Result<(), KafkaError> {
         let ready = self.ready.clone();
         let queue = PartitionQueue::split(&self.consumer, &name.topic, name.partition, move || ready.add(id))
             .ok_or_else(|| KafkaError::new(format!("no queue for {name}")))?;
-        self.next_id += 1;
         let lane = Lane::new((id, name.clone()), queue, bounds, self.first_record_bytes);
-        events.push(SourceEvent::Assigned(id, name.clone(), lane.position));
         if lane.ended {
             self.ended.push(id);
         } else {
@@ -192,7 +162,7 @@ impl Fetcher for QueueFetcher {
         }
         self.open.insert(id, lane);
         self.by_name.insert(name.clone(), id);
-        Ok(id)
+        Ok(())
     }
 
     fn stop(&mut self, id: LaneId) {

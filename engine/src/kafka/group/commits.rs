@@ -3,37 +3,58 @@
 
 use crate::kafka::offsets::Offsets;
 
-/// The caller that waits for the result of a commit.
+/// The purpose of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiter {
-    /// The job, which gets the result as an event.
+pub(super) enum Purpose {
+    /// The job wants it.
     Job,
-    /// A blocking call, by its number.
-    Call(u64),
+    /// The last one of revoked partitions, by the number of their release.
+    Release(u64),
+    /// It shows whether the group still has the member.
+    Verify,
+    /// The last one of the job.
+    Finish,
 }
 
-/// Commits in flight.
+/// Commits in flight, numbered in the order in which they begin.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    in_flight: Vec<(Offsets, Waiter)>,
+    in_flight: Vec<(u64, Offsets, Purpose)>,
+    next: u64,
 }
 
 impl Commits {
-    /// Adds a commit that has begun.
-    pub fn begun(&mut self, offsets: Offsets, waiter: Waiter) {
-        self.in_flight.push((sorted(offsets), waiter));
+    /// Adds a commit that begins.
+    pub fn begin(&mut self, offsets: Offsets, purpose: Purpose) {
+        self.in_flight.push((self.next, sorted(offsets), purpose));
+        self.next += 1;
     }
 
-    /// Removes the commit of these offsets and returns its waiter, if there is such a commit.
-    pub fn ended(&mut self, offsets: Offsets) -> Option<Waiter> {
+    /// Removes the commit of these offsets and returns its purpose, if there is such a commit.
+    pub fn ended(&mut self, offsets: Offsets) -> Option<Purpose> {
         let offsets = sorted(offsets);
-        let index = self.in_flight.iter().position(|(begun, _)| *begun == offsets)?;
-        Some(self.in_flight.remove(index).1)
+        let index = self.in_flight.iter().position(|(_, begun, _)| *begun == offsets)?;
+        Some(self.in_flight.remove(index).2)
     }
 
-    /// Returns true if every commit has ended. Concurrent commits may be applied out of order.
+    /// Returns the number of the next commit.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// True if every commit before the one with this number has ended. Concurrent commits may be applied out of order.
+    pub fn have_ended_before(&self, number: u64) -> bool {
+        self.in_flight.iter().all(|(begun, ..)| *begun >= number)
+    }
+
+    /// True if every commit has ended.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
+    }
+
+    /// True if a commit with this purpose is in flight.
+    pub fn has(&self, purpose: Purpose) -> bool {
+        self.in_flight.iter().any(|(.., of)| *of == purpose)
     }
 }
 
@@ -49,22 +70,23 @@ mod tests {
     use super::*;
     use crate::ids::LaneName;
 
-    fn at(offsets: &[(i32, i64)]) -> Offsets {
+    fn offsets(partitions: &[(i32, i64)]) -> Offsets {
         let named = |(partition, offset): &(i32, i64)| {
             (LaneName { topic: "orders".into(), partition: *partition }, *offset)
         };
-        offsets.iter().map(named).collect()
+        partitions.iter().map(named).collect()
     }
 
     #[test]
-    fn results_that_change_places_are_told_apart() {
+    fn results_are_told_apart_by_their_offsets() {
         let mut commits = Commits::default();
-        commits.begun(at(&[(0, 5), (1, 7)]), Waiter::Job);
-        commits.begun(at(&[(0, 9)]), Waiter::Call(1));
-        assert_eq!(commits.ended(at(&[(0, 9)])), Some(Waiter::Call(1)));
-        assert!(!commits.is_empty());
-        assert_eq!(commits.ended(at(&[(0, 8)])), None, "no such commit has begun");
-        assert_eq!(commits.ended(at(&[(1, 7), (0, 5)])), Some(Waiter::Job));
-        assert!(commits.is_empty());
+        commits.begin(offsets(&[(0, 5), (1, 7)]), Purpose::Job);
+        let second = commits.next();
+        commits.begin(offsets(&[(0, 9)]), Purpose::Release(1));
+        assert!(commits.have_ended_before(0) && !commits.have_ended_before(second));
+        assert_eq!(commits.ended(offsets(&[(0, 9)])), Some(Purpose::Release(1)));
+        assert_eq!(commits.ended(offsets(&[(0, 9)])), None);
+        assert_eq!(commits.ended(offsets(&[(1, 7), (0, 5)])), Some(Purpose::Job));
+        assert!(commits.have_ended_before(second) && !commits.has(Purpose::Job));
     }
 }

@@ -287,9 +287,10 @@ impl ReadSource {
 
     fn assign(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), KafkaError> {
         let mut positions = Vec::new();
-        for (partition, position, end) in &self.ranges {
+        for (lane, (partition, position, end)) in (0..).map(LaneId).zip(&self.ranges) {
             let name = LaneName { topic: self.topic.as_str().into(), partition: *partition };
-            self.lanes.start(&name, (*position, *end), events)?;
+            self.lanes.start(lane, &name, (*position, *end))?;
+            events.push(SourceEvent::Assigned(lane, name.clone(), *position));
             positions.push((name, *position));
         }
         self.consumer.assign(&offsets_of(positions)?)?;
@@ -364,6 +365,12 @@ impl Source for ReadSource {
         let filled = self.lanes.take(lane, tier, room, batch)?;
         self.pay(now, batch.bytes() - before);
         Ok(filled)
+    }
+
+    fn ready(&mut self, lanes: &mut Vec<LaneId>) -> bool {
+        self.lanes.ready(lanes);
+        // A lane that the rate cap has turned away is not empty.
+        self.max_bytes_per_s.is_none()
     }
 
     fn next_due(&self) -> Option<Tick> {
