@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use velo_engine::batch::{BatchBuilder, Record};
-use velo_engine::core::batcher::Room;
+use velo_engine::core::batcher::Capacity;
 use velo_engine::ids::{LaneId, Names, Tick};
 use velo_engine::kafka::{KafkaError, ReadSource, Received, Start, TopicReader};
 use velo_engine::source::{Filled, Source, SourceError, SourceEvent};
@@ -250,7 +250,7 @@ impl<S: Source> Source for Corrected<S> {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         if self.behind_ns.is_empty() {
@@ -347,7 +347,7 @@ mod tests {
             let said = right - behind_ms * 1_000_000;
             assert_eq!(source.arrival_ns(LaneId(0), said, later), right, "{behind_ms}");
             let mut batch = BatchBuilder::default();
-            source.fill(later, LaneId(0), Tier::Buffered, Room::of_records(1000), &mut batch).unwrap();
+            source.fill(later, LaneId(0), Tier::Buffered, Capacity::of_records(1000), &mut batch).unwrap();
             assert_eq!(batch.seal(Names::default()).len(), 51);
         }
     }

@@ -36,26 +36,26 @@ pub fn sample(
     let started_ms = epoch_ms();
     let mut sampler = Sampler::since(started_ms - millis(limits.period));
     let first_ms = sampler.read(connect()?, topic, limits, waker, observe)?;
-    let mut sampled = sampler.finish(first_ms, limits);
-    if sampler.past_is_odd && sampled.throttle.is_none() {
+    let mut sample = sampler.finish(first_ms, limits);
+    if sampler.past_is_odd && sample.throttle.is_none() {
         // Implausible timestamps made the offset lookup by timestamp unusable. New records do not need it.
         let mut live = Sampler::since(epoch_ms());
         live.watched_only = true;
         let first_ms = live.read(connect()?, topic, limits, waker, observe)?;
         let mut watched = live.finish(first_ms, limits);
-        watched.received += sampled.received;
-        sampled = watched;
+        watched.received += sample.received;
+        sample = watched;
     }
-    if !sampled.recording.is_empty() || sampled.throttle.is_some() || sampler.is_empty_topic {
-        return Ok(sampled);
+    if !sample.recording.is_empty() || sample.throttle.is_some() || sampler.is_empty_topic {
+        return Ok(sample);
     }
     let (newest_ms, received) = newest(connect, topic, limits, waker, observe)?;
-    let Some(newest_ms) = newest_ms else { return Ok(sampled) };
+    let Some(newest_ms) = newest_ms else { return Ok(sample) };
     let mut sampler = Sampler::since(newest_ms - millis(limits.period));
     sampler.until_ms = Some(newest_ms);
     let first_ms = sampler.read(connect()?, topic, limits, waker, observe)?;
     let mut past = sampler.finish(first_ms, limits);
-    past.received += sampled.received;
+    past.received += sample.received;
     past.received += received;
     let ago = match past.ended_ago.as_secs() {
         seconds @ ..600 => seconds,

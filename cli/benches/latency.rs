@@ -2,7 +2,7 @@
 //! beside a bare poll loop over the same client; then `adaptive_size` under changing work and arrivals.
 //!
 //! `cargo bench -p velo-cli --bench latency`
-#![allow(clippy::disallowed_methods, reason = "a benchmark")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark")]
 
 mod broker;
 

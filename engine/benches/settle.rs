@@ -1,5 +1,6 @@
 //! What does it cost to know how far a partition may be committed? 10,000 records delivered and settled
 //! in order, in the reverse order, and one by one in a random order.
+#![allow(clippy::single_range_in_vec_init, reason = "a list of ranges")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use velo_engine::core::tracker::CommitTracker;

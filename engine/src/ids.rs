@@ -1,17 +1,17 @@
-//! What the parts of a job call things by: lanes, batches, partitions and times on the engine's clock.
+//! Identifiers that all parts of a job share: lanes, batches, partitions and times on the engine's clock.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One assignment of one partition: the unit of order and of commits.
+/// One assignment of a partition. Order and commits are kept per lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId(pub u32);
 
-/// A batch, in the order of sealing.
+/// A batch. Batches are numbered in the order in which they are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub u32);
 
-/// Where a lane's records come from.
+/// The partition of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LaneName {
     /// The topic.
@@ -21,18 +21,18 @@ pub struct LaneName {
 }
 
 impl std::fmt::Display for LaneName {
-    /// As everywhere: `topic[partition]`.
+    /// Writes `topic[partition]`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}[{}]", self.topic, self.partition)
     }
 }
 
-/// The names of all lanes so far. Clones are cheap; lanes are numbered from 0.
+/// The names of all lanes since the start of the job. Lanes are numbered from 0. Clones share their memory.
 #[derive(Debug, Clone, Default)]
 pub struct Names(Arc<Vec<Option<LaneName>>>);
 
 impl Names {
-    /// Gives a lane its name.
+    /// Sets the name of a lane.
     pub fn insert(&mut self, lane: LaneId, name: LaneName) {
         let names = Arc::make_mut(&mut self.0);
         let index = lane.0 as usize;
@@ -40,19 +40,19 @@ impl Names {
         names[index] = Some(name);
     }
 
-    /// A lane's name, where it has one.
+    /// Returns the name of a lane, if it has one.
     #[must_use]
     pub fn get(&self, lane: LaneId) -> Option<&LaneName> {
         self.0.get(lane.0 as usize)?.as_ref()
     }
 }
 
-/// A time on the engine's clock: nanoseconds since its start.
+/// A time on the engine's clock, in nanoseconds since the engine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u64);
 
 impl Tick {
-    /// The time that passes from `earlier` to this one; zero where it is later.
+    /// Returns the time from `earlier` to this tick; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -62,7 +62,7 @@ impl Tick {
 impl std::ops::Add<Duration> for Tick {
     type Output = Self;
 
-    /// Saturating: a deadline beyond five hundred years never comes.
+    /// Adds a duration. The sum saturates at `u64::MAX` nanoseconds, which is about 584 years.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }

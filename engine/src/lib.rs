@@ -1,8 +1,9 @@
-//! Executes batch and failure strategies: records in, batches processed and written, offsets committed.
+//! Runs batch and failure strategies: takes records from a source, processes and writes them in batches, and commits
+//! their offsets.
 //!
-//! The [`core`] is a pure machine that decides; a thread of an [`Engine`] performs. Sources
-//! and sinks stand behind small traits: Kafka (feature `kafka`), memory, and recordings that are
-//! replayed. The library has no global logger, signal handler or panic hook.
+//! The [`core`] is a state machine without I/O. It returns actions, which a thread of an [`Engine`] performs. Sources
+//! and sinks are traits with implementations for Kafka (feature `kafka`), for memory and for recordings. The library
+//! installs no global logger, signal handler or panic hook.
 //!
 //! ```
 //! use velo_engine::Engine;
@@ -13,7 +14,7 @@
 //! let written = sink.written();
 //! let source = MemorySource::new(vec![b"a".to_vec(), b"b".to_vec()]);
 //! let engine = Engine::builder(velo_schema::Config::default()).sink(sink).start(source);
-//! // The source has an end; a job without one is ended by `engine.drain()`.
+//! // This source has an end. A job whose source has no end is stopped with `engine.drain()`.
 //! let report = engine.report();
 //! assert_eq!(report.ledger.ok, 2);
 //! assert_eq!(written.lock().unwrap().records.len(), 2);

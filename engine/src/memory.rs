@@ -33,6 +33,10 @@ pub const ROW_COST_BYTES: u64 = 128;
 
 const MIB: u64 = 1 << 20;
 
+/// Bytes of one partition in one fetch, unless memory is limited. Records that are decoded in smaller portions are still
+/// in the processor's cache when they are taken.
+pub(crate) const PARTITION_FETCH_BYTES: u64 = MIB / 2;
+
 /// The memory limits of the parts of a job that keep records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryBudget {
@@ -74,8 +78,7 @@ impl MemoryBudget {
             in_flight_bytes: 64 * MIB,
             producer_bytes: 1024 * MIB,
             partition_bytes,
-            // Records that are decoded in smaller portions are still in the processor's cache when they are taken.
-            partition_fetch_bytes: MIB / 2,
+            partition_fetch_bytes: PARTITION_FETCH_BYTES,
             fetch_bytes: 50 * MIB,
             partition_records: 1_000_000,
             in_flight_records: None,

@@ -1,4 +1,5 @@
 //! The programs as their users run them, on the embedded broker and on real Kafka.
+#![allow(clippy::disallowed_types, reason = "tests look at brokers and ports by themselves")]
 #![allow(clippy::disallowed_methods, reason = "tests read files and clocks")]
 
 mod advise;

@@ -163,5 +163,5 @@ fn fetches_that_fail_for_a_while_are_made_again() {
     let notices = report["notices"].as_array().expect("notices");
     let is_about =
         |what: &str| notices.iter().any(|notice| notice.as_str().is_some_and(|text| text.contains(what)));
-    assert!(is_about("cannot be read, and is tried again") && is_about("is read again"), "{notices:?}");
+    assert!(is_about("cannot be read; fetches are retried") && is_about("can be read again"), "{notices:?}");
 }

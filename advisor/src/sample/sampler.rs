@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use velo_engine::batch::{Batch, BatchBuilder};
-use velo_engine::core::batcher::Room;
+use velo_engine::core::batcher::Capacity;
 use velo_engine::ids::{LaneId, Names, Tick};
 use velo_engine::kafka::{KafkaError, ReadSource, Start, TopicReader};
 use velo_engine::source::replay::Recorded;
@@ -247,7 +247,7 @@ impl Sampler {
         for (id, _) in lanes {
             let asked = Instant::now();
             let before = builder.len();
-            source.fill(now, *id, tier, Room::of_records(PER_CALL), &mut builder)?;
+            source.fill(now, *id, tier, Capacity::of_records(PER_CALL), &mut builder)?;
             let took = u64::from(builder.len() - before);
             // For a few records, the overhead of the call itself would dominate.
             if took >= ENOUGH_OF_A_CALL {

@@ -1,42 +1,35 @@
-//! Filling batches: records in, sealed batches out, in memory that is used again.
+//! Fills batches: records in, sealed batches out. The memory of dropped batches is reused.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Buffers};
 use super::columns::{Cells, Columns, NO_TIMESTAMP};
 use super::ring::Ring;
 use super::view::{self, INLINE};
 use super::{Batch, Headers, Record};
 use crate::ids::{LaneId, Names, Tick};
 
-/// A new buffer begins at this size, far below the 4 GiB that a view's offset reaches. The first buffer of a batch
-/// grows to this size; further ones have it from the beginning, so that a batch of many megabytes is never copied to
-/// grow.
-pub(super) const BUFFER_BYTES: usize = 1 << 20;
-
-/// The memory of batches that are gone is kept for the next ones, up to this many batches and bytes.
+/// The maximum number of dropped batches whose memory is kept.
 const MOST_SPARE_BATCHES: usize = 4;
+/// The maximum number of bytes that are kept of dropped batches.
 const MOST_SPARE_BYTES: u64 = 16 << 20;
 
-/// A batch that is being filled, and memory to fill next.
+/// The open batch, and memory for the batches after it.
 ///
-/// With a ring there is a fixed number of batches. A batch whose last reference is gone is filled again; while all are
-/// referred to there is none to fill, which is back-pressure. Without a ring there is always one to fill, in the memory
-/// of a batch that was [given back](Self::recycle) if there is one.
+/// A builder with a ring has a fixed number of batches. A batch is filled again after the last reference to it was
+/// dropped. While all batches are referred to, no batch [is ready](Self::is_ready), which is back-pressure. A builder
+/// without a ring is always ready. It reuses the memory of [recycled](Self::recycle) batches.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     columns: Columns,
-    /// Buffers of the open batch. Those after `filling` are empty.
-    buffers: Vec<Buffer>,
-    /// The index of the buffer that is filled by copying.
-    filling: usize,
-    /// The batch that the open one becomes, with a ring.
+    buffers: Buffers,
+    /// The batch of the ring that the open batch is sealed into.
     slot: Option<Arc<Batch>>,
     ring: Option<Ring>,
-    spare: Vec<(Columns, Vec<Buffer>)>,
+    spare: Vec<(Columns, Buffers)>,
     spare_bytes: u64,
 }
 
@@ -47,22 +40,22 @@ pub struct BufferIndex(usize);
 /// A record whose key and value are in a shared buffer.
 #[derive(Debug, Clone, Default)]
 pub struct SharedRecord {
-    /// Its offset in its partition.
+    /// The offset in the partition.
     pub offset: i64,
-    /// Milliseconds since the epoch; `None` if the record has no timestamp.
+    /// The timestamp in milliseconds since the epoch; `None` if the record has none.
     pub timestamp_ms: Option<i64>,
-    /// Nanoseconds on the engine's clock at which it came into being; negative before the start.
+    /// The creation time in nanoseconds on the engine's clock; negative if before the start of the engine.
     pub arrival_ns: i64,
-    /// Where the key is in the buffer; `None` for null.
+    /// The bytes of the key in the buffer; `None` for null.
     pub key: Option<Range<usize>>,
-    /// Where the value is in the buffer; `None` for null.
+    /// The bytes of the value in the buffer; `None` for null.
     pub value: Option<Range<usize>>,
-    /// The headers, if there are any.
+    /// The headers, if the record has any.
     pub headers: Option<Headers>,
 }
 
 impl BatchBuilder {
-    /// Returns a builder that fills at most `batches` batches, again and again.
+    /// Creates a builder with a ring of `batches` batches.
     ///
     /// # Panics
     /// If `batches` is 0.
@@ -71,61 +64,55 @@ impl BatchBuilder {
         Self { ring: Some(Ring::new(batches)), ..Self::default() }
     }
 
-    /// True if there is a batch to fill: always without a ring; with a ring while not all of its batches are referred
+    /// Returns true if a batch can be filled. A builder with a ring is not ready while all of its batches are referred
     /// to.
     pub fn is_ready(&mut self) -> bool {
         let Some(ring) = &mut self.ring else { return true };
         if self.slot.is_none() {
             self.slot = ring.take();
             if let Some(batch) = self.slot.as_mut().and_then(Arc::get_mut) {
-                // The batch's memory is ours to fill until it is sealed.
+                // No other reference exists, so the memory of the batch can be filled until the batch is sealed.
                 self.columns = std::mem::take(&mut batch.columns);
+                self.columns.clear();
                 if let Some(buffers) = batch.payload.as_mut().and_then(Arc::get_mut) {
-                    self.buffers = std::mem::take(buffers);
+                    self.buffers = Buffers::of(std::mem::take(buffers));
                 }
-                empty(&mut self.columns, &mut self.buffers);
-                self.filling = 0;
             }
         }
         self.slot.is_some()
     }
 
-    /// Appends a record of `lane` and copies its key and value.
+    /// Appends a record of `lane`. The key and the value are copied.
     ///
     /// # Panics
-    /// If a key or a value is longer than 4 GiB, which no broker takes, or if no batch [is ready](Self::is_ready).
+    /// If the key or the value has 4 GiB or more, which no broker accepts, or if no batch [is ready](Self::is_ready).
     pub fn push(&mut self, lane: LaneId, record: Record<'_>) {
         assert!(self.slot.is_some() || self.is_ready(), "a batch is filled only when one is free");
-        let key = record.key.map(|bytes| self.copy(bytes));
-        let value = record.value.map(|bytes| self.copy(bytes));
+        let key = record.key.map(|bytes| self.buffers.copy(bytes));
+        let value = record.value.map(|bytes| self.buffers.copy(bytes));
         let timestamp_ms = record.timestamp_ms.unwrap_or(NO_TIMESTAMP);
         let Record { offset, arrival_ns, headers, .. } = record;
         self.columns.push(lane, key, value, Cells { offset, timestamp_ms, arrival_ns, headers });
     }
 
-    /// Adds a buffer to the open batch whose bytes records may point into. The batch, and every part of it, keeps the
-    /// buffer alive.
+    /// Adds a shared buffer to the open batch. Records that are [appended](Self::push_shared) later can refer to its
+    /// bytes. The buffer lives as long as the batch and every batch that was picked from it.
     ///
     /// # Panics
-    /// If the buffer is longer than 4 GiB, or if no batch [is ready](Self::is_ready).
+    /// If the buffer has 4 GiB or more, or if no batch [is ready](Self::is_ready).
     pub fn share(&mut self, buffer: Bytes) -> BufferIndex {
         assert!(self.slot.is_some() || self.is_ready(), "a batch is filled only when one is free");
         assert!(u32::try_from(buffer.len()).is_ok(), "a shared buffer is shorter than 4 GiB");
-        // The buffers after it are empty: it takes the place of the next one to be filled.
-        let started = self.buffers.get(self.filling).is_some_and(|buffer| !buffer.as_slice().is_empty());
-        let index = self.filling + usize::from(started);
-        self.buffers.insert(index, Buffer::Shared(buffer));
-        self.filling = index + 1;
-        BufferIndex(index)
+        BufferIndex(self.buffers.share(buffer))
     }
 
-    /// Appends a record of `lane` whose key and value are in a shared buffer, without copying more than 12 bytes of
-    /// either.
+    /// Appends a record of `lane` whose key and value are in a shared buffer. Only keys and values of up to 12 bytes
+    /// are copied.
     ///
     /// # Panics
     /// If the key or the value is not within the buffer, or the buffer is not shared with the open batch.
     pub fn push_shared(&mut self, lane: LaneId, buffer: BufferIndex, record: SharedRecord) {
-        let Buffer::Shared(bytes) = &self.buffers[buffer.0] else { panic!("the buffer is not a shared one") };
+        let Buffer::Shared(bytes) = &self.buffers.list[buffer.0] else { panic!("the buffer is not shared") };
         let view = |range: Range<usize>| {
             let (start, bytes) = (range.start, &bytes[range]);
             if bytes.len() <= INLINE { view::inline(bytes) } else { view::pointing(bytes, buffer.0, start) }
@@ -136,87 +123,66 @@ impl BatchBuilder {
         self.columns.push(lane, key, value, Cells { offset, timestamp_ms, arrival_ns, headers });
     }
 
-    /// Marks the rows that were appended since the last mark as taken from their source at `now`.
+    /// Marks the rows that were appended since the last mark as taken from the source at `now`.
     pub(crate) fn mark_taken(&mut self, now: Tick) {
         self.columns.mark_taken(now);
     }
 
-    /// Copies bytes into the batch.
-    fn copy(&mut self, bytes: &[u8]) -> u128 {
-        if bytes.len() <= INLINE {
-            return view::inline(bytes);
-        }
-        let filled = self.buffers.get(self.filling).map_or(0, |buffer| buffer.as_slice().len());
-        if filled + bytes.len() > BUFFER_BYTES && filled > 0 {
-            self.filling += 1;
-        }
-        if self.filling == self.buffers.len() {
-            let further = if self.buffers.is_empty() { 0 } else { BUFFER_BYTES };
-            self.buffers.push(Buffer::Own(Vec::with_capacity(further.max(bytes.len()))));
-        }
-        let Buffer::Own(buffer) = &mut self.buffers[self.filling] else {
-            unreachable!("the buffer that is filled is the batch's own")
-        };
-        let view = view::pointing(bytes, self.filling, buffer.len());
-        buffer.extend_from_slice(bytes);
-        view
-    }
-
-    /// Returns the number of rows so far.
+    /// Returns the number of rows of the open batch.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.columns.rows()
     }
 
-    /// True if there are no rows yet.
+    /// Returns true if the open batch has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.columns.keys.is_empty()
     }
 
-    /// Returns the bytes of keys and values so far.
+    /// Returns the number of bytes of the keys and values in the open batch.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.columns.bytes
     }
 
-    /// Adds the offsets of the rows from `row` on to `ranges`, in the order of the rows.
+    /// Appends the offsets of the rows from `row` on to `ranges`, in row order.
     pub fn offsets_from(&self, row: u32, ranges: &mut Vec<Range<i64>>) {
         self.columns.offsets_from(row, |range| ranges.push(range));
     }
 
-    /// Seals the batch, whose lanes have these names, and begins the next one.
+    /// Seals the open batch with the names of its lanes, and starts the next batch.
     ///
     /// # Panics
-    /// Never: nobody else knows a batch before it is sealed.
+    /// Never: an open batch has no other references.
     pub fn seal(&mut self, names: Names) -> Arc<Batch> {
-        self.filling = 0;
         let Some(ring) = &mut self.ring else {
             let (next_columns, next_buffers) = self.spare.pop().unwrap_or_default();
-            self.spare_bytes -= pinned(&next_buffers);
+            self.spare_bytes -= next_buffers.pinned_bytes();
             let columns = std::mem::replace(&mut self.columns, next_columns);
-            let payload = std::mem::replace(&mut self.buffers, next_buffers);
+            let payload = self.buffers.replace(next_buffers);
             return Arc::new(Batch { columns, payload: Some(Arc::new(payload)), names });
         };
         let mut slot = self.slot.take().unwrap_or_default();
-        let batch = Arc::get_mut(&mut slot).expect("nobody else knows a batch that is not sealed");
+        let batch = Arc::get_mut(&mut slot).expect("an open batch has no other references");
         batch.columns = std::mem::take(&mut self.columns);
         let payload = Arc::get_mut(batch.payload.get_or_insert_default());
-        *payload.expect("nobody else knows its payload") = std::mem::take(&mut self.buffers);
+        *payload.expect("the payload has no other references") = self.buffers.replace(Buffers::default());
         batch.names = names;
         ring.sealed(&slot);
         slot
     }
 
-    /// Takes back the memory of a batch, if nobody else refers to it.
+    /// Keeps the memory of a batch for later batches, if there is no other reference to the batch.
     pub(crate) fn recycle(&mut self, batch: Arc<Batch>) {
         if self.ring.is_some() || self.spare.len() >= MOST_SPARE_BATCHES {
             return;
         }
         let Some(Batch { mut columns, payload, .. }) = Arc::into_inner(batch) else { return };
-        let Some(mut buffers) = payload.and_then(Arc::into_inner) else { return };
-        empty(&mut columns, &mut buffers);
-        let bytes = pinned(&buffers);
+        let Some(buffers) = payload.and_then(Arc::into_inner) else { return };
+        columns.clear();
+        let buffers = Buffers::of(buffers);
+        let bytes = buffers.pinned_bytes();
         if self.spare_bytes + bytes <= MOST_SPARE_BYTES {
             self.spare_bytes += bytes;
             self.spare.push((columns, buffers));
@@ -224,25 +190,10 @@ impl BatchBuilder {
     }
 }
 
-/// Removes all rows and keeps the memory that is the batch's own.
-fn empty(columns: &mut Columns, buffers: &mut Vec<Buffer>) {
-    columns.clear();
-    buffers.retain_mut(|buffer| match buffer {
-        Buffer::Own(bytes) => {
-            bytes.clear();
-            true
-        }
-        Buffer::Shared(_) => false,
-    });
-}
-
-fn pinned(buffers: &[Buffer]) -> u64 {
-    buffers.iter().map(Buffer::pinned_bytes).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::buffer::BUFFER_BYTES;
 
     fn fill(builder: &mut BatchBuilder, offsets: Range<i64>, value: &[u8]) -> Arc<Batch> {
         for offset in offsets {

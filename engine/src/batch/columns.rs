@@ -1,11 +1,11 @@
-//! The columns of a batch that is filled: a record at a time in, ranges and views out.
+//! The columns of a batch: records in, columns and ranges of rows out.
 
 use std::ops::Range;
 
 use super::{Headers, view};
 use crate::ids::{LaneId, Tick};
 
-/// Rows of one lane that stand together in a batch.
+/// Consecutive rows of one lane in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The lane of the rows.
@@ -14,10 +14,10 @@ pub struct Run {
     pub rows: Range<u32>,
 }
 
-/// Instead of a timestamp: the record has none.
+/// The timestamp of a record without a timestamp.
 pub(super) const NO_TIMESTAMP: i64 = -1;
 
-/// What a record has beside its key and value.
+/// The fields of a record except its key and value.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     pub offset: i64,
@@ -35,11 +35,11 @@ pub(super) struct Columns {
     pub value_validity: Validity,
     pub timestamps_ms: Vec<i64>,
     pub headers: Vec<(u32, Headers)>,
-    /// Rows of one lane at consecutive offsets: the first row, and its offset.
+    /// Ranges of rows of one lane at consecutive offsets: the first row and its offset.
     offsets: Vec<(u32, i64)>,
-    /// Neighbours that came into being at the same time: the row after the last one, and the time.
+    /// Ranges of rows with the same creation time: the row after the last one and the time.
     arrivals_ns: Vec<(u32, i64)>,
-    /// Neighbours that were taken at the same time: the row after the last one, and the time.
+    /// Ranges of rows that were taken at the same time: the row after the last one and the time.
     taken: Vec<(u32, Tick)>,
     pub runs: Vec<Run>,
     pub bytes: u64,
@@ -97,7 +97,7 @@ impl Columns {
         offset + i64::from(row - first)
     }
 
-    /// Calls `each` with the offsets of the rows from `row` on, as ranges in the order of the rows.
+    /// Calls `each` with the offsets of the rows from `row` on, as ranges in row order.
     pub fn offsets_from(&self, row: u32, mut each: impl FnMut(Range<i64>)) {
         let first = self.offsets.partition_point(|(first, _)| *first <= row).saturating_sub(1);
         let ends = self.offsets.iter().skip(first + 1).map(|(start, _)| *start).chain([self.rows()]);
@@ -110,18 +110,19 @@ impl Columns {
         }
     }
 
-    /// Returns when a row came into being.
+    /// Returns the creation time of a row in nanoseconds on the engine's clock.
     pub fn arrival_ns(&self, row: u32) -> i64 {
         let index = self.arrivals_ns.partition_point(|(end, _)| *end <= row);
         self.arrivals_ns[index].1
     }
 
-    /// Returns when these rows came into being, and how many neighbours did at that time.
+    /// Returns the creation times of these rows in row order, each with the number of consecutive rows that have it.
     pub fn arrivals_ns(&self, rows: Range<u32>) -> impl Iterator<Item = (i64, u32)> {
         within(&self.arrivals_ns, rows)
     }
 
-    /// Returns when these rows were taken, and how many neighbours were at that time; rows without a mark are left out.
+    /// Returns the times at which these rows were taken in row order, each with the number of consecutive rows that
+    /// have it. Rows without a mark are left out.
     pub fn taken(&self, rows: Range<u32>) -> impl Iterator<Item = (Tick, u32)> {
         within(&self.taken, rows)
     }
@@ -142,8 +143,8 @@ impl Columns {
     }
 }
 
-/// Returns the values of rows, each with the number of neighbours that have it. `values` has for each value the row
-/// after the last one with it.
+/// Returns the values of `rows` in row order, each with the number of consecutive rows that have it. `values` has each
+/// value with the row after the last one that has it.
 fn within<T: Copy>(values: &[(u32, T)], rows: Range<u32>) -> impl Iterator<Item = (T, u32)> {
     let mut start = rows.start;
     let first = values.partition_point(|(end, _)| *end <= start);
@@ -154,9 +155,9 @@ fn within<T: Copy>(values: &[(u32, T)], rows: Range<u32>) -> impl Iterator<Item 
     })
 }
 
-/// Which rows are not null: a bit a row, and no bits while no row is null.
+/// The validity of a column: one bit per row, which is 1 if the row is not null. Without null rows, no bits are stored.
 #[derive(Debug, Default)]
-pub(super) struct Validity {
+pub(crate) struct Validity {
     bits: Vec<u8>,
     rows: usize,
 }
@@ -179,9 +180,16 @@ impl Validity {
         }
     }
 
-    /// True if a row is not null.
+    /// Returns true if a row is not null.
     pub fn is_valid(&self, row: usize) -> bool {
         self.bits.get(row / 8).is_none_or(|byte| byte >> (row % 8) & 1 == 1)
+    }
+
+    /// Returns one bit per row, starting with the lowest bit of each byte: 1 if the row is not null. Returns `None` if
+    /// no row is null.
+    #[cfg(feature = "arrow")]
+    pub fn bits(&self) -> Option<&[u8]> {
+        (!self.bits.is_empty()).then_some(&self.bits)
     }
 
     fn clear(&mut self) {

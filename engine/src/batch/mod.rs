@@ -1,42 +1,46 @@
-//! Records as columns: appended to a [`BatchBuilder`] one by one, sealed into a [`Batch`].
+//! Batches of records in columns. Records are appended to a [`BatchBuilder`], which seals them into a [`Batch`].
 //!
-//! Keys and values are 16-byte views in the layout of Arrow's binary view arrays. Their bytes are in buffers: copied
-//! there once by [`BatchBuilder::push`], or left in memory that was [shared](BatchBuilder::share). Whatever neighbours
-//! have in common (lane, consecutive offsets, times) is kept as ranges of rows.
+//! Keys and values are 16-byte views in the layout of Arrow's binary view arrays. The views point into buffers.
+//! [`BatchBuilder::push`] copies the bytes into a buffer once; records in [shared](BatchBuilder::share) buffers are not
+//! copied. Lanes, offsets and times are stored as ranges of rows.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod buffer;
 mod builder;
 mod columns;
 mod ring;
 mod sealed;
-mod view;
+pub(crate) mod view;
 
+pub(crate) use buffer::Buffers;
 pub use builder::{BatchBuilder, BufferIndex, SharedRecord};
 pub use columns::Run;
+pub(crate) use columns::Validity;
 pub use sealed::Batch;
 
-/// A record's headers: names and values, in order; a value may be null.
+/// The headers of a record: names and values in order. A value can be null.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// A record on its way into a batch. `None` is Kafka's null, which is not an empty text.
+/// A record to append to a batch. A key or value of `None` is Kafka's null, which differs from an empty one.
 #[derive(Debug, Clone, Default)]
 pub struct Record<'a> {
-    /// Its offset in its partition.
+    /// The offset in the partition.
     pub offset: i64,
-    /// Milliseconds since the epoch, `None` where the record has none.
+    /// The timestamp in milliseconds since the epoch; `None` if the record has none.
     pub timestamp_ms: Option<i64>,
-    /// Nanoseconds on the engine's clock at which it came into being; negative before the start.
+    /// The creation time in nanoseconds on the engine's clock; negative if before the start of the engine.
     pub arrival_ns: i64,
-    /// The key.
+    /// The key; `None` for null.
     pub key: Option<&'a [u8]>,
-    /// The value.
+    /// The value; `None` for null.
     pub value: Option<&'a [u8]>,
-    /// The headers, if there are any.
+    /// The headers, if the record has any.
     pub headers: Option<Headers>,
 }
 
 impl Record<'_> {
-    /// Bytes of key and value, which is what a batch's size in bytes counts.
+    /// Returns the number of bytes of the key and the value. The size of a batch in bytes is the sum over its records.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         (self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)) as u64

@@ -1,34 +1,34 @@
-//! A fixed number of batches, each filled again when nobody refers to it any more.
+//! A ring with a fixed number of batches. A batch is reused after the last other reference to it was dropped.
 
 use std::sync::Arc;
 
 use super::Batch;
 
-/// The batches of a builder that were sealed.
+/// The sealed batches of a builder.
 #[derive(Debug)]
 pub(super) struct Ring {
     sealed: Vec<Arc<Batch>>,
-    /// The largest number of batches, the open one included.
+    /// The maximum number of batches, including the open one.
     most: usize,
-    /// The number of batches that were made.
+    /// The number of batches that were created.
     made: usize,
 }
 
 impl Ring {
     pub fn new(batches: usize) -> Self {
-        assert!(batches > 0, "a ring has a batch");
-        Self { sealed: Vec::with_capacity(batches), most: batches, made: 0 }
+        assert!(batches > 0, "a ring has at least one batch");
+        Self { sealed: Vec::new(), most: batches, made: 0 }
     }
 
-    /// Adds a batch that was sealed.
+    /// Adds a sealed batch.
     pub fn sealed(&mut self, batch: &Arc<Batch>) {
         self.sealed.push(Arc::clone(batch));
     }
 
-    /// Takes a batch that nobody refers to, or a new one while there may be more.
+    /// Takes a batch without other references, or creates one if the maximum number is not reached.
     pub fn take(&mut self) -> Option<Arc<Batch>> {
         let free = |batch: &mut Arc<Batch>| {
-            // Parts of a batch share its payload and may outlive it.
+            // Batches that were picked from this one share its payload and may outlive it.
             let payload = Arc::get_mut(batch).and_then(|batch| batch.payload.as_mut());
             payload.is_some_and(|payload| Arc::get_mut(payload).is_some())
         };

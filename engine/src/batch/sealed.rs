@@ -1,4 +1,4 @@
-//! A sealed batch: rows over shared buffers, read by processors and sinks.
+//! A sealed batch, which processors and sinks read.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use super::columns::{Cells, Columns, NO_TIMESTAMP, Run};
 use super::view;
 use crate::ids::{LaneId, LaneName, Names, Tick};
 
-/// A sealed batch: rows over shared buffers.
+/// A sealed batch of records in columns.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(super) columns: Columns,
-    /// Shared with its parts; a batch that is not filled has none.
+    /// The buffers of keys and values, shared with the batches that were picked from this one. `None` if the batch was
+    /// never filled or was released.
     pub(super) payload: Option<Arc<Vec<Buffer>>>,
-    /// The names of its lanes.
+    /// The names of the lanes.
     pub(super) names: Names,
 }
 
@@ -23,44 +24,44 @@ impl Batch {
         self.payload.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// The topic and partition that a row came from, where they are known.
+    /// Returns the topic and partition of a row, if they are known.
     #[must_use]
     pub fn origin(&self, row: u32) -> Option<&LaneName> {
         self.names.get(self.lane(row))
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.columns.rows()
     }
 
-    /// Whether there are none; a sealed batch always has one.
+    /// Returns true if the batch has no rows. A batch that the engine has sealed has at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.columns.keys.is_empty()
     }
 
-    /// Bytes of keys and values.
+    /// Returns the number of bytes of the keys and values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.columns.bytes
     }
 
-    /// The runs of rows by lane, in the order of the rows.
+    /// Returns the runs of rows by lane, in row order.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.columns.runs
     }
 
-    /// The row's key.
+    /// Returns the key of a row; `None` for null.
     #[must_use]
     pub fn key(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
         self.columns.key_validity.is_valid(row).then(|| view::bytes(&self.columns.keys[row], self.payload()))
     }
 
-    /// The row's value.
+    /// Returns the value of a row; `None` for null.
     #[must_use]
     pub fn value(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
@@ -70,60 +71,61 @@ impl Batch {
             .then(|| view::bytes(&self.columns.values[row], self.payload()))
     }
 
-    /// The row's offset in its partition.
+    /// Returns the offset of a row in its partition.
     #[must_use]
     pub fn offset(&self, row: u32) -> i64 {
         self.columns.offset(row)
     }
 
-    /// The row's timestamp in milliseconds since the epoch.
+    /// Returns the timestamp of a row in milliseconds since the epoch, if it has one.
     #[must_use]
     pub fn timestamp_ms(&self, row: u32) -> Option<i64> {
         let timestamp = self.columns.timestamps_ms[row as usize];
         (timestamp != NO_TIMESTAMP).then_some(timestamp)
     }
 
-    /// When the record came into being, in nanoseconds on the engine's clock.
+    /// Returns the creation time of a record in nanoseconds on the engine's clock; negative if before the start of the
+    /// engine.
     #[must_use]
     pub fn arrival_ns(&self, row: u32) -> i64 {
         self.columns.arrival_ns(row)
     }
 
-    /// Returns when these rows came into being, in nanoseconds on the engine's clock, and how many neighbours did at
-    /// that time.
+    /// Returns the creation times of these rows in nanoseconds on the engine's clock, in row order, each with the
+    /// number of consecutive rows that have it.
     pub(crate) fn arrivals_ns(&self, rows: Range<u32>) -> impl Iterator<Item = (i64, u32)> {
         self.columns.arrivals_ns(rows)
     }
 
-    /// Returns when these rows were taken from their source, and how many neighbours were at that time; rows without a
-    /// mark are left out.
+    /// Returns the times at which these rows were taken from the source, in row order, each with the number of
+    /// consecutive rows that have it. Rows without a mark are left out.
     pub(crate) fn taken(&self, rows: Range<u32>) -> impl Iterator<Item = (Tick, u32)> {
         self.columns.taken(rows)
     }
 
-    /// Returns the bytes of memory that the batch keeps from being used otherwise, each buffer counted once.
+    /// Returns the number of bytes of memory that the buffers of the batch keep allocated. Each buffer is counted once.
     #[must_use]
     pub fn pinned_bytes(&self) -> u64 {
         self.payload().iter().map(Buffer::pinned_bytes).sum()
     }
 
-    /// The row's headers.
+    /// Returns the headers of a row.
     #[must_use]
     pub fn headers(&self, row: u32) -> &[(String, Option<Vec<u8>>)] {
         let found = self.columns.headers.binary_search_by_key(&row, |(row, _)| *row);
         found.map_or(&[], |index| self.columns.headers[index].1.as_slice())
     }
 
-    /// Which of the [`runs`](Self::runs) a row is in.
+    /// Returns the index of the [run](Self::runs) that contains a row.
     #[must_use]
     pub fn run_of(&self, row: u32) -> usize {
         self.columns.runs.partition_point(|run| run.rows.end <= row)
     }
 
-    /// These rows, in ascending order, as a batch of their own that shares the payload.
+    /// Returns a batch of these rows, given in ascending order. It shares the payload of this batch.
     ///
     /// # Panics
-    /// Where there is no such row.
+    /// If the batch has no such row.
     #[must_use]
     pub fn pick(&self, rows: &[u32]) -> Self {
         let mut picked = Self::default();
@@ -131,7 +133,7 @@ impl Batch {
         picked
     }
 
-    /// Like [`pick`](Self::pick), into the memory of another batch.
+    /// Does the same as [`pick`](Self::pick) in the memory of another batch.
     pub(crate) fn pick_into(&self, rows: &[u32], picked: &mut Self) {
         debug_assert!(rows.is_sorted());
         let (from, columns) = (&self.columns, &mut picked.columns);
@@ -152,23 +154,23 @@ impl Batch {
         picked.names = self.names.clone();
     }
 
-    /// Lets go of the payload, so that its memory may be used again.
+    /// Removes all rows and drops the payload, so that its memory can be reused.
     pub(crate) fn release(&mut self) {
         self.payload = None;
         self.columns.clear();
     }
 
-    /// Bytes of a row's key and value.
+    /// Returns the number of bytes of the key and value of a row.
     #[must_use]
     pub fn row_bytes(&self, row: u32) -> u64 {
         let at = row as usize;
         u64::from(view::length(self.columns.keys[at])) + u64::from(view::length(self.columns.values[at]))
     }
 
-    /// The lane that the row came from.
+    /// Returns the lane of a row.
     ///
     /// # Panics
-    /// Where there is no such row.
+    /// If the batch has no such row.
     #[must_use]
     pub fn lane(&self, row: u32) -> LaneId {
         self.columns.runs[self.run_of(row)].lane

@@ -1,14 +1,14 @@
-//! Views in the layout of Arrow's binary view arrays: bytes and a buffer in, 16 bytes out, and back.
+//! Views in the layout of Arrow's binary view arrays: 16 bytes that refer to a key or a value.
 //!
-//! The low 4 bytes are the length. Up to 12 bytes stand in the view itself; of longer ones it has a prefix of 4 bytes,
-//! the index of a buffer and the offset in it, all little-endian.
+//! The lowest 4 bytes are the length. Up to 12 bytes are stored in the view itself. For longer values the view has a
+//! prefix of 4 bytes, the index of a buffer and the offset in the buffer. All numbers are little-endian.
 
 use super::buffer::Buffer;
 
-/// Bytes that fit into a view.
+/// The maximum number of bytes that are stored in a view.
 pub(super) const INLINE: usize = 12;
 
-/// Returns the view of bytes that fit into it.
+/// Returns a view that stores at most 12 bytes itself.
 pub(super) fn inline(bytes: &[u8]) -> u128 {
     debug_assert!(bytes.len() <= INLINE);
     let mut view = [0; 16];
@@ -17,7 +17,7 @@ pub(super) fn inline(bytes: &[u8]) -> u128 {
     u128::from_le_bytes(view)
 }
 
-/// Returns the view of `bytes`, more than 12, which are at `offset` of the buffer `index`.
+/// Returns a view of more than 12 `bytes`, which are at `offset` in the buffer with this index.
 pub(super) fn pointing(bytes: &[u8], index: usize, offset: usize) -> u128 {
     debug_assert!(bytes.len() > INLINE);
     let word = |n: usize| u128::from(u32::try_from(n).expect("buffers are shorter than 4 GiB"));
@@ -25,16 +25,22 @@ pub(super) fn pointing(bytes: &[u8], index: usize, offset: usize) -> u128 {
     word(bytes.len()) | u128::from(prefix) << 32 | word(index) << 64 | word(offset) << 96
 }
 
-/// Returns the length of a view's bytes.
-pub(super) fn length(view: u128) -> u32 {
+/// Returns a view whose buffer index is increased by `by`. A view that stores its bytes itself is unchanged.
+pub(crate) fn moved(view: u128, by: usize) -> u128 {
+    let by = u32::try_from(by).expect("fewer than 2^32 buffers");
+    if length(view) as usize <= INLINE { view } else { view + (u128::from(by) << 64) }
+}
+
+/// Returns the number of bytes that a view refers to.
+pub(crate) fn length(view: u128) -> u32 {
     word(view, 0)
 }
 
-/// Returns a view's bytes.
+/// Returns the bytes that a view refers to.
 pub(super) fn bytes<'a>(view: &'a u128, buffers: &'a [Buffer]) -> &'a [u8] {
     let length = length(*view) as usize;
     if length <= INLINE {
-        // Its bytes in memory are in this order on little-endian machines only, as Arrow has it.
+        // As in Arrow, the bytes are in this order in memory only on little-endian machines.
         return &bytemuck::bytes_of(view)[4..4 + length];
     }
     let (index, offset) = (word(*view, 2) as usize, word(*view, 3) as usize);
@@ -46,4 +52,4 @@ fn word(view: u128, number: u32) -> u32 {
     (view >> (32 * number) & u128::from(u32::MAX)).try_into().expect("32 bits")
 }
 
-const _: () = assert!(cfg!(target_endian = "little"), "views are read as they stand in memory");
+const _: () = assert!(cfg!(target_endian = "little"), "views require a little-endian machine");

@@ -1,4 +1,4 @@
-//! Lanes that are taken away: drained and released, or fenced at once.
+//! Handles revoked lanes: they are drained and released, or fenced at once.
 
 use super::action::Action;
 use super::batches::{BatchState, InFlight};
@@ -8,14 +8,14 @@ use super::transaction::Member;
 use crate::ids::{LaneId, Tick};
 
 impl Core {
-    /// Forgets a lane that somebody else has now: what was in flight will be read again by them.
+    /// Removes a lane that is no longer owned. Its records in flight will be read again by the next owner.
     pub(super) fn fence(&mut self, now: Tick, id: LaneId, actions: &mut Vec<Action>) {
         let Some(lane) = self.lanes.remove(id) else { return };
-        // What was taken of it may not be committed: the source says again whether all is read.
+        // Records of the lane may be uncommitted. The source reports again whether the whole input was read.
         self.end_of_input = false;
         let batches = &self.batches;
         let has_its_rows = |member: &Member| batches.get(member.id).is_some_and(|batch| batch.runs.has(id));
-        // What was written of it must not become visible without its offsets.
+        // Outputs of the lane must not become visible without its offsets.
         if self.transaction.as_ref().is_some_and(|open| open.members().iter().any(has_its_rows)) {
             self.abort_transaction(actions);
         }
@@ -27,7 +27,7 @@ impl Core {
             let (batches, lanes) = (&self.batches, &self.lanes);
             regroup.recount(now, |part| open_rows_of(batches, lanes, part));
         }
-        // What nobody waits for any more is not processed, now or again.
+        // A batch without live rows is neither processed nor retried.
         for batch in self.batches.iter_mut().filter(|batch| batch.open_rows == 0) {
             if !matches!(batch.state, BatchState::Running { .. }) {
                 batch.state = BatchState::Processed;
@@ -43,7 +43,7 @@ impl Core {
         }
     }
 
-    /// Takes a fenced lane's unsettled rows out of the batches that hold them.
+    /// Counts the unsettled rows of the batches that have rows of a fenced lane.
     pub(super) fn recount_open_rows(&mut self, fenced: LaneId) {
         let lanes = &self.lanes;
         for batch in self.batches.iter_mut() {
@@ -63,7 +63,8 @@ impl Core {
             .draining()
             .filter(|(_, lane, until)| lane.tracker.unsettled() == 0 || now >= *until)
             .map(|(id, lane, _)| {
-                // A transaction that is being committed may bring a newer one.
+                // A transaction that is being committed may raise the watermark, so it is known only if all rows are
+                // settled.
                 let is_certain = self.transaction.is_none() || lane.tracker.unsettled() == 0;
                 (id, is_certain.then(|| lane.tracker.watermark()))
             })

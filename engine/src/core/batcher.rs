@@ -88,7 +88,7 @@ impl SealRule {
 
 /// The free capacity of the open batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Room {
+pub struct Capacity {
     /// The number of records.
     pub records: u64,
     /// The number of bytes of keys and values; `None` if bytes are not limited.
@@ -99,7 +99,7 @@ pub struct Room {
     pub first_bytes: Option<u64>,
 }
 
-impl Room {
+impl Capacity {
     /// Returns a capacity of this many records of any size.
     #[must_use]
     pub fn of_records(records: u64) -> Self {
@@ -147,15 +147,15 @@ impl Batcher {
 
     /// Returns the free capacity of the open batch.
     #[must_use]
-    pub fn room(&self) -> Room {
+    pub fn capacity(&self) -> Capacity {
         let records = if self.exceeded { 0 } else { self.size().saturating_sub(self.records) };
         let bytes = self.rule.max_bytes.map(|most| most.saturating_sub(self.bytes));
-        Room { records, bytes, is_empty: self.records == 0, first_bytes: None }
+        Capacity { records, bytes, is_empty: self.records == 0, first_bytes: None }
     }
 
     /// Adds records to the open batch. Unless the batch is empty, the records must fit into its free capacity.
     pub fn add(&mut self, now: Tick, records: u64, bytes: u64) {
-        debug_assert!(self.is_empty() || records <= self.room().records);
+        debug_assert!(self.is_empty() || records <= self.capacity().records);
         self.records += records;
         self.bytes += bytes;
         if records > 0 {
@@ -274,7 +274,7 @@ mod tests {
         let mut batcher = batcher(2, false);
         batcher.add(ms(0), 2, 2);
         batcher.reset();
-        assert_eq!((batcher.room().records, batcher.deadline()), (2, None));
+        assert_eq!((batcher.capacity().records, batcher.deadline()), (2, None));
         batcher.add(ms(30), 1, 1);
         assert_eq!(batcher.deadline(), Some(ms(40)));
     }
@@ -283,13 +283,13 @@ mod tests {
     fn bytes_are_checked_before_a_record_is_added_and_a_large_one_stands_alone() {
         let rule = SealRule { max_bytes: Some(100), ..SealRule::of_records(1000, WAIT) };
         let mut batcher = Batcher::new(rule);
-        assert!(batcher.room().fits(0, 0, 500), "a first record of any size fits");
-        assert!(!batcher.room().fits(1, 60, 41) && batcher.room().fits(1, 60, 40));
+        assert!(batcher.capacity().fits(0, 0, 500), "a first record of any size fits");
+        assert!(!batcher.capacity().fits(1, 60, 41) && batcher.capacity().fits(1, 60, 40));
         batcher.add(ms(0), 1, 60);
         assert_eq!(batcher.due(ms(0), true), None);
-        assert!(!batcher.room().fits(0, 0, 41));
+        assert!(!batcher.capacity().fits(0, 0, 41));
         batcher.exceed();
-        assert_eq!((batcher.room().records, batcher.due(ms(0), true)), (0, Some(SealReason::Bytes)));
+        assert_eq!((batcher.capacity().records, batcher.due(ms(0), true)), (0, Some(SealReason::Bytes)));
         batcher.reset();
         batcher.add(ms(0), 1, 500);
         assert_eq!(batcher.due(ms(0), true), Some(SealReason::Bytes));
@@ -299,7 +299,7 @@ mod tests {
     fn a_batch_that_is_empty_is_not_exceeded() {
         let mut batcher = Batcher::new(SealRule { max_bytes: Some(1), ..SealRule::of_records(5, WAIT) });
         batcher.exceed();
-        assert_eq!(batcher.room().records, 5);
+        assert_eq!(batcher.capacity().records, 5);
     }
 
     #[test]
@@ -310,18 +310,18 @@ mod tests {
         assert_eq!(batcher.tier(Tier::Auto), Tier::Standard);
         // At 1 ms per record the size converges to 850.
         for _ in 0..20 {
-            let size = batcher.room().records;
+            let size = batcher.capacity().records;
             batcher.observe(size, Duration::from_millis(size), true);
         }
         assert_eq!(batcher.tier(Tier::Standard), Tier::Buffered);
         // Ten times slower: the size is 85, still above 4/5 of the boundary. Then it is 42, below it.
         for _ in 0..20 {
-            let size = batcher.room().records;
+            let size = batcher.capacity().records;
             batcher.observe(size, Duration::from_millis(10 * size), true);
         }
-        assert_eq!((batcher.room().records, batcher.tier(Tier::Buffered)), (85, Tier::Buffered));
+        assert_eq!((batcher.capacity().records, batcher.tier(Tier::Buffered)), (85, Tier::Buffered));
         for _ in 0..20 {
-            let size = batcher.room().records;
+            let size = batcher.capacity().records;
             batcher.observe(size, Duration::from_millis(20 * size), true);
         }
         assert_eq!(batcher.tier(Tier::Buffered), Tier::Standard);

@@ -1,4 +1,4 @@
-//! Batches that are sealed and not settled.
+//! The state of batches that are sealed and not settled.
 
 use super::runs::Runs;
 use crate::ids::Tick;
@@ -9,21 +9,21 @@ pub(super) struct InFlight {
     pub rows: u32,
     pub bytes: u64,
     pub state: BatchState,
-    /// Whether it held as many records as it might.
+    /// True if the batch was sealed because it reached its maximum number of records.
     pub full: bool,
-    /// How often it was tried again on account of its records.
+    /// The number of retries because of failed records.
     pub retries: u32,
-    /// How often it was processed, on whatever account.
+    /// The number of finished attempts, for any reason.
     pub attempts: u32,
-    /// Rows that are not settled.
+    /// The number of live rows that are not settled.
     pub open_rows: u32,
-    /// Which attempt a processor has taken up last, and when.
+    /// The last attempt that a processor has started, and its start time.
     pub started: Option<(u32, Tick)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchState {
-    /// Sealed, and not yet given to a worker.
+    /// The batch was not given to a worker yet.
     Waiting,
     Running {
         attempt: u32,
@@ -33,6 +33,6 @@ pub(super) enum BatchState {
         attempt: u32,
         until: Tick,
     },
-    /// Processed; its rows are on their way.
+    /// The batch was processed; its writes are in flight.
     Processed,
 }

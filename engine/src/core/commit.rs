@@ -1,4 +1,4 @@
-//! What is committed and when, alone or with a transaction.
+//! Decides which offsets are committed and when, with or without a transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use super::transaction::Transaction;
 use crate::ids::{LaneId, Tick};
 
 impl Core {
-    /// True if every offset that may be committed is known to be.
+    /// Returns true if every committable offset is known to be committed.
     pub(super) fn is_committed(&self) -> bool {
         self.commit_in_flight.is_none() && !self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane))
     }
 
-    /// The offsets that may be committed and are not known to be.
+    /// Returns the committable offsets that are not known to be committed.
     #[must_use]
     pub fn committable(&self) -> Vec<(LaneId, i64)> {
         let lanes = self.lanes.uncommitted().filter(|(_, lane)| self.may_commit(lane));
         lanes.map(|(id, lane)| (id, lane.tracker.watermark())).collect()
     }
 
-    /// Whether a lane has something to commit that is not committed with a transaction.
+    /// Returns true if a lane has an offset to commit outside of a transaction.
     pub(super) fn may_commit(&self, lane: &Lane) -> bool {
         let alone = self.transaction.is_none() || lane.tracker.unsettled() == 0;
         alone && lane.tracker.watermark() > lane.committed
     }
 
-    /// Lets processed batches into the transaction, and commits it where it is time to.
+    /// Adds processed batches to the transaction, and commits the transaction if it is complete.
     pub(super) fn transact(&mut self, now: Tick, actions: &mut Vec<Action>) {
         if self.transaction.is_none() {
             return;
@@ -38,7 +38,7 @@ impl Core {
         let (batches, lanes) = (&self.batches, &self.lanes);
         let live = |id, row| batches.get(id).is_some_and(|batch| is_live(batch, lanes, row));
         while let Some(member) = transaction.join(now, closed, live) {
-            // All of its lanes may be gone.
+            // All lanes of the batch may have been revoked.
             let Some(batch) = batches.get(member.id) else { continue };
             if member.again {
                 actions.push(Action::Rewrite(member.id));
@@ -51,7 +51,7 @@ impl Core {
             }
         }
         let open_rows = |id| batches.get(id).map_or(0, |batch| batch.open_rows);
-        // An older offset must not arrive behind those of the transaction.
+        // An older commit in flight must not overwrite the offsets of the transaction.
         if self.commit_in_flight.is_none() && transaction.is_complete(now, closed, open_rows) {
             let mut offsets = BTreeMap::new();
             for batch in transaction.members().iter().filter_map(|member| batches.get(member.id)) {
@@ -84,7 +84,7 @@ impl Core {
     }
 
     pub(super) fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        // The end waits for its last commit, which need not wait for its interval unless one has just failed.
+        // The last commit does not wait for the interval, unless the commit before it has failed.
         let is_last = self.end_of_input && self.is_settled() && !self.commit_failed;
         if self.commit_in_flight.is_some() || (now < self.next_commit && !is_last) {
             return;

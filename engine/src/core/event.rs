@@ -70,7 +70,7 @@ pub enum Event<'a> {
     /// No record is queued.
     Idle,
     /// True if no buffer is free until records are settled.
-    Starved(bool),
+    OutOfBuffers(bool),
     /// All records of a lane before this offset were delivered.
     Position(LaneId, i64),
     /// The records of a lane before this offset that were not delivered are lost.

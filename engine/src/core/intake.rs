@@ -1,38 +1,39 @@
-//! What the open batch takes, and when it is sealed.
+//! Takes records into the open batch and seals the batch.
 
 use std::ops::Range;
 
 use super::action::{Action, JobError};
-use super::batcher::{Room, SealReason};
+use super::batcher::{Capacity, SealReason};
 use super::batches::{BatchState, InFlight};
 use super::lanes::LaneState;
 use super::machine::{Core, Phase};
 use crate::ids::{LaneId, Tick};
 
-/// Records of sealed batches that wait for a worker, from which on nothing more is taken: they only cost memory.
+/// The number of records in sealed batches that wait for a worker at which no more records are taken. More waiting
+/// records would cost memory without a gain.
 const MOST_WAITING_RECORDS: u32 = 10_000;
-/// Bytes of the same.
+/// The number of bytes in sealed batches that wait for a worker at which no more records are taken.
 const MOST_WAITING_BYTES: u64 = 8 << 20;
 
 impl Core {
-    /// What the open batch takes now; no records are back-pressure.
+    /// Returns the free capacity of the open batch. Zero records mean back-pressure.
     #[must_use]
-    pub fn room(&self) -> Room {
+    pub fn capacity(&self) -> Capacity {
         let full = self.unprocessed.len() > self.config.workers || self.leads() || self.is_saturated();
         if full || self.phase != Phase::Running {
-            return Room::default();
+            return Capacity::default();
         }
-        let room = self.batcher.room();
+        let room = self.batcher.capacity();
         let left = self.bytes_left();
         let bytes = room.bytes.unwrap_or(u64::MAX).min(left);
-        // The bound of a batch is none for its first record: that of the memory in flight is the only one.
+        // The first record of a batch is limited only by the memory in flight.
         let first_bytes = room.is_empty.then_some(left);
-        // Whatever its size, a record that is alone in memory fits.
+        // A record of any size fits if it is the only one in memory.
         let is_empty = self.fits_any(room);
-        Room { bytes: (bytes < u64::MAX).then_some(bytes), is_empty, first_bytes, ..room }
+        Capacity { bytes: (bytes < u64::MAX).then_some(bytes), is_empty, first_bytes, ..room }
     }
 
-    /// True if the batches that wait for a worker hold as much as they may.
+    /// Returns true if the batches that wait for a worker have reached their limit.
     fn leads(&self) -> bool {
         let waiting = self.unprocessed().filter(|batch| batch.state == BatchState::Waiting);
         let (rows, bytes) =
@@ -40,7 +41,7 @@ impl Core {
         rows >= MOST_WAITING_RECORDS || bytes >= MOST_WAITING_BYTES
     }
 
-    /// Payload that may be taken besides what is in flight.
+    /// Returns the number of payload bytes that can be taken in addition to those in flight.
     pub(super) fn bytes_left(&self) -> u64 {
         match self.config.max_unsettled_bytes {
             u64::MAX => u64::MAX,
@@ -48,15 +49,15 @@ impl Core {
         }
     }
 
-    /// Whether a record fits into the empty batch however large it is.
-    pub(super) fn fits_any(&self, room: Room) -> bool {
+    /// Returns true if the open batch is empty and a record of any size fits into it.
+    pub(super) fn fits_any(&self, room: Capacity) -> bool {
         let is_alone = self.bytes_in_flight() == 0;
         room.is_empty && (is_alone || self.config.max_unsettled_bytes == u64::MAX)
     }
 
-    /// The next record does not fit: into the open batch, or into what may be in flight.
+    /// Notes that the next record does not fit into the open batch or into the memory in flight.
     pub(super) fn exceed(&mut self) {
-        let room = self.batcher.room();
+        let room = self.batcher.capacity();
         let by_batch = room.bytes.unwrap_or(u64::MAX);
         if room.is_empty || self.bytes_left() < by_batch {
             self.crowded = true;
@@ -65,27 +66,28 @@ impl Core {
         }
     }
 
-    /// Whether as much is in flight as may be.
+    /// Returns true if a limit on records in flight is reached.
     pub(super) fn is_saturated(&self) -> bool {
         self.unsettled_bytes + self.open_bytes >= self.config.max_unsettled_bytes
             || self.unsettled_records >= self.config.max_unsettled_records
-            || self.starved
+            || self.out_of_buffers
             || self.crowded
     }
 
-    /// Payload bytes that are taken and not settled.
+    /// Returns the number of payload bytes that were taken and are not settled.
     #[must_use]
     pub fn bytes_in_flight(&self) -> u64 {
         self.unsettled_bytes + self.open_bytes
     }
 
-    /// True if records of a lane are still to be taken: it has neither ended nor is it taken away.
+    /// Returns true if a lane has neither ended nor been revoked.
     #[must_use]
     pub fn is_active(&self, lane: LaneId) -> bool {
         self.lanes.get(lane).is_some_and(|lane| lane.state == LaneState::Active)
     }
 
-    /// Whether records may be taken from a lane: it is active and no batch of it is held back.
+    /// Returns true if records can be taken from a lane: the lane is active, and no batch with its rows waits for a
+    /// retry.
     #[must_use]
     pub fn takes_from(&self, lane: LaneId) -> bool {
         let active = self.is_active(lane);
@@ -94,7 +96,7 @@ impl Core {
         active && !self.unprocessed().any(held)
     }
 
-    /// The rows of the open batch.
+    /// Returns the number of rows of the open batch.
     #[must_use]
     pub fn open_batch_rows(&self) -> u32 {
         self.open_runs.len()
@@ -133,7 +135,7 @@ impl Core {
         let worker_free = !waiting && self.running() < self.config.workers;
         let due =
             self.batcher.due(now, self.idle && worker_free).or_else(|| self.drain_due()).or_else(|| {
-                // Nothing that is in flight makes room any more.
+                // No batch in flight will free memory.
                 let alone = self.batches.is_empty() && self.is_saturated() && !self.batcher.is_empty();
                 let full = self.open_bytes >= self.config.max_unsettled_bytes;
                 let crowded = self.crowded && !self.batcher.is_empty();
@@ -148,7 +150,7 @@ impl Core {
         self.unsettled_bytes += bytes;
         let live = runs.spans(&(0..rows)).filter(|span| self.lanes.contains(span.lane));
         let open_rows = live.map(|span| span.rows.end - span.rows.start).sum();
-        // A batch with nothing but fenced rows is processed for nobody.
+        // A batch whose lanes were all revoked is not processed.
         let state = if open_rows == 0 { BatchState::Processed } else { BatchState::Waiting };
         let full = reason == SealReason::Count;
         let id = self.batches.push(InFlight {
@@ -170,14 +172,14 @@ impl Core {
         }
     }
 
-    /// The open batch waits for nothing any more.
+    /// Returns [`SealReason::Drain`] if the open batch has rows and need not wait for more.
     pub(super) fn drain_due(&self) -> Option<SealReason> {
         let mut draining = self.lanes.draining();
         let nothing_comes = self.nothing_comes() || draining.any(|(id, ..)| self.open_runs.has(id));
         (!self.batcher.is_empty() && nothing_comes).then_some(SealReason::Drain)
     }
 
-    /// Whether no more records are to be taken from any lane.
+    /// Returns true if no more records will be taken from any lane.
     pub(super) fn nothing_comes(&self) -> bool {
         self.phase == Phase::Stopping || self.lanes.have_ended()
     }

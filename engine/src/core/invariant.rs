@@ -1,5 +1,4 @@
-//! What holds between any two steps of the core: the machine in, the first contradiction out. The property
-//! tests and every step of a debug build share it.
+//! The invariants of the core between two steps. Property tests and debug builds check them after each step.
 
 use std::ops::Range;
 
@@ -10,48 +9,49 @@ use super::machine::Core;
 use super::runs::Runs;
 use crate::ids::LaneId;
 
-/// Rows of a lane up to which they are counted one by one: beyond that a check would cost more than its step.
+/// The maximum number of unsettled records for which rows are counted one by one. With more records, the check would
+/// cost more than the step.
 const COUNTED_ROWS: u64 = 256;
 
 impl Core {
-    /// Returns what contradicts itself in the machine's books, if anything does.
+    /// Returns the first invariant that is broken, if one is.
     pub(super) fn invariant(&self) -> Option<String> {
         let broken = |holds: bool, what: &str| (!holds).then(|| format!("{what}: {self:#?}"));
         let unsettled: u64 = self.lanes.iter().map(|(_, lane)| lane.tracker.unsettled()).sum();
-        broken(unsettled == self.unsettled_records, "unsettled records are those of the lanes")
+        broken(unsettled == self.unsettled_records, "the unsettled records differ from those of the lanes")
             .or_else(|| {
                 let bytes: u64 = self.batches.iter().map(|(_, batch)| batch.bytes).sum();
-                broken(bytes == self.unsettled_bytes, "unsettled bytes are those of the batches in flight")
+                broken(bytes == self.unsettled_bytes, "the unsettled bytes differ from those of the batches")
             })
             .or_else(|| {
-                broken(self.batcher.is_empty() == (self.open_runs.len() == 0), "the open batch has its rows")
+                broken(self.batcher.is_empty() == (self.open_runs.len() == 0), "the open batches differ")
             })
             .or_else(|| {
                 let ordered = |lane: &Lane| lane.tracker.watermark() <= lane.tracker.next();
                 let committed = |lane: &Lane| lane.committed <= lane.tracker.watermark();
                 let holds = self.lanes.iter().all(|(_, lane)| ordered(lane) && committed(lane));
-                broken(holds, "a lane is committed up to its watermark at most")
+                broken(holds, "a lane is committed beyond its watermark")
             })
             .or_else(|| {
                 let in_flight = self.commit_in_flight.iter().flatten();
                 let settled = |(id, offset): &(LaneId, i64)| {
                     self.lanes.get(*id).is_none_or(|lane| *offset <= lane.tracker.watermark())
                 };
-                broken(in_flight.clone().all(settled), "the commit in flight is settled")
+                broken(in_flight.clone().all(settled), "the commit in flight is beyond a watermark")
             })
             .or_else(|| {
                 let holds = self.batches.iter().all(|(id, batch)| {
                     let waits = self.unprocessed.contains(&id);
                     waits == (batch.state != BatchState::Processed) || self.transaction.is_some()
                 });
-                broken(holds, "a batch waits in line until it is processed")
+                broken(holds, "the list of unprocessed batches is wrong")
             })
             .or_else(|| self.lanes.invariant().map(str::to_owned))
             .or_else(|| self.rows_invariant())
-            .or_else(|| broken(self.ledger().is_balanced() || self.ledger.failed > 0, "the ledger adds up"))
+            .or_else(|| broken(self.ledger().is_balanced() || self.ledger.failed > 0, "the ledger is wrong"))
     }
 
-    /// Every unsettled record of a lane is in exactly one batch, the open one included.
+    /// Checks that every unsettled record of a lane is in exactly one batch, including the open batch.
     fn rows_invariant(&self) -> Option<String> {
         if self.unsettled_records > COUNTED_ROWS {
             return None;
@@ -76,7 +76,7 @@ impl Core {
             .then(|| format!("{sum} rows are unsettled in batches, {} in lanes", self.unsettled_records))
     }
 
-    /// Returns the action of a step that concerns a lane which is not assigned, nor was until this step.
+    /// Returns the first action of a step that concerns a lane which is neither assigned nor released in this step.
     pub(super) fn actions_invariant(&self, actions: &[Action]) -> Option<String> {
         let is_released = |lane: LaneId| {
             let released = |action: &Action| matches!(action, Action::Release(lanes) if lanes.iter().any(|(released, _)| *released == lane));

@@ -1,27 +1,27 @@
-//! The lanes of a job, which of them want attention, and the rows that are still theirs.
+//! The assigned lanes of a job, and the rows that belong to them.
 //!
-//! A step costs the same however many lanes there are: lanes that drain, that have ended or that have something to
-//! commit are counted when they change.
+//! The lanes that are draining, have ended or have an offset to commit are tracked when they change, so that the cost
+//! of a step does not depend on the number of lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::action::Action;
 use super::batches::InFlight;
-use super::regroup::Part;
 use super::runs::Span;
+use super::sink_batcher::Part;
 use super::tracker::CommitTracker;
 use super::window::Window;
 use crate::ids::{BatchId, LaneId, Tick};
 
-/// A lane that is assigned.
+/// An assigned lane.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub tracker: CommitTracker,
-    /// The offset that is known to be committed.
+    /// The last offset that is known to be committed.
     pub committed: i64,
     pub state: LaneState,
-    /// True if it is in [`Lanes::uncommitted`].
+    /// True if the lane is in [`Lanes::uncommitted`].
     is_uncommitted: bool,
 }
 
@@ -32,21 +32,21 @@ pub(super) enum LaneState {
     Draining { until: Tick },
 }
 
-/// The lanes that are assigned.
+/// The assigned lanes.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     all: BTreeMap<LaneId, Lane>,
     /// The number of lanes that have [ended](LaneState::Ended).
     ended: usize,
     draining: BTreeSet<LaneId>,
-    /// The lanes whose watermark is not known to be committed.
+    /// The lanes with a watermark that is not known to be committed.
     uncommitted: BTreeSet<LaneId>,
 }
 
 impl Lanes {
     /// Adds a lane that reads from `position`.
     pub fn assign(&mut self, id: LaneId, position: i64) {
-        // The start itself is committed, too: the next owner begins there, and not at what is then the newest record.
+        // The start position is also committed. Otherwise the next owner could start at the newest record.
         let tracker = CommitTracker::new(position);
         let lane = Lane { tracker, committed: -1, state: LaneState::Active, is_uncommitted: true };
         self.remove(id);
@@ -75,7 +75,7 @@ impl Lanes {
         self.all.iter().map(|(id, lane)| (*id, lane))
     }
 
-    /// Changes the tracker of a lane, or the offset that it is committed up to.
+    /// Changes the tracker or the committed offset of a lane.
     pub fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let lane = self.all.get_mut(&id)?;
         let result = change(lane);
@@ -104,12 +104,12 @@ impl Lanes {
         }
     }
 
-    /// True if no lane has more records to come; also if there is no lane.
+    /// Returns true if every lane has ended, or if there is no lane.
     pub fn have_ended(&self) -> bool {
         self.ended == self.all.len()
     }
 
-    /// Returns the lanes that are drained, and when that has to end at the latest.
+    /// Returns the lanes that are draining, each with its deadline.
     pub fn draining(&self) -> impl Iterator<Item = (LaneId, &Lane, Tick)> {
         let lanes = self.draining.iter().filter_map(|id| Some((*id, self.all.get(id)?)));
         lanes.filter_map(|(id, lane)| match lane.state {
@@ -118,17 +118,17 @@ impl Lanes {
         })
     }
 
-    /// True if a lane is drained.
+    /// Returns true if a lane is draining.
     pub fn is_draining(&self) -> bool {
         !self.draining.is_empty()
     }
 
-    /// Returns the lanes whose watermark is not known to be committed, in ascending order.
+    /// Returns the lanes with a watermark that is not known to be committed, in ascending order.
     pub fn uncommitted(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
         self.uncommitted.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }
 
-    /// Returns what contradicts itself, if anything does.
+    /// Returns the first invariant that is broken, if one is.
     pub fn invariant(&self) -> Option<&'static str> {
         let ended = self.all.values().filter(|lane| lane.state == LaneState::Ended).count();
         let is_draining = |lane: &Lane| matches!(lane.state, LaneState::Draining { .. });
@@ -136,16 +136,16 @@ impl Lanes {
         let is_uncommitted = |lane: &Lane| lane.tracker.watermark() > lane.committed;
         let uncommitted = self.all.iter().filter(|(_, lane)| is_uncommitted(lane)).map(|(id, _)| id);
         if ended != self.ended {
-            Some("the lanes that have ended are counted")
+            Some("the number of ended lanes is wrong")
         } else if !draining.eq(&self.draining) {
-            Some("the lanes that are drained are listed")
+            Some("the list of draining lanes is wrong")
         } else {
-            (!uncommitted.eq(&self.uncommitted)).then_some("the lanes with something to commit are listed")
+            (!uncommitted.eq(&self.uncommitted)).then_some("the list of uncommitted lanes is wrong")
         }
     }
 }
 
-/// Writes the rows of a batch whose lanes are still ours, without those that are `left_out`.
+/// Writes the live rows of a batch except those in `left_out`, which is in ascending order.
 pub(super) fn write_all_but(
     id: BatchId,
     batch: &InFlight,
@@ -160,12 +160,12 @@ pub(super) fn write_all_but(
     }
 }
 
-/// Whether a row's lane is still ours.
+/// Returns true if a row is live: its lane is still assigned.
 pub(super) fn is_live(batch: &InFlight, lanes: &Lanes, row: u32) -> bool {
     batch.runs.lane_of(row).is_some_and(|lane| lanes.contains(lane))
 }
 
-/// Calls `each` with those of `rows` whose lanes are still ours, in as few ranges as possible.
+/// Calls `each` with the live rows among `rows`, in as few ranges as possible.
 pub(super) fn for_each_live(
     batch: &InFlight,
     lanes: &Lanes,
@@ -183,7 +183,7 @@ pub(super) fn for_each_live(
     open.into_iter().filter(|range| !range.is_empty()).for_each(each);
 }
 
-/// How many rows of a part are ours and not settled.
+/// Returns the number of live rows of a part that are not settled.
 pub(super) fn open_rows_of(batches: &Window<InFlight>, lanes: &Lanes, (id, rows): &Part) -> u64 {
     let Some(batch) = batches.get(*id) else { return 0 };
     let open = batch.runs.spans(rows).filter_map(|Span { lane, sequence, .. }| {

@@ -1,4 +1,4 @@
-//! The machine that puts the parts together: lanes, the open batch, batches in flight, commits.
+//! The state machine of a job: the lanes, the open batch, the batches in flight and the commits.
 
 use std::collections::VecDeque;
 
@@ -11,24 +11,24 @@ use super::config::CoreConfig;
 use super::event::{Event, Revoke};
 use super::lanes::{LaneState, Lanes};
 use super::ledger::Ledger;
-use super::regroup::Regroup;
 use super::runs::Runs;
+use super::sink_batcher::SinkBatcher;
 use super::transaction::Transaction;
 use super::window::Window;
 use crate::ids::{BatchId, LaneId, Tick};
 
-/// How far a job has come.
+/// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
-    /// Nothing more is taken.
+    /// No more records are taken.
     Stopping,
     Failed,
 }
 
-/// The machine.
+/// The state machine of a job.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "what the source says is not one state")]
+#[allow(clippy::struct_excessive_bools, reason = "the flags are independent facts")]
 pub struct Core {
     pub(super) config: CoreConfig,
     pub(super) batcher: Batcher,
@@ -36,27 +36,27 @@ pub struct Core {
     pub(super) open_bytes: u64,
     pub(super) lanes: Lanes,
     pub(super) batches: Window<InFlight>,
-    /// The batches that are not processed, in the order of sealing: never more than a few.
+    /// The batches that are not processed, in the order in which they were sealed. There are only a few.
     pub(super) unprocessed: VecDeque<BatchId>,
-    /// Groups what is written, where that is not as it was processed.
-    pub(super) regroup: Option<Regroup>,
-    /// What is committed together with what was written, where that is so.
+    /// Groups the writes; `None` if each batch is written as it was processed.
+    pub(super) regroup: Option<SinkBatcher>,
+    /// The state of transactions; `None` if offsets are committed without transactions.
     pub(super) transaction: Option<Transaction>,
-    /// Lists of runs to use again.
+    /// Empty lists of runs whose memory is reused.
     pub(super) spare_runs: Vec<Runs>,
     pub(super) unsettled_bytes: u64,
     pub(super) unsettled_records: u64,
-    /// The next record does not fit into what may be in flight.
+    /// True if a record was rejected because of `max_unsettled_bytes`. Cleared when a batch is dropped.
     pub(super) crowded: bool,
-    /// Nothing is queued at the source.
+    /// True if the source has no records queued.
     pub(super) idle: bool,
-    /// There is no memory to fill before something is settled.
-    pub(super) starved: bool,
+    /// True if no buffer is free until records are settled.
+    pub(super) out_of_buffers: bool,
     pub(super) tier: Tier,
-    /// Everything that was to be read has been read, as the source has it.
+    /// True if the source has reported that the whole input was read.
     pub(super) end_of_input: bool,
     pub(super) phase: Phase,
-    /// The last commit failed: the next one waits for its interval.
+    /// True if the last commit failed. The next commit then waits for the commit interval.
     pub(super) commit_failed: bool,
     pub(super) commit_in_flight: Option<Vec<(LaneId, i64)>>,
     pub(super) next_commit: Tick,
@@ -64,7 +64,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A machine without lanes.
+    /// Creates the state of a job without lanes.
     #[must_use]
     pub fn new(config: CoreConfig) -> Self {
         let batcher = Batcher::new(config.seal.clone());
@@ -72,7 +72,7 @@ impl Core {
         Self {
             batcher,
             next_commit: Tick::default() + config.commit_interval,
-            regroup: config.regroup.clone().map(Regroup::new),
+            regroup: config.regroup.clone().map(SinkBatcher::new),
             transaction: config.transaction.map(Transaction::new),
             config,
             open_runs: Runs::default(),
@@ -85,7 +85,7 @@ impl Core {
             unsettled_records: 0,
             crowded: false,
             idle: false,
-            starved: false,
+            out_of_buffers: false,
             tier: config_tier,
             end_of_input: false,
             phase: Phase::Running,
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    /// Takes an event in, puts what is to be done into `actions`.
+    /// Applies an event and appends the resulting actions to `actions`.
     pub fn step(&mut self, now: Tick, event: Event<'_>, actions: &mut Vec<Action>) {
         if self.phase == Phase::Failed {
             return;
@@ -114,9 +114,9 @@ impl Core {
                 let lost = self.lanes.change(lane, |lane| lane.tracker.lose(position));
                 self.ledger.lost += lost.unwrap_or(0);
             }
-            Event::Starved(starved) => self.starved = starved,
+            Event::OutOfBuffers(out_of_buffers) => self.out_of_buffers = out_of_buffers,
             Event::Ended(lane) => {
-                // A lane that is being drained has to be released, ended or not.
+                // A draining lane stays draining: it must be released.
                 if self.lanes.get(lane).is_some_and(|lane| lane.state == LaneState::Active) {
                     self.lanes.set_state(lane, LaneState::Ended);
                 }
@@ -145,40 +145,49 @@ impl Core {
             Event::Revoked(lane, Revoke::Lost) => self.fence(now, lane, actions),
             Event::Stop => self.phase = Phase::Stopping,
         }
-        self.end_stuck(now, actions);
-        self.seal_due(now, actions);
-        self.run_ready(now, actions);
-        self.write_groups(now, actions);
-        self.transact(now, actions);
-        self.release_drained(now, actions);
-        self.commit_due(now, actions);
+        let parts: [fn(&mut Self, Tick, &mut Vec<Action>); 7] = [
+            Self::end_stuck,
+            Self::seal_due,
+            Self::run_ready,
+            Self::write_groups,
+            Self::transact,
+            Self::release_drained,
+            Self::commit_due,
+        ];
+        for part in parts {
+            // A job that has failed begins nothing more.
+            if self.phase == Phase::Failed {
+                break;
+            }
+            part(self, now, actions);
+        }
         debug_assert_eq!(self.invariant().or_else(|| self.actions_invariant(&actions[before..])), None);
     }
 
-    /// How far each lane is settled.
+    /// Returns the watermark of each lane.
     pub fn watermarks(&self) -> impl Iterator<Item = (LaneId, i64)> {
         self.lanes.iter().map(|(id, lane)| (id, lane.tracker.watermark()))
     }
 
-    /// Records that a batch may hold now.
+    /// Returns the current maximum number of records of a batch.
     #[must_use]
     pub fn batch_size(&self) -> u64 {
         self.batcher.size()
     }
 
-    /// Whether what is written is grouped by a rule of its own.
+    /// Returns true if writes are grouped by their own seal rule.
     #[must_use]
     pub fn regroups(&self) -> bool {
         self.regroup.is_some()
     }
 
-    /// The tier in which records are taken now.
+    /// Returns the tier in which records are taken.
     #[must_use]
     pub fn tier(&self) -> Tier {
         self.tier
     }
 
-    /// When [`Event::Tick`] is due at the latest.
+    /// Returns the latest time of the next [`Event::Tick`].
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let holding = self.unprocessed().filter_map(|batch| match batch.state {
@@ -186,7 +195,7 @@ impl Core {
                 let (_, since) = batch.started.filter(|(started, _)| *started == attempt)?;
                 Some(since + self.config.max_batch_time)
             }
-            // Without a free worker its time alone changes nothing.
+            // Without a free worker, the end of the delay changes nothing.
             BatchState::Holding { until, .. } if self.running() < self.config.workers => Some(until),
             _ => None,
         });
@@ -194,16 +203,21 @@ impl Core {
         let may_commit = self.commit_in_flight.is_none()
             && self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane));
         let commit = may_commit.then_some(self.next_commit);
-        let group = self.regroup.as_ref().and_then(Regroup::deadline);
-        // It is not committed beside an older offset, however late it is.
+        let group = self.regroup.as_ref().and_then(SinkBatcher::deadline);
+        // A transaction is not committed while another commit is in flight, even if it is due.
         let transaction = self.transaction.as_ref().filter(|_| self.commit_in_flight.is_none());
         let transaction = transaction.and_then(|open| open.deadline(|id| self.open_rows(id)));
         let group = group.into_iter().chain(transaction);
         holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
     }
 
-    /// True if everything that was to be read is settled and committed, if a stopped job has settled what was
-    /// in flight, or if the job has failed. To have no lane is no end: the group may give some back.
+    /// Returns true if the job is over:
+    ///
+    /// - The whole input is settled and committed, or
+    /// - the job was stopped and all records in flight are settled, or
+    /// - the job has failed.
+    ///
+    /// A job without lanes is not over, because the group may assign lanes again.
     #[must_use]
     pub fn is_done(&self) -> bool {
         match self.phase {
@@ -213,24 +227,24 @@ impl Core {
         }
     }
 
-    /// True if everything that was to be read is settled and committed.
+    /// Returns true if the whole input is settled and committed.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.end_of_input && self.is_settled() && self.is_committed()
     }
 
-    /// True if nothing is in flight.
+    /// Returns true if no record is in flight.
     pub(super) fn is_settled(&self) -> bool {
         self.batches.is_empty() && self.batcher.is_empty()
     }
 
-    /// Where every delivered record is now; whatever is not settled counts as uncommitted.
+    /// Returns the number of delivered records by state. Unsettled records count as uncommitted.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = self.ledger;
         ledger.gaps += self.lanes.iter().map(|(_, lane)| lane.tracker.gaps()).sum::<u64>();
         ledger.uncommitted += self.unsettled_records;
-        // The rows of the batch that failed are unsettled too, and are counted as failed.
+        // The unsettled rows of the failed batch are counted as failed.
         ledger.uncommitted -= ledger.failed;
         ledger
     }
@@ -239,7 +253,7 @@ impl Core {
         self.batches.get(batch).map_or(0, |batch| batch.open_rows)
     }
 
-    /// Ends the job; the rows of `batch` that are not settled count as failed.
+    /// Fails the job. The unsettled rows of `batch` count as failed.
     pub(super) fn fail(&mut self, batch: Option<BatchId>, error: JobError, actions: &mut Vec<Action>) {
         self.phase = Phase::Failed;
         let id = batch;
@@ -249,7 +263,7 @@ impl Core {
         actions.push(Action::Fail(id, error));
     }
 
-    /// Ends the job for a reason outside of any batch.
+    /// Fails the job because of an error that no batch has caused.
     pub fn abort(&mut self, error: JobError, actions: &mut Vec<Action>) {
         if self.phase != Phase::Failed {
             self.fail(None, error, actions);

@@ -1,9 +1,8 @@
-//! The engine as a pure machine: events and a time go in, actions come out. No clock, no threads, no I/O.
+//! The engine as a state machine: events and a time in, actions out. It has no clock, no threads and does no I/O.
 //!
-//! The driver performs the actions and reports back; whatever replays the same events at the same
-//! ticks gets the same actions. Batches are sealed by the [`batcher`], a lane's order and commits are
-//! kept by a [`tracker`], and what follows a failure is decided in [`failure`]. [`Core`] puts
-//! them together.
+//! The driver performs the actions and reports their results as events. The same events at the same ticks give the
+//! same actions. [`Core`] combines the [`batcher`], which seals batches, a [`tracker`] per lane, which computes the
+//! offset to commit, and the [`failure`] policies.
 
 mod action;
 mod assignment;
@@ -20,9 +19,9 @@ mod lanes;
 mod ledger;
 mod machine;
 mod outcome;
-mod regroup;
 mod runs;
 mod schedule;
+mod sink_batcher;
 pub mod tracker;
 mod transaction;
 mod window;

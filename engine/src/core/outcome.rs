@@ -1,4 +1,4 @@
-//! What follows the processing of a batch and the end of its writes.
+//! Handles the result of a processed batch and the acknowledgements of its writes.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::transaction::Member;
 use crate::ids::{BatchId, Tick};
 
 impl Core {
-    /// Begins to write the groups that are full, or that wait for nothing any more.
+    /// Starts to write the groups that are full or need not wait for more rows.
     pub(super) fn write_groups(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let Some(regroup) = &self.regroup else { return };
         if !regroup.is_empty() {
@@ -42,7 +42,7 @@ impl Core {
                     for_each_live(batch, lanes, &rows, |rows| actions.push(Action::Write(id, rows)));
                 }
             }
-            // One without live rows is written with that.
+            // A group without live rows is complete at once.
             regroup.recount(now, |part| open_rows_of(batches, lanes, part));
         }
     }
@@ -54,7 +54,7 @@ impl Core {
         if let Some(reason) = &verdict.fatal {
             return self.fail(None, JobError::Processor(reason.clone()), actions);
         }
-        // All of its lanes are gone: nobody waits for another attempt.
+        // A batch whose lanes were all revoked is not retried.
         let is_wanted = batch.open_rows > 0;
         if let Some(message) = verdict.system.as_ref().filter(|_| is_wanted) {
             let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
@@ -62,7 +62,7 @@ impl Core {
             actions.push(Action::Hold(id, delay, message.clone()));
             return;
         }
-        // What it took steers the size of the next one; a failed attempt says nothing about that.
+        // The service time adjusts the size of the next batch. Failed attempts are not measured.
         self.batcher.observe(u64::from(batch.rows), now.since(since), batch.full);
         self.tier = self.batcher.tier(self.tier);
         let errors: Vec<_> =
@@ -76,8 +76,8 @@ impl Core {
             };
             return self.fail(Some(id), error, actions);
         }
-        // The whole batch is tried again: what succeeded is not written before what failed, or a
-        // key's records would change places.
+        // The whole batch is retried. If the rows that succeeded were written first, the records of a key could be
+        // reordered.
         if let Some(error) = errors.iter().find(|error| decide(error) == Decision::Retry) {
             let policy = self.config.failure.of(error.stage);
             let delay = policy.backoff(retries, self.config.seed ^ u64::from(id.0));
@@ -96,7 +96,7 @@ impl Core {
             if !skipped.is_empty() {
                 actions.push(Action::Skip(id, skipped));
             }
-            // All of its lanes may be gone.
+            // All lanes of the batch may have been revoked.
             return self.drop_settled(id, actions);
         }
         self.write(now, id, verdict, actions);
@@ -107,7 +107,7 @@ impl Core {
         self.drop_settled(id, actions);
     }
 
-    /// Writes the outputs of the rows that did not fail, or adds them to the open group.
+    /// Writes the outputs of the rows that succeeded, or adds them to the open group.
     pub(super) fn write(&mut self, now: Tick, id: BatchId, verdict: &Verdict, actions: &mut Vec<Action>) {
         let Some(batch) = self.batches.get(id) else { return };
         let lanes = &self.lanes;
@@ -144,14 +144,15 @@ impl Core {
         message: &str,
         actions: &mut Vec<Action>,
     ) {
-        // Whose lane is gone is somebody else's record now.
+        // A row of a revoked lane is processed by the next owner of the partition.
         if !self.batches.get(id).is_some_and(|batch| is_live(batch, &self.lanes, row)) {
             return;
         }
         let error = RowError { row, stage, message: message.to_owned(), retriable: false };
         let decision = self.config.failure.of(stage).decide_refused(&error);
         if let Some(transaction) = &mut self.transaction {
-            // A transaction that is being undone takes nothing more: its batches join the next one without the row.
+            // A transaction that is being aborted accepts no more records. Its batches join the next transaction
+            // without this row.
             let is_open = transaction.is_open();
             let Some(member) = transaction.member_mut(id) else { return };
             match decision {
@@ -175,12 +176,12 @@ impl Core {
             Decision::Fail if stage == Stage::DeadLetter => {
                 self.fail(Some(id), JobError::DeadLetterRefused(error), actions);
             }
-            // What is refused for good is not tried again.
+            // A permanent rejection is not retried.
             Decision::Fail | Decision::Retry => self.fail(Some(id), JobError::Batch(error), actions),
         }
     }
 
-    /// Rows have arrived where they were sent: they are settled, or will be with their transaction.
+    /// Settles acknowledged rows. With transactions, the rows are settled when their transaction is committed.
     pub(super) fn acked(
         &mut self,
         now: Tick,

@@ -1,4 +1,4 @@
-//! Which batches run: none whose lanes have an earlier batch that is not processed.
+//! Decides which batches run. A batch waits for every earlier unprocessed batch that has rows of the same lane.
 
 use super::action::{Action, JobError};
 use super::batches::{BatchState, InFlight};
@@ -14,7 +14,7 @@ impl Core {
         self.unprocessed().filter(|batch| matches!(batch.state, BatchState::Running { .. })).count()
     }
 
-    /// Runs every batch whose lanes have no earlier batch that is not processed.
+    /// Runs batches on the free workers. A batch is skipped if an earlier unprocessed batch has rows of the same lane.
     pub(super) fn run_ready(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let mut free = self.config.workers.saturating_sub(self.running());
         for (index, id) in self.unprocessed.iter().enumerate() {
@@ -35,11 +35,12 @@ impl Core {
         }
     }
 
-    /// Whoever processes a batch for ever holds its partitions: nobody else can take them over.
+    /// Fails the job if a batch has been processed for longer than the limit. Otherwise no other member could take
+    /// over its partitions.
     pub(super) fn end_stuck(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let most = self.config.max_batch_time;
         let is_stuck = |id: &BatchId| match self.batches.get(*id).map(|batch| (batch.state, batch.started)) {
-            // What waits for its turn, behind a sink that takes nothing, is not stuck.
+            // A batch that no processor has started is not stuck: it may wait for a blocked sink.
             Some((BatchState::Running { attempt, .. }, Some((started, since)))) => {
                 attempt == started && now.since(since) >= most
             }

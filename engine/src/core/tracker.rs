@@ -1,13 +1,13 @@
-//! The records of one lane that were delivered: which of them are settled, and up to which offset it may be committed.
+//! The delivered records of one lane: which of them are settled, and the offset to commit.
 //!
-//! Records and settlements are kept as ranges: a lane without gaps whose batches settle in order costs the same
-//! however many records it delivers. Commits follow the settled prefix in the order of delivery, not the arithmetic
-//! of offsets: offsets have gaps (compaction, transaction markers) that nobody settles.
+//! Records are kept as ranges. A lane without gaps whose batches settle in order needs constant memory. The offset to
+//! commit follows the settled prefix in the order of delivery, because offsets have gaps (compaction, transaction
+//! markers) that are never settled.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Consecutive deliveries at consecutive offsets. It ends where the next span begins.
+/// Consecutive deliveries at consecutive offsets. A span ends at the first sequence number of the next one.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     /// The sequence number of the first record.
@@ -21,19 +21,19 @@ struct Span {
 pub struct CommitTracker {
     /// The delivered records from `base` on, in order.
     spans: VecDeque<Span>,
-    /// The sequence number, counting deliveries from 0, of the first record that is not settled.
+    /// The sequence number of the first record that is not settled. Deliveries are numbered from 0.
     base: u64,
     /// The sequence number of the next delivery.
     end: u64,
-    /// Settled records after `base`: disjoint ranges that do not touch, in order.
+    /// The settled records after `base`, as ascending ranges that neither overlap nor touch.
     ahead: VecDeque<Range<u64>>,
-    /// Delivered records that are not settled.
+    /// The number of delivered records that are not settled.
     unsettled: u64,
-    /// The offset that may be committed: that of the next record to settle.
+    /// The offset to commit: every delivered record before it is settled.
     watermark: i64,
     /// The offset after the last delivered record.
     next: i64,
-    /// Offsets at which there was no record.
+    /// The number of offsets without a record.
     gaps: u64,
 }
 
@@ -53,11 +53,11 @@ impl CommitTracker {
         }
     }
 
-    /// Adds delivered records, as ranges of offsets; returns the sequence number of the first record.
+    /// Adds delivered records as ranges of offsets. Returns the sequence number of the first record.
     ///
     /// # Errors
-    /// Returns the first offset that was delivered before, and adds nothing: a watermark that moved back would commit
-    /// records that were never read.
+    /// If an offset was delivered before. The error is the start of its range, and no record is added: a second
+    /// delivery would commit offsets of records that were never read.
     pub fn deliver(&mut self, offsets: &[Range<i64>]) -> Result<u64, i64> {
         let mut next = self.next;
         for range in offsets {
@@ -89,10 +89,10 @@ impl CommitTracker {
         self.next
     }
 
-    /// Settles records by sequence number. The caller settles each record once.
+    /// Settles records by sequence number. The caller must settle each record only once.
     ///
     /// # Panics
-    /// If a record of the range was never delivered.
+    /// If a record of the range was not delivered.
     pub fn settle(&mut self, sequence: Range<u64>) {
         if sequence.is_empty() {
             return;
@@ -115,7 +115,7 @@ impl CommitTracker {
         }
     }
 
-    /// Inserts settled records after the first unsettled one.
+    /// Adds settled records that come after the first unsettled record.
     fn settle_ahead(&mut self, sequence: Range<u64>) {
         let index = self.ahead.partition_point(|range| range.end < sequence.start);
         let touches_before = self.ahead.get(index).is_some_and(|range| range.end == sequence.start);
@@ -149,13 +149,12 @@ impl CommitTracker {
         span.map_or(self.watermark, |span| span.offset + count(span))
     }
 
-    /// Notes that there is no record before `position` that is not delivered: the offsets in between are gaps.
+    /// Notes that all records before `position` were delivered. The offsets that were skipped are gaps.
     pub fn pass(&mut self, position: i64) {
         self.gaps += self.move_to(position);
     }
 
-    /// Notes that the records before `position` that are not delivered never will be; returns how many offsets that
-    /// are.
+    /// Notes that the undelivered records before `position` are lost. Returns the number of lost offsets.
     pub fn lose(&mut self, position: i64) -> u64 {
         self.move_to(position)
     }
@@ -167,8 +166,8 @@ impl CommitTracker {
         passed
     }
 
-    /// If nothing is in flight, all offsets before the next one may be committed: transaction markers at the end of a
-    /// partition would look like lag for ever.
+    /// Moves the watermark to the next offset if no record is in flight. Otherwise transaction markers at the end of a
+    /// partition would count as lag permanently.
     fn catch_up(&mut self) {
         if self.base == self.end {
             self.spans.clear();
@@ -176,13 +175,13 @@ impl CommitTracker {
         }
     }
 
-    /// Returns the offset that may be committed: no delivered record before it is unsettled.
+    /// Returns the offset to commit. Every delivered record before it is settled.
     #[must_use]
     pub fn watermark(&self) -> i64 {
         self.watermark
     }
 
-    /// Returns the offset that may be committed once all records before a sequence number are settled.
+    /// Returns the offset to commit once all records before a sequence number are settled.
     #[must_use]
     pub fn watermark_at(&self, sequence: u64) -> i64 {
         if sequence <= self.base {
@@ -200,7 +199,7 @@ impl CommitTracker {
         self.unsettled
     }
 
-    /// Returns how many records of a range of sequence numbers are not settled.
+    /// Returns the number of unsettled records in a range of sequence numbers.
     #[must_use]
     pub fn unsettled_in(&self, sequence: Range<u64>) -> u32 {
         let (start, end) = (sequence.start.max(self.base), sequence.end.min(self.end));
@@ -210,19 +209,20 @@ impl CommitTracker {
         u32::try_from(end.saturating_sub(start).saturating_sub(settled)).unwrap_or(u32::MAX)
     }
 
-    /// Returns the number of offsets that held no record.
+    /// Returns the number of offsets without a record.
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps
     }
 }
 
-/// Returns the number of offsets from `from` to `to`; 0 if `to` is before `from`.
+/// Returns the number of offsets from `from` up to, but not including, `to`; 0 if `to` is before `from`.
 fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to - from).unwrap_or(0)
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

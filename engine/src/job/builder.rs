@@ -1,4 +1,4 @@
-//! The way in: a builder that puts a job together, and the handle of one that runs.
+//! Configures a job and runs it, either on the current thread or on a thread with a handle.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,7 +15,7 @@ use crate::sink::{Acks, Discard, Sink};
 use crate::source::Source;
 use crate::waker::Waker;
 
-/// Puts a job together. Without a sink it writes nothing, without a processor it forwards.
+/// Configures a job. By default the job forwards records without processing them, and writes nothing.
 ///
 /// ```
 /// use velo_engine::process::{Attempt, Failure, Output, Processor};
@@ -30,7 +30,7 @@ use crate::waker::Waker;
 ///     fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
 ///         for row in 0..batch.len() {
 ///             let length = batch.value(row).map_or(0, <[u8]>::len);
-///             out.push(row, None, Some(length.to_string().into_bytes()));
+///             out.push(row, None, Some(length.to_string().as_bytes()));
 ///         }
 ///         Ok(())
 ///     }
@@ -53,14 +53,25 @@ pub struct Builder {
     workers: usize,
 }
 
+/// Drains the other members of a job if one panics.
+struct DrainOnPanic(Control);
+
+impl Drop for DrainOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.drain();
+        }
+    }
+}
+
 impl Builder {
-    /// A job of this configuration; of one [`Config`](velo_schema::Config) for all parts, say.
+    /// Creates a builder with this configuration. A [`Config`](velo_schema::Config) applies to all parts of the job.
     #[must_use]
     pub fn new(config: impl Into<JobConfig>) -> Self {
         Self::controlled(config, Control::default())
     }
 
-    /// A job that this control ends.
+    /// Creates a builder for a job that `control` ends.
     #[must_use]
     pub fn controlled(config: impl Into<JobConfig>, control: Control) -> Self {
         let acks = Acks::new(control.waker());
@@ -68,60 +79,60 @@ impl Builder {
         Self { config: config.into(), control, acks, sink, processor, workers: 1 }
     }
 
-    /// What ends the job.
+    /// Returns the control that ends the job.
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// What wakes the job: for its source.
+    /// Returns the waker of the poll thread, which the source needs.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.control.waker()
     }
 
-    /// Where acknowledgements are left: for its sink.
+    /// Returns the queue of acknowledgements, which the sink needs.
     #[must_use]
     pub fn acks(&self) -> Acks {
         self.acks.clone()
     }
 
-    /// Writes to this sink.
+    /// Sets the sink.
     #[must_use]
     pub fn sink(self, sink: impl Sink + 'static) -> Self {
         Self { sink: Arc::new(sink), ..self }
     }
 
-    /// Processes with this.
+    /// Sets the processor.
     #[must_use]
     pub fn processor(self, processor: impl Processor + 'static) -> Self {
         self.boxed_processor(Box::new(processor))
     }
 
-    /// Processes with this.
+    /// Sets the processor.
     #[must_use]
     pub fn boxed_processor(self, processor: Box<dyn Processor>) -> Self {
         Self { processor, ..self }
     }
 
-    /// Processes up to this many batches at a time, of different partitions each, where the processor
-    /// can be forked. Each batch goes to the next one that is free.
+    /// Sets the number of batches that are processed at a time, by forks of the processor. At least one batch is
+    /// processed; batches with rows of the same partition are processed in order. If the processor cannot be forked
+    /// often enough, fewer batches are processed at a time.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers: workers.max(1), ..self }
     }
 
-    /// Runs the job on this thread until it is done, and tells `observe` about ten times a second how
-    /// it goes.
+    /// Runs the job on the current thread until it ends. Calls `observe` with the progress about ten times a second.
     pub fn run(self, source: impl Source, observe: &mut dyn FnMut(Progress)) -> Report {
         self.work(source, observe).report()
     }
 
-    /// Runs several members of a job until all are done, each on a thread of its own; where one fails,
-    /// the others are drained. Their controls must be [members](Control::member) of one.
+    /// Runs several members of a job until all have ended, each on a separate thread. If a member fails, the others are
+    /// drained. The controls of the builders must be [members](Control::member) of the same control.
     ///
     /// # Panics
-    /// Where there are none, or a source panics.
+    /// If `members` is empty or a source panics.
     pub fn run_all<S: Source + Send>(
         members: Vec<(Self, S)>,
         observe: &mut (dyn FnMut(Progress) + Send),
@@ -132,6 +143,7 @@ impl Builder {
                 let shown = &shown;
                 scope.spawn(move || {
                     let control = member.control();
+                    let _drain = DrainOnPanic(control.clone());
                     let ending = member.work(source, &mut |progress| {
                         let (all, observe) = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
                         let notices = progress.notices.clone();
@@ -139,7 +151,7 @@ impl Builder {
                         let sum = all.iter().cloned().reduce(Progress::and).unwrap_or_default();
                         observe(Progress { notices, ..sum });
                     });
-                    // What it has left is somebody else's now.
+                    // The remaining lag is that of the next owners of the partitions.
                     shown.lock().unwrap_or_else(PoisonError::into_inner).0[index].lag.clear();
                     if ending.error.is_some() {
                         control.drain();
@@ -162,18 +174,19 @@ impl Builder {
         let forks: Vec<_> = (1..workers).map_while(|_| processor.fork()).collect();
         if forks.len() + 1 < workers {
             notices.push(
-                "the processor cannot be forked so often: fewer batches are processed at a time".to_owned(),
+                "the processor cannot be forked for each worker; fewer batches run at a time".to_owned(),
             );
         }
         let threads = config.threads_of_a_batch();
         let mut shared = |processor: Box<dyn Processor>| -> Box<dyn Processor> {
-            if threads == 1 {
+            // A trivial processor is faster on a single thread.
+            if threads == 1 || processor.is_trivial() {
                 return processor;
             }
             match Parallel::of(processor, threads) {
                 Ok(parallel) => Box::new(parallel),
                 Err(alone) => {
-                    notices.push("batch.parallel: the processor works on one thread only".to_owned());
+                    notices.push("batch.parallel: the processor runs on a single thread".to_owned());
                     alone
                 }
             }
@@ -182,7 +195,7 @@ impl Builder {
         Driver::new(source, processors, &sink, acks, &config, control, notices).run(observe)
     }
 
-    /// Runs the job on a thread of its own.
+    /// Starts the job on a separate thread.
     #[must_use]
     pub fn start(self, source: impl Source + Send + 'static) -> Engine {
         let (control, progress) = (self.control(), Arc::<Mutex<Progress>>::default());
@@ -192,7 +205,7 @@ impl Builder {
                 let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut notices = std::mem::take(&mut shown.notices);
                 notices.extend(now.notices);
-                // Nobody has to look: the newest are enough.
+                // If the progress is never read, only the newest notices are kept.
                 let old = notices.len().saturating_sub(MOST_NOTICES);
                 notices.drain(..old);
                 *shown = Progress { notices, ..now };
@@ -202,11 +215,11 @@ impl Builder {
     }
 }
 
-/// Notices that a handle keeps until somebody asks for them.
+/// The maximum number of notices that a handle keeps until they are read.
 const MOST_NOTICES: usize = 1000;
 
 impl Engine {
-    /// Begins to put a job together.
+    /// Creates a builder with this configuration.
     #[must_use]
     pub fn builder(config: impl Into<JobConfig>) -> Builder {
         Builder::new(config)

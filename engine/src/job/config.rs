@@ -1,4 +1,4 @@
-//! What a job is set up with: settings by part, and the engine's own.
+//! The configuration of a job: settings of its source, processing and sink, and settings of the engine.
 
 use std::time::Duration;
 
@@ -10,36 +10,36 @@ use crate::core::failure::{ByStage, Policy};
 use crate::core::{CoreConfig, TransactionRule};
 use crate::process::ValueFormat;
 
-/// A job's settings for each of its parts, and the engine's own.
+/// The settings of the source, the job and the sink, and those of the engine.
 #[derive(Debug, Clone)]
 pub struct JobConfig {
-    /// The source's scope: the shape of the poll, and what follows a failure to decode.
+    /// The settings of the source: its batch strategy and the failure strategy for decoding.
     pub source: Config,
-    /// The job's scope: what follows a failure to process.
+    /// The settings of the job: the failure strategy for processing.
     pub job: Config,
-    /// The sink's scope: what is written together, and what follows a failure to write.
+    /// The settings of the sink: its batch strategy and the failure strategy for writing.
     pub sink: Config,
-    /// How values are encoded.
+    /// The encoding of values.
     pub format: ValueFormat,
-    /// How long a revoked partition, or a job that is stopped, may take to settle what is in flight.
+    /// The time in which a revoked partition or a stopped job must settle the records in flight.
     pub drain_timeout: Duration,
-    /// Whether what is written and the offsets of what was read are committed in transactions, of so many
-    /// batches as `transaction.batches` says. The source and the sink must be able to.
+    /// True if outputs and source offsets are committed in transactions of up to `transaction.batches` batches. The
+    /// source and the sink must support transactions.
     pub exactly_once: bool,
-    /// Most payload bytes in flight.
+    /// The maximum number of payload bytes in flight.
     pub max_unsettled_bytes: u64,
-    /// Most records in flight, where the strategy would let more be.
+    /// The maximum number of records in flight, if it is lower than that of the batch strategy.
     pub max_unsettled_records: u64,
-    /// How long a batch may be processed before the job ends, so that others get its partitions.
+    /// The maximum processing time of a batch. After that the job fails, so that other members get its partitions.
     pub max_batch_time: Duration,
-    /// Records that arrive earlier than this are left out of the latencies.
+    /// Records that arrive within this time after the start are left out of the latencies.
     pub warm_up: Duration,
-    /// Threads that a batch is processed on at most, under `batch.parallel`.
+    /// The maximum number of threads that process a batch if `batch.parallel` is set.
     pub parallelism: usize,
 }
 
 impl JobConfig {
-    /// One configuration for all parts.
+    /// Creates a configuration with the same settings for the source, the job and the sink.
     #[must_use]
     pub fn uniform(config: Config) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl JobConfig {
         }
     }
 
-    /// The plan of the source.
+    /// Returns the plan of the source.
     #[must_use]
     pub fn plan(&self) -> Plan {
         Plan::of(&self.source, None)
     }
 
-    /// On how many threads a batch is processed at most.
+    /// Returns the maximum number of threads that process a batch.
     #[must_use]
     pub fn threads_of_a_batch(&self) -> usize {
         match self.source.strategy {
@@ -72,13 +72,13 @@ impl JobConfig {
         }
     }
 
-    /// What fills batches: in memory that is used again where `batch.reuse_buffer` says so.
+    /// Creates the builder of batches. With `batch.reuse_buffer` its memory is a ring of batches.
     #[must_use]
     pub fn builder(&self) -> BatchBuilder {
         match self.source.strategy {
             Strategy::MegaBatch { reuse_buffer: true, .. } if self.source.enabled => {
-                // As many as the records in flight can be in full batches, so that it is those that
-                // are bounded: the open one, and one that is being written while it is settled.
+                // Enough full batches for the limit on records in flight, plus the open batch and a batch that is
+                // settled while it is still being written. So records are limited, not batches.
                 let core = self.core(1, 0);
                 let full = core.max_unsettled_records.div_ceil(core.seal.max_records.max(1));
                 BatchBuilder::with_ring(usize::try_from(full).unwrap_or(usize::MAX).saturating_add(2))
@@ -87,7 +87,7 @@ impl JobConfig {
         }
     }
 
-    /// The machine's part: `workers` batches are processed at a time.
+    /// Returns the configuration of the core for a number of workers.
     #[must_use]
     pub fn core(&self, workers: usize, seed: u64) -> CoreConfig {
         let (seal, sink) = (SealRule::of(&self.source), SealRule::of(&self.sink));
@@ -95,7 +95,8 @@ impl JobConfig {
         let commit_interval = Duration::from_secs(1);
         let transaction = self.exactly_once.then_some(TransactionRule { max_batches, wait: commit_interval });
         let regroup = (seal != sink && !self.exactly_once).then_some(sink);
-        // Twice the batch is taken ahead; small batches may have many on their way to the sink.
+        // Two batches are taken ahead of the batch that is processed. With small batches, many can be in flight to the
+        // sink.
         let ahead = seal.max_records.saturating_mul(max_batches.saturating_add(3)).max(10_000);
         let grouped = regroup.as_ref().map_or(0, |rule| 2 * rule.max_records);
         CoreConfig {

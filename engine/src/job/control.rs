@@ -1,50 +1,51 @@
-//! How other threads tell a running job to end.
+//! Ends a running job from another thread.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::waker::Waker;
 
-/// Tells a running job to end. Clones speak to the same one.
+/// A control that ends a running job. Clones control the same job.
 #[derive(Debug, Clone)]
 pub struct Control {
-    wish: Arc<AtomicU8>,
-    /// Of all members of the job.
+    shutdown: Arc<AtomicU8>,
+    /// The wakers of all members of the job.
     wakers: Arc<Mutex<Vec<Waker>>>,
     waker: Waker,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { wish: Arc::default(), wakers: Arc::default(), waker: Waker::default() }.member()
+        Self { shutdown: Arc::default(), wakers: Arc::default(), waker: Waker::default() }.member()
     }
 }
 
-/// What is wished of a job.
+/// The requested way to end a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wish {
-    GoOn,
+pub(crate) enum Shutdown {
+    None,
     Drain,
-    Abandon,
+    Abort,
 }
 
 impl Control {
-    /// Take nothing more, settle and commit what is in flight, then end.
+    /// Drains the job: no more records are taken, and the job ends once all records in flight are settled and
+    /// committed.
     pub fn drain(&self) {
-        self.wish(Wish::Drain);
+        self.request(Shutdown::Drain);
     }
 
-    /// End now; what is in flight will be read again.
+    /// Ends the job without settling the records in flight. They will be read again.
     pub fn abandon(&self) {
-        self.wish(Wish::Abandon);
+        self.request(Shutdown::Abort);
     }
 
-    fn wish(&self, wish: Wish) {
-        self.wish.fetch_max(wish as u8, Ordering::AcqRel);
+    fn request(&self, shutdown: Shutdown) {
+        self.shutdown.fetch_max(shutdown as u8, Ordering::AcqRel);
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
     }
 
-    /// For another member of the same job, which sleeps by itself.
+    /// Returns a control for another member of the same job, with a separate waker.
     #[must_use]
     pub fn member(&self) -> Self {
         let waker = Waker::default();
@@ -52,15 +53,15 @@ impl Control {
         Self { waker, ..self.clone() }
     }
 
-    pub(crate) fn wished(&self) -> Wish {
-        match self.wish.load(Ordering::Acquire) {
-            0 => Wish::GoOn,
-            1 => Wish::Drain,
-            _ => Wish::Abandon,
+    pub(crate) fn requested(&self) -> Shutdown {
+        match self.shutdown.load(Ordering::Acquire) {
+            0 => Shutdown::None,
+            1 => Shutdown::Drain,
+            _ => Shutdown::Abort,
         }
     }
 
-    /// What wakes the job; sources and sinks are built with it.
+    /// Returns the waker of the poll thread, which sources and sinks are built with.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()

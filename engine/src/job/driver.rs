@@ -1,5 +1,5 @@
-//! The poll thread: asks the source, steps the core, performs its actions, sleeps until there is more.
-#![allow(clippy::disallowed_methods, reason = "the poll thread has the clock")]
+//! The poll thread: polls the source, steps the core, performs the actions of the core and sleeps until it is woken.
+#![allow(clippy::disallowed_methods, reason = "the poll thread reads the clock")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use velo_schema::{Plan, format_elapsed};
 
 use super::config::JobConfig;
-use super::control::{Control, Wish};
+use super::control::{Control, Shutdown};
 use super::pending::Pending;
 use super::ready::ReadyQueue;
-use super::worker::{Job, Parcel, Pool, Processing, What};
+use super::worker::{Job, Pool, Processing, WriteKind, WriteTask};
 use crate::batch::{Batch, BatchBuilder};
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Revoke};
 use crate::ids::Tick;
@@ -25,21 +25,21 @@ use crate::report::{Counters, Ending, Meter};
 use crate::sink::{Ack, Acks, SendError, Sink, TransactionError};
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 
-/// Everything that is known of a batch in flight.
+/// A batch in flight.
 struct InFlight {
     batch: Arc<Batch>,
     output: Arc<Output>,
     expected: Expected,
     pending: Pending,
-    /// True if a worker has written the outputs by itself.
+    /// True if the worker that processed the batch also writes its outputs.
     is_written: bool,
-    /// Rows whose outputs have arrived, which are settled with their transaction.
+    /// The rows with acknowledged outputs that are settled together with their transaction.
     arrived: Vec<Range<u32>>,
 }
 
 /// The poll thread's state.
 pub(crate) struct Driver<S> {
-    /// Dropped before the source: nothing is written any more when others get its partitions.
+    /// The pool is dropped before the source, so that no record is written after the partitions are given up.
     pool: Pool,
     source: S,
     core: Core,
@@ -54,30 +54,31 @@ pub(crate) struct Driver<S> {
     names: Names,
     batches: HashMap<BatchId, InFlight>,
     actions: Vec<Action>,
-    /// Notices that the observer has not seen.
+    /// The notices that were not passed to the observer yet.
     news: Vec<String>,
-    /// Rows that were processed and put nothing out.
+    /// Processed rows without output that are not settled yet.
     silent: Vec<(BatchId, Range<u32>)>,
-    /// The offsets of the rows that were taken last, and the lanes that have become ready: memory to use again.
+    /// The offsets of the rows that were taken last. Kept to reuse its memory.
     offsets: Vec<Range<i64>>,
+    /// The lanes that have become ready. Kept to reuse its memory.
     called: Vec<LaneId>,
     meter: Meter,
-    /// When to add up next, and what was counted the last time.
+    /// The time of the next count, and the last count.
     counted: (Tick, Counters),
-    /// Why the job fails, the first of all reasons.
+    /// The first error of the job.
     error: Option<String>,
     stopping_since: Option<Tick>,
     drain_timeout: Duration,
-    /// There is no memory to fill.
-    starved: bool,
-    /// The source knows which partitions are its own.
+    /// True if no batch can be filled.
+    out_of_buffers: bool,
+    /// True if the source knows which partitions it owns.
     is_ready: bool,
 }
 
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<S: Source> Driver<S> {
-    /// A job that has not begun, and what is to be told of it already.
+    /// Creates a job that has not started, with notices to report.
     pub fn new(
         source: S,
         processors: Vec<Box<dyn Processor>>,
@@ -117,7 +118,7 @@ impl<S: Source> Driver<S> {
             error: None,
             stopping_since: None,
             drain_timeout: config.drain_timeout,
-            starved: false,
+            out_of_buffers: false,
             is_ready: false,
         };
         for notice in notices {
@@ -126,7 +127,7 @@ impl<S: Source> Driver<S> {
         driver
     }
 
-    /// Runs the job on this thread until it is done.
+    /// Runs the job on the current thread until it ends.
     pub fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Ending {
         self.work(observe);
         Ending::new(self.meter, &self.core, self.plan, self.error)
@@ -142,7 +143,7 @@ impl<S: Source> Driver<S> {
         let mut next_observation = Tick::default();
         while !self.core.is_done() {
             let now = self.now();
-            self.obey(now);
+            self.begin_shutdown(now);
             if self.is_abandoned(now) {
                 break;
             }
@@ -154,7 +155,8 @@ impl<S: Source> Driver<S> {
                 Ok(()) => self.pool.confirm(),
                 Err(error) => self.source_failed(error),
             }
-            // A worker reports a batch before it writes it: whatever is acknowledged by now has been reported.
+            // A worker reports a batch before it writes the outputs, so every batch with acknowledgements taken here
+            // has been reported.
             let ended = self.pool.ended();
             self.acks.take(&mut acks);
             self.take_finished();
@@ -172,19 +174,19 @@ impl<S: Source> Driver<S> {
                 self.sleep(next_observation);
             }
         }
-        if self.control.wished() < Wish::Abandon {
+        if self.control.requested() < Shutdown::Abort {
             self.commit_finally();
         }
         let ends: Vec<_> = self.core.watermarks().collect();
         for (lane, watermark) in ends {
             self.note_end(lane, Some(watermark));
         }
-        // Nothing may be written any more when the source gives its partitions to others.
+        // No record may be written after the source gives up its partitions.
         self.pool.close();
         observe(self.progress());
     }
 
-    /// Keeps for the report where a partition has ended.
+    /// Records the watermark and the end of a partition for the report.
     fn note_end(&mut self, lane: LaneId, watermark: Option<i64>) {
         if let (Some(name), Some(watermark)) = (self.names.get(lane), watermark) {
             self.meter.ended(name, watermark, self.source.end_offset(lane));
@@ -206,7 +208,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// What has been counted, about a second ago or less: adding histograms up takes its time.
+    /// Returns the counters. They are up to a second old, because adding up histograms takes time.
     fn counters(&mut self) -> Counters {
         const INTERVAL: Duration = Duration::from_secs(1);
         let now = self.now();
@@ -216,7 +218,8 @@ impl<S: Source> Driver<S> {
         self.counted.1.clone()
     }
 
-    /// Records that can be read and are not settled, and records after those: in transactions that are still open.
+    /// Returns the lag of each lane: unsettled records that can be read, and records after them that cannot be read
+    /// until an open transaction ends.
     fn lag(&self) -> Vec<Lag> {
         let lag = |(lane, settled): (LaneId, i64)| {
             let end = self.source.end_offset(lane)?;
@@ -228,9 +231,9 @@ impl<S: Source> Driver<S> {
         self.core.watermarks().filter_map(lag).collect()
     }
 
-    /// What the control wishes.
-    fn obey(&mut self, now: Tick) {
-        if self.control.wished() >= Wish::Drain && self.stopping_since.is_none() {
+    /// Starts to drain if the control requests it, and fails the job if a worker has panicked.
+    fn begin_shutdown(&mut self, now: Tick) {
+        if self.control.requested() >= Shutdown::Drain && self.stopping_since.is_none() {
             self.stopping_since = Some(now);
             self.step(Event::Stop);
         }
@@ -241,20 +244,21 @@ impl<S: Source> Driver<S> {
 
     fn is_abandoned(&self, now: Tick) -> bool {
         let over = self.stopping_since.is_some_and(|since| now.since(since) >= self.drain_timeout);
-        over || self.control.wished() == Wish::Abandon
+        over || self.control.requested() == Shutdown::Abort
     }
 
     fn sleep(&self, next_observation: Tick) {
         let now = self.now();
-        // What is due at the source is of no use while nothing more may be taken.
-        let takes = self.core.room().records > 0 && self.lanes.iter().any(|lane| self.core.takes_from(*lane));
+        // While no more records can be taken, records that become due at the source do not matter.
+        let takes =
+            self.core.capacity().records > 0 && self.lanes.iter().any(|lane| self.core.takes_from(*lane));
         let next_due = self.source.next_due().filter(|_| takes || self.lanes.is_empty());
         let deadline = self.core.deadline().into_iter().chain(next_due).min();
         let until = deadline.unwrap_or(next_observation).min(next_observation);
         self.control.waker().wait(until.since(now));
     }
 
-    /// Nothing more can be read; what was read already is settled and committed.
+    /// Keeps an error of the source and drains the job: records that were read are settled and committed.
     fn source_failed(&mut self, error: SourceError) {
         self.error.get_or_insert(error.0);
         self.control.drain();
@@ -293,10 +297,11 @@ impl<S: Source> Driver<S> {
             }
             SourceEvent::CommitEnded(result) => {
                 self.step(Event::CommitEnded(result.is_ok()));
-                self.notice_error("an offset commit failed and will be tried again", result);
+                self.notice_error("an offset commit failed and will be retried", result);
             }
             SourceEvent::Throttled(delay) => self.notice(format!(
-                "the brokers slow this client down, by up to {} ms a request: a quota on its user or client id",
+                "the brokers throttle this client by up to {} ms per request, because of a quota on its user \
+                 or client id",
                 delay.as_millis()
             )),
             SourceEvent::Notice(notice) => self.notice(notice),
@@ -309,7 +314,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Tells the observer, and keeps the first ones for the report.
+    /// Passes a notice to the observer. The first distinct notices are also kept for the report.
     fn notice(&mut self, notice: String) {
         const MOST: usize = 100;
         if self.meter.notices.len() < MOST && !self.meter.notices.contains(&notice) {
@@ -318,21 +323,22 @@ impl<S: Source> Driver<S> {
         self.news.push(notice);
     }
 
-    /// Fills batches from all lanes in turn until nothing more is there or may be taken.
+    /// Fills batches from all lanes in turn until no record is queued or no record can be taken. Returns true if a
+    /// record was taken.
     fn fill(&mut self) -> bool {
         let mut took_any = false;
         loop {
-            // Without memory to fill there is no room either.
-            let starved = !self.builder.is_ready();
-            if starved != self.starved {
-                self.starved = starved;
-                self.step(Event::Starved(starved));
+            // Without a free buffer, the core takes no records.
+            let out_of_buffers = !self.builder.is_ready();
+            if out_of_buffers != self.out_of_buffers {
+                self.out_of_buffers = out_of_buffers;
+                self.step(Event::OutOfBuffers(out_of_buffers));
             }
             self.find_ready();
             let mut took = false;
             let mut drained = true;
             for _ in 0..self.ready.len() {
-                let room = self.core.room();
+                let room = self.core.capacity();
                 if room.records == 0 {
                     return took_any;
                 }
@@ -370,7 +376,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn fill_from(&mut self, lane: LaneId, room: Room) -> (u64, bool) {
+    fn fill_from(&mut self, lane: LaneId, room: Capacity) -> (u64, bool) {
         let now = self.now();
         let (rows, bytes) = (self.builder.len(), self.builder.bytes());
         let result = self.source.fill(now, lane, self.core.tier(), room, &mut self.builder);
@@ -380,7 +386,7 @@ impl<S: Source> Driver<S> {
         };
         self.meter.empty_calls += filled.empty_calls;
         let taken = u64::from(self.builder.len() - rows);
-        // What was appended is in the open batch, whatever came after it.
+        // Rows that were appended before an error are part of the open batch.
         if taken > 0 {
             let bytes = self.builder.bytes() - bytes;
             self.builder.mark_taken(now);
@@ -390,10 +396,9 @@ impl<S: Source> Driver<S> {
             self.core.step(now, Event::Rows(lane, &self.offsets, bytes), &mut self.actions);
             self.perform();
         }
-        debug_assert_eq!(
-            self.builder.len(),
-            self.core.open_batch_rows(),
-            "the open batch is the one that is filled"
+        debug_assert!(
+            self.core.is_done() || self.builder.len() == self.core.open_batch_rows(),
+            "the open batch of the builder and of the core differ"
         );
         if filled.exceeds {
             self.step(Event::Exceeds);
@@ -421,7 +426,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Counts acknowledgements down; neighbouring rows that are complete are settled together.
+    /// Settles the rows of which all records are acknowledged. Consecutive rows are settled together.
     fn take_acks(&mut self, acks: &mut Vec<Ack>) {
         for (id, rows) in std::mem::take(&mut self.silent) {
             self.settle(id, rows, Fate::Ok);
@@ -437,14 +442,14 @@ impl<S: Source> Driver<S> {
 
     fn transaction_ended(&mut self, result: Result<(), TransactionError>) {
         if let Err(TransactionError::Fatal(reason)) = result {
-            return self.abort(JobError::Sink(format!("the transaction: {reason}")));
+            return self.abort(JobError::Sink(format!("transaction: {reason}")));
         }
         self.step(Event::TransactionEnded(result.is_ok()));
         let result = result.map_err(|error| error.to_string());
-        self.notice_error("a transaction was undone, and is written again", result);
+        self.notice_error("a transaction was aborted and is written again", result);
     }
 
-    /// One output of each of these rows has arrived.
+    /// Handles the acknowledgement of one output of each of these rows.
     fn arrived(&mut self, batch: BatchId, rows: Range<u32>) {
         let Some(in_flight) = self.batches.get_mut(&batch) else { return };
         let mut complete = Vec::new();
@@ -457,12 +462,12 @@ impl<S: Source> Driver<S> {
     fn refused(&mut self, batch: BatchId, row: u32, dead_letter: bool, error: SendError) {
         match error {
             SendError::Sink(reason) => {
-                let to = if dead_letter { "the dead letter queue" } else { "the sink" };
+                let to = if dead_letter { "dead letter queue" } else { "sink" };
                 self.abort(JobError::Sink(format!("{to}: {reason}")));
             }
             SendError::Transaction(_) => self.step(Event::TransactionFailed),
             SendError::Record(reason) => {
-                // A row fails once, however many of its outputs are refused.
+                // Only the first rejected output of a row is reported.
                 let first = self.batches.get_mut(&batch).is_none_or(|batch| batch.pending.refused(row));
                 if first || dead_letter {
                     let stage = if dead_letter { Stage::DeadLetter } else { Stage::Write };
@@ -493,7 +498,7 @@ impl<S: Source> Driver<S> {
         for action in actions.drain(..) {
             self.act(action);
         }
-        // Performing may have stepped the core again; those actions are done by then.
+        // An action can step the core again. Those actions have already been performed.
         debug_assert!(self.actions.is_empty());
         self.actions = actions;
     }
@@ -522,14 +527,14 @@ impl<S: Source> Driver<S> {
             Action::Group(reason, records) => self.meter.groups.sealed(reason, records),
             Action::Write(id, rows) => self.write(id, rows),
             Action::DeadLetter(id, errors, attempts) => {
-                self.post(id, |_| What::DeadLetters(errors, attempts));
+                self.post(id, |_| WriteKind::DeadLetters(errors, attempts));
             }
             Action::Skip(id, errors) => self.skip(id, &errors),
             Action::Hold(id, delay, message) => {
                 self.meter.retries += 1;
                 let place = self.place(Some(id), 0).unwrap_or_default();
                 self.notice(format!(
-                    "the batch from {place} on was held and is tried again after {}: {message}",
+                    "the batch starting at {place} failed and is retried after {}: {message}",
                     format_elapsed(delay)
                 ));
             }
@@ -537,7 +542,7 @@ impl<S: Source> Driver<S> {
                 tracing::debug!(lanes = offsets.len(), "commit");
                 match self.source.committer() {
                     Some(committer) => committer.commit(&offsets),
-                    // Offsets of a source that only reads are nobody's to keep.
+                    // A source without a committer does not store offsets.
                     None => self.step(Event::CommitEnded(true)),
                 }
             }
@@ -554,7 +559,7 @@ impl<S: Source> Driver<S> {
             }
             Action::Release(lanes) => {
                 for (lane, watermark) in &lanes {
-                    // What was not settled in time is for the next owner.
+                    // Rows that were not settled in time are left to the next owner.
                     self.pool.forget(*lane);
                     self.note_end(*lane, *watermark);
                 }
@@ -580,23 +585,23 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn post(&self, id: BatchId, what: impl FnOnce(&InFlight) -> What) {
+    fn post(&self, id: BatchId, kind: impl FnOnce(&InFlight) -> WriteKind) {
         if let Some(in_flight) = self.batches.get(&id) {
-            let what = what(in_flight);
-            self.pool.write(Parcel { id, batch: Arc::clone(&in_flight.batch), what });
+            let kind = kind(in_flight);
+            self.pool.write(WriteTask { id, batch: Arc::clone(&in_flight.batch), kind });
         }
     }
 
     fn write(&mut self, id: BatchId, rows: Range<u32>) {
         let Some(in_flight) = self.batches.get(&id) else { return };
-        // A row that puts nothing out is settled with that; no acknowledgement will come for it.
+        // A row without output gets no acknowledgement, so it is settled here.
         self.silent.extend(in_flight.pending.silent(&rows).into_iter().map(|rows| (id, rows)));
         if !in_flight.is_written {
-            self.post(id, |in_flight| What::Outputs(Arc::clone(&in_flight.output), rows));
+            self.post(id, |in_flight| WriteKind::Outputs(Arc::clone(&in_flight.output), rows));
         }
     }
 
-    /// Which record a row of a batch is.
+    /// Returns the record of a row as `topic[partition]@offset`.
     fn place(&self, id: Option<BatchId>, row: u32) -> Option<String> {
         let batch = &self.batches.get(&id?)?.batch;
         let LaneName { topic, partition } = batch.origin(row)?;
@@ -612,12 +617,12 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// The last commit, of everything that is settled, whatever else went wrong.
+    /// Commits all settled offsets, even if the job has failed.
     fn commit_finally(&mut self) {
         let offsets = self.core.committable();
         let Some(committer) = self.source.committer() else { return };
         if let Err(error) = committer.finish(&offsets) {
-            let error = format!("the last commit failed, so some records will be read again: {}", error.0);
+            let error = format!("the last offset commit failed; some records are read again: {}", error.0);
             self.error.get_or_insert(error);
         }
     }

@@ -1,6 +1,7 @@
-//! Decides whether a row may still be written: not after the job began to close, and not if its lane was lost.
+//! Decides whether a row may still be written. Rows are not written after the job has started to close or after their
+//! lane was lost.
 
-#![allow(clippy::disallowed_methods, reason = "a stopped process is noticed by the clock")]
+#![allow(clippy::disallowed_methods, reason = "the clock shows whether the process was suspended")]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::ids::LaneId;
 
-/// How long after the poll thread has visited its source a worker may write a batch without asking. A poll thread
-/// visits at least ten times a second.
+/// The time after a poll of the source in which a worker may write a batch directly. The poll thread polls at least
+/// ten times a second.
 const TRUST: Duration = Duration::from_secs(2);
 
-/// Checked before each row is handed to the sink. Clones share their state.
+/// A gate that is checked before each row is passed to the sink. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<State>);
 
@@ -22,8 +23,8 @@ struct State {
     is_closing: AtomicBool,
     has_gone: AtomicBool,
     gone: RwLock<BTreeSet<LaneId>>,
-    /// When the source was known to own its lanes, by both clocks: only the wall clock goes on while a machine is
-    /// suspended.
+    /// The time at which the source last confirmed its lanes, by both clocks. Only the wall clock advances while the
+    /// machine is suspended.
     confirmed: Mutex<Option<(Instant, SystemTime)>>,
 }
 
@@ -39,14 +40,14 @@ impl Gate {
         self.0.has_gone.store(true, Ordering::Release);
     }
 
-    /// Notes that the source was polled, and reported every lane that is somebody else's.
+    /// Notes that the source was polled and has reported all lost lanes.
     pub fn confirm(&self) {
         let now = Some((Instant::now(), SystemTime::now()));
         *self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// True if the source was polled a moment ago. After a process was stopped for a while it is not, and whether the
-    /// lanes are still its own is not known.
+    /// Returns true if the source was polled recently. If the process was suspended, it returns false, because the
+    /// lanes may be lost.
     pub fn is_confirmed(&self) -> bool {
         let confirmed = *self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
         confirmed.is_some_and(|(at, wall)| {
@@ -54,14 +55,38 @@ impl Gate {
         })
     }
 
-    /// True if the gate is closed for all rows.
+    /// Returns true if the gate is closed for all rows.
     pub fn is_closing(&self) -> bool {
         self.0.is_closing.load(Ordering::Acquire)
     }
 
-    /// True if rows of this lane may be written.
+    /// Returns true if rows of this lane may be written.
     pub fn is_open(&self, lane: LaneId) -> bool {
         let is_gone = || self.0.gone.read().unwrap_or_else(PoisonError::into_inner).contains(&lane);
         !self.is_closing() && (!self.0.has_gone.load(Ordering::Acquire) || !is_gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_lane_is_closed_and_the_others_stay_open() {
+        let gate = Gate::default();
+        gate.close_lane(LaneId(3));
+        assert!(!gate.is_open(LaneId(3)) && gate.is_open(LaneId(4)));
+        gate.close();
+        assert!(!gate.is_open(LaneId(4)));
+    }
+
+    #[test]
+    fn nothing_is_confirmed_before_the_source_was_polled_or_long_after() {
+        let gate = Gate::default();
+        assert!(!gate.is_confirmed());
+        gate.confirm();
+        let (at, wall) = gate.0.confirmed.lock().unwrap().expect("it was confirmed");
+        *gate.0.confirmed.lock().unwrap() = Some((at, wall - TRUST));
+        assert!(!gate.is_confirmed(), "a machine was suspended: only the wall clock has gone on");
     }
 }

@@ -1,4 +1,4 @@
-//! The handle of a job that runs on a thread of its own.
+//! The handle of a job that runs on a separate thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -7,7 +7,7 @@ use super::control::Control;
 use crate::progress::Progress;
 use crate::report::Report;
 
-/// A job that runs on a thread of its own. Dropping it ends the job as [`stop`](Self::stop) does.
+/// A job that runs on a separate thread. Dropping the handle ends the job like [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Engine {
     control: Control,
@@ -20,7 +20,8 @@ impl Engine {
         Self { control, progress, thread: Some(thread) }
     }
 
-    /// How far the job is, a tenth of a second ago or less, and the notices since it was asked last.
+    /// Returns the progress of the job and the notices since the last call. The progress is about a tenth of a second
+    /// old at most.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let mut shown = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,33 +29,34 @@ impl Engine {
         Progress { notices, ..shown.clone() }
     }
 
-    /// Whether the job has ended by itself.
+    /// Returns true if the job has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Takes nothing more, settles and commits what is in flight, and returns the report.
+    /// Drains the job and returns its report: no more records are taken, and the records in flight are settled and
+    /// committed.
     #[must_use]
     pub fn drain(self) -> Report {
         self.control.drain();
         self.report()
     }
 
-    /// Ends the job now, and returns the report; what is in flight will be read again.
+    /// Ends the job without settling the records in flight, which will be read again. Returns its report.
     #[must_use]
     pub fn stop(self) -> Report {
         self.control.abandon();
         self.report()
     }
 
-    /// Waits until the job ends, and returns the report.
+    /// Waits until the job ends and returns its report.
     ///
     /// # Panics
-    /// Where the source has panicked.
+    /// If the source has panicked.
     #[must_use]
     pub fn report(mut self) -> Report {
-        let thread = self.thread.take().expect("the thread is there until the handle is gone");
+        let thread = self.thread.take().expect("the thread is joined only once");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
@@ -63,7 +65,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.control.abandon();
-            // A panic of a job that nobody waits for is nobody's.
+            // A dropped handle has no caller to pass a panic to.
             let _ = thread.join();
         }
     }

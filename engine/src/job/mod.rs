@@ -1,4 +1,4 @@
-//! A job: put together by a [`Builder`], performed by the poll thread and its workers, watched and ended by a handle.
+//! A job. A [`Builder`] configures it, the poll thread and its workers run it, and an [`Engine`] observes and ends it.
 
 mod builder;
 pub mod config;

@@ -1,25 +1,25 @@
-//! Which rows of a batch are complete: acknowledgements of records in, ranges of complete rows out.
+//! Finds the complete rows of a batch: acknowledgements of records in, ranges of complete rows out.
 //!
-//! A row is complete when every record that it put out has arrived. Most rows put out one: they cost nothing here.
+//! A row is complete when all of its output records are acknowledged. Rows with one output record need no state.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::process::Expected;
 
-/// The records of a batch that are not acknowledged.
+/// The output records of a batch that are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// Rows that put nothing out.
+    /// The rows without output.
     silent: Vec<Range<u32>>,
-    /// Rows with several records, and how many are to come.
+    /// The rows with several output records, each with the records that are not acknowledged.
     several: BTreeMap<u32, Outstanding>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outstanding {
     Records(u32),
-    /// One of its records was refused: the row is not complete, whatever arrives.
+    /// A record of the row was rejected, so the row never becomes complete.
     Refused,
 }
 
@@ -34,14 +34,14 @@ impl Pending {
         }
     }
 
-    /// Returns those of `rows` that put nothing out.
+    /// Returns the rows among `rows` that have no output.
     pub fn silent(&self, rows: &Range<u32>) -> Vec<Range<u32>> {
         let first = self.silent.partition_point(|silent| silent.end <= rows.start);
         let inside = self.silent[first..].iter().take_while(|silent| silent.start < rows.end);
         inside.map(|silent| silent.start.max(rows.start)..silent.end.min(rows.end)).collect()
     }
 
-    /// Notes that one record of each of `rows` has arrived, and calls `complete` with the rows that are complete.
+    /// Notes that one record of each of `rows` was acknowledged. Calls `complete` with the rows that are complete.
     pub fn arrived(&mut self, rows: Range<u32>, mut complete: impl FnMut(Range<u32>)) {
         let mut start = rows.start;
         for (row, outstanding) in self.several.range_mut(rows.clone()) {
@@ -64,7 +64,7 @@ impl Pending {
         }
     }
 
-    /// Notes that one record of a row was refused; true if it is the first one of the row.
+    /// Notes that a record of a row was rejected. Returns true for the first rejected record of the row.
     pub fn refused(&mut self, row: u32) -> bool {
         match self.several.get_mut(&row) {
             Some(outstanding) => std::mem::replace(outstanding, Outstanding::Refused) != Outstanding::Refused,
@@ -74,6 +74,7 @@ impl Pending {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges")]
 mod tests {
     use super::*;
 

@@ -1,10 +1,10 @@
-//! The lanes that may have records, each asked in its turn.
+//! A queue of the lanes that may have records. Records are taken from the lanes in turn.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::ids::LaneId;
 
-/// A queue of lanes in which each is at most once.
+/// A queue of lanes without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     queue: VecDeque<LaneId>,
@@ -12,14 +12,14 @@ pub(super) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    /// Adds a lane at the end, unless it is queued.
+    /// Appends a lane, unless it is queued already.
     pub fn push(&mut self, lane: LaneId) {
         if self.queued.insert(lane) {
             self.queue.push_back(lane);
         }
     }
 
-    /// Takes the first lane.
+    /// Removes and returns the first lane.
     pub fn pop(&mut self) -> Option<LaneId> {
         let lane = self.queue.pop_front()?;
         self.queued.remove(&lane);
@@ -39,7 +39,9 @@ mod tests {
     #[test]
     fn a_lane_is_queued_once_and_in_turn() {
         let mut queue = ReadyQueue::default();
-        [3, 1, 3, 2, 1].into_iter().for_each(|lane| queue.push(LaneId(lane)));
+        for lane in [3, 1, 3, 2, 1] {
+            queue.push(LaneId(lane));
+        }
         assert_eq!((queue.len(), queue.pop()), (3, Some(LaneId(3))));
         queue.push(LaneId(3));
         assert_eq!(std::iter::from_fn(|| queue.pop()).map(|lane| lane.0).collect::<Vec<_>>(), [1, 2, 3]);

@@ -1,8 +1,8 @@
-//! The threads that process and write: jobs in, verdicts and acknowledgements out.
+//! The worker threads: batches in, verdicts and acknowledgements out.
 //!
-//! Processors have a thread each. What they put out is written by one thread, in the order in which it
-//! is told to, or a key's records would change places: by the processor's own where there is only one, by
-//! a thread for that where there are several.
+//! Each processor has a thread. All outputs are written by one thread in the order of the write tasks, so that the
+//! records of a key keep their order. With a single processor and without groups or transactions, its own thread
+//! writes. Otherwise a separate thread writes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,55 +34,55 @@ pub(crate) struct Done {
     pub verdict: Verdict,
     pub output: Arc<Output>,
     pub expected: Expected,
-    /// True if the outputs are written by now, or will be before anything else is.
+    /// True if the worker writes the outputs itself, before any other write.
     pub is_written: bool,
 }
 
-/// Records to write on account of a batch.
-pub(crate) struct Parcel {
+/// Records of a batch to write.
+pub(crate) struct WriteTask {
     pub id: BatchId,
     pub batch: Arc<Batch>,
-    pub what: What,
+    pub kind: WriteKind,
 }
 
-pub(crate) enum What {
+pub(crate) enum WriteKind {
     Outputs(Arc<Output>, Range<u32>),
-    /// These rows, after so many attempts.
+    /// The rows to send to the dead letter queue, and the number of attempts.
     DeadLetters(Vec<RowError>, u32),
 }
 
 enum Task {
     Process(Job),
-    Write(Parcel),
-    /// Commits what was written, with these offsets.
+    Write(WriteTask),
+    /// Commit the transaction with these offsets.
     Commit(Vec<(LaneName, i64)>),
-    /// Undoes what was written since the last commit.
+    /// Abort the transaction.
     Abort,
 }
 
-/// What processors need besides their batches.
+/// The settings of the workers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Processing {
     pub format: ValueFormat,
-    /// Whether it matters how much each row puts out.
+    /// True if the size of the output of each row is needed, because writes are grouped.
     pub weighs: bool,
-    /// Whether what is written is committed in transactions.
+    /// True if writes are committed in transactions.
     pub transactional: bool,
 }
 
 impl Processing {
-    /// True if each batch is written as it was processed, and at once.
+    /// Returns true if each batch is written on its own as soon as it is processed.
     fn writes_batches(self) -> bool {
         !self.weighs && !self.transactional
     }
 }
 
-/// The threads and the channels to and from them. Dropping it ends them, whatever is still to do.
+/// The worker threads and their channels. Dropping the pool ends the threads and discards their remaining tasks.
 pub(crate) struct Pool {
     sink: Arc<dyn Sink>,
     gate: Gate,
     interrupts: Vec<Interrupt>,
-    /// Where jobs go, and where parcels go.
+    /// The channel for batches to process, and the channel for writes.
     tasks: Option<(Sender<Task>, Sender<Task>)>,
     started: Receiver<(BatchId, u32)>,
     done: Receiver<Done>,
@@ -91,7 +91,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A thread for each processor, and one for the sink where those are several.
+    /// Starts a thread for each processor, and a thread for writes if no processor thread writes.
     pub fn start(
         processors: Vec<Box<dyn Processor>>,
         processing: Processing,
@@ -122,23 +122,23 @@ impl Pool {
         };
         let mut threads = Vec::new();
         let interrupts = processors.iter().filter_map(|processor| processor.interrupt()).collect();
-        // Groups do not wait for the next batch: they have waited for their own time already. The next
-        // batch does not wait for a commit.
+        // Groups and transactions have a separate thread for writes: a group must not wait until the next batch is
+        // processed, and the next batch must not wait for a commit.
         for processor in processors {
             threads.push(start(Some(processor), to_process.clone()));
         }
-        let parcels = if writes_clean_batches {
+        let writes = if writes_clean_batches {
             jobs.clone()
         } else {
-            let (parcels, to_write) = crossbeam_channel::unbounded();
+            let (writes, to_write) = crossbeam_channel::unbounded();
             threads.push(start(None, to_write));
-            parcels
+            writes
         };
         Self {
             sink: Arc::clone(sink),
             gate,
             interrupts,
-            tasks: Some((jobs, parcels)),
+            tasks: Some((jobs, writes)),
             started,
             done,
             ended,
@@ -146,72 +146,72 @@ impl Pool {
         }
     }
 
-    /// Gives a batch to the next free processor. The core bounds how many there are.
+    /// Queues a batch for the next free processor. The core limits the number of queued batches.
     pub fn process(&self, job: Job) {
         if let Some((jobs, _)) = &self.tasks {
-            // It fails only once all workers have panicked; `is_alive` tells the driver.
+            // Sending fails only if all workers have panicked, which `is_alive` reports.
             let _ = jobs.send(Task::Process(job));
         }
     }
 
-    /// Has records written, after all that were to be written before.
-    pub fn write(&self, parcel: Parcel) {
-        self.post(Task::Write(parcel));
+    /// Queues a write after all earlier writes.
+    pub fn write(&self, task: WriteTask) {
+        self.post(Task::Write(task));
     }
 
-    /// Has everything that was written committed, with these offsets.
+    /// Queues a commit of the transaction with these offsets.
     pub fn commit(&self, offsets: Vec<(LaneName, i64)>) {
         self.post(Task::Commit(offsets));
     }
 
-    /// Has everything undone that was written since the last commit.
+    /// Queues an abort of the transaction.
     pub fn abort(&self) {
         self.post(Task::Abort);
     }
 
     fn post(&self, task: Task) {
-        if let Some((_, parcels)) = &self.tasks {
-            // It fails only once the writer has panicked; `is_alive` tells the driver.
-            let _ = parcels.send(task);
+        if let Some((_, writes)) = &self.tasks {
+            // Sending fails only if the writer has panicked, which `is_alive` reports.
+            let _ = writes.send(task);
         }
     }
 
-    /// How the transaction ended that was to be committed, or undone. Whatever was acknowledged of it
-    /// has been by then.
+    /// Returns the result of the last commit or abort, once it has ended. All acknowledgements of the transaction have
+    /// been pushed before that.
     pub fn ended(&self) -> Option<Result<(), TransactionError>> {
         self.ended.try_recv().ok()
     }
 
-    /// The batches that a processor has taken up since the last call, and which attempt at each.
+    /// Returns the batches that a processor has started since the last call, each with the number of the attempt.
     pub fn started(&self) -> impl Iterator<Item = (BatchId, u32)> + '_ {
         self.started.try_iter()
     }
 
-    /// Whatever has been processed since the last call.
+    /// Returns the batches that were processed since the last call.
     pub fn finished(&self) -> impl Iterator<Item = Done> + '_ {
         self.done.try_iter()
     }
 
-    /// Whether no thread has panicked.
+    /// Returns true if no thread has ended. While tasks are accepted, a thread ends only by a panic.
     pub fn is_alive(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 }
 
 impl Pool {
-    /// Writes nothing from now on. Whoever owns the partitions next writes what is not written by now; doing it
-    /// here, too, would come behind their records.
+    /// Stops all writes. The next owner of the partitions writes the remaining records. If they were written here, too,
+    /// they could arrive after those of the next owner.
     pub fn close(&self) {
         self.gate.close();
         self.sink.close();
     }
 
-    /// Notes that the source was polled, and reported every lane that is somebody else's.
+    /// Notes that the source was polled and has reported all lost lanes.
     pub fn confirm(&self) {
         self.gate.confirm();
     }
 
-    /// Writes no further row of a lane that somebody else has now.
+    /// Stops the writes of a lane that is no longer owned.
     pub fn forget(&self, lane: LaneId) {
         self.gate.close_lane(lane);
     }
@@ -225,16 +225,16 @@ impl Drop for Pool {
         for interrupt in &self.interrupts {
             interrupt();
         }
-        // Each thread lets go of the channel when it ends. One that does not is left behind.
+        // Each thread drops its sender when it ends. A thread that does not end in time is detached.
         while self.done.recv_timeout(PATIENCE).is_ok() {}
         for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
-            // A panic has been reported by the driver already.
+            // The driver has already reported a panic.
             let _ = thread.join();
         }
     }
 }
 
-/// Wakes the poll thread even when the thread panics.
+/// Wakes the poll thread when the thread ends, even by a panic.
 struct WakeOnDrop(Waker);
 
 impl Drop for WakeOnDrop {
@@ -244,11 +244,11 @@ impl Drop for WakeOnDrop {
 }
 
 struct Worker {
-    /// None where all that is to be done is to write.
+    /// The processor; `None` for the thread that only writes.
     processor: Option<Box<dyn Processor>>,
     processing: Processing,
-    /// True if a batch in which nothing failed is written without asking: whatever was to be written before has been,
-    /// since this thread writes everything.
+    /// True if a batch without failed rows is written directly after it was processed. This keeps the order of writes
+    /// because the thread performs all writes.
     writes_clean_batches: bool,
     started: Sender<(BatchId, u32)>,
     done: Sender<Done>,
@@ -268,13 +268,13 @@ impl Worker {
             }
             match task {
                 Task::Process(job) => self.process(job),
-                Task::Write(parcel) => {
-                    let arrived = self.write(parcel);
+                Task::Write(task) => {
+                    let arrived = self.write(task);
                     self.acks.extend(arrived);
                 }
                 Task::Commit(offsets) => self.end(self.sink.commit(&offsets)),
                 Task::Abort => {
-                    let undone = || TransactionError::Undone("a partition was taken away".to_owned());
+                    let undone = || TransactionError::Undone("a partition was revoked".to_owned());
                     self.end(self.sink.abort().and_then(|()| Err(undone())));
                 }
             }
@@ -282,21 +282,21 @@ impl Worker {
     }
 
     fn end(&self, result: Result<(), TransactionError>) {
-        // It fails only where nobody waits for it any more.
+        // Sending fails only if the pool was dropped.
         let _ = self.ended.send(result);
         self.waker.wake();
     }
 
     fn process(&mut self, Job { id, batch, attempt }: Job) {
         let Some(processor) = &mut self.processor else { return };
-        // It fails only where nobody waits for it any more.
+        // Sending fails only if the pool was dropped.
         let _ = self.started.send((id, attempt));
         let bad = self.processing.format.check(&batch);
         let (verdict, output) = match bisect(&mut **processor, &batch, bad, Attempt { number: attempt }) {
             Ok((rows, output)) => {
                 let is_ours = |row: u32| row < batch.len();
                 let named = rows.iter().map(|error| error.row).all(is_ours);
-                assert!(named && output.rows().all(is_ours), "a processor named a row that is not there");
+                assert!(named && output.rows().all(is_ours), "a processor returned a row outside its batch");
                 let weights = if self.processing.weighs { output.weights(&batch, &rows) } else { Vec::new() };
                 (Verdict { rows, weights, ..Verdict::default() }, output)
             }
@@ -307,23 +307,23 @@ impl Worker {
         let is_written = self.writes_clean_batches && verdict.is_clean() && self.gate.is_confirmed();
         let mut arrived = Vec::new();
         let done = Done { id, verdict, output: Arc::clone(&output), expected, is_written };
-        // It fails only if nobody waits for it any more. It comes before the acknowledgements of what is written.
+        // Sending fails only if the pool was dropped. The batch is reported before its outputs are acknowledged.
         let _ = self.done.send(done);
         if is_written {
             self.write_outputs(id, &batch, &output, 0..batch.len(), &mut arrived);
         }
-        // The batch's memory is filled again only when nobody refers to it.
+        // The batch is dropped before the poll thread is woken, so that its memory can be filled again.
         drop((batch, output));
         self.acks.extend(arrived);
     }
 
-    /// Returns the acknowledgements of what has arrived already.
-    fn write(&self, Parcel { id, batch, what }: Parcel) -> Vec<Ack> {
+    /// Performs a write task. Returns the acknowledgements of the records that the sink has already written.
+    fn write(&self, WriteTask { id, batch, kind }: WriteTask) -> Vec<Ack> {
         let mut arrived = Vec::new();
-        match what {
-            What::Outputs(output, rows) => self.write_outputs(id, &batch, &output, rows, &mut arrived),
-            What::DeadLetters(errors, attempts) => {
-                // The next owner of a lane reads and writes the rest of it.
+        match kind {
+            WriteKind::Outputs(output, rows) => self.write_outputs(id, &batch, &output, rows, &mut arrived),
+            WriteKind::DeadLetters(errors, attempts) => {
+                // The next owner of a lane writes its remaining rows.
                 let is_ours = |error: &&RowError| self.gate.is_open(batch.lane(error.row));
                 for error in errors.iter().filter(is_ours) {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
@@ -338,7 +338,7 @@ impl Worker {
         arrived
     }
 
-    /// Writes the outputs of rows, those of a lane together.
+    /// Writes the outputs of rows. Consecutive rows of a lane are written with one call.
     fn write_outputs(
         &self,
         id: BatchId,
@@ -350,7 +350,7 @@ impl Worker {
         let runs = batch.runs();
         let first = batch.run_of(rows.start);
         for run in runs[first..].iter().take_while(|run| run.rows.start < rows.end) {
-            // The next owner of a lane reads and writes the rest of it.
+            // The next owner of a lane writes its remaining rows.
             let is_open = || self.gate.is_open(run.lane);
             if !is_open() {
                 continue;
@@ -364,5 +364,5 @@ impl Worker {
 }
 
 fn origin(batch: &Batch, row: u32) -> &LaneName {
-    batch.origin(row).expect("a lane has its name before its first record")
+    batch.origin(row).expect("a lane is named before its first record")
 }

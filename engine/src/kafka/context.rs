@@ -1,4 +1,4 @@
-//! What a consumer's client calls back with, kept for the poll thread.
+//! The context of a consumer: callbacks of the client in, a queue of events for the poll thread out.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,29 +17,29 @@ use super::offsets::Offsets;
 use crate::ids::LaneName;
 use crate::waker::Waker;
 
-/// Something that a client reported.
+/// An event that the client has reported.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
-    /// The group gives us these partitions.
+    /// The group has assigned these partitions.
     Assign(TopicPartitionList),
-    /// The group takes these away; `lost`: somebody else may have them already.
+    /// The group has revoked these partitions. `lost` is true if they may already be assigned to another member.
     Revoke { partitions: TopicPartitionList, lost: bool },
     /// A commit of these offsets has ended.
     Committed(Result<(), KafkaError>, Offsets),
-    /// The brokers hold requests back, by up to so long each.
+    /// The brokers throttle requests, each by up to this duration.
     Throttled(Duration),
-    /// An error that the client deals with itself.
+    /// An error that the client handles itself.
     Error(Option<RDKafkaErrorCode>, String),
 }
 
-/// What a client has received from brokers.
+/// The amount of data that a client has received from the brokers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes of all answers, as they came over the wire.
+    /// The number of bytes of all responses on the wire.
     pub wire_bytes: u64,
-    /// Bytes of the records in them, decompressed; also of those that nobody has taken yet.
+    /// The number of decompressed bytes of all fetched records, including those that were not taken.
     pub record_bytes: u64,
-    /// The longest delay of a request that the brokers have asked for.
+    /// The longest time by which the brokers have throttled a request.
     pub throttle: Duration,
 }
 
@@ -51,22 +51,22 @@ impl std::ops::AddAssign for Received {
     }
 }
 
-/// By topic and partition: the last stable offset and the end, where open transactions keep them apart.
+/// The last stable offset and the end of each topic and partition with records of open transactions.
 type Unstable = HashMap<(String, i32), (i64, i64)>;
 
-/// What says so, while the client is used and after it is gone.
+/// The latest statistics of a client. They can be read after the client was dropped.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Arc<Mutex<Received>>, Arc<Mutex<Unstable>>);
 
 impl Meter {
-    /// By the client's latest statistics.
+    /// Returns the amount of data received, according to the latest statistics of the client.
     #[must_use]
     pub fn received(&self) -> Received {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last stable offset of a partition behind which there are records of open transactions, by the client's
-    /// latest statistics. A reader of committed records gets no further.
+    /// Returns the last stable offset of a partition, according to the latest statistics of the client. Committed
+    /// records can be read up to this offset. Returns `None` if the partition has no records of open transactions.
     pub(super) fn stable_end(&self, LaneName { topic, partition }: &LaneName) -> Option<i64> {
         let unstable = self.1.lock().unwrap_or_else(PoisonError::into_inner);
         unstable.get(&(topic.to_string(), *partition)).map(|(stable, _)| *stable)
@@ -82,8 +82,8 @@ impl Meter {
     }
 }
 
-/// The context of all consumers. Rebalances are noted here and carried out by the poll thread
-/// between two polls, so that draining a partition is not a callback within a callback.
+/// The context of all consumers. Rebalances are only queued here. The poll thread carries them out between two polls,
+/// so that partitions are not drained within a callback.
 pub(super) struct Context {
     events: Arc<Mutex<Vec<ClientEvent>>>,
     closing: Arc<AtomicBool>,
@@ -119,12 +119,12 @@ impl Inbox {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the client has received.
+    /// Returns the latest statistics of the client.
     pub fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    /// From now on rebalances are answered at once: the consumer is being closed.
+    /// Makes the context answer all later rebalances itself, because the consumer is being closed.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -173,8 +173,8 @@ impl ConsumerContext for Context {
     ) {
         let assigns = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            // What is given now is given up, too. An error here means that the consumer is gone already.
-            let _ = unassign(consumer, partitions);
+            // A client that closes waits for the answer to each rebalance, in kind.
+            let _ = if assigns { assign(consumer, partitions) } else { unassign(consumer, partitions) };
         } else if assigns {
             self.push(ClientEvent::Assign(partitions.clone()));
         } else {
@@ -192,7 +192,7 @@ impl ConsumerContext for Context {
     }
 }
 
-/// The client's own log. What matters of it comes as an error, too.
+/// Writes a log line of the client. Important problems are also reported as errors.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     if let RDKafkaLogLevel::Debug = level {
         tracing::debug!(target: "librdkafka", facility, "{message}");
@@ -201,12 +201,12 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// True if partitions are assigned and unassigned one by one.
+/// Returns true if the group uses incremental (cooperative) assignment.
 pub(super) fn is_cooperative(consumer: &BaseConsumer<Context>) -> bool {
     matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
 }
 
-/// Adds partitions to the assignment, in the way of the group's protocol.
+/// Assigns partitions according to the rebalance protocol of the group.
 pub(super) fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
     if is_cooperative(consumer) {
         consumer.incremental_assign(partitions)
@@ -215,7 +215,8 @@ pub(super) fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartiti
     }
 }
 
-/// Removes partitions from the assignment, in the way of the group's protocol.
+/// Unassigns partitions according to the rebalance protocol of the group. With the eager protocol, all partitions are
+/// unassigned.
 pub(super) fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
     if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
 }

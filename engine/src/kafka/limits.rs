@@ -44,7 +44,8 @@ pub(super) fn settle_consumer(
     if let Some(poll) = number(config, "max.poll.interval.ms") {
         let session = number(config, "session.timeout.ms").unwrap_or(DEFAULT_SESSION_MS);
         // In the consumer protocol (KIP-848) the brokers set the session time-out, and the client must not.
-        let is_classic = config.get("group.protocol") != Some("consumer");
+        let is_classic =
+            !config.get("group.protocol").is_some_and(|set| set.eq_ignore_ascii_case("consumer"));
         if poll < session && is_given("session.timeout.ms") {
             return Err(contradiction(
                 ("session.timeout.ms", session),
@@ -64,6 +65,7 @@ fn contradiction(one: (&str, u64), other: (&str, u64), what: &str) -> KafkaError
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "the client checks its own properties")]
 mod tests {
     use super::*;
     use rdkafka::consumer::BaseConsumer;

@@ -2,17 +2,25 @@
 //!
 //! All uses of rdkafka are in this module, and all `unsafe` code is in `ffi/`.
 
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod context;
 mod error;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod fetch;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod ffi;
 mod group;
 mod limits;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod membership;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod offsets;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod produce;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod read;
 mod settings;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod test;
 
 pub use context::{Meter, Received};

@@ -147,6 +147,11 @@ impl ClientSettings {
         (self, set)
     }
 
+    /// Returns true if a property has this value, in any case: the client compares words so.
+    pub(super) fn is_set_to(&self, name: &str, value: &str) -> bool {
+        self.property(name).is_some_and(|set| set.eq_ignore_ascii_case(value))
+    }
+
     /// Returns the user's value of a property, if the user has set it.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {

@@ -216,7 +216,7 @@ mod tests {
                 let row = |row| (self.fork, batch.key(row).map(<[u8]>::to_vec), batch.offset(row));
                 seen.extend(rows.clone().map(row));
             }
-            rows.for_each(|row| out.push(row, None, Some(batch.offset(row).to_be_bytes().to_vec())));
+            rows.for_each(|row| out.push(row, None, Some(&batch.offset(row).to_be_bytes())));
             let error =
                 |row| RowError { row, stage: Stage::Process, message: "five".into(), retriable: false };
             match bad.len() {

@@ -66,6 +66,11 @@ pub trait Processor: Send {
     fn interrupt(&self) -> Option<Interrupt> {
         None
     }
+
+    /// True if processing a batch costs less than sharing it among threads. Then `batch.parallel` has no effect.
+    fn is_trivial(&self) -> bool {
+        false
+    }
 }
 
 /// Interrupts a processor.
@@ -83,5 +88,9 @@ impl Processor for Forward {
 
     fn fork(&self) -> Option<Box<dyn Processor>> {
         Some(Box::new(*self))
+    }
+
+    fn is_trivial(&self) -> bool {
+        true
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted while a job runs, and the report that comes of it.
+//! Counts records, batches and latencies while a job runs, and creates the report from them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,14 +19,14 @@ const LATENCY_BOUNDS_S: [f64; 17] = [
 const SIZE_BOUNDS: [f64; 13] =
     [1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
 
-/// What is counted while a run goes on.
+/// The counters of a job, or of one of its members.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// With a warm-up, what came before its end is left out; without one, nothing is.
+    /// The duration of the warm-up; 0 for none. Records that arrive before its end are left out of the latencies.
     warm_up_ns: i64,
-    /// From records' timestamps.
+    /// The latencies since the timestamps of the records.
     ages: Latencies,
-    /// From the moments that records were taken.
+    /// The latencies since the records were taken from the source.
     added: Latencies,
     partitions: BTreeMap<(String, i32), PartitionEnd>,
     pub batches: BatchMeter,
@@ -41,7 +41,7 @@ pub(crate) struct Meter {
     pub notices: Vec<String>,
 }
 
-/// Sizes of batches and why they were sealed.
+/// The sizes of batches and the reasons for which they were sealed.
 #[derive(Debug, Default)]
 pub(crate) struct BatchMeter {
     sizes: Sizes,
@@ -95,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// What has been counted so far.
+    /// Returns the current counters.
     pub fn counters(&self) -> Counters {
         Counters {
             bytes: self.bytes,
@@ -108,7 +108,7 @@ impl Meter {
         }
     }
 
-    /// Calls that returned this many records between them.
+    /// Counts calls of the source that have returned this many records in total.
     pub fn took(&mut self, now: Tick, calls: u64, records: u64, bytes: u64) {
         self.calls += calls;
         self.largest_call = self.largest_call.max(records.div_ceil(calls.max(1)));
@@ -116,7 +116,7 @@ impl Meter {
         self.bytes += bytes;
     }
 
-    /// Counts records as settled: when they came into being, and how many did at that time.
+    /// Counts the latencies of settled records since their creation: each creation time with its number of records.
     pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = (i64, u32)>) {
         let now = i64::try_from(now.0).unwrap_or(i64::MAX);
         let counts = |arrival: i64| self.warm_up_ns == 0 || arrival >= self.warm_up_ns;
@@ -125,7 +125,7 @@ impl Meter {
         }
     }
 
-    /// Records are settled: how many of them were taken when.
+    /// Counts the latencies of settled records since they were taken: each time with its number of records.
     pub fn settled_since(&mut self, now: Tick, taken: impl Iterator<Item = (Tick, u32)>) {
         let ns = |tick: Tick| i64::try_from(tick.0).unwrap_or(i64::MAX);
         for (tick, records) in taken.filter(|(tick, _)| ns(*tick) >= self.warm_up_ns) {
@@ -133,19 +133,19 @@ impl Meter {
         }
     }
 
-    /// A partition is settled up to this offset, and it is not read any more.
+    /// Notes the settled offset and the end offset of a partition that is no longer read.
     pub fn ended(&mut self, name: &LaneName, settled_offset: i64, end_offset: Option<i64>) {
         let (topic, partition) = (name.topic.to_string(), name.partition);
         let end = PartitionEnd { topic: topic.clone(), partition, settled_offset, end_offset };
         self.partitions.insert((topic, partition), end);
     }
 
-    /// Counts what another member counted; both clocks began at about the same time.
+    /// Adds the counters of another member. The clocks of both members started at about the same time.
     fn add(&mut self, other: Self) {
         self.ages.add(&other.ages);
         self.added.add(&other.added);
         for (name, end) in other.partitions {
-            // Of several members that had it, the last one got furthest.
+            // If several members have read a partition, the last one has settled the highest offset.
             let known = self.partitions.entry(name).or_insert_with(|| end.clone());
             if end.settled_offset > known.settled_offset {
                 *known = end;
@@ -187,7 +187,7 @@ impl Ending {
         Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members: 1 }
     }
 
-    /// Both members together.
+    /// Combines the results of two members.
     pub fn and(mut self, other: Self) -> Self {
         self.meter.add(other.meter);
         Self {
@@ -200,7 +200,7 @@ impl Ending {
         }
     }
 
-    /// What has become of everything.
+    /// Returns the report.
     pub fn report(self) -> Report {
         let Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members } = self;
         let actual = meter.actual_tier();
@@ -237,7 +237,7 @@ impl Ending {
     }
 }
 
-/// How an outcome and an error follow from how a run ended.
+/// Returns the outcome of a job.
 fn outcome(failed: bool, is_done: bool) -> Outcome {
     match failed {
         true => Outcome::Failed,

@@ -285,7 +285,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
     /// and the clock would not advance if its own time counted.
     fn next(&mut self) -> Option<Tick> {
         let finish = self.finishing.peek().map(|Reverse((at, ..))| *at);
-        let room = self.core.room();
+        let room = self.core.capacity();
         let takes = room.records > 0 && self.core.takes_from(LANE);
         let arrival = match self.waiting.front() {
             Some(arrival) => Some(self.now).filter(|_| takes && room.fits(0, 0, arrival.bytes)),
@@ -296,7 +296,7 @@ impl<A: Iterator<Item = Arrival>, S: FnMut(&[Arrival], u32) -> Served> World<A, 
 
     /// Takes waiting records, up to the free capacity. Returns their number.
     fn take(&mut self) -> u64 {
-        let room = self.core.room();
+        let room = self.core.capacity();
         if room.records == 0 || !self.core.takes_from(LANE) {
             return 0;
         }

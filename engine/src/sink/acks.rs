@@ -1,4 +1,4 @@
-//! What became of records that were sent: acknowledgements, and where they are left for the poll thread.
+//! Acknowledgements of sent records, and their queue to the poll thread.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,39 +6,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::ids::BatchId;
 use crate::waker::Waker;
 
-/// A record on its way: which batch and row it is on account of, and where it goes.
+/// The identity of a record in flight: its input row and its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// The batch.
+    /// The batch of the input row.
     pub batch: BatchId,
-    /// The row.
+    /// The input row.
     pub row: u32,
-    /// Whether it goes to the dead letter queue.
+    /// True if the record is sent to the dead letter queue.
     pub dead_letter: bool,
 }
 
-/// What became of records that were sent: one of each of these rows.
+/// The acknowledgement or rejection of one record of each of these rows.
 #[derive(Debug)]
 pub struct Ack {
-    /// The batch.
+    /// The batch of the rows.
     pub batch: BatchId,
     /// The rows.
     pub rows: Range<u32>,
-    /// Whether they went to the dead letter queue.
+    /// True if the records were sent to the dead letter queue.
     pub dead_letter: bool,
-    /// Whether they arrived.
+    /// The error if the records were rejected.
     pub result: Result<(), SendError>,
 }
 
 impl Ack {
-    /// Of a single record.
+    /// Creates the acknowledgement or rejection of a single record.
     #[must_use]
     pub fn of(ticket: Ticket, result: Result<(), SendError>) -> Self {
         let Ticket { batch, row, dead_letter } = ticket;
         Self { batch, rows: row..row + 1, dead_letter, result }
     }
 
-    /// Takes the acknowledgement of the rows behind these in, if both arrived and they are such rows.
+    /// Adds the rows of `next` if they follow these rows and both acknowledgements are positive. Returns true if the
+    /// rows were added.
     fn merge(&mut self, next: &Self) -> bool {
         let follows = (self.batch, self.dead_letter, self.rows.end)
             == (next.batch, next.dead_letter, next.rows.start)
@@ -51,32 +52,32 @@ impl Ack {
     }
 }
 
-/// Adds an acknowledgement to others, as part of the last one where that is possible.
+/// Appends an acknowledgement. It is merged with the last one if possible.
 pub(crate) fn add_ack(acks: &mut Vec<Ack>, ack: Ack) {
     if !acks.last_mut().is_some_and(|last| last.merge(&ack)) {
         acks.push(ack);
     }
 }
 
-/// Whether a record that was sent has arrived by now.
+/// The state of a record after it was passed to the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// It has; no [`Ack`] follows.
+    /// The record was written. No [`Ack`] follows.
     Arrived,
-    /// Its [`Ack`] comes later, exactly once.
+    /// The record is in flight. Exactly one [`Ack`] follows.
     Pending,
 }
 
-/// Why a record did not arrive.
+/// Why a record was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The record itself is to blame: too large, say. Others may arrive.
+    /// The record itself was rejected, for example because it is too large. Other records may be accepted.
     #[error("{0}")]
     Record(String),
-    /// No record is to blame: no other one would arrive either.
+    /// The sink cannot accept any record.
     #[error("{0}")]
     Sink(String),
-    /// What is written in the open transaction cannot be committed any more; it may be in the next one.
+    /// The open transaction can no longer be committed. Its records can be written in the next transaction.
     #[error("{0}")]
     Transaction(String),
 }
@@ -84,15 +85,15 @@ pub enum SendError {
 /// Why a transaction was not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
-    /// It is undone; what was written in it may be written again.
+    /// The transaction was aborted. Its records can be written again.
     #[error("{0}")]
     Undone(String),
-    /// Nothing more can be written.
+    /// No more records can be written.
     #[error("{0}")]
     Fatal(String),
 }
 
-/// Where acknowledgements are left for the poll thread.
+/// The queue of acknowledgements to the poll thread. Clones share the queue.
 #[derive(Debug, Clone, Default)]
 pub struct Acks {
     arrived: Arc<Mutex<Vec<Ack>>>,
@@ -100,25 +101,25 @@ pub struct Acks {
 }
 
 impl Acks {
-    /// Acknowledgements that wake `waker`.
+    /// Creates a queue that wakes `waker` when acknowledgements are pushed.
     #[must_use]
     pub fn new(waker: Waker) -> Self {
         Self { arrived: Arc::default(), waker }
     }
 
-    /// Leaves one.
+    /// Pushes an acknowledgement and wakes the poll thread.
     pub fn push(&self, ack: Ack) {
         add_ack(&mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner), ack);
         self.waker.wake();
     }
 
-    /// Leaves several at once.
+    /// Pushes acknowledgements and wakes the poll thread, also if there are none.
     pub(crate) fn extend(&self, acks: Vec<Ack>) {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(acks);
         self.waker.wake();
     }
 
-    /// Takes all that have arrived, into an empty `into`.
+    /// Moves all acknowledgements into `into`, which must be empty.
     pub fn take(&self, into: &mut Vec<Ack>) {
         std::mem::swap(&mut *self.arrived.lock().unwrap_or_else(PoisonError::into_inner), into);
     }

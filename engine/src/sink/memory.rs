@@ -1,4 +1,4 @@
-//! A sink in memory, for examples and tests.
+//! A sink that keeps records in memory, for examples and tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,26 +6,26 @@ use super::{Outgoing, Rejected, Sent, Sink};
 use crate::ids::LaneId;
 use crate::process::OutputRecord;
 
-/// A record that a [`MemorySink`] holds: its lane, offset and value.
+/// A record in a [`MemorySink`]: the lane and offset of its input row, and its value.
 pub type Kept = (LaneId, i64, Option<Vec<u8>>);
 
-/// Keeps what is written in memory: examples and tests.
+/// A sink that keeps records in memory, for examples and tests.
 #[derive(Debug, Default)]
 pub struct MemorySink {
     written: Arc<Mutex<Written>>,
 }
 
-/// What a [`MemorySink`] was given.
+/// The records in a [`MemorySink`].
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Outputs, in order.
+    /// The outputs, in the order in which they were written.
     pub records: Vec<Kept>,
-    /// Dead letters, in order.
+    /// The dead letters, in the order in which they were written.
     pub dead_letters: Vec<Kept>,
 }
 
 impl MemorySink {
-    /// Where it keeps things.
+    /// Returns the written records, which are shared with the sink.
     #[must_use]
     pub fn written(&self) -> Arc<Mutex<Written>> {
         Arc::clone(&self.written)
@@ -37,7 +37,7 @@ impl Sink for MemorySink {
         let Outgoing { ticket, batch, record, .. } = outgoing;
         let value = match record {
             OutputRecord::Forward => batch.value(ticket.row).map(<[u8]>::to_vec),
-            OutputRecord::New { value, .. } => value.clone(),
+            OutputRecord::New { value, .. } => value.map(<[u8]>::to_vec),
         };
         let kept = (batch.lane(ticket.row), batch.offset(ticket.row), value);
         self.written.lock().unwrap_or_else(PoisonError::into_inner).records.push(kept);

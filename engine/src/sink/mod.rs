@@ -1,4 +1,4 @@
-//! Where outputs and dead letters go: rows in, one acknowledgement for each record out.
+//! Sinks write outputs and dead letters: rows in, one acknowledgement per record out.
 
 mod acks;
 mod memory;
@@ -14,38 +14,38 @@ pub(crate) use acks::add_ack;
 pub use acks::{Ack, Acks, SendError, Sent, Ticket, TransactionError};
 pub use memory::{Kept, MemorySink, Written};
 
-/// A record to write, and the row that it is on account of.
+/// An output record to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// Its ticket.
+    /// The ticket of the record.
     pub ticket: Ticket,
-    /// The batch of the row.
+    /// The batch of the input row.
     pub batch: &'a Batch,
-    /// What to write.
-    pub record: &'a OutputRecord,
-    /// Where the row came from.
+    /// The record to write.
+    pub record: OutputRecord<'a>,
+    /// The topic and partition of the input row.
     pub origin: &'a LaneName,
 }
 
-/// A row to send to the dead letter queue, as it came.
+/// A row to write unchanged to the dead letter queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Rejected<'a> {
-    /// Its ticket.
+    /// The ticket of the dead letter.
     pub ticket: Ticket,
     /// The batch of the row.
     pub batch: &'a Batch,
-    /// Where the row came from.
+    /// The topic and partition of the row.
     pub origin: &'a LaneName,
-    /// What was wrong with it.
+    /// The error of the row.
     pub error: &'a RowError,
-    /// How often its batch was tried.
+    /// The number of attempts to process the batch.
     pub attempts: u32,
 }
 
-/// Rows of one lane whose outputs are to be written, in order.
+/// Rows of one lane whose outputs are written in row order.
 #[derive(Clone)]
 pub struct OutgoingRows<'a> {
-    /// The number of the batch.
+    /// The id of the batch.
     pub id: BatchId,
     /// The batch of the rows.
     pub batch: &'a Batch,
@@ -53,19 +53,19 @@ pub struct OutgoingRows<'a> {
     pub output: &'a Output,
     /// The rows.
     pub rows: Range<u32>,
-    /// The topic and partition that the rows came from.
+    /// The topic and partition of the rows.
     pub origin: &'a LaneName,
-    /// False once the lane is somebody else's: the rest of the rows is theirs to write.
+    /// Returns false once the lane is no longer owned. The remaining rows must not be written after that.
     pub is_open: &'a dyn Fn() -> bool,
 }
 
-/// Where records are written. Shared by all workers; a call may block for back-pressure.
+/// A destination of records. All workers share the sink. A call can block, which is back-pressure.
 pub trait Sink: Send + Sync {
-    /// Sends one record.
+    /// Writes one output record.
     fn write(&self, outgoing: Outgoing<'_>) -> Sent;
-    /// Sends the outputs of rows, and adds the acknowledgements of records that have arrived already to `arrived`.
+    /// Writes the outputs of rows. Appends the acknowledgements of records that were written by then to `arrived`.
     ///
-    /// A sink that can write many records at once does so here; the provided method writes one after the other.
+    /// The provided method writes one record after the other. Sinks that can write several records at once override it.
     fn write_rows(&self, outgoing: OutgoingRows<'_>, arrived: &mut Vec<Ack>) {
         let OutgoingRows { id, batch, output, rows, origin, is_open } = outgoing;
         for (row, record) in output.of_rows(rows) {
@@ -78,29 +78,31 @@ pub trait Sink: Send + Sync {
             }
         }
     }
-    /// Sends a row, as it came, to the dead letter queue.
+    /// Writes a row unchanged to the dead letter queue.
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent;
-    /// Commits everything that was written since the last call, together with these offsets: for sinks
-    /// that write in transactions, with `JobConfig::exactly_once`.
+    /// Commits all records that were written since the last commit or abort in one transaction with these offsets.
+    /// Called only with `JobConfig::exactly_once`. The provided method does nothing.
     ///
     /// # Errors
-    /// If it is not committed.
+    /// If the transaction was not committed.
     fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let _ = offsets;
         Ok(())
     }
-    /// Undoes everything that was written since the last [`commit`](Self::commit).
+    /// Aborts the transaction with all records that were written since the last [`commit`](Self::commit) or abort.
+    /// Called only with `JobConfig::exactly_once`. The provided method does nothing.
     ///
     /// # Errors
-    /// If nothing more can be written.
+    /// If no more records can be written.
     fn abort(&self) -> Result<(), TransactionError> {
         Ok(())
     }
-    /// The job has ended: records that are not sent by now will be read again. Calls that block return.
+    /// Closes the sink at the end of the job. Records that were not sent will be read again. Blocked calls must return.
+    /// The provided method does nothing.
     fn close(&self) {}
 }
 
-/// Writes nothing: dry runs and trials.
+/// A sink that discards all records, for dry runs and trials.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Discard;
 

@@ -4,7 +4,7 @@ use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
 use crate::batch::{BatchBuilder, Record};
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 
@@ -53,7 +53,7 @@ impl Source for MemorySource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let (mut taken, mut bytes) = (0, 0);

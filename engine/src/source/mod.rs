@@ -9,7 +9,7 @@ use velo_schema::Tier;
 
 use crate::batch::BatchBuilder;
 use crate::core::Revoke;
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 
@@ -76,7 +76,7 @@ pub trait Source {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError>;
 

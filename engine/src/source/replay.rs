@@ -8,7 +8,7 @@ use velo_schema::Tier;
 
 use super::{Filled, Source, SourceError, SourceEvent};
 use crate::batch::{BatchBuilder, Headers, Record};
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 
@@ -152,7 +152,7 @@ impl Source for ReplaySource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let start = self.start.unwrap_or(now);

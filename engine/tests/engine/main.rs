@@ -9,7 +9,7 @@ use std::thread::ThreadId;
 
 use velo_engine::batch::{Batch, BatchBuilder, Record};
 use velo_engine::core::Revoke;
-use velo_engine::core::batcher::{Room, SealReason};
+use velo_engine::core::batcher::{Capacity, SealReason};
 use velo_engine::core::failure::{RowError, Stage};
 use velo_engine::ids::Tick;
 use velo_engine::ids::{LaneId, LaneName};
@@ -180,7 +180,7 @@ impl Source for LosesALane {
         _: Tick,
         lane: LaneId,
         _: Tier,
-        _: Room,
+        _: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         if !self.filled.insert(lane) {
@@ -258,7 +258,7 @@ impl Source for FailsInTheMiddle {
         _: Tick,
         lane: LaneId,
         _: Tier,
-        _: Room,
+        _: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         if self.failed {
@@ -303,7 +303,7 @@ impl Processor for Uneven {
     fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
         for row in (0..batch.len()).filter(|row| batch.offset(*row) % 2 == 0) {
             for copy in 0..3_u8 {
-                out.push(row, None, Some(vec![copy]));
+                out.push(row, None, Some(&[copy]));
             }
         }
         Ok(())
@@ -675,7 +675,7 @@ fn a_processor_that_cannot_be_forked_says_so_under_parallel() {
     let config = config(&[(Key::BatchStrategy, "mega_batch")]);
     let job = JobConfig { parallelism: 2, ..JobConfig::uniform(config) };
     let report = run(job, values(10), Box::new(Uneven), |_| Discard);
-    assert_eq!(report.notices, ["batch.parallel: the processor works on one thread only"]);
+    assert_eq!(report.notices, ["batch.parallel: the processor runs on a single thread"]);
 }
 
 #[test]

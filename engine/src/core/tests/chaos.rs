@@ -127,7 +127,7 @@ impl World {
     /// Delivers up to `count` records.
     fn deliver(&mut self, partition: u32, count: u64) {
         let Some(lane) = self.lanes.get(&partition).copied() else { return };
-        let room = self.core.room().records;
+        let room = self.core.capacity().records;
         if room == 0 || !self.core.takes_from(lane) {
             return;
         }

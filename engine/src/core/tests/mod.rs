@@ -236,7 +236,7 @@ fn a_batch_that_waits_for_nobody_any_more_is_not_processed_again() {
     world.step(Event::Revoked(LaneId(0), Revoke::Lost));
     world.step(Event::Assigned(LaneId(7), 0));
     // Both are gone, and there is room for the records of the new lane.
-    assert_eq!(world.core.room().records, 2);
+    assert_eq!(world.core.capacity().records, 2);
     world.actions.clear();
     world.now = ms(10_000);
     world.step(Event::Tick);
@@ -264,11 +264,11 @@ fn a_job_without_memory_to_fill_writes_its_group() {
     let weights = vec![Weight { row: 0, records: 1, bytes: 1 }];
     world.step(Event::Finished(BatchId(0), &Verdict { weights, ..Verdict::default() }));
     assert!(world.groups.is_empty());
-    world.step(Event::Starved(true));
+    world.step(Event::OutOfBuffers(true));
     assert_eq!(world.groups.len(), 1);
-    assert_eq!((world.groups[0].0, world.core.room().records), (SealReason::Memory, 0));
-    world.step(Event::Starved(false));
-    assert_eq!(world.core.room().records, 1);
+    assert_eq!((world.groups[0].0, world.core.capacity().records), (SealReason::Memory, 0));
+    world.step(Event::OutOfBuffers(false));
+    assert_eq!(world.core.capacity().records, 1);
 }
 
 #[test]
@@ -401,12 +401,12 @@ fn no_more_is_taken_than_may_be_unsettled() {
     let mut world = World::new(config(60, false, FailureStrategy::LogAndContinue), 1);
     let offsets: Vec<_> = (0..60).collect();
     world.deliver(0, &offsets);
-    assert!(world.core.room().records > 0);
+    assert!(world.core.capacity().records > 0);
     let offsets: Vec<_> = (60..120).collect();
     world.deliver(0, &offsets);
-    assert_eq!(world.core.room().records, 0);
+    assert_eq!(world.core.capacity().records, 0);
     world.work(|_, _| false);
-    assert_eq!(world.core.room().records, 60);
+    assert_eq!(world.core.capacity().records, 60);
 }
 
 proptest! {
@@ -437,7 +437,7 @@ proptest! {
         for (lane, count, pause_ms, work) in arrivals {
             world.now = world.now + Duration::from_millis(pause_ms);
             world.step(Event::Tick);
-            let room = world.core.room().records.min(count);
+            let room = world.core.capacity().records.min(count);
             let first = next[lane as usize];
             // A gap behind every delivery, as compaction leaves them.
             next[lane as usize] += i64::try_from(room).unwrap() + 1;

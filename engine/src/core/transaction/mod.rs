@@ -1,9 +1,10 @@
-//! Which batches are written and committed together: processed batches and acknowledgements in, whom to
-//! write and when to commit out.
+//! Decides which batches are written and committed in one transaction: processed batches and acknowledgements in, the
+//! batches to write and the time to commit out.
 //!
-//! Batches join the open transaction in the order in which they were processed. It is committed, with
-//! their offsets, once everything in it has arrived and it is full or due. Where it fails, its batches
-//! join the next one, and what they put out is written again.
+//! 1. Batches join the open transaction in the order in which they were processed.
+//! 2. The transaction is committed with the offsets of its batches once all writes are acknowledged and it is full or
+//!    due.
+//! 3. If the transaction fails, its batches join the next one and their outputs are written again.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,12 +15,12 @@ use super::ledger::Settled;
 use crate::ids::Tick;
 use crate::ids::{BatchId, LaneId};
 
-/// How much a transaction covers.
+/// The limits of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransactionRule {
-    /// Batches at most.
+    /// The maximum number of batches.
     pub max_batches: u64,
-    /// How long it stays open for more batches.
+    /// The time for which the transaction accepts batches after the first one.
     pub wait: Duration,
 }
 
@@ -27,16 +28,17 @@ pub struct TransactionRule {
 #[derive(Debug)]
 pub(super) struct Member {
     pub id: BatchId,
-    /// How often it was processed.
+    /// The number of attempts to process the batch.
     pub attempts: u32,
-    /// Its rows for the dead letter queue.
+    /// The rows for the dead letter queue.
     pub dead: Vec<RowError>,
-    /// Its rows that are left out.
+    /// The rows that are skipped.
     pub skipped: Vec<u32>,
-    /// Whether a transaction with it has failed.
+    /// True if a transaction with this batch was aborted.
     pub again: bool,
-    /// What has arrived, and how many of those rows count.
+    /// The rows that were acknowledged or skipped.
     fates: Vec<(Range<u32>, Settled)>,
+    /// The number of live rows in `fates`.
     arrived: u32,
 }
 
@@ -45,7 +47,7 @@ impl Member {
         Self { id, attempts, dead, skipped, again: false, fates: Vec::new(), arrived: 0 }
     }
 
-    /// The rows that are not written to the sink, in order.
+    /// Returns the rows that are not written to the sink, in ascending order.
     pub fn left_out(&self) -> Vec<u32> {
         let mut rows: Vec<_> =
             self.dead.iter().map(|error| error.row).chain(self.skipped.iter().copied()).collect();
@@ -53,7 +55,7 @@ impl Member {
         rows
     }
 
-    /// Leaves a refused row out from now on; true if that is news.
+    /// Skips a rejected row. Returns true if the row was not skipped before.
     pub fn skip(&mut self, row: u32) -> bool {
         self.dead.retain(|error| error.row != row);
         let is_news = !self.skipped.contains(&row);
@@ -63,7 +65,7 @@ impl Member {
         is_news
     }
 
-    /// Sends a refused row to the dead letter queue from now on; true if that is news.
+    /// Sends a rejected row to the dead letter queue. Returns true if it was neither sent there nor skipped before.
     pub fn bury(&mut self, error: RowError) -> bool {
         let is_news =
             self.dead.iter().all(|other| other.row != error.row) && !self.skipped.contains(&error.row);
@@ -73,7 +75,7 @@ impl Member {
         is_news
     }
 
-    /// What became of its rows.
+    /// Returns the rows that were acknowledged or skipped.
     pub fn fates(&self) -> &[(Range<u32>, Settled)] {
         &self.fates
     }
@@ -92,12 +94,12 @@ pub(super) struct Transaction {
     rule: TransactionRule,
     phase: Phase,
     members: Vec<Member>,
-    /// What it is committed with.
+    /// The offsets that are committed with the transaction.
     offsets: Vec<(LaneId, i64)>,
     waiting: VecDeque<Member>,
-    /// When its first batch joined.
+    /// The time at which the first batch joined.
     since: Tick,
-    /// After a failure nothing is written before this.
+    /// The time before which no batch joins, after a failure.
     retry_at: Tick,
     failures: u32,
 }
@@ -116,28 +118,29 @@ impl Transaction {
         }
     }
 
-    /// A batch was processed.
+    /// Adds a processed batch.
     pub fn add(&mut self, member: Member) {
         self.waiting.push_back(member);
     }
 
-    /// The batches in it.
+    /// Returns the batches in the transaction.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// True if batches may still be written in it: what is refused while it is undone belongs to the next one.
+    /// Returns true if the transaction still accepts writes. Rows that are rejected later are left out of the next
+    /// transaction.
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
 
-    /// A batch in it.
+    /// Returns a batch in the transaction.
     pub fn member_mut(&mut self, id: BatchId) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.id == id)
     }
 
-    /// The next batch to write, unless the transaction is full, due, or to be `closed` as it is.
-    /// Of its rows only those count that are `live`: still ours.
+    /// Moves the next waiting batch into the transaction and returns it. Returns `None` if no batch waits, or if the
+    /// transaction is full, due or `closed`. Rows that are not `live` (their lane was revoked) are not counted.
     pub fn join(&mut self, now: Tick, closed: bool, live: impl Fn(BatchId, u32) -> bool) -> Option<&Member> {
         let goes_on = self.members.is_empty() || !self.is_due(now, closed);
         if self.phase != Phase::Open || now < self.retry_at || !goes_on {
@@ -158,9 +161,9 @@ impl Transaction {
         self.members.len() as u64 >= self.rule.max_batches || now >= self.since + self.rule.wait || closed
     }
 
-    /// Rows of a batch in it have arrived; `count` of them are of lanes that are still ours.
+    /// Notes that rows of a batch were acknowledged. `count` of them are live.
     pub fn arrived(&mut self, id: BatchId, rows: Range<u32>, state: Settled, count: u32) {
-        // What arrives while it is undone is undone, too.
+        // Records that are acknowledged while the transaction is being aborted are aborted, too.
         if self.phase == Phase::Open
             && let Some(member) = self.member_mut(id)
         {
@@ -169,8 +172,8 @@ impl Transaction {
         }
     }
 
-    /// Whether to commit it now: everything in it has arrived, of `open_rows` rows each, and it is full,
-    /// due, or to be `closed`.
+    /// Returns true if the transaction is to be committed: all unsettled rows of its batches, whose number `open_rows`
+    /// returns, are acknowledged, and the transaction is full, due or `closed`.
     pub fn is_complete(&self, now: Tick, closed: bool, open_rows: impl Fn(BatchId) -> u32) -> bool {
         self.has_arrived(open_rows) && self.is_due(now, closed)
     }
@@ -181,13 +184,13 @@ impl Transaction {
         is_open && members.all(|member| member.arrived >= open_rows(member.id))
     }
 
-    /// It is being committed, with these offsets.
+    /// Notes that the transaction is being committed with these offsets.
     pub fn commit(&mut self, offsets: Vec<(LaneId, i64)>) {
         self.phase = Phase::Committing;
         self.offsets = offsets;
     }
 
-    /// It is to be undone; whether that is news.
+    /// Starts to abort the transaction. Returns false if there is no open transaction to abort.
     pub fn abort(&mut self) -> bool {
         let is_news = self.phase == Phase::Open && !self.members.is_empty();
         if is_news {
@@ -196,14 +199,14 @@ impl Transaction {
         is_news
     }
 
-    /// It was committed: its batches and offsets.
+    /// Notes that the transaction was committed. Returns its batches and offsets.
     pub fn committed(&mut self) -> (Vec<Member>, Vec<(LaneId, i64)>) {
         self.phase = Phase::Open;
         self.failures = 0;
         (std::mem::take(&mut self.members), std::mem::take(&mut self.offsets))
     }
 
-    /// It was undone: its batches join the next one, a while later.
+    /// Notes that the transaction was aborted. Its batches join the next transaction after a delay.
     pub fn aborted(&mut self, now: Tick) {
         const FIRST_DELAY: Duration = Duration::from_millis(50);
         const MOST_DOUBLINGS: u32 = 8;
@@ -216,7 +219,7 @@ impl Transaction {
         }
     }
 
-    /// When time alone changes something.
+    /// Returns the time at which the transaction changes without another event, if there is one.
     pub fn deadline(&self, open_rows: impl Fn(BatchId) -> u32) -> Option<Tick> {
         let waits = self.phase == Phase::Open && !self.waiting.is_empty() && self.members.is_empty();
         let due = self.has_arrived(open_rows).then(|| self.since + self.rule.wait);

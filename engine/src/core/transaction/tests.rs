@@ -1,5 +1,6 @@
 //! The machine against a log that takes outputs and offsets together: whatever fails and whoever takes
 //! partitions away, what is visible is exactly what is committed.
+#![allow(clippy::single_range_in_vec_init, reason = "lists of ranges")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl World {
 
     fn deliver(&mut self, partition: u32) {
         let Some(lane) = self.lanes.get(&partition).copied() else { return };
-        if self.core.room().records == 0 || !self.core.takes_from(lane) {
+        if self.core.capacity().records == 0 || !self.core.takes_from(lane) {
             return;
         }
         let offset = self.position[&partition];

@@ -1,38 +1,39 @@
-//! One partition's queue: messages in, rows of the open batch and news of the partition out.
+//! The queue of one partition: messages in, rows of the open batch and the state of the partition out.
 
 use rdkafka::error::RDKafkaErrorCode;
 use velo_schema::Tier;
 
 use crate::batch::{BatchBuilder, Record};
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::error::{Class, class};
 use crate::kafka::ffi::{Message, Messages, PartitionQueue};
 use crate::source::{Filled, SourceError};
 
-/// A partition's queue and how far it has been read.
+/// The queue of a partition and the position up to which it was read.
 pub(in crate::kafka) struct Lane {
     pub id: LaneId,
     pub name: LaneName,
     queue: PartitionQueue,
-    /// What was taken from the queue and did not fit into the batch.
+    /// The messages that were taken from the queue and did not fit into the batch.
     pub(super) rest: Messages,
-    /// Bytes of a record, about.
+    /// The approximate size of a record, in bytes.
     mean_bytes: u64,
     /// The offset of the next record to take.
     pub position: i64,
-    /// Whether there is no record before `position` that was not taken, which nobody was told yet.
+    /// True if `position` was moved past offsets without records and this was not reported yet.
     pub(super) passed: bool,
-    /// Where the run ends, if it does.
+    /// The offset at which the job stops reading, if there is one.
     end: Option<i64>,
+    /// True if the lane was read to `end`.
     pub(super) ended: bool,
-    /// Why nothing can be read at `position`.
+    /// The reason if the lane cannot be read at `position`.
     pub(super) broken: Option<String>,
-    /// Since when it cannot be read for a reason that passes by itself, and the reason.
+    /// The temporary error of the current fetches, if they fail.
     pub(super) failing: Option<Failing>,
 }
 
-/// Fetches that fail. The client repeats the error for as long as they do.
+/// A temporary error of fetches. The client repeats the error while fetches fail.
 #[derive(Debug)]
 pub(super) struct Failing {
     pub since: Tick,
@@ -40,17 +41,19 @@ pub(super) struct Failing {
     pub reason: String,
 }
 
-/// What a call has left in the queue.
+/// The messages that a call has left in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
+    /// The queue is empty.
     None,
-    /// Probably more, all of which is wanted.
+    /// The queue probably has messages that fit into the batch.
     Some,
+    /// The queue may have messages.
     Unknown,
 }
 
 impl Lane {
-    /// Returns a lane that reads `name` from `position` to before `end`, if it has one.
+    /// Creates a lane that reads a partition from `position` up to, but not including, `end`, if there is one.
     pub fn new(
         (id, name): (LaneId, LaneName),
         queue: PartitionQueue,
@@ -74,11 +77,11 @@ impl Lane {
         }
     }
 
-    /// Appends the records that are in the queue already, up to `room`.
+    /// Appends records from the queue to the batch, up to `room`, without waiting for a fetch.
     pub fn fill(
         &mut self,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         (now, epoch, call_bytes): (Tick, i64, u64),
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
@@ -101,12 +104,15 @@ impl Lane {
             }
             let before = batch.len();
             filled.exceeds = self.take_fitting(room, (rows, bytes), (now, epoch), batch)?;
-            // A call may bring nothing but the news that the partition's end is reached.
+            // A call can return only the message that the end of the partition was reached.
             let brought_records = batch.len() > before;
             filled.calls += u64::from(asked && brought_records);
             filled.empty_calls += u64::from(asked && !brought_records);
-            if tier != Tier::Standard && asked && left != Left::Some {
-                // The queue calls when there is something again.
+            // A call that brought no record says nothing about the rest of the queue, which calls back only once it was
+            // empty.
+            let is_answered = brought_records || left == Left::None;
+            if tier != Tier::Standard && asked && left != Left::Some && is_answered {
+                // An empty queue calls back when it has messages again.
                 filled.drained |= left == Left::None && self.rest.len() == 0;
                 break;
             }
@@ -115,8 +121,9 @@ impl Lane {
         Ok(filled)
     }
 
-    /// Takes messages from the queue: one, or as many as are there and most probably fit, up to a few megabytes.
-    fn ask(&mut self, tier: Tier, room: Room, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> Left {
+    /// Takes messages from the queue: a single one in the standard tier, otherwise as many as probably fit into the
+    /// batch, up to about `call_bytes`.
+    fn ask(&mut self, tier: Tier, room: Capacity, (taken, taken_bytes): (u64, u64), call_bytes: u64) -> Left {
         match tier {
             Tier::Standard => {
                 self.queue.pop(&mut self.rest);
@@ -130,7 +137,7 @@ impl Lane {
                 let most = usize::try_from(wanted.min(at_once)).unwrap_or(usize::MAX);
                 self.queue.pop_batch(most, &mut self.rest);
                 match self.rest.len() {
-                    // A batch call that brings less than was asked for has emptied the queue.
+                    // A batch call that returns fewer messages than requested has emptied the queue.
                     len if len < most => Left::None,
                     _ if wanted > at_once => Left::Some,
                     _ => Left::Unknown,
@@ -139,17 +146,17 @@ impl Lane {
         }
     }
 
-    /// Appends what was taken from the queue as far as it fits; whether something does not.
+    /// Appends the messages that were taken from the queue. Returns true if a record does not fit.
     fn take_fitting(
         &mut self,
-        room: Room,
+        room: Capacity,
         (rows, bytes): (u32, u64),
         clock: (Tick, i64),
         batch: &mut BatchBuilder,
     ) -> Result<bool, SourceError> {
         let mut rest = std::mem::take(&mut self.rest);
         let fitted = self.take_from(&mut rest, room, (rows, bytes), clock, batch);
-        // What does not fit, or comes after an error, is still to be taken.
+        // The messages that do not fit or come after an error are kept.
         self.rest = rest;
         fitted
     }
@@ -157,7 +164,7 @@ impl Lane {
     fn take_from(
         &mut self,
         rest: &mut Messages,
-        room: Room,
+        room: Capacity,
         (rows, bytes): (u32, u64),
         clock: (Tick, i64),
         batch: &mut BatchBuilder,
@@ -197,7 +204,7 @@ impl Lane {
                 self.broken = Some(reason(error, message));
                 return Ok(());
             }
-            // The client fetches again by itself.
+            // The client retries the fetch.
             Some(error) if class(error) == Class::Passing => {
                 let failing = self.failing.get_or_insert_with(|| Failing {
                     since: now,
@@ -209,16 +216,19 @@ impl Lane {
             }
             Some(error) => {
                 let reason = reason(error, message);
-                return Err(SourceError(format!("{} cannot be read on: {reason}", self.name)));
+                return Err(SourceError(format!("{} cannot be read any further: {reason}", self.name)));
             }
             None => self.failing = None,
         }
-        // A partition that is fetched again may bring what was taken before.
+        // A partition that is fetched again can return records that were taken before.
         if offset < self.position {
             return Ok(());
         }
-        if self.ended || self.end.is_some_and(|end| offset >= end) {
+        if let Some(end) = self.end.filter(|end| self.ended || offset >= *end) {
             self.ended = true;
+            // There is no record between the last one that was taken and this one: markers of transactions, say.
+            self.passed |= end > self.position;
+            self.position = self.position.max(end);
             return Ok(());
         }
         let timestamp_ms = message.timestamp_ms();

@@ -1,4 +1,5 @@
-//! Reading partitions, apart from who decides which: lanes that are started and stopped in, rows of batches out.
+//! Fetches the records of partitions: lanes to start and stop in, rows of batches out. The caller decides which
+//! partitions are read.
 
 mod lane;
 mod queues;
@@ -11,39 +12,39 @@ pub(super) use queues::QueueFetcher;
 
 use super::KafkaError;
 use crate::batch::BatchBuilder;
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::{LaneId, LaneName};
 use crate::source::{Filled, SourceError};
 
-/// Where a lane begins, and the offset at which it ends, if it does.
+/// The first offset of a lane, and the offset at which it ends, if there is one.
 pub(super) type Bounds = (i64, Option<i64>);
 
-/// Fetches the records of partitions. It joins nothing and commits nothing.
+/// Fetches the records of partitions. A fetcher neither joins a group nor commits offsets.
 pub(super) trait Fetcher {
-    /// Starts a lane; must come before the partition is assigned to the client.
+    /// Starts a lane. It must be started before the partition is assigned to the client.
     ///
     /// # Errors
     /// If the partition cannot be read.
     fn start(&mut self, lane: LaneId, name: &LaneName, bounds: Bounds) -> Result<(), KafkaError>;
 
-    /// Stops a lane: what was fetched of it and not taken is dropped.
+    /// Stops a lane. Fetched records that were not taken are dropped.
     fn stop(&mut self, lane: LaneId);
 
-    /// Goes on with a lane at `position`, whatever was fetched of it.
+    /// Continues a lane at `position`. Fetched records that were not taken are dropped.
     fn seek(&mut self, lane: LaneId, position: i64);
 
-    /// Adds the lanes that may have records since they were drained last.
+    /// Appends the lanes that may have had new records since they were last drained.
     fn ready(&mut self, lanes: &mut Vec<LaneId>);
 
-    /// Appends records of a lane that are fetched already, up to `room`.
+    /// Appends fetched records of a lane to the batch, up to `room`.
     ///
     /// # Errors
-    /// If the lane cannot be read on.
+    /// If the lane cannot be read any further.
     fn take(
         &mut self,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError>;
 

@@ -1,5 +1,5 @@
-//! librdkafka's partition queues as a [`Fetcher`].
-#![allow(clippy::disallowed_methods, reason = "the wall clock, for the age of records")]
+//! A [`Fetcher`] that reads the partition queues of librdkafka.
+#![allow(clippy::disallowed_methods, reason = "the age of records is measured by the wall clock")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::lane::{Failing, Lane};
 use super::ready::ReadyLanes;
 use super::{Bounds, Fetcher};
 use crate::batch::BatchBuilder;
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::context::Context;
@@ -21,40 +21,42 @@ use crate::memory::MemoryBudget;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// How long fetches of a partition may fail with an error that passes, before the job ends.
+/// The time for which fetches of a partition may fail with a temporary error before the job fails.
 const FETCH_PATIENCE: Duration = Duration::from_mins(2);
-/// How long no fetch has to fail before fetches are taken to succeed again.
+/// The time without a failed fetch after which fetches are assumed to succeed again.
 const FETCH_SILENCE: Duration = Duration::from_secs(30);
-/// How often a lane is asked for records although its queue has not called.
+/// The interval at which every lane is read even if its queue has not called back.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The split queues of a consumer's partitions.
+/// The queues of the partitions of a consumer.
 pub(in crate::kafka) struct QueueFetcher {
     consumer: Arc<BaseConsumer<Context>>,
     open: BTreeMap<LaneId, Lane>,
     by_name: HashMap<LaneName, LaneId>,
     ready: ReadyLanes,
-    /// Lanes that have ended, or passed offsets without records, since the last report.
+    /// The lanes that have ended since the last report.
     ended: Vec<LaneId>,
+    /// The lanes that have passed offsets without records since the last report.
     passed: Vec<LaneId>,
-    /// Lanes whose fetches fail, and lanes that cannot be read where they are.
+    /// The lanes with a temporary fetch error.
     failing: BTreeSet<LaneId>,
+    /// The lanes that cannot be read at their position.
     broken: BTreeSet<LaneId>,
     /// The number of lanes that have not ended.
     unended: usize,
     now: Tick,
     swept: Tick,
     notices: Vec<String>,
-    /// Nanoseconds from the engine's start to the epoch, by which arrival times are counted.
+    /// The start of the engine in nanoseconds since the epoch. Arrival times are relative to it.
     start_epoch_ns: Option<i64>,
-    /// The bytes to take from a queue with one call, about.
+    /// The approximate number of bytes to take from a queue with one call.
     call_bytes: u64,
-    /// The size of a record that is assumed before one was read.
+    /// The size of a record that is assumed before the first record was read, in bytes.
     first_record_bytes: u64,
 }
 
 impl QueueFetcher {
-    /// Returns a fetcher without lanes that wakes `waker` when records come.
+    /// Creates a fetcher without lanes. It wakes `waker` when records arrive.
     pub fn new(consumer: Arc<BaseConsumer<Context>>, memory: &MemoryBudget, waker: Waker) -> Self {
         Self {
             consumer,
@@ -75,7 +77,7 @@ impl QueueFetcher {
         }
     }
 
-    /// Sets the time, and fixes the engine's clock against the wall clock when it is called first.
+    /// Sets the time. The first call relates the engine's clock to the wall clock.
     pub fn set_clock(&mut self, now: Tick) {
         self.now = now;
         self.start_epoch_ns.get_or_insert_with(|| {
@@ -85,15 +87,16 @@ impl QueueFetcher {
         });
     }
 
-    /// True if every lane has been read to its end.
+    /// Returns true if every lane was read to its end.
     pub fn all_ended(&self) -> bool {
         self.unended == 0
     }
 
-    /// Reports the lanes that have ended, or have come to the end for now, since the last call.
+    /// Reports the lanes that have ended or have passed offsets without records since the last call, and changes of
+    /// fetch errors.
     ///
     /// # Errors
-    /// If fetches of a lane have failed for too long.
+    /// If fetches of a lane have failed for longer than `FETCH_PATIENCE`.
     pub fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         for id in self.passed.drain(..) {
             if let Some(lane) = self.open.get_mut(&id).filter(|lane| lane.passed) {
@@ -106,13 +109,13 @@ impl QueueFetcher {
         let now = self.now;
         for id in std::mem::take(&mut self.failing) {
             let Some(lane) = self.open.get_mut(&id) else { continue };
-            // A fetch that brings nothing reports nothing.
+            // A successful fetch without records is not reported, so errors that stop are the only sign.
             if lane.failing.take_if(|failing| now.since(failing.last) >= FETCH_SILENCE).is_some() {
-                events.push(SourceEvent::Notice(format!("{} is read again", lane.name)));
+                events.push(SourceEvent::Notice(format!("{} can be read again", lane.name)));
             }
             let Some(Failing { since, reason, .. }) = &lane.failing else { continue };
             if now.since(*since) >= FETCH_PATIENCE {
-                let error = format!("{} cannot be read for {FETCH_PATIENCE:?}: {reason}", lane.name);
+                let error = format!("{} could not be read for {FETCH_PATIENCE:?}: {reason}", lane.name);
                 return Err(SourceError(error));
             }
             self.failing.insert(id);
@@ -120,13 +123,13 @@ impl QueueFetcher {
         Ok(())
     }
 
-    /// Returns the lanes that cannot be read on where they are, and why.
+    /// Returns the lanes that cannot be read at their position, each with the reason.
     pub fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
         let lanes = self.broken.iter().filter_map(|id| self.open.get(id));
         lanes.filter_map(|lane| Some((lane, lane.broken.as_deref()?)))
     }
 
-    /// Returns all lanes and their positions, to be fetched again from there.
+    /// Drops the fetched records of all lanes and returns the positions from which the lanes are fetched again.
     pub fn refetch(&mut self) -> Vec<(LaneName, i64)> {
         let again = |lane: &mut Lane| {
             lane.rest.clear();
@@ -153,7 +156,7 @@ impl Fetcher for QueueFetcher {
     fn start(&mut self, id: LaneId, name: &LaneName, bounds: Bounds) -> Result<(), KafkaError> {
         let ready = self.ready.clone();
         let queue = PartitionQueue::split(&self.consumer, &name.topic, name.partition, move || ready.add(id))
-            .ok_or_else(|| KafkaError::new(format!("no queue for {name}")))?;
+            .ok_or_else(|| KafkaError::new(format!("the client has no queue for {name}")))?;
         let lane = Lane::new((id, name.clone()), queue, bounds, self.first_record_bytes);
         if lane.ended {
             self.ended.push(id);
@@ -181,7 +184,7 @@ impl Fetcher for QueueFetcher {
             lane.broken = None;
             lane.rest.clear();
             self.broken.remove(&id);
-            // What is in the queue already has called before.
+            // A queue that already has messages does not call back again.
             self.ready.add(id);
         }
     }
@@ -198,7 +201,7 @@ impl Fetcher for QueueFetcher {
         &mut self,
         id: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         let clock = (self.now, self.start_epoch_ns.unwrap_or(0), self.call_bytes);
@@ -210,11 +213,11 @@ impl Fetcher for QueueFetcher {
         match &lane.failing {
             Some(Failing { reason, .. }) if !failed_before => {
                 self.failing.insert(id);
-                self.notices.push(format!("{} cannot be read, and is tried again: {reason}", lane.name));
+                self.notices.push(format!("{} cannot be read; fetches are retried: {reason}", lane.name));
             }
             None if failed_before => {
                 self.failing.remove(&id);
-                self.notices.push(format!("{} is read again", lane.name));
+                self.notices.push(format!("{} can be read again", lane.name));
             }
             _ => {}
         }

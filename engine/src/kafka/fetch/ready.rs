@@ -1,11 +1,11 @@
-//! Lanes whose queues have stopped being empty: filled by the client's threads, taken by the poll thread.
+//! The lanes with a queue that is no longer empty. Client threads add lanes, and the poll thread takes them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ids::LaneId;
 use crate::waker::Waker;
 
-/// A list of lanes. Clones share it.
+/// A list of lanes. Clones share the list.
 #[derive(Debug, Clone)]
 pub(super) struct ReadyLanes {
     lanes: Arc<Mutex<Vec<LaneId>>>,
@@ -13,7 +13,7 @@ pub(super) struct ReadyLanes {
 }
 
 impl ReadyLanes {
-    /// Returns an empty list that wakes `waker` when a lane is added.
+    /// Creates an empty list that wakes `waker` when a lane is added.
     pub fn new(waker: Waker) -> Self {
         Self { lanes: Arc::default(), waker }
     }
@@ -24,7 +24,7 @@ impl ReadyLanes {
         self.waker.wake();
     }
 
-    /// Moves the lanes to the end of `into`.
+    /// Moves all lanes to the end of `into`.
     pub fn take(&self, into: &mut Vec<LaneId>) {
         into.append(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
     }

@@ -1,13 +1,16 @@
-//! The source of `velo run`: a member of a consumer group that commits what is settled.
+//! The source of `velo run`: a member of a consumer group that commits settled offsets.
 //!
-//! This is the only place that polls the member's client. What the client reports becomes facts for the [`Member`], and
-//! what the member orders is handed to the client, which answers later. Two things are waited for here: after the
-//! process was stopped for a while, whether the group still has it, so that nothing is written before that is known;
-//! and the last commit of a job.
-#![allow(clippy::disallowed_methods, reason = "an absence is noticed by the clock")]
+//! This is the only code that polls the client of the member. Reports of the client become facts for the [`Member`],
+//! and orders of the member become calls of the client, which answers later. The adapter waits for an answer in two
+//! cases:
+//!
+//! - The process was suspended. Nothing is written until it is known whether the group still has the member.
+//! - The job ends. The adapter waits for the last commit.
+#![allow(clippy::disallowed_methods, reason = "the clock shows whether the process was suspended")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -24,7 +27,7 @@ use super::order::{Fact, Order};
 use super::questions::Questions;
 use super::reset::OnDataLoss;
 use crate::batch::BatchBuilder;
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
@@ -37,59 +40,71 @@ use crate::kafka::settings::{ClientSettings, readable};
 use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// The session time-out, unless it is set.
+/// The default session time-out of the client.
 const SESSION: Duration = Duration::from_secs(45);
 
-/// How long a member that leaves waits for a rebalance to end.
+/// The maximum time to wait until the group has removed a member that leaves.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// How long one poll waits if something is waited for.
+/// The maximum time between two polls of the client.
+const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The duration of one poll while the adapter waits.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A member of a group.
+/// A source that reads as a member of a consumer group.
 pub struct GroupSource {
     group_id: String,
     on_data_loss: OnDataLoss,
     member: Member,
     fetcher: QueueFetcher,
     consumer: Arc<BaseConsumer<Context>>,
+    /// True if the queue of the client has received an event since the last poll.
+    called: Arc<AtomicBool>,
+    /// The time of the last poll of the client.
+    served: Tick,
     inbox: Inbox,
     waker: Waker,
     questions: Questions,
-    /// Asked for what other members have committed, if the job ends where the group has read everything.
+    /// The requests for committed offsets of other members, if the job ends at the end of the input.
     group: Option<GroupOffsets>,
     properties: BTreeMap<String, String>,
-    /// Facts that the member has not learned yet.
+    /// The facts that were not reported to the member yet.
     facts: VecDeque<Fact>,
-    /// News for the job since it was polled last, and why the job has to end.
+    /// The events for the job since the last poll of the source.
     news: Vec<SourceEvent>,
+    /// The first error that ends the job.
     error: Option<KafkaError>,
-    /// When the source was polled last, by all clocks.
+    /// The time of the last poll of the source, by all clocks.
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
-    /// True if the group has to be told that the member leaves: members of the classic protocol, except static ones.
+    /// True if the member leaves the group explicitly: a dynamic member of the classic protocol.
     says_goodbye: bool,
-    /// True if records of open transactions are not read: the default, and always so with transactions of its own.
+    /// True if records of open transactions are not read. This is the default and required for exactly-once jobs.
     reads_committed: bool,
 }
 
 impl GroupSource {
-    /// Joins the group. Partitions come with the first polls.
+    /// Joins the group. The first polls assign partitions.
     ///
     /// # Errors
-    /// If the client's properties are wrong, or if no broker says where the topic ends.
+    /// If the properties of the client are invalid, or the end offsets of the topic are required and cannot be read.
     pub fn join(settings: &ClientSettings, options: GroupOptions, waker: Waker) -> Result<Self, KafkaError> {
         let config = options.config(settings)?;
-        // As it was settled with the other limits.
+        // The resolved configuration has the effective value.
         let session = config.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
-        let is_classic = settings.property("group.protocol") != Some("consumer");
+        let is_classic = !settings.is_set_to("group.protocol", "consumer");
         let is_static = options.instance_id.is_some() || settings.property("group.instance.id").is_some();
         let (context, inbox) = Context::new(waker.clone());
         let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
-        let wake = waker.clone();
-        consumer.set_nonempty_callback(move || wake.wake());
+        let (wake, called) = (waker.clone(), Arc::new(AtomicBool::new(true)));
+        let calls = Arc::clone(&called);
+        consumer.set_nonempty_callback(move || {
+            calls.store(true, Ordering::Release);
+            wake.wake();
+        });
         let end = options.until_end.then(|| end_of_input(&consumer, &options)).transpose()?;
         let group = || GroupOffsets::start(config.clone(), options.topic.clone(), waker.clone());
         let group = options.until_end.then(group);
@@ -111,6 +126,8 @@ impl GroupSource {
             fetcher: QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone()),
             questions: Questions::start(&consumer, options.start, waker.clone()),
             consumer,
+            called,
+            served: Tick::default(),
             inbox,
             waker,
             group,
@@ -121,7 +138,7 @@ impl GroupSource {
             polled: None,
             session,
             says_goodbye: is_classic && !is_static,
-            reads_committed: settings.property("isolation.level") != Some("read_uncommitted"),
+            reads_committed: !settings.is_set_to("isolation.level", "read_uncommitted"),
         })
     }
 
@@ -131,7 +148,7 @@ impl GroupSource {
         Membership::of(&self.consumer)
     }
 
-    /// Returns the client's properties, secrets masked.
+    /// Returns the effective client properties with masked secrets.
     #[must_use]
     pub fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
@@ -142,7 +159,7 @@ impl GroupSource {
         self.polled.map_or(Tick::default(), |(now, at, _)| now + at.elapsed())
     }
 
-    /// Has the member learn all facts, and carries its orders out.
+    /// Reports all facts to the member and carries out its orders.
     fn step(&mut self, now: Tick) {
         let mut orders = Vec::new();
         while let Some(fact) = self.facts.pop_front() {
@@ -173,10 +190,10 @@ impl GroupSource {
                 }
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
                 assign(&self.consumer, &list)
-                    .map_err(|error| KafkaError::during("the assignment", &error))?;
+                    .map_err(|error| KafkaError::during("assigning partitions", &error))?;
             }
             Order::Unassign(partitions) => {
-                // It fails only if the group has taken them already.
+                // This fails only if the partitions were already unassigned.
                 let _ = unassign(&self.consumer, &list(partitions.iter().map(|name| (name, None)))?);
             }
             Order::Commit(offsets) => {
@@ -195,44 +212,62 @@ impl GroupSource {
         Ok(())
     }
 
-    /// Reads a lane from another offset. The client stops a partition at an offset that is not there, and a stopped
-    /// partition cannot seek: it is assigned again.
+    /// Continues a lane at another offset. The client stops a partition at an offset that does not exist. A stopped
+    /// partition cannot seek, so it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
         self.fetcher.seek(lane, position);
-        let failed = |error| KafkaError::during(format!("resuming {name}"), &error);
+        let failed = |error| KafkaError::during(format!("resuming partition {name}"), &error);
         if is_cooperative(&self.consumer) {
             let partition = offsets_of([(name.clone(), position)])?;
             self.consumer.incremental_unassign(&partition).map_err(failed)?;
             return self.consumer.incremental_assign(&partition).map_err(failed);
         }
-        // Only all partitions at once can be assigned; what the client had fetched of them is fetched again.
+        // Only all partitions can be assigned together. Records that were fetched and not taken are fetched again.
         self.consumer.assign(&offsets_of(self.fetcher.refetch())?).map_err(failed)
     }
 
-    /// Has the client serve what waits for it: rebalances, ends of commits, errors.
-    fn serve(&mut self, wait: Duration) -> Result<(), KafkaError> {
-        for _ in 0..waiting_events(&self.consumer).max(1) {
+    /// Polls the client, which then reports rebalances, results of commits and errors.
+    ///
+    /// A poll is the most expensive step of the poll thread. The client is polled only if its queue has received an
+    /// event or [`SERVE_INTERVAL`] has passed. Without polls, the client would leave the group.
+    fn serve(&mut self, now: Tick, wait: Duration) -> Result<(), KafkaError> {
+        let was_called = self.called.swap(false, Ordering::AcqRel);
+        if wait.is_zero() && !was_called && now.since(self.served) < SERVE_INTERVAL {
+            return Ok(());
+        }
+        self.served = now;
+        loop {
             let polled = self.consumer.poll(wait);
             if let Some((_, reason)) = self.consumer.client().fatal_error() {
                 return Err(KafkaError::new(format!("the consumer cannot continue: {reason}")));
             }
-            let Some(Err(error)) = polled else { continue };
-            let is_permanent = |code| match code {
-                // It may come back.
-                RDKafkaErrorCode::UnknownTopicOrPartition => self.on_data_loss == OnDataLoss::Fail,
-                code => is_permanent(code),
-            };
-            if error.rdkafka_error_code().is_some_and(is_permanent) {
-                let what = format!("the member of group '{}' cannot continue", self.group_id);
-                return Err(KafkaError::during(what, &error));
+            if let Some(Err(error)) = polled {
+                self.client_error(&error)?;
             }
-            self.news.push(SourceEvent::Notice(error.to_string()));
+            // The queue calls back only when it stops being empty, so it must be emptied.
+            if waiting_events(&self.consumer) == 0 {
+                break;
+            }
         }
         self.take_events();
         Ok(())
     }
 
-    /// Makes facts of what the client has reported, in its order.
+    fn client_error(&mut self, error: &ClientError) -> Result<(), KafkaError> {
+        let is_permanent = |code| match code {
+            // The topic may be created again.
+            RDKafkaErrorCode::UnknownTopicOrPartition => self.on_data_loss == OnDataLoss::Fail,
+            code => is_permanent(code),
+        };
+        if error.rdkafka_error_code().is_some_and(is_permanent) {
+            let what = format!("the member of group '{}' cannot continue", self.group_id);
+            return Err(KafkaError::during(what, error));
+        }
+        self.news.push(SourceEvent::Notice(error.to_string()));
+        Ok(())
+    }
+
+    /// Converts the reports of the client to facts, in the same order.
     fn take_events(&mut self) {
         for event in self.inbox.take() {
             self.facts.push_back(match event {
@@ -259,7 +294,7 @@ impl GroupSource {
         }
     }
 
-    /// Makes facts of answers, and of what the fetcher has come across.
+    /// Converts answers and reports of the fetcher to facts.
     fn take_answers(&mut self) -> Result<(), SourceError> {
         self.facts.extend(std::iter::from_fn(|| self.questions.answer()).map(Fact::Answered));
         if let Some(group) = &mut self.group {
@@ -277,9 +312,11 @@ impl GroupSource {
         Ok(())
     }
 
-    /// True if the process was stopped for longer than its session since it was polled last.
+    /// Notes the time of a poll. Returns true if the time since the last poll is at least the session time-out, because
+    /// the process was suspended.
     fn was_away(&mut self, now: Tick) -> bool {
-        // The clock of the wall goes on while a machine is suspended. If it is set forward, one question more is asked.
+        // Only the wall clock advances while the machine is suspended. If it is set forward, the membership is verified
+        // once more than necessary.
         let wall = SystemTime::now();
         let (polled, _, polled_wall) =
             self.polled.replace((now, Instant::now(), wall)).unwrap_or((now, Instant::now(), wall));
@@ -287,7 +324,7 @@ impl GroupSource {
         now.since(polled).max(by_wall) >= self.session && !self.member.is_idle()
     }
 
-    /// Polls until something has come true of the member, which has a time-out for everything.
+    /// Polls until `check` returns a value. The member has a time-out for every state that it waits in.
     fn wait_until<T>(&mut self, mut check: impl FnMut(&mut Member) -> Option<T>) -> Result<T, KafkaError> {
         loop {
             self.facts.push_back(Fact::Tick);
@@ -295,14 +332,14 @@ impl GroupSource {
             if let Some(result) = check(&mut self.member) {
                 return Ok(result);
             }
-            self.serve(POLL)?;
+            self.serve(self.now(), POLL)?;
         }
     }
 
-    /// Leaves the group, so that it does not wait for this member for a whole session before others get its partitions.
+    /// Leaves the group, so that other members get the partitions before the session time-out.
     ///
-    /// Closing the client does not always do so. It sends nothing for a member that has no partitions; and a request
-    /// that is sent while the group is rebalancing is answered after the join, when every member has joined.
+    /// Closing the client is not sufficient. It sends no request for a member without partitions. A request that is
+    /// sent during a rebalance is answered only after all members have joined.
     fn leave_group(&mut self) {
         if !self.says_goodbye || self.member.was_unanswered() {
             return;
@@ -315,7 +352,7 @@ impl GroupSource {
         }
     }
 
-    /// Answers the rebalances of a member that reads and drains no more.
+    /// Answers rebalances without reading or draining partitions.
     fn answer_rebalances(&self) {
         for event in self.inbox.take() {
             match event {
@@ -331,11 +368,11 @@ impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.fetcher.set_clock(now);
         if self.was_away(now) {
-            tracing::warn!("the process was stopped for longer than its session");
+            tracing::warn!("the process was suspended for longer than session.timeout.ms");
             self.facts.push_back(Fact::WasAway);
             self.wait_until(|member| (!member.is_verifying()).then_some(()))?;
         }
-        let served = self.serve(Duration::ZERO);
+        let served = self.serve(now, Duration::ZERO);
         let answered = self.take_answers();
         self.facts.push_back(Fact::Tick);
         self.step(now);
@@ -350,7 +387,7 @@ impl Source for GroupSource {
         _: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         self.fetcher.take(lane, tier, room, batch)
@@ -397,12 +434,10 @@ impl Commit for GroupSource {
 impl Drop for GroupSource {
     fn drop(&mut self) {
         self.fetcher.clear();
-        // The group does not let go of a member that owes it an answer. An answer fails only if the group has taken the
-        // partitions already.
-        for partitions in self.member.owed() {
-            if let Ok(list) = list(partitions.iter().map(|name| (name, None))) {
-                let _ = unassign(&self.consumer, &list);
-            }
+        // The client cannot leave the group before every revocation is answered. An answer fails only if the partitions
+        // were already unassigned.
+        for order in self.member.owed() {
+            let _ = self.carry_out(order);
         }
         self.answer_rebalances();
         self.leave_group();
@@ -410,7 +445,7 @@ impl Drop for GroupSource {
     }
 }
 
-/// Returns where the topic's partitions end now.
+/// Returns the current ends of the partitions of the topic.
 fn end_of_input(consumer: &BaseConsumer<Context>, options: &GroupOptions) -> Result<EndOfInput, KafkaError> {
     let topic: Arc<str> = options.topic.as_str().into();
     let partitions = 0..i32::try_from(options.partitions).unwrap_or(i32::MAX);
@@ -441,10 +476,10 @@ fn list<'a>(
 }
 
 fn commit_error(error: &ClientError) -> KafkaError {
-    KafkaError::during("an offset commit", error)
+    KafkaError::during("committing offsets", error)
 }
 
-/// True of errors that the client retries for ever, without a chance.
+/// Returns true for errors that the client retries although they persist.
 fn is_permanent(code: RDKafkaErrorCode) -> bool {
     class(code) == Class::Unauthorized || code == RDKafkaErrorCode::InconsistentGroupProtocol
 }

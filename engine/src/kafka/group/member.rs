@@ -1,8 +1,11 @@
-//! A member of a group as a pure machine: facts and a time in, orders out. No clock, no client, no I/O.
+//! A group member as a state machine: facts and a time in, orders out. It has no clock, no client and does no I/O.
 //!
-//! Rebalances are carried out in the order in which the group has sent them. One that gives partitions waits for the
-//! answer to where they are to be read from; one that takes them waits until the job has drained their lanes and the
-//! last commit has ended. Only one question to the brokers is open at a time.
+//! Rebalances are carried out in the order in which the group has sent them:
+//!
+//! - Assigned partitions are accepted once the brokers have answered from which positions to read them.
+//! - Revoked partitions are given up once the job has drained their lanes and the last commit has ended.
+//!
+//! Only one question to the brokers is open at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -21,14 +24,14 @@ use crate::source::SourceEvent;
 /// The time-out of the last commit of a job or of revoked partitions.
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long after a question without an answer it is asked again, and how often the group is asked how far it has
-/// committed partitions that other members read.
+/// The delay before a failed question is asked again, and the interval of requests for the committed offsets of
+/// partitions that other members read.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// After how long a member reports what it waits for.
+/// The time after which a member reports that it waits for other members.
 const REPORT_WAITING: Duration = Duration::from_secs(5);
 
-/// What a member is told when it joins.
+/// The settings of a member.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub topic: String,
@@ -44,8 +47,9 @@ pub(super) struct Rules {
 #[derive(Debug)]
 struct Lane {
     name: LaneName,
-    /// The offset that was committed last, or at which the lane began.
+    /// The last offset that the job has requested to commit, or the start position of the lane.
     committed: i64,
+    /// True if the lane was read to the end of the input.
     has_ended: bool,
     state: State,
 }
@@ -53,34 +57,34 @@ struct Lane {
 #[derive(Debug, PartialEq)]
 enum State {
     Reading,
-    /// It cannot be read on at this offset, and why.
+    /// The lane cannot be read at this offset for this reason.
     Broken(i64, String),
-    /// Its partition holds other records by now: once it is drained, a new lane begins at this offset. Nothing of it is
-    /// committed.
+    /// The partition now has other records. Once the lane is drained, a new lane starts at this offset. No offset of
+    /// this lane is committed.
     Replaced(i64),
 }
 
-/// A rebalance that waits for its turn.
+/// A rebalance that was not carried out yet.
 #[derive(Debug)]
 enum Rebalance {
     Assigned(Vec<LaneName>),
     Revoked(Vec<LaneName>, bool),
 }
 
-/// Revoked partitions that are given up once their lanes are released.
+/// Revoked partitions that are given up once all of their lanes are released.
 #[derive(Debug)]
 struct Leaving {
     partitions: Vec<LaneName>,
     lanes: BTreeSet<LaneId>,
 }
 
-/// Drained lanes whose last commit has not ended.
+/// Drained lanes that wait for their last commit.
 #[derive(Debug)]
 struct Release {
     number: u64,
     lanes: Vec<LaneId>,
     offsets: Vec<(LaneId, i64)>,
-    /// Commits with a smaller number have to end first.
+    /// The commits with a smaller number must end first.
     after: u64,
     until: Tick,
 }
@@ -94,44 +98,48 @@ struct Finish {
     result: Option<Result<(), KafkaError>>,
 }
 
-/// What is known about the end of the input.
+/// The state of the end of the input.
 #[derive(Debug)]
 struct Until {
     end: EndOfInput,
-    /// The group is not asked before this.
+    /// The earliest time of the next request for the committed offsets of the group.
     ask_at: Tick,
-    /// The last report to the job.
+    /// True if the last report to the job was that the end is reached.
     is_reached: bool,
-    /// Since when the member waits for others, and whether that was reported.
+    /// The time since which the member waits for other members, and true if this was reported.
     waiting: Option<(Tick, bool)>,
 }
 
 /// A member of a group.
+#[allow(clippy::struct_excessive_bools, reason = "what has happened to a member is not one state")]
 #[derive(Debug)]
 pub(super) struct Member {
     rules: Rules,
     lanes: BTreeMap<LaneId, Lane>,
     by_name: HashMap<LaneName, LaneId>,
     next_lane: u32,
-    /// The number of lanes that have not ended, and of lanes that are to be replaced.
+    /// The number of lanes that have not ended.
     unended: usize,
+    /// The number of lanes that are to be replaced.
     replaced: usize,
+    /// The rebalances that were not carried out yet, in order.
     rebalances: VecDeque<Rebalance>,
-    /// The question that is open.
+    /// The open question.
     asked: Option<Question>,
+    /// The earliest time of the next question.
     ask_again_at: Tick,
-    /// True if it was reported that the brokers do not answer.
+    /// True if it was reported that questions fail.
     reported_silence: bool,
     leaving: Vec<Leaving>,
     releases: Vec<Release>,
     next_release: u64,
     commits: Commits,
-    /// A commit of the job that has not begun.
+    /// A commit of the job that was not started yet.
     waiting_commit: Option<Vec<(LaneId, i64)>>,
-    /// Until when the commit is waited for that shows whether the group still has the member.
+    /// The deadline of the commit that verifies the membership, while it is verified.
     verify: Option<Tick>,
     finish: Option<Finish>,
-    /// Partitions that were begun without a committed offset.
+    /// The partitions that were started without a committed offset.
     started: BTreeSet<i32>,
     has_joined: bool,
     /// True once a commit was not answered in time.
@@ -141,7 +149,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Returns a member without partitions.
+    /// Creates a member without partitions.
     pub fn new(mut rules: Rules) -> Self {
         let until = rules.end.take();
         let until = until.map(|end| Until { end, ask_at: Tick::default(), is_reached: false, waiting: None });
@@ -171,12 +179,16 @@ impl Member {
         }
     }
 
-    /// Takes a fact in and adds what is to be done to `orders`.
+    /// Applies a fact and appends the resulting orders to `orders`.
     pub fn step(&mut self, now: Tick, fact: Fact, orders: &mut Vec<Order>) {
         match fact {
             Fact::Tick => {}
             Fact::Assigned(partitions) => self.rebalances.push_back(Rebalance::Assigned(partitions)),
             Fact::Revoked(partitions, lost) => {
+                if lost {
+                    // The lanes have another owner already, whatever rebalance is to be answered first.
+                    self.fence(&partitions, orders);
+                }
                 self.rebalances.push_back(Rebalance::Revoked(partitions, lost));
             }
             Fact::Answered(answer) => self.answered(now, answer, orders),
@@ -207,41 +219,49 @@ impl Member {
         debug_assert_eq!(self.invariant(), None);
     }
 
-    /// True if no lane is assigned.
+    /// Returns true if no lane is assigned.
     pub fn is_idle(&self) -> bool {
         self.lanes.is_empty()
     }
 
-    /// True while it is not known whether the group still has the member.
+    /// Returns true while it is not known whether the group still has the member.
     pub fn is_verifying(&self) -> bool {
         self.verify.is_some()
     }
 
-    /// Returns how the last commit of the job has ended, once it has.
+    /// Returns the result of the last commit of the job, once it has ended.
     pub fn finished(&mut self) -> Option<Result<(), KafkaError>> {
         self.finish.as_mut()?.result.take()
     }
 
-    /// True if a commit was not answered in time: whoever answers none will not answer a farewell.
+    /// Returns true if a commit was not answered in time. In that case a request to leave the group would not be
+    /// answered either.
     pub fn was_unanswered(&self) -> bool {
         self.was_unanswered
     }
 
-    /// Returns the partitions that were taken away and are not given up yet.
-    pub fn owed(&self) -> impl Iterator<Item = &[LaneName]> {
-        self.leaving.iter().map(|leaving| leaving.partitions.as_slice())
+    /// Returns the answers that the group still waits for, in its order: a client does not close before it has them.
+    pub fn owed(&self) -> Vec<Order> {
+        let leaving = self.leaving.iter().map(|leaving| Order::Unassign(leaving.partitions.clone()));
+        let waiting = self.rebalances.iter().map(|rebalance| match rebalance {
+            Rebalance::Assigned(partitions) => {
+                Order::Assign(partitions.iter().map(|name| (name.clone(), None)).collect())
+            }
+            Rebalance::Revoked(partitions, _) => Order::Unassign(partitions.clone()),
+        });
+        leaving.chain(waiting).collect()
     }
 
-    /// True if the state of a lane is of interest to [`Fact::Broken`].
+    /// Returns true if a lane is being read, so that [`Fact::Broken`] applies to it.
     pub fn is_reading(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.state == State::Reading)
     }
 
     // --- Rebalances.
 
-    /// Carries out the rebalances that wait, up to one whose question is open.
+    /// Carries out the waiting rebalances in order, up to the first one that waits for an answer of the brokers.
     fn rebalance(&mut self, now: Tick, orders: &mut Vec<Order>) {
-        // Whoever reads and drains no more answers at once, or the group would wait.
+        // After the end of the job, rebalances are answered at once, so that the group does not wait.
         let at_once = self.finish.is_some();
         while let Some(next) = self.rebalances.front() {
             match next {
@@ -261,7 +281,7 @@ impl Member {
                     }
                     orders.push(Order::Unassign(partitions.clone()));
                 }
-                // The answer is about partitions that are assigned before this.
+                // The open question belongs to an earlier assignment.
                 Rebalance::Revoked(..) if matches!(self.asked, Some(Question::Positions(_))) => return,
                 Rebalance::Revoked(partitions, lost) => {
                     let (partitions, lost) = (partitions.clone(), *lost);
@@ -281,7 +301,7 @@ impl Member {
         let Some(question) = self.asked.take() else { return };
         let done = match (question, answer) {
             (Question::Positions(partitions), Ok(Answer::Positions(positions))) => {
-                // A job that is over has answered the group already.
+                // A job that has ended has already answered the rebalance.
                 let is_wanted = matches!(self.rebalances.front(), Some(Rebalance::Assigned(_)));
                 if is_wanted && self.finish.is_none() {
                     self.rebalances.pop_front();
@@ -301,7 +321,7 @@ impl Member {
             Err(error) if error.is_passing() => {
                 self.ask_again_at = now + ASK_AGAIN;
                 if !std::mem::replace(&mut self.reported_silence, true) {
-                    let notice = format!("partitions cannot be read yet: {error}");
+                    let notice = format!("assigned partitions cannot be read yet: {error}");
                     report(orders, SourceEvent::Notice(notice));
                 }
             }
@@ -312,7 +332,7 @@ impl Member {
         }
     }
 
-    /// Begins the lanes of partitions that the group gives to this member.
+    /// Starts lanes for the partitions that the group has assigned to this member.
     fn assign(
         &mut self,
         partitions: Vec<LaneName>,
@@ -321,16 +341,15 @@ impl Member {
     ) -> Result<(), KafkaError> {
         let mut assigned = Vec::new();
         for (name, position) in partitions.into_iter().zip(positions) {
-            let position = match position.committed {
-                Some(committed) => self.go_on(&name, committed, position.bounds, orders)?,
-                None => {
-                    // It appeared while the job runs, or came back after its topic was deleted: it is read from its
-                    // first record on, wherever the job started.
-                    let start = if self.is_new(name.partition) { position.bounds.0 } else { position.start };
-                    self.started.insert(name.partition);
-                    self.begin(&name, start, orders);
-                    start
-                }
+            let position = if let Some(committed) = position.committed {
+                self.go_on(&name, committed, position.bounds, orders)?
+            } else {
+                // A partition that was added while the job runs, or whose topic was made again, is read from its first
+                // record on, wherever the job started.
+                let start = if self.is_new(name.partition) { position.bounds.0 } else { position.start };
+                self.started.insert(name.partition);
+                self.begin(&name, start, orders);
+                start
             };
             assigned.push((name, Some(position)));
         }
@@ -345,7 +364,7 @@ impl Member {
         !was_there || self.started.contains(&partition)
     }
 
-    /// Begins a lane at a committed offset, or where it can be read on; returns where.
+    /// Starts a lane at a committed offset, or at the offset at which it can be resumed. Returns the start position.
     fn go_on(
         &mut self,
         name: &LaneName,
@@ -389,21 +408,30 @@ impl Member {
     }
 
     fn revoke(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
-        let how = if lost { Revoke::Lost } else { Revoke::Drain };
-        let lanes: BTreeSet<_> =
-            partitions.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
-        for lane in &lanes {
-            report(orders, SourceEvent::Revoked(*lane, how));
-        }
-        if lost {
-            for lane in lanes {
-                self.end(lane, orders);
-            }
-            self.leaving.push(Leaving { partitions, lanes: BTreeSet::new() });
+        let lanes = if lost {
+            self.fence(&partitions, orders);
+            BTreeSet::new()
         } else {
-            self.leaving.push(Leaving { partitions, lanes });
+            self.lanes_of(&partitions)
+        };
+        for lane in &lanes {
+            report(orders, SourceEvent::Revoked(*lane, Revoke::Drain));
+        }
+        self.leaving.push(Leaving { partitions, lanes });
+        self.leave(orders);
+    }
+
+    /// Ends the lanes of partitions that another member may have already.
+    fn fence(&mut self, partitions: &[LaneName], orders: &mut Vec<Order>) {
+        for lane in self.lanes_of(partitions) {
+            report(orders, SourceEvent::Revoked(lane, Revoke::Lost));
+            self.end(lane, orders);
         }
         self.leave(orders);
+    }
+
+    fn lanes_of(&self, partitions: &[LaneName]) -> BTreeSet<LaneId> {
+        partitions.iter().filter_map(|name| self.by_name.get(name).copied()).collect()
     }
 
     fn end(&mut self, id: LaneId, orders: &mut Vec<Order>) {
@@ -413,7 +441,7 @@ impl Member {
         if self.by_name.get(&lane.name) == Some(&id) {
             self.by_name.remove(&lane.name);
         }
-        // The core forgets the end of the input with a lane.
+        // The core clears its end of input when a lane is removed, so the end is reported again.
         if let Some(until) = &mut self.until {
             until.is_reached = false;
         }
@@ -423,7 +451,7 @@ impl Member {
         orders.push(Order::Stop(id));
     }
 
-    /// Gives partitions up that have no lane left to drain.
+    /// Gives up the partitions that have no lane left to drain.
     fn leave(&mut self, orders: &mut Vec<Order>) {
         let (done, waiting): (Vec<_>, _) =
             std::mem::take(&mut self.leaving).into_iter().partition(|leaving| leaving.lanes.is_empty());
@@ -431,7 +459,7 @@ impl Member {
         orders.extend(done.into_iter().map(|leaving| Order::Unassign(leaving.partitions)));
     }
 
-    // --- Offsets that are not there any more.
+    // --- Offsets that do not exist any more.
 
     fn broken(&mut self, id: LaneId, position: i64, reason: String) {
         if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.state == State::Reading) {
@@ -439,19 +467,25 @@ impl Member {
         }
     }
 
-    /// Asks for the bounds of all partitions that cannot be read on.
+    /// Asks for the bounds of all partitions that cannot be read at their position.
     fn ask_about_broken(&mut self, now: Tick, orders: &mut Vec<Order>) {
         if self.asked.is_some() || now < self.ask_again_at || self.has_failed || self.finish.is_some() {
             return;
         }
-        let broken = self.lanes.values().filter(|lane| matches!(lane.state, State::Broken(..)));
-        let names: Vec<_> = broken.map(|lane| lane.name.clone()).collect();
+        let is_leaving = |id: &LaneId| self.leaving.iter().any(|leaving| leaving.lanes.contains(id));
+        let is_broken =
+            |(id, lane): &(&LaneId, &Lane)| matches!(lane.state, State::Broken(..)) && !is_leaving(id);
+        let broken = self.lanes.iter().filter(is_broken);
+        let names: Vec<_> = broken.map(|(_, lane)| lane.name.clone()).collect();
         if !names.is_empty() {
             self.ask(Question::Bounds(names), orders);
         }
     }
 
-    /// Continues lanes whose next record is not there any more, if the job is to continue.
+    /// Resumes lanes whose next offset does not exist any more.
+    ///
+    /// # Errors
+    /// If records were lost and the job fails on data loss.
     fn reset(
         &mut self,
         partitions: &[LaneName],
@@ -459,16 +493,16 @@ impl Member {
         orders: &mut Vec<Order>,
     ) -> Result<(), KafkaError> {
         for (name, bounds) in partitions.iter().zip(bounds) {
-            // It may have been taken away meanwhile.
+            // The partition may have been revoked since the question was asked.
             let Some(id) = self.by_name.get(name).copied() else { continue };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let State::Broken(position, reason) = &lane.state else { continue };
             let (position, reason) = (*position, reason.clone());
             match resume(name, position, *bounds, self.rules.on_data_loss)? {
-                // The offset is there again: a broker was not up to date.
+                // The offset exists: a broker was not up to date.
                 Resume::Here => {
                     lane.state = State::Reading;
-                    let notice = format!("{name} is read again from offset {position}: {reason}");
+                    let notice = format!("{name} can be read again from offset {position}: {reason}");
                     report(orders, SourceEvent::Notice(notice));
                     orders.push(Order::Seek(id, name.clone(), position));
                 }
@@ -490,7 +524,7 @@ impl Member {
         Ok(())
     }
 
-    /// Notes that a partition holds other records from now on.
+    /// Notes that a partition now has other records.
     fn restart(&mut self, name: &LaneName, bounds: Bounds) {
         if let Some(until) = &mut self.until {
             until.end.restart(name.partition, bounds);
@@ -499,7 +533,7 @@ impl Member {
 
     // --- Commits.
 
-    /// Returns the offsets to commit: nothing of lanes that are replaced.
+    /// Converts lanes to partitions. Lanes that are replaced are left out, because their offsets are not committed.
     fn named(&self, offsets: &[(LaneId, i64)]) -> Offsets {
         let named = |(id, offset): &(LaneId, i64)| {
             let lane = self.lanes.get(id).filter(|lane| !matches!(lane.state, State::Replaced(_)))?;
@@ -518,7 +552,8 @@ impl Member {
         self.commit_for_job(orders);
     }
 
-    /// Begins the job's commit, unless an older one of the same partitions that was not answered may still land.
+    /// Starts the commit of the job, unless a commit that verifies the membership is in flight. That older commit could
+    /// be applied after the newer one.
     fn commit_for_job(&mut self, orders: &mut Vec<Order>) {
         if self.commits.has(Purpose::Verify) {
             return;
@@ -547,7 +582,7 @@ impl Member {
         match self.commits.ended(offsets) {
             None => {}
             Some(Purpose::Job) => match result {
-                // It would be refused for ever.
+                // A retry would be rejected, too.
                 Err(error) if error.class() == Class::Unauthorized => orders.push(Order::Fail(error)),
                 result => {
                     let result = result.map_err(|error| error.to_string());
@@ -560,7 +595,7 @@ impl Member {
             Some(Purpose::Verify) => self.verified(result, orders),
             Some(Purpose::Finish) => {
                 let Some(finish) = &mut self.finish else { return };
-                // The group has a new generation that this member has not heard of yet.
+                // The group has a new generation that this member has not joined yet.
                 let again =
                     |error: &KafkaError| matches!(error.class(), Class::Rebalancing | Class::Expelled);
                 if !result.as_ref().is_err_and(|error| again(error) && now < finish.until) {
@@ -570,11 +605,11 @@ impl Member {
         }
     }
 
-    /// Takes drained lanes back: they end once their last commit has ended.
+    /// Handles drained lanes. They end once their last commit has ended.
     fn released(&mut self, now: Tick, lanes: &[(LaneId, Option<i64>)], orders: &mut Vec<Order>) {
         let offsets: Vec<_> = lanes.iter().filter_map(|(id, offset)| Some((*id, (*offset)?))).collect();
         let lanes: Vec<_> = lanes.iter().map(|(id, _)| *id).collect();
-        // An older commit of a lane that is replaced must not land after those of the lane that replaces it.
+        // An older commit of a replaced lane must not be applied after those of the lane that replaces it.
         let is_replaced =
             |id| self.lanes.get(id).is_some_and(|lane| matches!(lane.state, State::Replaced(_)));
         if self.named(&offsets).is_empty() && !lanes.iter().any(is_replaced) {
@@ -585,7 +620,8 @@ impl Member {
         self.releases.push(Release { number, lanes, offsets, after, until: now + COMMIT_TIMEOUT });
     }
 
-    /// Begins the last commits that no earlier one can overtake any more, and gives up those that are not answered.
+    /// Starts the last commits of released lanes once all earlier commits have ended. Gives up commits that are not
+    /// answered in time.
     fn commit_releases(&mut self, now: Tick, orders: &mut Vec<Order>) {
         let ready = self.releases.iter().filter(|release| {
             let purpose = Purpose::Release(release.number);
@@ -619,7 +655,7 @@ impl Member {
 
     fn finish_release(&mut self, lanes: &[LaneId], error: Option<&KafkaError>, orders: &mut Vec<Order>) {
         if let Some(error) = error {
-            let notice = format!("the last commit of revoked partitions failed: {error}");
+            let notice = format!("the last offset commit of revoked partitions failed: {error}");
             report(orders, SourceEvent::Notice(notice));
         }
         for id in lanes {
@@ -638,10 +674,11 @@ impl Member {
         self.leave(orders);
     }
 
-    /// A process that was stopped for longer than its session does not know that the group has given its partitions to
-    /// others. The group takes commits of members only, so a commit tells.
+    /// Starts to verify the membership after the process was suspended for longer than its session time-out. The group
+    /// may have assigned the partitions to other members. It accepts commits only from members, so a commit shows
+    /// whether the member is still in the group.
     fn was_away(&mut self, now: Tick) {
-        // Transactions are refused by themselves, and know offsets that are not known here.
+        // The brokers reject transactions of a former member, and the committed offsets are not known here.
         if !self.lanes.is_empty() && !self.rules.exactly_once && self.verify.is_none() {
             self.verify = Some(now + COMMIT_TIMEOUT);
         }
@@ -665,7 +702,7 @@ impl Member {
             report(
                 orders,
                 SourceEvent::Notice(
-                    "the process was stopped for longer than its session; other members have its partitions"
+                    "the process was suspended for longer than session.timeout.ms and lost its partitions"
                         .to_owned(),
                 ),
             );
@@ -714,8 +751,8 @@ impl Member {
         }
     }
 
-    /// Reports to the job whether everything is read that was there when it started, and asks the group how far others
-    /// are with the partitions that this member has not read.
+    /// Reports to the job whether the whole input was read, and requests the committed offsets of the partitions that
+    /// this member has not read.
     fn report_end(&mut self, now: Tick, orders: &mut Vec<Order>) {
         let Some(until) = &mut self.until else { return };
         let is_read_here = self.has_joined && self.unended == 0 && self.replaced == 0;
@@ -746,26 +783,26 @@ impl Member {
         }
     }
 
-    /// Returns what contradicts itself, if anything does.
+    /// Returns the first invariant that is broken, if one is.
     fn invariant(&self) -> Option<String> {
         let broken = |holds: bool, what: &str| (!holds).then(|| format!("{what}: {self:#?}"));
         let unended = self.lanes.values().filter(|lane| !lane.has_ended).count();
         let replaced = self.lanes.values().filter(|lane| matches!(lane.state, State::Replaced(_))).count();
         let is_current =
             |(name, id): (&LaneName, &LaneId)| self.lanes.get(id).is_some_and(|lane| lane.name == *name);
-        broken(unended == self.unended, "the lanes that have not ended are counted")
-            .or_else(|| broken(replaced == self.replaced, "the lanes that are replaced are counted"))
+        broken(unended == self.unended, "the number of unended lanes is wrong")
+            .or_else(|| broken(replaced == self.replaced, "the number of replaced lanes is wrong"))
             .or_else(|| {
-                broken(self.by_name.iter().all(is_current), "a partition has the lane that is its own")
+                broken(self.by_name.iter().all(is_current), "a partition has the lane of another one")
             })
             .or_else(|| {
                 let mut lanes = self.leaving.iter().flat_map(|leaving| &leaving.lanes);
-                broken(lanes.all(|id| self.lanes.contains_key(id)), "a lane that leaves is there")
+                broken(lanes.all(|id| self.lanes.contains_key(id)), "a leaving lane does not exist")
             })
             .or_else(|| {
                 broken(
                     self.leaving.iter().all(|leaving| !leaving.lanes.is_empty()),
-                    "partitions leave with their lanes",
+                    "partitions without lanes were kept",
                 )
             })
     }
@@ -776,10 +813,10 @@ fn report(orders: &mut Vec<Order>, event: SourceEvent) {
 }
 
 fn unanswered() -> KafkaError {
-    KafkaError::new(format!("no broker took the offset commit within {COMMIT_TIMEOUT:?}"))
+    KafkaError::new(format!("no broker answered the offset commit within {COMMIT_TIMEOUT:?}"))
 }
 
-/// What other members of the group have to read yet.
+/// Returns a notice with the partitions that other members must still read.
 fn others(topic: &str, missing: &[Missing]) -> String {
     const NAMED: usize = 5;
     let one = |Missing { partition, committed, end }: &Missing| {
@@ -802,7 +839,7 @@ fn lost(name: &LaneName, from: i64, to: i64) -> SourceEvent {
 
 fn anew(name: &LaneName, from: i64, to: i64) -> SourceEvent {
     SourceEvent::Notice(format!(
-        "data loss: {name} was recreated or truncated before offset {from}; it is read again from {to}"
+        "data loss: {name} was recreated or truncated before offset {from}; reading resumes at offset {to}"
     ))
 }
 

@@ -72,7 +72,7 @@ impl GroupOptions {
             ("fetch.queue.backoff.ms", "10".to_owned()),
         ];
         // In the consumer protocol (KIP-848) the brokers assign partitions, and the client must not set a strategy.
-        if settings.property("group.protocol") != Some("consumer") {
+        if !settings.is_set_to("group.protocol", "consumer") {
             defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
         }
         let mut owned = vec![

@@ -1,25 +1,25 @@
-//! What goes into a member and what comes out: facts about the group, the brokers and the job in, orders to the client
-//! and news for the job out.
+//! The input and output of a group member: facts about the group, the brokers and the job in, orders to the client and
+//! events for the job out.
 
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::KafkaError;
 use crate::kafka::offsets::{Bounds, Offsets};
 use crate::source::SourceEvent;
 
-/// Something that a member learns.
+/// A fact that is reported to a member.
 #[derive(Debug, Clone)]
 pub(super) enum Fact {
     /// Time has passed.
     Tick,
-    /// The group gives these partitions to the member.
+    /// The group has assigned these partitions to the member.
     Assigned(Vec<LaneName>),
-    /// The group takes these partitions away. True if another member may have them already.
+    /// The group has revoked these partitions. True if they may already be assigned to another member.
     Revoked(Vec<LaneName>, bool),
-    /// The brokers have answered the question that was asked last.
+    /// The brokers have answered the last question.
     Answered(Result<Answer, KafkaError>),
-    /// The offsets that the group has committed, by partition, whoever its members are.
+    /// The committed offsets of the group by partition, including those of other members.
     GroupCommitted(Result<Vec<(i32, i64)>, KafkaError>),
-    /// A lane cannot be read on at this offset, and why.
+    /// A lane cannot be read at this offset for this reason.
     Broken(LaneId, i64, String),
     /// A lane has been read to its end.
     Ended(LaneId),
@@ -27,18 +27,18 @@ pub(super) enum Fact {
     Commit(Vec<(LaneId, i64)>),
     /// A commit of these offsets has ended.
     CommitEnded(Offsets, Result<(), KafkaError>),
-    /// The job has drained these lanes; these are the offsets to commit, if a lane has one.
+    /// The job has drained these lanes. The offset is the one to commit, if there is one.
     Released(Vec<(LaneId, Option<i64>)>),
-    /// The process was stopped for longer than its session.
+    /// The process was suspended for longer than its session time-out.
     WasAway,
-    /// The job is over: these offsets are committed, and nothing is read any more.
+    /// The job has ended. No more records are read, and these offsets are committed.
     Finish(Vec<(LaneId, i64)>),
 }
 
-/// A question to the brokers, about all partitions that it concerns at once.
+/// A question to the brokers about one or more partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Where partitions are to be read from.
+    /// The positions from which to read partitions.
     Positions(Vec<LaneName>),
     /// The oldest and the end offsets of partitions.
     Bounds(Vec<LaneName>),
@@ -51,40 +51,40 @@ pub(super) enum Answer {
     Bounds(Vec<Bounds>),
 }
 
-/// Where a partition may be read from.
+/// The offsets from which a partition can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {
     /// The committed offset, if there is one.
     pub committed: Option<i64>,
-    /// The oldest offset and the end.
+    /// The oldest offset and the end offset.
     pub bounds: Bounds,
-    /// Where the job starts without a committed offset.
+    /// The start position if there is no committed offset.
     pub start: i64,
 }
 
-/// Something that the adapter does for a member, in this order.
+/// An order of a member. The adapter carries orders out in the order in which they are returned.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Order {
-    /// Ask the brokers; [`Fact::Answered`] follows.
+    /// Ask the brokers, then report [`Fact::Answered`].
     Ask(Question),
-    /// Ask for the group's committed offsets of these partitions; [`Fact::GroupCommitted`] follows.
+    /// Request the committed offsets of the group for these partitions, then report [`Fact::GroupCommitted`].
     AskGroup(Vec<i32>),
-    /// Start fetching a lane from an offset, to before an end if there is one.
+    /// Start fetching a lane from an offset up to, but not including, the end, if there is one.
     Start(LaneId, LaneName, i64, Option<i64>),
-    /// Continue a lane at another offset, before it is assigned.
+    /// Continue a lane whose partition is not assigned yet at another offset.
     Move(LaneId, i64),
-    /// Continue an assigned lane at another offset.
+    /// Continue a lane whose partition is assigned at another offset.
     Seek(LaneId, LaneName, i64),
     /// Stop fetching a lane.
     Stop(LaneId),
-    /// Accept partitions, which are read from these offsets.
+    /// Accept partitions and read them from these offsets.
     Assign(Vec<(LaneName, Option<i64>)>),
-    /// Give partitions up.
+    /// Give up partitions.
     Unassign(Vec<LaneName>),
-    /// Commit these offsets; [`Fact::CommitEnded`] follows.
+    /// Commit these offsets asynchronously, then report [`Fact::CommitEnded`].
     Commit(Offsets),
-    /// Report to the job.
+    /// Report an event to the job.
     Report(SourceEvent),
-    /// End the job.
+    /// Fail the job.
     Fail(KafkaError),
 }

@@ -1,4 +1,4 @@
-//! Asks brokers for offsets, on a thread of its own: a question in, its answer out later, and nobody waits.
+//! Asks the brokers for offsets on a separate thread, so that the poll thread never waits for an answer.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,12 +24,13 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Starts the thread. It asks by the member's own client, and keeps it alive only while a request is in flight.
+    /// Starts the thread. It uses the client of the member, and keeps the client alive only while a request is in
+    /// flight.
     pub fn start(consumer: &Arc<BaseConsumer<Context>>, start: Start, waker: Waker) -> Self {
         let (ask, questions) = crossbeam_channel::unbounded();
         let (answer, answers) = crossbeam_channel::unbounded();
         let consumer = Arc::downgrade(consumer);
-        // The thread is detached: it owns nothing but its ends of the channels.
+        // The thread is detached: it owns only its ends of the channels.
         std::thread::spawn(move || {
             for question in questions {
                 let Some(answered) = answer_of(&consumer, &question, start) else { return };
@@ -44,17 +45,17 @@ impl Questions {
 
     /// Asks a question.
     pub fn ask(&self, question: Question) {
-        // It fails only if the thread has panicked, and then there is no answer.
+        // Sending fails only if the thread has panicked, and then there is no answer.
         let _ = self.ask.send(question);
     }
 
-    /// Returns an answer that has arrived.
+    /// Returns the next answer, if one has arrived.
     pub fn answer(&self) -> Option<Result<Answer, KafkaError>> {
         self.answers.try_recv().ok()
     }
 }
 
-/// `None` if the member has left.
+/// Asks the brokers. Returns `None` if the member has left the group.
 fn answer_of(
     consumer: &Weak<BaseConsumer<Context>>,
     question: &Question,
@@ -67,7 +68,7 @@ fn answer_of(
     })
 }
 
-/// Returns where partitions may be read from.
+/// Returns the offsets from which partitions can be read.
 fn positions(
     consumer: &BaseConsumer<Context>,
     names: &[LaneName],

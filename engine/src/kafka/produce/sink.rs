@@ -1,4 +1,4 @@
-//! Writes outputs and dead letters to topics; a record is acknowledged when all replicas have it.
+//! Writes outputs and dead letters to topics. A record is acknowledged once all in-sync replicas have it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -23,70 +23,72 @@ use crate::kafka::{ClientSettings, KafkaError};
 use crate::process::OutputRecord;
 use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
 
-/// A topic to write to, by a producer of its own: what may be sent at once is each topic's own.
+/// A topic to write to and its producer. Without transactions, each topic has a separate producer, because topics have
+/// different limits on the size of a batch.
 struct Target {
     producer: Arc<ServedProducer<Deliveries>>,
-    /// Sends what has to be sent by itself; transactions have one producer only.
+    /// Sends records one per request; `None` with transactions, which have a single producer.
     alone: Option<Arc<Alone>>,
-    /// Held for reading while a record is handed to the client, and for writing while nothing may be.
+    /// Locked for reading while a record is passed to the client, and for writing while no record may be.
     line: Arc<RwLock<()>>,
     topic: String,
-    /// Bytes of a record that is refused before it is sent, since its producer's own bound is another topic's.
+    /// The maximum size of a record in bytes, if it is checked before the record is sent. With transactions, the limit
+    /// of the shared producer may be that of another topic.
     max_bytes: Option<u64>,
-    /// Whether it refuses records without a key.
+    /// True if the topic is compacted, so that records without a key are rejected.
     is_compacted: bool,
-    /// How many partitions it has where those are as many as the source's: then records keep theirs.
+    /// The number of partitions, if the source has as many. In that case records keep their partition.
     kept_partitions: Option<usize>,
 }
 
-/// A topic to write to.
+/// The properties of a topic to write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetTopic {
-    /// Its name.
+    /// The name of the topic.
     pub name: String,
-    /// How many partitions it has.
+    /// The number of partitions.
     pub partitions: usize,
-    /// The largest batch of records that it takes, if that is known: `max.message.bytes`.
+    /// The maximum size of a batch of records in bytes (`max.message.bytes`), if it is known.
     pub max_message_bytes: Option<u64>,
-    /// True if it is compacted: then it takes no record without a key.
+    /// True if the topic is compacted, so that records without a key are rejected.
     pub is_compacted: bool,
 }
 
-/// Where a sink writes.
+/// The options of a sink.
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
-    /// The outputs' topic.
+    /// The topic for outputs.
     pub sink: TargetTopic,
-    /// The dead letters' topic of each stage, if it has one.
+    /// The dead letter queue of each stage, if the stage has one.
     pub dlq: ByStage<Option<TargetTopic>>,
-    /// The source's number of partitions.
+    /// The number of partitions of the source.
     pub source_partitions: usize,
-    /// The group, for the dead letters' headers.
+    /// The group, which is written to the headers of dead letters.
     pub group_id: String,
-    /// How long a record may wait for others to be sent with.
+    /// The maximum time for which a record waits to be sent together with others.
     pub linger: Duration,
-    /// Bytes that may be written and not acknowledged, by each producer.
+    /// The maximum number of unacknowledged bytes of each producer.
     pub queue_bytes: u64,
-    /// Where what is written is committed in transactions.
+    /// The options of transactions; `None` if records are written without transactions.
     pub transactions: Option<TransactionOptions>,
 }
 
-/// Whose transactions a sink writes in.
+/// The options of transactions.
 #[derive(Debug, Clone)]
 pub struct TransactionOptions {
-    /// The transactional id. Whoever has it elsewhere cannot write any more.
+    /// The transactional id. An earlier producer with the same id can no longer write.
     pub id: String,
-    /// The member whose offsets are committed in them.
+    /// The group member whose offsets are committed in the transactions.
     pub membership: Membership,
 }
 
-/// Writes to topics.
+/// A sink that writes to topics.
 pub struct KafkaSink {
     acks: Acks,
     sink: Target,
-    /// By topic.
+    /// The dead letter queues by topic.
     dead_letters: BTreeMap<String, Target>,
-    /// Which of them a stage's go to.
+    /// The topic of the dead letter queue of each stage.
     dlq: ByStage<Option<String>>,
     transactions: Option<Transactions>,
     group_id: String,
@@ -95,10 +97,10 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// A producer for these topics, which leaves its acknowledgements in `acks`.
+    /// Creates the producers for these topics. They push acknowledgements to `acks`.
     ///
     /// # Errors
-    /// Where the client's properties are wrong.
+    /// If a client property is invalid or transactions cannot be initialised.
     pub fn connect(settings: &ClientSettings, options: SinkOptions, acks: Acks) -> Result<Self, KafkaError> {
         let SinkOptions { sink, dlq, source_partitions, group_id, linger, queue_bytes, transactions } =
             options;
@@ -108,7 +110,7 @@ impl KafkaSink {
             dlq.into_iter().flatten().map(|topic| (topic.name.clone(), topic)).collect();
         let topics = || std::iter::once(&sink).chain(queues.values());
         let most = |topic: &TargetTopic| topic.max_message_bytes;
-        // A record that a topic takes must fit into the queue, or it would never leave.
+        // The queue must have space for the largest record that a topic accepts.
         let largest = topics().filter_map(most).max();
         let queue = (linger, queue_bytes.max(largest.unwrap_or(0) + QUEUE_OVERHEAD_BYTES));
         let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
@@ -139,7 +141,7 @@ impl KafkaSink {
                 producer,
                 alone,
                 line,
-                // What is compressed may be smaller in the end.
+                // With compression, the size of the compressed record is not known here.
                 max_bytes: most(topic).filter(|_| of_transactions.is_some() && !compresses),
                 is_compacted: topic.is_compacted,
                 kept_partitions: Some(topic.partitions).filter(|count| *count == source_partitions),
@@ -166,13 +168,13 @@ impl KafkaSink {
         })
     }
 
-    /// The client's properties, secrets masked.
+    /// Returns the effective client properties with masked secrets.
     #[must_use]
     pub fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
     }
 
-    /// Sends a record; waits while the client's queue is full, which is the sink's back-pressure.
+    /// Sends a record. Blocks while the queue of the client is full, which is the back-pressure of the sink.
     fn send(&self, to: &Target, ticket: Ticket, record: BaseRecord<'_, [u8], [u8], usize>) -> Sent {
         if let Err(error) = self.try_send(to, ticket, record) {
             self.acks.push(Ack::of(ticket, Err(error)));
@@ -189,10 +191,10 @@ impl KafkaSink {
         const WAIT: Duration = Duration::from_millis(10);
         if to.is_compacted && record.key.is_none() {
             let reason =
-                format!("topic {} is compacted (cleanup.policy) and takes no record without a key", to.topic);
+                format!("topic {} is compacted (cleanup.policy) and rejects records without a key", to.topic);
             return Err(SendError::Record(reason));
         }
-        // A letter that is too large only by what is added to it goes without that.
+        // If only the added headers make a dead letter too large, it is written without them.
         let mut reduction = 0;
         while ticket.dead_letter
             && reduction < dead_letter::MOST_REDUCED
@@ -204,14 +206,15 @@ impl KafkaSink {
         if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
             let topic = &to.topic;
             let reason = format!(
-                "it is larger than {topic} takes, {most} bytes; with -X compression.type=zstd it may fit"
+                "the record exceeds max.message.bytes of topic {topic} ({most} bytes); with \
+                 -X compression.type=zstd it may fit"
             );
             return Err(SendError::Record(reason));
         }
         if let Some(Err(error)) = self.transactions.as_ref().map(Transactions::begin) {
             return Err(SendError::Transaction(KafkaError::from(error).to_string()));
         }
-        // One that does not fit into an empty queue will never fit.
+        // A record that does not fit into an empty queue is rejected.
         let mut was_empty = false;
         loop {
             if let Some(alone) = to.alone.as_ref().filter(|alone| alone.has_suspects()) {
@@ -241,7 +244,7 @@ impl KafkaSink {
                     Ok(())
                 }
                 None if is_full => Err(SendError::Record(
-                    "it is larger than what may be kept in memory to be written".to_owned(),
+                    "the record is larger than the producer queue (queue.buffering.max.kbytes)".to_owned(),
                 )),
                 _ => Err(send_error(&error, &to.topic, self.transactions.is_some())),
             };
@@ -255,7 +258,7 @@ impl KafkaSink {
     }
 }
 
-/// A topic's own producer, what sends records one by one beside it, and the lock of both.
+/// The producer of a topic, the producer that sends its records one per request, and the lock of both.
 type OwnProducer = (Arc<ServedProducer<Deliveries>>, Arc<Alone>, Arc<RwLock<()>>);
 
 fn own_producer(
@@ -278,7 +281,7 @@ fn own_producer(
         Deliveries { acks: acks.clone(), transactional: false, shared: Arc::clone(shared), suspects };
     let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
     let producer = ServedProducer::create(config, context, move |producer| {
-        // Nobody else does it while nothing more is to be written.
+        // If no more records are written, only this thread sends the suspects.
         if clearing.has_suspects() {
             let _line = order.write().unwrap_or_else(PoisonError::into_inner);
             clearing.clear_suspects(producer);
@@ -297,10 +300,10 @@ fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
     }
 }
 
-/// What a record takes in the client's queue beside its bytes, at most.
+/// The maximum number of bytes that a record needs in the queue of the client in addition to its own bytes.
 const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 
-/// The properties of a producer for topics that take so many bytes at once.
+/// Returns the properties of a producer for topics with these values of `max.message.bytes`.
 pub(in crate::kafka) fn producer_config(
     settings: &ClientSettings,
     (linger, queue_bytes): (Duration, u64),
@@ -312,24 +315,24 @@ pub(in crate::kafka) fn producer_config(
         ("linger.ms", linger.as_millis().to_string()),
         ("queue.buffering.max.kbytes", (queue_bytes / 1024).clamp(1, i32::MAX as u64).to_string()),
     ];
-    // A record that is too large for the topic is refused by itself then, before it takes those down
-    // that would be sent with it.
+    // With this limit the client rejects a record that is too large for the topic. Otherwise the broker would reject
+    // all records of its batch.
     defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));
     let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
     match transactional_id {
-        // A transaction bounds how long a record may take.
+        // The transaction time-out limits the delivery time of a record.
         Some(id) => owned.push(("transactional.id", id)),
         None => owned.push(("message.timeout.ms", "0")),
     }
     if bounds.len() > 1 {
-        // Records that are sent together fit into either topic.
+        // A batch of records must fit into each of the topics.
         defaults
             .extend(bounds.iter().min().map(|least| ("batch.size", client_bytes((*least).min(1_000_000)))));
     }
     settings.client(&defaults, &owned)
 }
 
-/// At most so many bytes on the wire, in a batch of its own.
+/// Returns an upper bound on the number of bytes of a record that is sent in a separate batch.
 fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
     const OVERHEAD: usize = 61 + 40;
     const HEADER_OVERHEAD: usize = 10;
@@ -339,7 +342,7 @@ fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
     (OVERHEAD + headers + record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64
 }
 
-/// A topic's bound within what librdkafka takes for its own.
+/// Returns the limit of a topic, clamped to the range that librdkafka accepts.
 fn client_bytes(max_message_bytes: u64) -> String {
     max_message_bytes.clamp(1000, 1_000_000_000).to_string()
 }
@@ -354,7 +357,7 @@ fn record<'a>(
     let mut record = BaseRecord::with_opaque_to(&target.topic, pack(ticket));
     record.key = key;
     record.payload = value;
-    // The source may have got partitions since that this topic has not.
+    // The source may have more partitions now than when the job started.
     let has = |count: usize| usize::try_from(origin.partition).is_ok_and(|partition| partition < count);
     record.partition = target.kept_partitions.filter(|count| has(*count)).map(|_| origin.partition);
     record
@@ -370,7 +373,7 @@ impl Sink for KafkaSink {
         let row = ticket.row;
         let (key, value) = match output {
             OutputRecord::Forward => (batch.key(row), batch.value(row)),
-            OutputRecord::New { key, value, .. } => (key.as_deref(), value.as_deref()),
+            OutputRecord::New { key, value, .. } => (key, value),
         };
         let mut record = record(&self.sink, ticket, origin, key, value);
         record.timestamp = batch.timestamp_ms(row);
@@ -386,7 +389,7 @@ impl Sink for KafkaSink {
         let Rejected { ticket, batch, origin, error, .. } = rejected;
         let dlq = self.dlq.of(error.stage).as_ref().and_then(|name| self.dead_letters.get(name));
         let Some(dlq) = dlq else {
-            let result = Err(SendError::Sink("there is no dead letter queue".to_owned()));
+            let result = Err(SendError::Sink("no dead letter queue is set for this stage".to_owned()));
             self.acks.push(Ack::of(ticket, result));
             return Sent::Pending;
         };
@@ -414,8 +417,8 @@ impl Sink for KafkaSink {
         self.transactions.as_ref().map_or(Ok(()), Transactions::abort)
     }
 
-    /// What is not acknowledged by now will be read and written again; waiting changes nothing. Once this returns,
-    /// nothing more is handed to a client, whatever a thread was about to write.
+    /// Purges all unacknowledged records, which will be read and written again. After this call, no thread passes a
+    /// record to a client.
     fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         for target in std::iter::once(&self.sink).chain(self.dead_letters.values()) {

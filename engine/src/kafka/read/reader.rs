@@ -15,7 +15,7 @@ use rdkafka::metadata::Metadata;
 use velo_schema::Tier;
 
 use crate::batch::BatchBuilder;
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
@@ -25,9 +25,12 @@ use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
 use crate::kafka::settings::{ClientSettings, readable};
 use crate::kafka::{KafkaError, hint};
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, PARTITION_FETCH_BYTES};
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
+
+/// The number of records of a partition that are fetched ahead.
+const PREFETCH_RECORDS: u64 = 10_000;
 
 /// The maximum time until the first broker answers.
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,7 +85,8 @@ impl TopicReader {
         let mut config = settings.client(
             &[
                 ("queued.max.messages.kbytes", kbytes.to_string()),
-                ("fetch.message.max.bytes", (kbytes * 1024).to_string()),
+                ("queued.min.messages", PREFETCH_RECORDS.to_string()),
+                ("fetch.message.max.bytes", (kbytes * 1024).min(PARTITION_FETCH_BYTES).to_string()),
                 ("fetch.queue.backoff.ms", "10".to_owned()),
                 // The statistics report throttling by the brokers and the bytes received.
                 ("statistics.interval.ms", "200".to_owned()),
@@ -354,7 +358,7 @@ impl Source for ReadSource {
         now: Tick,
         lane: LaneId,
         tier: Tier,
-        room: Room,
+        room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
         self.throttled_until = self.paid_at.filter(|at| *at > now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use velo_schema::Tier;
 
 use crate::batch::{Batch, BatchBuilder};
-use crate::core::batcher::Room;
+use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, Names};
 use crate::kafka::{ClientSettings, KafkaError, Partition, TopicReader};
@@ -73,7 +73,7 @@ pub fn scan_from<E: From<KafkaError>>(
         let cannot = |error: SourceError| E::from(KafkaError::from(error));
         source.poll(now, &mut events).map_err(cannot)?;
         for lane in &lanes {
-            let room = Room::of_records(RECORDS_A_CALL);
+            let room = Capacity::of_records(RECORDS_A_CALL);
             source.fill(now, *lane, Tier::Buffered, room, &mut builder).map_err(cannot)?;
         }
         for event in events.drain(..) {

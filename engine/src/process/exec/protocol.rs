@@ -266,8 +266,10 @@ impl Verdict {
             Some(records) => {
                 for NewRecord { row, key, value, headers } in records {
                     match headers {
-                        None => out.push(row, key, value),
-                        Some(headers) => out.push_with_headers(row, key, value, headers),
+                        None => out.push(row, key.as_deref(), value.as_deref()),
+                        Some(headers) => {
+                            out.push_with_headers(row, key.as_deref(), value.as_deref(), headers);
+                        }
                     }
                 }
             }
@@ -377,7 +379,7 @@ mod tests {
         let headers: Vec<_> = out
             .of_rows(0..2)
             .map(|(_, record)| match record {
-                OutputRecord::New { headers, .. } => headers.clone(),
+                OutputRecord::New { headers, .. } => headers.cloned(),
                 OutputRecord::Forward => panic!("nothing is forwarded"),
             })
             .collect();

@@ -137,9 +137,10 @@ impl World {
                     // What the group hears of it from now on is of a generation that is over.
                     let is_of_it =
                         |offsets: &Offsets| offsets.iter().any(|(name, _)| name.partition == partition);
-                    let (over, rest) = std::mem::take(&mut self.in_flight).into_iter().partition(is_of_it);
+                    let (over, rest): (Vec<_>, _) =
+                        std::mem::take(&mut self.in_flight).into_iter().partition(is_of_it);
                     self.in_flight = rest;
-                    self.over.extend(Vec::<Offsets>::from(over));
+                    self.over.extend(over);
                 }
             }
             Order::Commit(offsets) => {
@@ -157,7 +158,7 @@ impl World {
                 }
                 self.in_flight.push(offsets);
             }
-            Order::Report(event) => self.hear(event),
+            Order::Report(event) => self.hear(&event),
             Order::Fail(error) => panic!("{error}"),
             Order::AskGroup(_) => {}
         }
@@ -168,8 +169,8 @@ impl World {
     }
 
     /// The job hears of something.
-    fn hear(&mut self, event: SourceEvent) {
-        match event {
+    fn hear(&mut self, event: &SourceEvent) {
+        match *event {
             SourceEvent::Assigned(lane, ..) => assert!(self.known.insert(lane)),
             SourceEvent::Revoked(lane, Revoke::Drain) => {
                 self.draining.extend(self.known.get(&lane));
@@ -275,8 +276,9 @@ impl World {
             return;
         }
         let lanes: Vec<_> = std::mem::take(&mut self.draining).into_iter().collect();
-        let offset =
-            |lane: LaneId| self.started.get(&lane).map(|(_, offset)| *offset).filter(|_| luck % 4 > 0);
+        let offset = |lane: LaneId| {
+            self.started.get(&lane).map(|(_, offset)| *offset).filter(|_| !luck.is_multiple_of(4))
+        };
         let lanes: Vec<_> = lanes.into_iter().map(|lane| (lane, offset(lane))).collect();
         for (lane, _) in &lanes {
             self.known.remove(lane);

@@ -28,7 +28,7 @@ pub(super) struct Group {
 }
 
 #[derive(Debug)]
-pub(super) struct Regroup {
+pub(super) struct SinkBatcher {
     batcher: Batcher,
     parts: Vec<Part>,
     records: u64,
@@ -39,7 +39,7 @@ pub(super) struct Regroup {
     writing: Option<Group>,
 }
 
-impl Regroup {
+impl SinkBatcher {
     pub fn new(rule: SealRule) -> Self {
         Self {
             one_at_a_time: rule.adaptive.is_some(),
@@ -54,7 +54,7 @@ impl Regroup {
     /// Adds the output of a row of a batch. If the output does not fit, the open group is sealed before that.
     pub fn add(&mut self, now: Tick, batch: BatchId, weight: Weight) {
         let Weight { row, records, bytes } = weight;
-        let room = self.batcher.room();
+        let room = self.batcher.capacity();
         let by_count = u64::from(records) <= room.records;
         let fits = room.is_empty || (by_count && room.fits(0, 0, bytes));
         if !fits {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     /// All groups that can be written now.
-    fn groups(regroup: &mut Regroup) -> Vec<(Vec<Part>, SealReason, u64)> {
+    fn groups(regroup: &mut SinkBatcher) -> Vec<(Vec<Part>, SealReason, u64)> {
         let mut found = Vec::new();
         while let Some(group) = regroup.next(Tick::default(), |_| 1) {
             found.push((group.parts.clone(), group.reason, group.records));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn rows_of_several_batches_make_a_group_and_a_rows_records_stay_together() {
-        let mut regroup = Regroup::new(SealRule::of_records(4, WAIT));
+        let mut regroup = SinkBatcher::new(SealRule::of_records(4, WAIT));
         for (batch, row, records) in [(0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 2, 3), (1, 3, 9), (2, 0, 1)] {
             regroup.add(Tick::default(), BatchId(batch), weight(row, records, 1));
         }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn bytes_are_checked_before_a_row_is_added() {
         let rule = SealRule { max_bytes: Some(10), ..SealRule::of_records(100, WAIT) };
-        let mut regroup = Regroup::new(rule);
+        let mut regroup = SinkBatcher::new(rule);
         for (row, bytes) in [(0, 6), (1, 5), (2, 50), (3, 1)] {
             regroup.add(Tick::default(), BatchId(0), weight(row, 1, bytes));
         }
@@ -190,7 +190,7 @@ mod tests {
             latency: Duration::from_millis(100),
         };
         let rule = SealRule { adaptive: Some(target), ..SealRule::of_records(100, WAIT) };
-        let mut regroup = Regroup::new(rule);
+        let mut regroup = SinkBatcher::new(rule);
         for row in 0..4 {
             regroup.add(Tick::default(), BatchId(0), weight(row, 1, 1));
         }
