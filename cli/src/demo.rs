@@ -50,7 +50,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub fn start(workload: &Workload) -> Result<Self> {
+    pub(crate) fn start(workload: &Workload) -> Result<Self> {
         let broker = EmbeddedBroker::start()?;
         broker.create_topic(TOPIC, PARTITIONS)?;
         let settings = ClientSettings::new(broker.bootstrap_servers(), BTreeMap::new())?;
@@ -70,7 +70,7 @@ impl Demo {
 
     /// Returns the client settings for the broker. The embedded broker answers a fetch without records only after
     /// `fetch.wait.max.ms`, even if records arrive in the meantime, so the wait is short.
-    pub fn settings(&self) -> Result<ClientSettings> {
+    pub(crate) fn settings(&self) -> Result<ClientSettings> {
         let properties = BTreeMap::from([("fetch.wait.max.ms".to_owned(), "2".to_owned())]);
         Ok(ClientSettings::new(self.broker.bootstrap_servers(), properties)?)
     }

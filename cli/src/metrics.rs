@@ -35,7 +35,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the address is invalid or in use.
-    pub fn bind(address: &str) -> Result<Self> {
+    pub(crate) fn bind(address: &str) -> Result<Self> {
         let failed = |error| anyhow!("--metrics {address}: {error}");
         let server = Server::http(address).map_err(failed)?;
         let bound =
@@ -44,7 +44,7 @@ impl Listener {
     }
 
     /// Returns the bound address, with the port that the system has chosen for port 0.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -55,7 +55,7 @@ pub(crate) struct Metrics(Arc<Mutex<Option<(Instant, Progress)>>>);
 
 impl Metrics {
     /// Stores the progress of a job.
-    pub fn update(&self, progress: &Progress) {
+    pub(crate) fn update(&self, progress: &Progress) {
         let progress = Progress { notices: Vec::new(), ..progress.clone() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), progress));
     }
@@ -73,7 +73,7 @@ impl Metrics {
     }
 
     /// Serves requests on a thread until the process ends.
-    pub fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget) {
+    pub(crate) fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget) {
         let mut registry = Registry::with_prefix("velo");
         registry.register_collector(Box::new(Job { metrics: self.clone(), memory }));
         let metrics = self.clone();

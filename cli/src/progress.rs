@@ -18,7 +18,7 @@ pub(crate) struct Status {
 
 impl Status {
     /// Shows a status line with an indicatif template.
-    pub fn start(bar: ProgressBar, template: &str) -> Self {
+    pub(crate) fn start(bar: ProgressBar, template: &str) -> Self {
         let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shown = shown.is_none();
         let bar = if is_shown { bar } else { ProgressBar::hidden() };
@@ -31,7 +31,7 @@ impl Status {
         Self { bar, is_shown }
     }
 
-    pub fn bar(&self) -> &ProgressBar {
+    pub(crate) fn bar(&self) -> &ProgressBar {
         &self.bar
     }
 }
@@ -79,7 +79,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 impl Rate {
     /// Adds the count at time `now` and returns the growth per second; 0 if no time has passed.
-    pub fn add(&mut self, now: Duration, count: u64) -> f64 {
+    pub(crate) fn add(&mut self, now: Duration, count: u64) -> f64 {
         self.seen.push_back((now, count));
         // The window begins at the newest count that is at least `RATE_WINDOW` old.
         while self.seen.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= RATE_WINDOW) {

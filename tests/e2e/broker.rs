@@ -14,12 +14,12 @@ use velo_engine::kafka::{ClientSettings, EmbeddedBroker, TopicReader, ensure_top
 use velo_engine::waker::Waker;
 
 /// A broker to test with.
-pub enum Broker {
+pub(crate) enum Broker {
     Real(&'static RealKafka),
     Embedded(EmbeddedBroker),
 }
 
-pub struct RealKafka {
+pub(crate) struct RealKafka {
     address: String,
     /// The script and its pipe: while they are held, the broker runs.
     _script: Option<(Child, ChildStdin)>,
@@ -28,34 +28,34 @@ pub struct RealKafka {
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Held by tests that keep the machine busy: they may run side by side.
-pub fn busy() -> RwLockReadGuard<'static, ()> {
+pub(crate) fn busy() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Held by tests that measure: they run alone.
-pub fn quiet() -> RwLockWriteGuard<'static, ()> {
+pub(crate) fn quiet() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The checkout's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
 /// The real Kafka of this test binary.
-pub fn real() -> Broker {
+pub(crate) fn real() -> Broker {
     static REAL: OnceLock<RealKafka> = OnceLock::new();
     Broker::Real(REAL.get_or_init(RealKafka::start))
 }
 
 /// A new embedded broker.
-pub fn embedded() -> Broker {
+pub(crate) fn embedded() -> Broker {
     Broker::Embedded(EmbeddedBroker::start().expect("an embedded broker"))
 }
 
 impl RealKafka {
     /// One that a script runs, for as long as its pipe is held.
-    pub fn held(address: String, script: Child, stdin: ChildStdin) -> Self {
+    pub(crate) fn held(address: String, script: Child, stdin: ChildStdin) -> Self {
         Self { address, _script: Some((script, stdin)) }
     }
 
@@ -78,23 +78,23 @@ impl RealKafka {
 }
 
 impl Broker {
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match self {
             Self::Real(kafka) => kafka.address.clone(),
             Self::Embedded(broker) => broker.bootstrap_servers(),
         }
     }
 
-    pub fn settings(&self) -> ClientSettings {
+    pub(crate) fn settings(&self) -> ClientSettings {
         ClientSettings::new(self.address(), BTreeMap::new()).expect("no properties")
     }
 
-    pub fn reader(&self) -> TopicReader {
+    pub(crate) fn reader(&self) -> TopicReader {
         TopicReader::connect(&self.settings(), 16 << 20, Waker::default()).expect("a reader")
     }
 
     /// Creates a topic of a name that no other test has.
-    pub fn topic(&self, stem: &str, partitions: i32) -> String {
+    pub(crate) fn topic(&self, stem: &str, partitions: i32) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let topic = format!("{stem}_{}_{number}", std::process::id());
@@ -103,21 +103,21 @@ impl Broker {
     }
 
     /// Like [`topic`](Self::topic), with settings that the embedded broker does not know.
-    pub fn topic_with(&self, stem: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    pub(crate) fn topic_with(&self, stem: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let topic = format!("{stem}_{}_with_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         self.create_with(&topic, partitions, settings);
         topic
     }
 
-    pub fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+    pub(crate) fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let count = usize::try_from(partitions).expect("a count");
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         ensure_topic(&self.settings(), &self.reader(), topic, count, &settings).expect("a topic");
     }
 
-    pub fn create(&self, topic: &str, partitions: i32) {
+    pub(crate) fn create(&self, topic: &str, partitions: i32) {
         match self {
             Self::Real(_) => {
                 let count = usize::try_from(partitions).expect("a count");

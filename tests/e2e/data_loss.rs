@@ -22,14 +22,14 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)))
 }
 
-pub fn delete_records(broker: &Broker, topic: &str, before: i64) {
+pub(crate) fn delete_records(broker: &Broker, topic: &str, before: i64) {
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(topic, 0, Offset::Offset(before)).expect("an offset");
     let deleted = pollster::block_on(admin(broker).delete_records(&offsets, &options())).expect("deleted");
     assert!(deleted.elements().iter().all(|element| element.error().is_ok()));
 }
 
-pub fn set_cleanup_policy(broker: &Broker, topic: &str, value: &str) {
+pub(crate) fn set_cleanup_policy(broker: &Broker, topic: &str, value: &str) {
     let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("cleanup.policy", value);
     let altered = pollster::block_on(admin(broker).alter_configs([&config], &options())).expect("an answer");
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");

@@ -12,7 +12,7 @@ use crate::broker::{Broker, busy, embedded, quiet, real};
 use crate::topic::{Load, committed, count, first_timestamp_ms, for_each};
 
 /// A job over topics of its own.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     pub broker: &'a Broker,
     folder: TempDir,
     pub source: String,
@@ -22,13 +22,13 @@ pub struct Job<'a> {
 }
 
 /// `velo`; another build can be tested, one that is installed, say.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let program = std::env::var_os("VELO_TEST_PROGRAM");
     Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_velo").into()))
 }
 
 impl<'a> Job<'a> {
-    pub fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
+    pub(crate) fn new(broker: &'a Broker, load: Load, settings: &str) -> Self {
         let source = broker.topic("source", load.partitions);
         let sink = broker.topic("sink", load.partitions);
         let dlq = format!("{source}.dlq");
@@ -41,20 +41,20 @@ impl<'a> Job<'a> {
         Self { broker, folder, source, sink, dlq, group }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn sql_path(&self) -> PathBuf {
+    pub(crate) fn sql_path(&self) -> PathBuf {
         self.folder().join("job.sql")
     }
 
-    pub fn report_path(&self) -> PathBuf {
+    pub(crate) fn report_path(&self) -> PathBuf {
         self.folder().join("report.json")
     }
 
     /// The job as a member whose session ends soon after it has died.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = self.patient_command();
         // A killed member keeps its partitions until its session ends, and the embedded broker waits
         // as long for one that has left.
@@ -74,14 +74,14 @@ impl<'a> Job<'a> {
     }
 
     /// The job as a member that stays until it is stopped.
-    pub fn endless_command(&self) -> Command {
+    pub(crate) fn endless_command(&self) -> Command {
         let mut command = self.command_without_broker();
         command.args(["--bootstrap-servers", &self.broker.address()]);
         command
     }
 
     /// The job, without a word about where the broker is.
-    pub fn command_without_broker(&self) -> Command {
+    pub(crate) fn command_without_broker(&self) -> Command {
         let mut command = program();
         command
             .arg("run")
@@ -92,11 +92,11 @@ impl<'a> Job<'a> {
         command
     }
 
-    pub fn report(&self) -> Json {
+    pub(crate) fn report(&self) -> Json {
         serde_json::from_slice(&std::fs::read(self.report_path()).expect("a report")).expect("json")
     }
 
-    pub fn run(&self) -> Json {
+    pub(crate) fn run(&self) -> Json {
         let Output { status, stderr, .. } = self.command().output().expect("velo runs");
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
         self.report()
@@ -104,7 +104,7 @@ impl<'a> Job<'a> {
 }
 
 /// Ends a job as an operator does, and returns what it wrote to stderr once it has ended well.
-pub fn stop(child: Child, signal: &str) -> String {
+pub(crate) fn stop(child: Child, signal: &str) -> String {
     let output = stopped(child, signal);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");
@@ -127,7 +127,7 @@ fn stop_before_the_end(job: &Job<'_>, child: Child, signal: &str) {
 }
 
 /// Panics, with what it said, where a job has ended by itself.
-pub fn assert_running(child: &mut Child) {
+pub(crate) fn assert_running(child: &mut Child) {
     if let Some(status) = child.try_wait().expect("a child") {
         let mut stderr = String::new();
         child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("read");
@@ -137,7 +137,7 @@ pub fn assert_running(child: &mut Child) {
 
 /// Waits until the job has settled everything, as an operator sees it: by the sum of the offsets that its
 /// group has committed.
-pub fn wait_for_commit(job: &Job<'_>, child: &mut Child, offsets: i64) {
+pub(crate) fn wait_for_commit(job: &Job<'_>, child: &mut Child, offsets: i64) {
     while committed(job.broker, &job.group, &job.source).values().sum::<i64>() < offsets {
         assert_running(child);
     }
@@ -148,7 +148,7 @@ fn is_poison(load: Load, index: u64) -> bool {
 }
 
 /// What is in sink and dead letter queue: how often each record, after checking it byte by byte.
-pub fn audit(job: &Job<'_>, load: Load) -> Audit {
+pub(crate) fn audit(job: &Job<'_>, load: Load) -> Audit {
     let mut seen = vec![0_u32; usize::try_from(load.number).expect("small")];
     let mut last_of_key = HashMap::new();
     let mut audit = Audit::default();
@@ -188,14 +188,14 @@ pub fn audit(job: &Job<'_>, load: Load) -> Audit {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Audit {
+pub(crate) struct Audit {
     pub sink: u64,
     pub dlq: u64,
     pub lost: usize,
     pub repeated: usize,
 }
 
-pub const BUFFERED: &str =
+pub(crate) const BUFFERED: &str =
     "'batch.strategy' = 'fixed_size', 'batch.size' = '500', 'failure_strategy' = 'SendToDLQ'";
 const STANDARD: &str = "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '10', \
                         'failure_strategy' = 'SendToDLQ'";

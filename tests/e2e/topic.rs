@@ -14,7 +14,7 @@ use crate::broker::Broker;
 
 /// A record as read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub(crate) struct Read {
     pub partition: i32,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
@@ -25,7 +25,7 @@ pub struct Read {
 /// A topic's records to produce: `number` of them over `partitions`, about `bytes` long, each
 /// `poison_every`-th not JSON. Keys repeat, values count up within their key.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub(crate) struct Load {
     pub number: u64,
     pub partitions: i32,
     pub bytes: usize,
@@ -33,7 +33,7 @@ pub struct Load {
 }
 
 /// The first record's timestamp: recent, since brokers delete records that are a week old.
-pub fn first_timestamp_ms() -> i64 {
+pub(crate) fn first_timestamp_ms() -> i64 {
     static FIRST: OnceLock<i64> = OnceLock::new();
     *FIRST.get_or_init(|| {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
@@ -43,7 +43,7 @@ pub fn first_timestamp_ms() -> i64 {
 
 impl Load {
     /// Record `index`: partition, key, value.
-    pub fn record(self, index: u64) -> (i32, String, String) {
+    pub(crate) fn record(self, index: u64) -> (i32, String, String) {
         const KEYS: u64 = 1000;
         let key = index % KEYS;
         let partition = i32::try_from(key).expect("a small number") % self.partitions;
@@ -54,7 +54,7 @@ impl Load {
         (partition, format!("key-{key}"), value)
     }
 
-    pub fn produce(self, broker: &Broker, topic: &str) {
+    pub(crate) fn produce(self, broker: &Broker, topic: &str) {
         let producer =
             RecordProducer::connect(&broker.settings(), Duration::from_millis(20)).expect("a producer");
         for index in 0..self.number {
@@ -85,14 +85,14 @@ fn consumer(broker: &Broker) -> BaseConsumer {
 }
 
 /// How many records a topic has.
-pub fn count(broker: &Broker, topic: &str) -> u64 {
+pub(crate) fn count(broker: &Broker, topic: &str) -> u64 {
     let partitions = broker.reader().partitions(topic).expect("partitions");
     partitions.iter().map(|p| u64::try_from(p.high - p.low).expect("ordered")).sum()
 }
 
 /// Reads a whole topic, as it ends now, through the wrapper's own consumer, and hands each record on that
 /// is committed.
-pub fn for_each(broker: &Broker, topic: &str, mut each: impl FnMut(Read)) {
+pub(crate) fn for_each(broker: &Broker, topic: &str, mut each: impl FnMut(Read)) {
     let consumer = consumer(broker);
     let mut assignment = TopicPartitionList::new();
     let mut open: BTreeSet<_> =
@@ -125,7 +125,7 @@ pub fn for_each(broker: &Broker, topic: &str, mut each: impl FnMut(Read)) {
 }
 
 /// The offsets that a group has committed, by partition.
-pub fn committed(broker: &Broker, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+pub(crate) fn committed(broker: &Broker, group: &str, topic: &str) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker.address())
         .set("group.id", group)

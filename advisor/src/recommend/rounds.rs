@@ -32,7 +32,7 @@ pub(super) struct Across {
 impl Rounds {
     /// Estimates the effects of rounds with enough batches by median polish: each value is the sum of a candidate
     /// effect, a round effect and a residual with a median of zero.
-    pub fn of(trials: &[Trial]) -> Self {
+    pub(super) fn of(trials: &[Trial]) -> Self {
         let values: Vec<_> = trials.iter().filter_map(|trial| Some((trial, ln_p99(trial)?))).collect();
         let mut effects = BTreeMap::<u32, f64>::new();
         let mut hardest = f64::NEG_INFINITY;
@@ -57,7 +57,7 @@ impl Rounds {
     }
 
     /// Returns the normalised p99 of a candidate with these trials; `None` if no trial has enough batches.
-    pub fn across(&self, trials: &[&Trial]) -> Option<Across> {
+    pub(super) fn across(&self, trials: &[&Trial]) -> Option<Across> {
         let effect = |trial: &&&Trial| self.effects.get(&trial.round).copied();
         let mut own: Vec<_> =
             trials.iter().filter_map(|trial| Some(ln_p99(trial)? - effect(&trial)?)).collect();

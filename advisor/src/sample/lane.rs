@@ -25,12 +25,12 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Returns a partition without records at an offset.
-    pub fn at(name: LaneName, next: i64) -> Self {
+    pub(super) fn at(name: LaneName, next: i64) -> Self {
         Self { name, next, reached_ms: None, past: 0, older: 0, newer: 0, has_begun: false, has_gaps: false }
     }
 
     /// Counts a record of the partition.
-    pub fn keep(
+    pub(super) fn keep(
         &mut self,
         offset: i64,
         time_ms: Option<i64>,
@@ -51,7 +51,7 @@ impl Lane {
 
     /// Returns true if the offset lookup by timestamp did not find the start of the sample: either all past records
     /// are in the future, or most of them are outside the requested time.
-    pub fn is_odd(&self) -> bool {
+    pub(super) fn is_odd(&self) -> bool {
         const ENOUGH: u64 = 50;
         let mostly = |count: u64| self.past >= ENOUGH && 2 * count > self.past;
         self.newer > 0 && self.newer == self.past || mostly(self.older) || mostly(self.newer)

@@ -95,7 +95,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// Returns a sampler of the records from a time on, in milliseconds since the epoch.
-    pub fn since(since_ms: i64) -> Self {
+    pub(super) fn since(since_ms: i64) -> Self {
         Self {
             source: None,
             lanes: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Sampler {
     }
 
     /// Reads the topic until the sample is complete. Returns the start of the sample, in milliseconds since the epoch.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         reader: TopicReader,
         topic: &str,
@@ -212,7 +212,7 @@ impl Sampler {
     }
 
     /// Handles the source's events and takes records. Returns true if there were records.
-    pub fn step(&mut self, elapsed: Duration) -> Result<bool, SourceError> {
+    pub(super) fn step(&mut self, elapsed: Duration) -> Result<bool, SourceError> {
         const PER_CALL: u64 = 1000;
         const ENOUGH_OF_A_CALL: u64 = 20;
         let Some(source) = &mut self.source else { return Ok(false) };
@@ -295,13 +295,13 @@ impl Sampler {
         }
     }
 
-    pub fn stamps(&self) -> Vec<Stamp> {
+    pub(super) fn stamps(&self) -> Vec<Stamp> {
         self.records.iter().map(|(stamp, _)| *stamp).collect()
     }
 
     /// Returns the longest plausible delay from a record's timestamp until it can be read, if clocks are correct.
     /// Transactions delay records for longer.
-    pub fn longest_way_ms(&self) -> i64 {
+    pub(super) fn longest_way_ms(&self) -> i64 {
         const PLAIN_MS: i64 = 100;
         const TRANSACTIONAL_MS: i64 = 1000;
         if self.lanes.values().any(|lane| lane.has_gaps) { TRANSACTIONAL_MS } else { PLAIN_MS }

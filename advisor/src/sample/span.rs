@@ -53,7 +53,7 @@ impl Sampler {
     }
 
     /// Returns the sample of the records that were read.
-    pub fn finish(&mut self, first_ms: i64, limits: Limits) -> Sample {
+    pub(super) fn finish(&mut self, first_ms: i64, limits: Limits) -> Sample {
         let now_ms = epoch_ms();
         let end_ms = self.until_ms.or(self.stopped_ms).unwrap_or(now_ms);
         let window = Window {

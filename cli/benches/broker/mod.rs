@@ -8,14 +8,14 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use velo_engine::kafka::ClientSettings;
 
 /// Runs for as long as it is held.
-pub struct Broker {
+pub(crate) struct Broker {
     script: Child,
     pipe: Option<ChildStdin>,
     pub settings: ClientSettings,
 }
 
 impl Broker {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let mut script = Command::new(root.join("scripts/kafka"))
             .arg("run")

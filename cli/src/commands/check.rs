@@ -82,7 +82,7 @@ impl Findings {
 
 impl Checked<'_> {
     /// Runs the checks and prints the results. The exit code is 1 if a check failed.
-    pub fn check(&self) -> Result<ExitCode> {
+    pub(super) fn check(&self) -> Result<ExitCode> {
         let inspector = Inspector::connect(self.settings, &self.options)?;
         let mut findings = Findings::default();
         self.topics(&inspector, &mut findings);

@@ -18,7 +18,7 @@ pub(crate) struct Targets<'a> {
 
 impl Targets<'_> {
     /// Returns a warning for each limit that affects records of the source. Topics with unknown settings have none.
-    pub fn warnings(&self, sink: &str, dead_letters: &[&str]) -> Vec<String> {
+    pub(super) fn warnings(&self, sink: &str, dead_letters: &[&str]) -> Vec<String> {
         let source = &self.options.topic;
         let mut warnings = Vec::new();
         let of_sink = topic_settings(self.settings, self.reader, sink);

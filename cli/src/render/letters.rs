@@ -71,7 +71,7 @@ impl std::fmt::Display for Origin {
 #[cfg(feature = "kafka")]
 impl Letters {
     /// Formats the dead letters as tables.
-    pub fn text(&self, filter: &Filter<'_>) -> String {
+    pub(crate) fn text(&self, filter: &Filter<'_>) -> String {
         let mut text = match self.selected {
             0 => filter.without_match(&self.topic, &self.others),
             1 => format!("1 dead letter in {}", self.topic),
@@ -137,7 +137,7 @@ impl std::fmt::Display for Filter<'_> {
 #[cfg(feature = "kafka")]
 impl Filter<'_> {
     /// Returns the message for a selection without dead letters.
-    pub fn without_match(&self, topic: &str, others: &BTreeMap<String, u64>) -> String {
+    pub(crate) fn without_match(&self, topic: &str, others: &BTreeMap<String, u64>) -> String {
         let count: u64 = others.values().sum();
         if count == 0 {
             return format!("0 dead letters in {topic}");

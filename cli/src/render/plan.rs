@@ -130,7 +130,7 @@ pub(crate) struct PlanView {
 }
 
 impl PlanView {
-    pub fn json(&self) -> JsonPlan {
+    pub(crate) fn json(&self) -> JsonPlan {
         let plan = &self.plan;
         JsonPlan {
             statement: self.statement.clone(),

@@ -18,7 +18,7 @@ pub(super) enum Buffer {
 }
 
 impl Buffer {
-    pub fn as_slice(&self) -> &[u8] {
+    pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Own(bytes) => bytes,
             Self::Shared(bytes) => bytes,
@@ -26,7 +26,7 @@ impl Buffer {
     }
 
     /// Returns the number of bytes of memory that the buffer keeps allocated.
-    pub fn pinned_bytes(&self) -> u64 {
+    pub(super) fn pinned_bytes(&self) -> u64 {
         match self {
             Self::Own(bytes) => bytes.capacity() as u64,
             Self::Shared(bytes) => bytes.len() as u64,
@@ -57,7 +57,7 @@ impl Buffers {
     }
 
     /// Copies bytes and returns their view.
-    pub fn copy(&mut self, bytes: &[u8]) -> u128 {
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> u128 {
         if bytes.len() <= INLINE {
             return view::inline(bytes);
         }
@@ -88,7 +88,7 @@ impl Buffers {
     }
 
     /// Appends the buffers of `other`. Returns the number to add to the buffer indices in its views.
-    pub fn append(&mut self, other: Self) -> usize {
+    pub(crate) fn append(&mut self, other: Self) -> usize {
         let moved = self.list.len();
         self.list.extend(other.list);
         self.filling = self.list.len();
@@ -96,7 +96,7 @@ impl Buffers {
     }
 
     /// Returns the bytes of a view.
-    pub fn bytes<'a>(&'a self, view: &'a u128) -> &'a [u8] {
+    pub(crate) fn bytes<'a>(&'a self, view: &'a u128) -> &'a [u8] {
         view::bytes(view, &self.list)
     }
 

@@ -46,12 +46,12 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub fn rows(&self) -> u32 {
+    pub(super) fn rows(&self) -> u32 {
         u32::try_from(self.keys.len()).expect("a batch has fewer than 2^32 rows")
     }
 
     /// Appends a row.
-    pub fn push(&mut self, lane: LaneId, key: Option<u128>, value: Option<u128>, cells: Cells) {
+    pub(super) fn push(&mut self, lane: LaneId, key: Option<u128>, value: Option<u128>, cells: Cells) {
         let row = self.rows();
         let Cells { offset, timestamp_ms, arrival_ns, headers } = cells;
         let continues = match self.runs.last_mut() {
@@ -81,7 +81,7 @@ impl Columns {
     }
 
     /// Marks the rows that were appended since the last mark as taken at `now`.
-    pub fn mark_taken(&mut self, now: Tick) {
+    pub(super) fn mark_taken(&mut self, now: Tick) {
         let end = self.rows();
         match self.taken.last_mut() {
             Some((marked, _)) if *marked == end => {}
@@ -91,14 +91,14 @@ impl Columns {
     }
 
     /// Returns the offset of a row.
-    pub fn offset(&self, row: u32) -> i64 {
+    pub(super) fn offset(&self, row: u32) -> i64 {
         let index = self.offsets.partition_point(|(first, _)| *first <= row);
         let (first, offset) = self.offsets[index.checked_sub(1).expect("a row of the batch")];
         offset + i64::from(row - first)
     }
 
     /// Calls `each` with the offsets of the rows from `row` on, as ranges in row order.
-    pub fn offsets_from(&self, row: u32, mut each: impl FnMut(Range<i64>)) {
+    pub(super) fn offsets_from(&self, row: u32, mut each: impl FnMut(Range<i64>)) {
         let first = self.offsets.partition_point(|(first, _)| *first <= row).saturating_sub(1);
         let ends = self.offsets.iter().skip(first + 1).map(|(start, _)| *start).chain([self.rows()]);
         for ((start, offset), end) in self.offsets.iter().skip(first).zip(ends) {
@@ -111,24 +111,24 @@ impl Columns {
     }
 
     /// Returns the creation time of a row in nanoseconds on the engine's clock.
-    pub fn arrival_ns(&self, row: u32) -> i64 {
+    pub(super) fn arrival_ns(&self, row: u32) -> i64 {
         let index = self.arrivals_ns.partition_point(|(end, _)| *end <= row);
         self.arrivals_ns[index].1
     }
 
     /// Returns the creation times of these rows in row order, each with the number of consecutive rows that have it.
-    pub fn arrivals_ns(&self, rows: Range<u32>) -> impl Iterator<Item = (i64, u32)> {
+    pub(super) fn arrivals_ns(&self, rows: Range<u32>) -> impl Iterator<Item = (i64, u32)> {
         within(&self.arrivals_ns, rows)
     }
 
     /// Returns the times at which these rows were taken in row order, each with the number of consecutive rows that
     /// have it. Rows without a mark are left out.
-    pub fn taken(&self, rows: Range<u32>) -> impl Iterator<Item = (Tick, u32)> {
+    pub(super) fn taken(&self, rows: Range<u32>) -> impl Iterator<Item = (Tick, u32)> {
         within(&self.taken, rows)
     }
 
     /// Removes all rows and keeps the memory.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.values.clear();
         self.key_validity.clear();
@@ -163,7 +163,7 @@ pub(crate) struct Validity {
 }
 
 impl Validity {
-    pub fn push(&mut self, is_valid: bool) {
+    pub(crate) fn push(&mut self, is_valid: bool) {
         let row = self.rows;
         self.rows += 1;
         if is_valid && self.bits.is_empty() {
@@ -181,14 +181,14 @@ impl Validity {
     }
 
     /// Returns true if a row is not null.
-    pub fn is_valid(&self, row: usize) -> bool {
+    pub(crate) fn is_valid(&self, row: usize) -> bool {
         self.bits.get(row / 8).is_none_or(|byte| byte >> (row % 8) & 1 == 1)
     }
 
     /// Returns one bit per row, starting with the lowest bit of each byte: 1 if the row is not null. Returns `None` if
     /// no row is null.
     #[cfg(feature = "arrow")]
-    pub fn bits(&self) -> Option<&[u8]> {
+    pub(crate) fn bits(&self) -> Option<&[u8]> {
         (!self.bits.is_empty()).then_some(&self.bits)
     }
 

@@ -15,18 +15,18 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub fn new(batches: usize) -> Self {
+    pub(super) fn new(batches: usize) -> Self {
         assert!(batches > 0, "a ring has at least one batch");
         Self { sealed: Vec::new(), most: batches, made: 0 }
     }
 
     /// Adds a sealed batch.
-    pub fn sealed(&mut self, batch: &Arc<Batch>) {
+    pub(super) fn sealed(&mut self, batch: &Arc<Batch>) {
         self.sealed.push(Arc::clone(batch));
     }
 
     /// Takes a batch without other references, or creates one if the maximum number is not reached.
-    pub fn take(&mut self) -> Option<Arc<Batch>> {
+    pub(super) fn take(&mut self) -> Option<Arc<Batch>> {
         let free = |batch: &mut Arc<Batch>| {
             // Batches that were picked from this one share its payload and may outlive it.
             let payload = Arc::get_mut(batch).and_then(|batch| batch.payload.as_mut());

@@ -45,7 +45,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Adds a lane that reads from `position`.
-    pub fn assign(&mut self, id: LaneId, position: i64) {
+    pub(super) fn assign(&mut self, id: LaneId, position: i64) {
         // The start position is also committed. Otherwise the next owner could start at the newest record.
         let tracker = CommitTracker::new(position);
         let lane = Lane { tracker, committed: -1, state: LaneState::Active, is_uncommitted: true };
@@ -55,7 +55,7 @@ impl Lanes {
     }
 
     /// Removes a lane.
-    pub fn remove(&mut self, id: LaneId) -> Option<Lane> {
+    pub(super) fn remove(&mut self, id: LaneId) -> Option<Lane> {
         let lane = self.all.remove(&id)?;
         self.ended -= usize::from(lane.state == LaneState::Ended);
         self.draining.remove(&id);
@@ -63,20 +63,20 @@ impl Lanes {
         Some(lane)
     }
 
-    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+    pub(super) fn get(&self, id: LaneId) -> Option<&Lane> {
         self.all.get(&id)
     }
 
-    pub fn contains(&self, id: LaneId) -> bool {
+    pub(super) fn contains(&self, id: LaneId) -> bool {
         self.all.contains_key(&id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
         self.all.iter().map(|(id, lane)| (*id, lane))
     }
 
     /// Changes the tracker or the committed offset of a lane.
-    pub fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+    pub(super) fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let lane = self.all.get_mut(&id)?;
         let result = change(lane);
         let is_uncommitted = lane.tracker.watermark() > lane.committed;
@@ -92,7 +92,7 @@ impl Lanes {
     }
 
     /// Changes the state of a lane.
-    pub fn set_state(&mut self, id: LaneId, state: LaneState) {
+    pub(super) fn set_state(&mut self, id: LaneId, state: LaneState) {
         let Some(lane) = self.all.get_mut(&id) else { return };
         self.ended -= usize::from(lane.state == LaneState::Ended);
         self.ended += usize::from(state == LaneState::Ended);
@@ -105,12 +105,12 @@ impl Lanes {
     }
 
     /// Returns true if every lane has ended, or if there is no lane.
-    pub fn have_ended(&self) -> bool {
+    pub(super) fn have_ended(&self) -> bool {
         self.ended == self.all.len()
     }
 
     /// Returns the lanes that are draining, each with its deadline.
-    pub fn draining(&self) -> impl Iterator<Item = (LaneId, &Lane, Tick)> {
+    pub(super) fn draining(&self) -> impl Iterator<Item = (LaneId, &Lane, Tick)> {
         let lanes = self.draining.iter().filter_map(|id| Some((*id, self.all.get(id)?)));
         lanes.filter_map(|(id, lane)| match lane.state {
             LaneState::Draining { until } => Some((id, lane, until)),
@@ -119,17 +119,17 @@ impl Lanes {
     }
 
     /// Returns true if a lane is draining.
-    pub fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         !self.draining.is_empty()
     }
 
     /// Returns the lanes with a watermark that is not known to be committed, in ascending order.
-    pub fn uncommitted(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+    pub(super) fn uncommitted(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
         self.uncommitted.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
     }
 
     /// Returns the first invariant that is broken, if one is.
-    pub fn invariant(&self) -> Option<&'static str> {
+    pub(super) fn invariant(&self) -> Option<&'static str> {
         let ended = self.all.values().filter(|lane| lane.state == LaneState::Ended).count();
         let is_draining = |lane: &Lane| matches!(lane.state, LaneState::Draining { .. });
         let draining = self.all.iter().filter(|(_, lane)| is_draining(lane)).map(|(id, _)| id);

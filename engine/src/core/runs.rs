@@ -30,7 +30,7 @@ pub(super) struct Span {
 
 impl Runs {
     /// Adds `count` rows of a lane. `sequence` is the number of the first row.
-    pub fn push(&mut self, lane: LaneId, count: u64, sequence: u64) {
+    pub(super) fn push(&mut self, lane: LaneId, count: u64, sequence: u64) {
         let start = self.len();
         let end = start + u32::try_from(count).expect("a batch has fewer than 2^31 rows");
         match self.runs.last_mut() {
@@ -44,27 +44,27 @@ impl Runs {
     }
 
     /// Returns the number of rows.
-    pub fn len(&self) -> u32 {
+    pub(super) fn len(&self) -> u32 {
         self.runs.last().map_or(0, |run| run.rows.end)
     }
 
-    pub fn has(&self, lane: LaneId) -> bool {
+    pub(super) fn has(&self, lane: LaneId) -> bool {
         self.lanes.binary_search(&lane).is_ok()
     }
 
     /// Returns true if a lane has rows in both batches.
-    pub fn shares_a_lane_with(&self, other: &Self) -> bool {
+    pub(super) fn shares_a_lane_with(&self, other: &Self) -> bool {
         let (small, large) = if self.lanes.len() < other.lanes.len() { (self, other) } else { (other, self) };
         small.lanes.iter().any(|lane| large.has(*lane))
     }
 
-    pub fn lane_of(&self, row: u32) -> Option<LaneId> {
+    pub(super) fn lane_of(&self, row: u32) -> Option<LaneId> {
         let index = self.runs.partition_point(|run| run.rows.end <= row);
         Some(self.runs.get(index)?.lane)
     }
 
     /// Splits these rows into spans by lane, in row order.
-    pub fn spans(&self, rows: &Range<u32>) -> impl Iterator<Item = Span> + use<'_> {
+    pub(super) fn spans(&self, rows: &Range<u32>) -> impl Iterator<Item = Span> + use<'_> {
         let Range { start, end } = *rows;
         let first = self.runs.partition_point(|run| run.rows.end <= start);
         let inside = self.runs[first..].iter().take_while(move |run| run.rows.start < end);
@@ -76,7 +76,7 @@ impl Runs {
     }
 
     /// Removes all rows and keeps the allocated memory.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.runs.clear();
         self.lanes.clear();
     }

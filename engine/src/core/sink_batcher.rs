@@ -40,7 +40,7 @@ pub(super) struct SinkBatcher {
 }
 
 impl SinkBatcher {
-    pub fn new(rule: SealRule) -> Self {
+    pub(super) fn new(rule: SealRule) -> Self {
         Self {
             one_at_a_time: rule.adaptive.is_some(),
             batcher: Batcher::new(rule),
@@ -52,7 +52,7 @@ impl SinkBatcher {
     }
 
     /// Adds the output of a row of a batch. If the output does not fit, the open group is sealed before that.
-    pub fn add(&mut self, now: Tick, batch: BatchId, weight: Weight) {
+    pub(super) fn add(&mut self, now: Tick, batch: BatchId, weight: Weight) {
         let Weight { row, records, bytes } = weight;
         let room = self.batcher.capacity();
         let by_count = u64::from(records) <= room.records;
@@ -72,21 +72,21 @@ impl SinkBatcher {
     }
 
     /// Returns the reason to seal the open group at `now` under its seal rule, if there is one.
-    pub fn due(&self, now: Tick, idle: bool) -> Option<SealReason> {
+    pub(super) fn due(&self, now: Tick, idle: bool) -> Option<SealReason> {
         self.batcher.due(now, idle)
     }
 
     /// Returns true if the open group has no rows.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
     /// Returns the latest time at which the open group is sealed; `None` if the group is empty.
-    pub fn deadline(&self) -> Option<Tick> {
+    pub(super) fn deadline(&self) -> Option<Tick> {
         self.batcher.deadline()
     }
 
-    pub fn seal(&mut self, reason: SealReason) {
+    pub(super) fn seal(&mut self, reason: SealReason) {
         let parts = std::mem::take(&mut self.parts);
         let records = std::mem::take(&mut self.records);
         self.sealed.push_back(Group { parts, reason, records, since: Tick::default(), open_rows: 0 });
@@ -94,7 +94,7 @@ impl SinkBatcher {
     }
 
     /// Returns the next group to write now. `open_rows` returns the number of rows of a part that are not settled.
-    pub fn next(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) -> Option<Group> {
+    pub(super) fn next(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) -> Option<Group> {
         if self.writing.is_some() {
             return None;
         }
@@ -107,7 +107,7 @@ impl SinkBatcher {
     }
 
     /// Counts rows of a batch that were settled.
-    pub fn settled(&mut self, now: Tick, batch: BatchId, rows: &Range<u32>) {
+    pub(super) fn settled(&mut self, now: Tick, batch: BatchId, rows: &Range<u32>) {
         let Some(group) = &mut self.writing else { return };
         for (_, part) in group.parts.iter().filter(|(id, _)| *id == batch) {
             let common = rows.end.min(part.end).saturating_sub(rows.start.max(part.start));
@@ -117,7 +117,7 @@ impl SinkBatcher {
     }
 
     /// Counts the open rows again after rows may have been revoked.
-    pub fn recount(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) {
+    pub(super) fn recount(&mut self, now: Tick, open_rows: impl Fn(&Part) -> u64) {
         if let Some(group) = &mut self.writing {
             group.open_rows = group.parts.iter().map(open_rows).sum();
             self.written(now);

@@ -22,7 +22,7 @@ impl<T> Default for Window<T> {
 
 impl<T> Window<T> {
     /// Adds a value under the next id. Ids wrap around after 2^32.
-    pub fn push(&mut self, value: T) -> BatchId {
+    pub(super) fn push(&mut self, value: T) -> BatchId {
         let offset = u32::try_from(self.slots.len()).expect("fewer than 2^32 are in flight");
         self.slots.push_back(Some(value));
         self.len += 1;
@@ -33,16 +33,16 @@ impl<T> Window<T> {
         id.0.wrapping_sub(self.base) as usize
     }
 
-    pub fn get(&self, id: BatchId) -> Option<&T> {
+    pub(super) fn get(&self, id: BatchId) -> Option<&T> {
         self.slots.get(self.index(id))?.as_ref()
     }
 
-    pub fn get_mut(&mut self, id: BatchId) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, id: BatchId) -> Option<&mut T> {
         let index = self.index(id);
         self.slots.get_mut(index)?.as_mut()
     }
 
-    pub fn remove(&mut self, id: BatchId) -> Option<T> {
+    pub(super) fn remove(&mut self, id: BatchId) -> Option<T> {
         let index = self.index(id);
         let removed = self.slots.get_mut(index)?.take()?;
         self.len -= 1;
@@ -53,16 +53,16 @@ impl<T> Window<T> {
         Some(removed)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (BatchId, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (BatchId, &T)> {
         let numbered = self.slots.iter().zip(0_u32..);
         numbered.filter_map(|(slot, n)| Some((BatchId(self.base.wrapping_add(n)), slot.as_ref()?)))
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten()
     }
 }

@@ -79,7 +79,7 @@ const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<S: Source> Driver<S> {
     /// Creates a job that has not started, with notices to report.
-    pub fn new(
+    pub(super) fn new(
         source: S,
         processors: Vec<Box<dyn Processor>>,
         sink: &Arc<dyn Sink>,
@@ -128,7 +128,7 @@ impl<S: Source> Driver<S> {
     }
 
     /// Runs the job on the current thread until it ends.
-    pub fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Ending {
+    pub(super) fn run(mut self, observe: &mut dyn FnMut(Progress)) -> Ending {
         self.work(observe);
         Ending::new(self.meter, &self.core, self.plan, self.error)
     }

@@ -30,25 +30,25 @@ struct State {
 
 impl Gate {
     /// Closes the gate for all rows.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.is_closing.store(true, Ordering::Release);
     }
 
     /// Closes the gate for the rows of a lane. A partition that is assigned again gets another lane id.
-    pub fn close_lane(&self, lane: LaneId) {
+    pub(super) fn close_lane(&self, lane: LaneId) {
         self.0.gone.write().unwrap_or_else(PoisonError::into_inner).insert(lane);
         self.0.has_gone.store(true, Ordering::Release);
     }
 
     /// Notes that the source was polled and has reported all lost lanes.
-    pub fn confirm(&self) {
+    pub(super) fn confirm(&self) {
         let now = Some((Instant::now(), SystemTime::now()));
         *self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// Returns true if the source was polled recently. If the process was suspended, it returns false, because the
     /// lanes may be lost.
-    pub fn is_confirmed(&self) -> bool {
+    pub(super) fn is_confirmed(&self) -> bool {
         let confirmed = *self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
         confirmed.is_some_and(|(at, wall)| {
             at.elapsed() < TRUST && wall.elapsed().is_ok_and(|passed| passed < TRUST)
@@ -56,12 +56,12 @@ impl Gate {
     }
 
     /// Returns true if the gate is closed for all rows.
-    pub fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.0.is_closing.load(Ordering::Acquire)
     }
 
     /// Returns true if rows of this lane may be written.
-    pub fn is_open(&self, lane: LaneId) -> bool {
+    pub(super) fn is_open(&self, lane: LaneId) -> bool {
         let is_gone = || self.0.gone.read().unwrap_or_else(PoisonError::into_inner).contains(&lane);
         !self.is_closing() && (!self.0.has_gone.load(Ordering::Acquire) || !is_gone())
     }

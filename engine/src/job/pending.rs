@@ -24,7 +24,7 @@ enum Outstanding {
 }
 
 impl Pending {
-    pub fn of(expected: &Expected) -> Self {
+    pub(super) fn of(expected: &Expected) -> Self {
         match expected {
             Expected::OneEach => Self::default(),
             Expected::Except { silent, several } => Self {
@@ -35,14 +35,14 @@ impl Pending {
     }
 
     /// Returns the rows among `rows` that have no output.
-    pub fn silent(&self, rows: &Range<u32>) -> Vec<Range<u32>> {
+    pub(super) fn silent(&self, rows: &Range<u32>) -> Vec<Range<u32>> {
         let first = self.silent.partition_point(|silent| silent.end <= rows.start);
         let inside = self.silent[first..].iter().take_while(|silent| silent.start < rows.end);
         inside.map(|silent| silent.start.max(rows.start)..silent.end.min(rows.end)).collect()
     }
 
     /// Notes that one record of each of `rows` was acknowledged. Calls `complete` with the rows that are complete.
-    pub fn arrived(&mut self, rows: Range<u32>, mut complete: impl FnMut(Range<u32>)) {
+    pub(super) fn arrived(&mut self, rows: Range<u32>, mut complete: impl FnMut(Range<u32>)) {
         let mut start = rows.start;
         for (row, outstanding) in self.several.range_mut(rows.clone()) {
             let is_complete = match outstanding {
@@ -65,7 +65,7 @@ impl Pending {
     }
 
     /// Notes that a record of a row was rejected. Returns true for the first rejected record of the row.
-    pub fn refused(&mut self, row: u32) -> bool {
+    pub(super) fn refused(&mut self, row: u32) -> bool {
         match self.several.get_mut(&row) {
             Some(outstanding) => std::mem::replace(outstanding, Outstanding::Refused) != Outstanding::Refused,
             None => true,

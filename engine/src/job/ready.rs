@@ -13,21 +13,21 @@ pub(super) struct ReadyQueue {
 
 impl ReadyQueue {
     /// Appends a lane, unless it is queued already.
-    pub fn push(&mut self, lane: LaneId) {
+    pub(super) fn push(&mut self, lane: LaneId) {
         if self.queued.insert(lane) {
             self.queue.push_back(lane);
         }
     }
 
     /// Removes and returns the first lane.
-    pub fn pop(&mut self) -> Option<LaneId> {
+    pub(super) fn pop(&mut self) -> Option<LaneId> {
         let lane = self.queue.pop_front()?;
         self.queued.remove(&lane);
         Some(lane)
     }
 
     /// Returns the number of lanes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 }

@@ -92,7 +92,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts a thread for each processor, and a thread for writes if no processor thread writes.
-    pub fn start(
+    pub(super) fn start(
         processors: Vec<Box<dyn Processor>>,
         processing: Processing,
         sink: &Arc<dyn Sink>,
@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// Queues a batch for the next free processor. The core limits the number of queued batches.
-    pub fn process(&self, job: Job) {
+    pub(super) fn process(&self, job: Job) {
         if let Some((jobs, _)) = &self.tasks {
             // Sending fails only if all workers have panicked, which `is_alive` reports.
             let _ = jobs.send(Task::Process(job));
@@ -155,17 +155,17 @@ impl Pool {
     }
 
     /// Queues a write after all earlier writes.
-    pub fn write(&self, task: WriteTask) {
+    pub(super) fn write(&self, task: WriteTask) {
         self.post(Task::Write(task));
     }
 
     /// Queues a commit of the transaction with these offsets.
-    pub fn commit(&self, offsets: Vec<(LaneName, i64)>) {
+    pub(super) fn commit(&self, offsets: Vec<(LaneName, i64)>) {
         self.post(Task::Commit(offsets));
     }
 
     /// Queues an abort of the transaction.
-    pub fn abort(&self) {
+    pub(super) fn abort(&self) {
         self.post(Task::Abort);
     }
 
@@ -178,22 +178,22 @@ impl Pool {
 
     /// Returns the result of the last commit or abort, once it has ended. All acknowledgements of the transaction have
     /// been pushed before that.
-    pub fn ended(&self) -> Option<Result<(), TransactionError>> {
+    pub(super) fn ended(&self) -> Option<Result<(), TransactionError>> {
         self.ended.try_recv().ok()
     }
 
     /// Returns the batches that a processor has started since the last call, each with the number of the attempt.
-    pub fn started(&self) -> impl Iterator<Item = (BatchId, u32)> + '_ {
+    pub(super) fn started(&self) -> impl Iterator<Item = (BatchId, u32)> + '_ {
         self.started.try_iter()
     }
 
     /// Returns the batches that were processed since the last call.
-    pub fn finished(&self) -> impl Iterator<Item = Done> + '_ {
+    pub(super) fn finished(&self) -> impl Iterator<Item = Done> + '_ {
         self.done.try_iter()
     }
 
     /// Returns true if no thread has ended. While tasks are accepted, a thread ends only by a panic.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 }
@@ -201,18 +201,18 @@ impl Pool {
 impl Pool {
     /// Stops all writes. The next owner of the partitions writes the remaining records. If they were written here, too,
     /// they could arrive after those of the next owner.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.gate.close();
         self.sink.close();
     }
 
     /// Notes that the source was polled and has reported all lost lanes.
-    pub fn confirm(&self) {
+    pub(super) fn confirm(&self) {
         self.gate.confirm();
     }
 
     /// Stops the writes of a lane that is no longer owned.
-    pub fn forget(&self, lane: LaneId) {
+    pub(super) fn forget(&self, lane: LaneId) {
         self.gate.close_lane(lane);
     }
 }

@@ -99,7 +99,7 @@ pub(super) struct Inbox {
 }
 
 impl Context {
-    pub fn new(waker: Waker) -> (Self, Inbox) {
+    pub(super) fn new(waker: Waker) -> (Self, Inbox) {
         let events = Arc::default();
         let closing = Arc::default();
         let meter = Meter::default();
@@ -115,17 +115,17 @@ impl Context {
 }
 
 impl Inbox {
-    pub fn take(&self) -> Vec<ClientEvent> {
+    pub(super) fn take(&self) -> Vec<ClientEvent> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the latest statistics of the client.
-    pub fn meter(&self) -> &Meter {
+    pub(super) fn meter(&self) -> &Meter {
         &self.meter
     }
 
     /// Makes the context answer all later rebalances itself, because the consumer is being closed.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 }

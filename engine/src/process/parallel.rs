@@ -43,7 +43,7 @@ impl Parallel {
     ///
     /// # Errors
     /// If `own` cannot be forked or `most` is 1. The error is `own`.
-    pub fn of(own: Box<dyn Processor>, most: usize) -> Result<Self, Box<dyn Processor>> {
+    pub(crate) fn of(own: Box<dyn Processor>, most: usize) -> Result<Self, Box<dyn Processor>> {
         let forks: Vec<_> = (1..most).map_while(|_| own.fork()).collect();
         if forks.is_empty() {
             return Err(own);

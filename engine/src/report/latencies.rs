@@ -26,7 +26,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Adds `records` records with this latency in nanoseconds. A negative latency counts as 0.
-    pub fn record(&mut self, nanos: i64, records: u64) {
+    pub(super) fn record(&mut self, nanos: i64, records: u64) {
         let micros = u64::try_from(nanos / 1000).unwrap_or(0).min(MOST_US);
         self.micros.saturating_record_n(micros, records);
         if records > 0 {
@@ -36,13 +36,13 @@ impl Latencies {
     }
 
     /// Adds the latencies of another member.
-    pub fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.micros.add(&other.micros).expect("both histograms have the same bounds");
         self.max_us = self.max_us.max(other.max_us);
         self.sum_us += other.sum_us;
     }
 
-    pub fn summary(&self) -> Latency {
+    pub(super) fn summary(&self) -> Latency {
         // The upper end of a bucket may exceed the maximum.
         let ms = |us: u64| us.min(self.max_us) as f64 / 1e3;
         Latency {
@@ -54,7 +54,7 @@ impl Latencies {
     }
 
     /// Returns a histogram in seconds with these upper bounds.
-    pub fn buckets(&self, bounds: &[f64]) -> Buckets {
+    pub(super) fn buckets(&self, bounds: &[f64]) -> Buckets {
         let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
         for recorded in self.micros.iter_recorded() {
             // The lowest value of the histogram's bucket, so that a round number stays exact.

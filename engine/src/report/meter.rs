@@ -49,7 +49,7 @@ pub(crate) struct BatchMeter {
 }
 
 impl BatchMeter {
-    pub fn sealed(&mut self, reason: SealReason, records: u64) {
+    pub(crate) fn sealed(&mut self, reason: SealReason, records: u64) {
         *self.by_reason.entry(reason).or_default() += 1;
         self.sizes.record(records);
     }
@@ -61,7 +61,7 @@ impl BatchMeter {
         }
     }
 
-    pub fn summary(&self) -> Batches {
+    pub(crate) fn summary(&self) -> Batches {
         let sizes = &self.sizes;
         Batches {
             count: sizes.count(),
@@ -76,7 +76,7 @@ impl BatchMeter {
 }
 
 impl Meter {
-    pub fn new(warm_up: Duration) -> Self {
+    pub(crate) fn new(warm_up: Duration) -> Self {
         Self {
             warm_up_ns: i64::try_from(warm_up.as_nanos()).unwrap_or(i64::MAX),
             ages: Latencies::default(),
@@ -96,7 +96,7 @@ impl Meter {
     }
 
     /// Returns the current counters.
-    pub fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         Counters {
             bytes: self.bytes,
             calls: (self.calls, self.empty_calls),
@@ -109,7 +109,7 @@ impl Meter {
     }
 
     /// Counts calls of the source that have returned this many records in total.
-    pub fn took(&mut self, now: Tick, calls: u64, records: u64, bytes: u64) {
+    pub(crate) fn took(&mut self, now: Tick, calls: u64, records: u64, bytes: u64) {
         self.calls += calls;
         self.largest_call = self.largest_call.max(records.div_ceil(calls.max(1)));
         self.first.get_or_insert(now);
@@ -117,7 +117,7 @@ impl Meter {
     }
 
     /// Counts the latencies of settled records since their creation: each creation time with its number of records.
-    pub fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = (i64, u32)>) {
+    pub(crate) fn settled(&mut self, now: Tick, arrivals_ns: impl Iterator<Item = (i64, u32)>) {
         let now = i64::try_from(now.0).unwrap_or(i64::MAX);
         let counts = |arrival: i64| self.warm_up_ns == 0 || arrival >= self.warm_up_ns;
         for (arrival, records) in arrivals_ns.filter(|(arrival, _)| counts(*arrival)) {
@@ -126,7 +126,7 @@ impl Meter {
     }
 
     /// Counts the latencies of settled records since they were taken: each time with its number of records.
-    pub fn settled_since(&mut self, now: Tick, taken: impl Iterator<Item = (Tick, u32)>) {
+    pub(crate) fn settled_since(&mut self, now: Tick, taken: impl Iterator<Item = (Tick, u32)>) {
         let ns = |tick: Tick| i64::try_from(tick.0).unwrap_or(i64::MAX);
         for (tick, records) in taken.filter(|(tick, _)| ns(*tick) >= self.warm_up_ns) {
             self.added.record(ns(now).saturating_sub(ns(tick)), records.into());
@@ -134,7 +134,7 @@ impl Meter {
     }
 
     /// Notes the settled offset and the end offset of a partition that is no longer read.
-    pub fn ended(&mut self, name: &LaneName, settled_offset: i64, end_offset: Option<i64>) {
+    pub(crate) fn ended(&mut self, name: &LaneName, settled_offset: i64, end_offset: Option<i64>) {
         let (topic, partition) = (name.topic.to_string(), name.partition);
         let end = PartitionEnd { topic: topic.clone(), partition, settled_offset, end_offset };
         self.partitions.insert((topic, partition), end);
@@ -181,14 +181,14 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    pub fn new(meter: Meter, core: &Core, plan: Plan, error: Option<String>) -> Self {
+    pub(crate) fn new(meter: Meter, core: &Core, plan: Plan, error: Option<String>) -> Self {
         let (ledger, is_done, regroups) = (core.ledger(), core.is_done(), core.regroups());
         let end_of_input = core.is_at_end();
         Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members: 1 }
     }
 
     /// Combines the results of two members.
-    pub fn and(mut self, other: Self) -> Self {
+    pub(crate) fn and(mut self, other: Self) -> Self {
         self.meter.add(other.meter);
         Self {
             ledger: self.ledger + other.ledger,
@@ -201,7 +201,7 @@ impl Ending {
     }
 
     /// Returns the report.
-    pub fn report(self) -> Report {
+    pub(crate) fn report(self) -> Report {
         let Self { meter, ledger, is_done, end_of_input, regroups, error, plan, members } = self;
         let actual = meter.actual_tier();
         let seconds = meter.first.map_or(0.0, |first| meter.last.since(first).as_secs_f64());

@@ -17,7 +17,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub fn record(&mut self, size: u64) {
+    pub(super) fn record(&mut self, size: u64) {
         self.record_many(size, 1);
         self.sum += size;
     }
@@ -35,7 +35,7 @@ impl Sizes {
     }
 
     /// Adds the sizes of another member.
-    pub fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         for (size, count) in &other.counts {
             self.record_many(*size, *count);
         }
@@ -43,24 +43,24 @@ impl Sizes {
         self.max = self.max.max(other.max);
     }
 
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    pub fn max(&self) -> u64 {
+    pub(super) fn max(&self) -> u64 {
         self.max
     }
 
-    pub fn min(&self) -> u64 {
+    pub(super) fn min(&self) -> u64 {
         self.counts.first_key_value().map_or(0, |(size, _)| *size)
     }
 
-    pub fn sum(&self) -> u64 {
+    pub(super) fn sum(&self) -> u64 {
         self.sum
     }
 
     /// Returns the smallest size that `percent` % of the batches do not exceed; 0 if there are no batches.
-    pub fn quantile(&self, percent: u64) -> u64 {
+    pub(super) fn quantile(&self, percent: u64) -> u64 {
         let rank = (u128::from(self.count) * u128::from(percent)).div_ceil(100).max(1);
         let mut below = 0;
         let reaches = |count: &u64| {
@@ -71,7 +71,7 @@ impl Sizes {
         self.counts.iter().find(|(_, count)| reaches(count)).map_or(0, |(size, _)| *size)
     }
 
-    pub fn buckets(&self, bounds: &[f64]) -> Buckets {
+    pub(super) fn buckets(&self, bounds: &[f64]) -> Buckets {
         let mut counts: Vec<_> = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
         for (size, count) in &self.counts {
             counts[bounds.partition_point(|bound| *bound < *size as f64)].1 += count;

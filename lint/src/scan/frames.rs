@@ -85,7 +85,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// How many brackets are open.
-    pub fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.brackets.len()
     }
 
@@ -94,7 +94,7 @@ impl Frames {
     }
 
     /// Reads `(`.
-    pub fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         let opens_over_source = std::mem::take(&mut self.opens_over_source);
         let top = self.top();
         let mut frame = Frame { kind: Kind::Arguments, awaits_source: opens_over_source, ..Frame::default() };
@@ -119,7 +119,7 @@ impl Frames {
     }
 
     /// Reads `)`.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let Some(frame) = self.brackets.pop() else { return };
         for name in &frame.ctes {
             if let Some(count) = self.visible.get_mut(name) {
@@ -141,7 +141,7 @@ impl Frames {
     }
 
     /// Reads `,`.
-    pub fn comma(&mut self) {
+    pub(super) fn comma(&mut self) {
         let top = self.top();
         if top.cte == Cte::After {
             top.cte = Cte::Name;
@@ -151,20 +151,20 @@ impl Frames {
     }
 
     /// Reads any other symbol.
-    pub fn symbol(&mut self) {
+    pub(super) fn symbol(&mut self) {
         let top = self.top();
         top.awaits_source = false;
         top.cte = Cte::None;
     }
 
     /// Reads `WITH` before common table expressions.
-    pub fn with(&mut self) {
+    pub(super) fn with(&mut self) {
         let top = self.top();
         (top.cte, top.is_recursive) = (Cte::Name, false);
     }
 
     /// Reads a word of a common table expression; false if it is none.
-    pub fn cte_word(&mut self, word: &str) -> bool {
+    pub(super) fn cte_word(&mut self, word: &str) -> bool {
         let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
         let top = self.top();
         match &top.cte {
@@ -182,7 +182,7 @@ impl Frames {
     }
 
     /// Reads a text in quotes, which may be the name of a common table expression.
-    pub fn quoted(&mut self, text: &str) {
+    pub(super) fn quoted(&mut self, text: &str) {
         let top = self.top();
         top.cte = match top.cte {
             Cte::Name => Cte::Named(text.to_lowercase()),
@@ -191,34 +191,34 @@ impl Frames {
     }
 
     /// Whether a source comes next.
-    pub fn awaits_source(&self) -> bool {
+    pub(super) fn awaits_source(&self) -> bool {
         self.brackets.last().unwrap_or(&self.statement).awaits_source
     }
 
     /// The next name is no source after all, or has been read.
-    pub fn source_done(&mut self) {
+    pub(super) fn source_done(&mut self) {
         self.top().awaits_source = false;
     }
 
     /// What awaited a source is a call of `function`.
-    pub fn calls(&mut self, function: &str) {
+    pub(super) fn calls(&mut self, function: &str) {
         self.source_done();
         self.opens_over_source = OVER_SOURCES.iter().any(|known| function.eq_ignore_ascii_case(known));
     }
 
     /// Whether a name is that of a common table expression.
-    pub fn is_cte(&self, name: &str) -> bool {
+    pub(super) fn is_cte(&self, name: &str) -> bool {
         !self.visible.is_empty() && self.visible.get(&name.to_lowercase()).is_some_and(|count| *count > 0)
     }
 
     /// Reads `SELECT`: what the brackets hold is a query.
-    pub fn select(&mut self) {
+    pub(super) fn select(&mut self) {
         let top = self.top();
         (top.kind, top.awaits_source, top.in_from) = (Kind::Query, false, false);
     }
 
     /// Reads `FROM` or `JOIN`, which are a function's own in its arguments: `EXTRACT(HOUR FROM ts)`.
-    pub fn from(&mut self) {
+    pub(super) fn from(&mut self) {
         let top = self.top();
         if top.kind != Kind::Arguments {
             (top.awaits_source, top.in_from) = (true, true);
@@ -226,21 +226,21 @@ impl Frames {
     }
 
     /// Reads `TABLE`, which in arguments stands before a source.
-    pub fn table(&mut self) {
+    pub(super) fn table(&mut self) {
         let is_nested = self.depth() > 0;
         let top = self.top();
         top.awaits_source |= is_nested && top.kind == Kind::Arguments;
     }
 
     /// Whether `INTO` names a sink here.
-    pub fn takes_into(&mut self) -> bool {
+    pub(super) fn takes_into(&mut self) -> bool {
         let top = self.top();
         (top.awaits_source, top.in_from) = (false, false);
         top.kind == Kind::Query
     }
 
     /// Reads a word that may end the list of sources.
-    pub fn other_word(&mut self, word: &str) {
+    pub(super) fn other_word(&mut self, word: &str) {
         if self.top().in_from && AFTER_SOURCES.iter().any(|end| word.eq_ignore_ascii_case(end)) {
             self.top().in_from = false;
         }

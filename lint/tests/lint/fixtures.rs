@@ -125,12 +125,12 @@ impl Fixture {
     }
 
     /// True if a finding of this rule is expected.
-    pub fn expects(&self, rule: &str) -> bool {
+    pub(crate) fn expects(&self, rule: &str) -> bool {
         self.expected.iter().any(|(expected, ..)| expected == rule)
     }
 
     /// Whether it has neither errors nor warnings.
-    pub fn says_nothing(&self) -> bool {
+    pub(crate) fn says_nothing(&self) -> bool {
         self.expected.is_empty()
     }
 

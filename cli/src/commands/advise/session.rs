@@ -59,7 +59,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    pub fn advise(&self) -> Result<Outcome> {
+    pub(super) fn advise(&self) -> Result<Outcome> {
         self.announce();
         let started = Instant::now();
         let Sampled { sample, sink_cost, partitions } = match self.sample() {

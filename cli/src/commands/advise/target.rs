@@ -51,7 +51,12 @@ impl Source {
 
 impl Target {
     /// Reads a statement of a file. If the statement has several sources, the source that reads `topic` is chosen.
-    pub fn read(path: &Path, statement: Option<&str>, vars: &VarArgs, topic: Option<&str>) -> Result<Self> {
+    pub(super) fn read(
+        path: &Path,
+        statement: Option<&str>,
+        vars: &VarArgs,
+        topic: Option<&str>,
+    ) -> Result<Self> {
         let input = read(path, None)?;
         let document = document(&input, vars);
         if print_errors(&document) {
@@ -84,7 +89,7 @@ impl Target {
     }
 
     /// Returns the topic that the statement reads, if there is exactly one.
-    pub fn topic(&self) -> Result<String> {
+    pub(super) fn topic(&self) -> Result<String> {
         match self.topics().as_slice() {
             [topic] => Ok((*topic).to_owned()),
             [] => bail!("{}: the statement has no source; set the topic with --topic", self.input.name),
@@ -97,7 +102,7 @@ impl Target {
     }
 
     /// Checks before the run that the WITH clause can be changed to a recommendation.
-    pub fn can_be_changed(&self) -> Result<()> {
+    pub(super) fn can_be_changed(&self) -> Result<()> {
         // Use the smallest candidates of two strategies: a limit does not affect both, and at most one of them is the
         // current configuration.
         let all = Candidate::all();
@@ -110,7 +115,7 @@ impl Target {
     }
 
     /// Returns the text of the file with this candidate in the statement's WITH clause.
-    pub fn with(&self, candidate: &Candidate) -> Result<String> {
+    pub(super) fn with(&self, candidate: &Candidate) -> Result<String> {
         let options = Options::default();
         let unit = self.document.units(&options).nth(self.number).context("the statement")?;
         let source = self.sources.get(self.chosen).and_then(|source| source.name.as_deref());
@@ -135,7 +140,7 @@ impl Target {
     }
 
     /// Rejects a topic that the statement does not read.
-    pub fn must_read(&self, topic: &str, whose: &str) -> Result<()> {
+    pub(super) fn must_read(&self, topic: &str, whose: &str) -> Result<()> {
         let topics = self.topics();
         if topics.is_empty() || topics.contains(&topic) {
             return Ok(());
@@ -144,7 +149,7 @@ impl Target {
     }
 
     /// Adapts the evidence of an earlier run to this statement.
-    pub fn judge(&mut self, evidence: &mut Evidence) -> Result<()> {
+    pub(super) fn judge(&mut self, evidence: &mut Evidence) -> Result<()> {
         self.must_read(&evidence.header.topic, "the trials are for")?;
         self.choose(Some(&evidence.header.topic));
         evidence.header.current.clone_from(&self.current);

@@ -19,7 +19,7 @@ pub(super) struct Trials {
 
 impl Trials {
     /// Checks that the file can be written and that an existing file is a trials file. Does not create the file.
-    pub fn at(path: PathBuf) -> Result<Self> {
+    pub(super) fn at(path: PathBuf) -> Result<Self> {
         let name = || path.display().to_string();
         if path.is_file() && std::fs::metadata(&path).with_context(name)?.len() > 0 {
             let file = File::open(&path).with_context(name)?;
@@ -39,14 +39,14 @@ impl Trials {
         Ok(Self { path })
     }
 
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// Returns the evidence of an interrupted run if the workload is still the same.
     ///
     /// The error contains the difference, or `None` if there is no interrupted run.
-    pub fn unfinished(&self, now: &Header) -> Result<Evidence, Option<String>> {
+    pub(super) fn unfinished(&self, now: &Header) -> Result<Evidence, Option<String>> {
         let file = File::open(&self.path).map_err(|_| None)?;
         let evidence = Evidence::read(BufReader::new(file)).map_err(|_| None)?;
         if evidence.is_complete {
@@ -59,7 +59,7 @@ impl Trials {
     }
 
     /// Writes the evidence so far to the file and returns the file for further results.
-    pub fn begin(&self, evidence: &Evidence) -> Result<BufWriter<File>> {
+    pub(super) fn begin(&self, evidence: &Evidence) -> Result<BufWriter<File>> {
         let begun = || -> std::io::Result<_> {
             if !self.path.is_file() && self.path.exists() {
                 // Write to pipes and devices directly.

@@ -9,7 +9,7 @@ use super::receipt::Receipt;
 pub(super) struct Offsets(BTreeMap<i64, i64>);
 
 impl Offsets {
-    pub fn insert(&mut self, (mut from, mut to): (i64, i64)) {
+    pub(super) fn insert(&mut self, (mut from, mut to): (i64, i64)) {
         while let Some((start, end)) = self.0.range(..=to).next_back().map(|(start, end)| (*start, *end)) {
             if end < from {
                 break;
@@ -22,11 +22,11 @@ impl Offsets {
         }
     }
 
-    pub fn contains(&self, offset: i64) -> bool {
+    pub(super) fn contains(&self, offset: i64) -> bool {
         self.0.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
     }
 
-    pub fn ranges(&self) -> Vec<(i64, i64)> {
+    pub(super) fn ranges(&self) -> Vec<(i64, i64)> {
         self.0.iter().map(|(from, to)| (*from, *to)).collect()
     }
 }
@@ -42,7 +42,7 @@ pub(super) struct History {
 
 impl History {
     /// Adds a receipt from a partition of the queue. Receipts of different partitions may come in any order.
-    pub fn note(&mut self, partition: i32, receipt: Receipt) {
+    pub(super) fn note(&mut self, partition: i32, receipt: Receipt) {
         match receipt {
             Receipt::Began { replay, target, ends } => {
                 self.begun.entry(target).or_default().entry(replay).or_insert(ends);
@@ -61,14 +61,14 @@ impl History {
     }
 
     /// True if a receipt covers the dead letter at this offset of the queue.
-    pub fn has(&self, target: &str, partition: i32, offset: i64) -> bool {
+    pub(super) fn has(&self, target: &str, partition: i32, offset: i64) -> bool {
         let wrote = self.wrote.get(target).and_then(|partitions| partitions.get(&partition));
         wrote.is_some_and(|wrote| wrote.contains(offset))
     }
 
     /// Returns the replays to `target` that have not ended, and the lowest offsets of its partitions that their records
     /// can have.
-    pub fn open(&self, target: &str) -> (Vec<String>, BTreeMap<i32, i64>) {
+    pub(super) fn open(&self, target: &str) -> (Vec<String>, BTreeMap<i32, i64>) {
         let (mut replays, mut starts) = (Vec::new(), BTreeMap::<i32, i64>::new());
         // An ended replay has no offsets; a topic has at least one partition.
         let open = self.begun.get(target).into_iter().flatten().filter(|(_, ends)| !ends.is_empty());

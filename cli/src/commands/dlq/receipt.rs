@@ -28,10 +28,11 @@ pub(super) enum Receipt {
 
 impl Receipt {
     /// The headers of a receipt's record.
-    pub const HEADERS: [(&'static str, Option<&'static [u8]>); 1] = [(HEADER, Some(VERSION.as_bytes()))];
+    pub(super) const HEADERS: [(&'static str, Option<&'static [u8]>); 1] =
+        [(HEADER, Some(VERSION.as_bytes()))];
 
     /// Returns the value of the receipt's record.
-    pub fn value(&self) -> Result<Vec<u8>> {
+    pub(super) fn value(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
 
@@ -40,7 +41,7 @@ impl Receipt {
     ///
     /// # Errors
     /// If the receipt has another version or cannot be decoded.
-    pub fn read(batch: &Batch, row: u32) -> Result<Option<Self>> {
+    pub(super) fn read(batch: &Batch, row: u32) -> Result<Option<Self>> {
         let header = batch.headers(row).iter().find(|(name, _)| name == HEADER);
         let Some((_, version)) = header.filter(|_| DeadLetter::read(batch, row).is_none()) else {
             return Ok(None);

@@ -43,12 +43,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub fn new(id: BatchId, dead: Vec<RowError>, skipped: Vec<u32>, attempts: u32) -> Self {
+    pub(super) fn new(id: BatchId, dead: Vec<RowError>, skipped: Vec<u32>, attempts: u32) -> Self {
         Self { id, attempts, dead, skipped, again: false, fates: Vec::new(), arrived: 0 }
     }
 
     /// Returns the rows that are not written to the sink, in ascending order.
-    pub fn left_out(&self) -> Vec<u32> {
+    pub(super) fn left_out(&self) -> Vec<u32> {
         let mut rows: Vec<_> =
             self.dead.iter().map(|error| error.row).chain(self.skipped.iter().copied()).collect();
         rows.sort_unstable();
@@ -56,7 +56,7 @@ impl Member {
     }
 
     /// Skips a rejected row. Returns true if the row was not skipped before.
-    pub fn skip(&mut self, row: u32) -> bool {
+    pub(super) fn skip(&mut self, row: u32) -> bool {
         self.dead.retain(|error| error.row != row);
         let is_news = !self.skipped.contains(&row);
         if is_news {
@@ -66,7 +66,7 @@ impl Member {
     }
 
     /// Sends a rejected row to the dead letter queue. Returns true if it was neither sent there nor skipped before.
-    pub fn bury(&mut self, error: RowError) -> bool {
+    pub(super) fn bury(&mut self, error: RowError) -> bool {
         let is_news =
             self.dead.iter().all(|other| other.row != error.row) && !self.skipped.contains(&error.row);
         if is_news {
@@ -76,7 +76,7 @@ impl Member {
     }
 
     /// Returns the rows that were acknowledged or skipped.
-    pub fn fates(&self) -> &[(Range<u32>, Settled)] {
+    pub(super) fn fates(&self) -> &[(Range<u32>, Settled)] {
         &self.fates
     }
 }
@@ -105,7 +105,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub fn new(rule: TransactionRule) -> Self {
+    pub(super) fn new(rule: TransactionRule) -> Self {
         Self {
             rule,
             phase: Phase::Open,
@@ -119,29 +119,34 @@ impl Transaction {
     }
 
     /// Adds a processed batch.
-    pub fn add(&mut self, member: Member) {
+    pub(super) fn add(&mut self, member: Member) {
         self.waiting.push_back(member);
     }
 
     /// Returns the batches in the transaction.
-    pub fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &[Member] {
         &self.members
     }
 
     /// Returns true if the transaction still accepts writes. Rows that are rejected later are left out of the next
     /// transaction.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
 
     /// Returns a batch in the transaction.
-    pub fn member_mut(&mut self, id: BatchId) -> Option<&mut Member> {
+    pub(super) fn member_mut(&mut self, id: BatchId) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.id == id)
     }
 
     /// Moves the next waiting batch into the transaction and returns it. Returns `None` if no batch waits, or if the
     /// transaction is full, due or `closed`. Rows that are not `live` (their lane was revoked) are not counted.
-    pub fn join(&mut self, now: Tick, closed: bool, live: impl Fn(BatchId, u32) -> bool) -> Option<&Member> {
+    pub(super) fn join(
+        &mut self,
+        now: Tick,
+        closed: bool,
+        live: impl Fn(BatchId, u32) -> bool,
+    ) -> Option<&Member> {
         let goes_on = self.members.is_empty() || !self.is_due(now, closed);
         if self.phase != Phase::Open || now < self.retry_at || !goes_on {
             return None;
@@ -162,7 +167,7 @@ impl Transaction {
     }
 
     /// Notes that rows of a batch were acknowledged. `count` of them are live.
-    pub fn arrived(&mut self, id: BatchId, rows: Range<u32>, state: Settled, count: u32) {
+    pub(super) fn arrived(&mut self, id: BatchId, rows: Range<u32>, state: Settled, count: u32) {
         // Records that are acknowledged while the transaction is being aborted are aborted, too.
         if self.phase == Phase::Open
             && let Some(member) = self.member_mut(id)
@@ -174,7 +179,7 @@ impl Transaction {
 
     /// Returns true if the transaction is to be committed: all unsettled rows of its batches, whose number `open_rows`
     /// returns, are acknowledged, and the transaction is full, due or `closed`.
-    pub fn is_complete(&self, now: Tick, closed: bool, open_rows: impl Fn(BatchId) -> u32) -> bool {
+    pub(super) fn is_complete(&self, now: Tick, closed: bool, open_rows: impl Fn(BatchId) -> u32) -> bool {
         self.has_arrived(open_rows) && self.is_due(now, closed)
     }
 
@@ -185,13 +190,13 @@ impl Transaction {
     }
 
     /// Notes that the transaction is being committed with these offsets.
-    pub fn commit(&mut self, offsets: Vec<(LaneId, i64)>) {
+    pub(super) fn commit(&mut self, offsets: Vec<(LaneId, i64)>) {
         self.phase = Phase::Committing;
         self.offsets = offsets;
     }
 
     /// Starts to abort the transaction. Returns false if there is no open transaction to abort.
-    pub fn abort(&mut self) -> bool {
+    pub(super) fn abort(&mut self) -> bool {
         let is_news = self.phase == Phase::Open && !self.members.is_empty();
         if is_news {
             self.phase = Phase::Aborting;
@@ -200,14 +205,14 @@ impl Transaction {
     }
 
     /// Notes that the transaction was committed. Returns its batches and offsets.
-    pub fn committed(&mut self) -> (Vec<Member>, Vec<(LaneId, i64)>) {
+    pub(super) fn committed(&mut self) -> (Vec<Member>, Vec<(LaneId, i64)>) {
         self.phase = Phase::Open;
         self.failures = 0;
         (std::mem::take(&mut self.members), std::mem::take(&mut self.offsets))
     }
 
     /// Notes that the transaction was aborted. Its batches join the next transaction after a delay.
-    pub fn aborted(&mut self, now: Tick) {
+    pub(super) fn aborted(&mut self, now: Tick) {
         const FIRST_DELAY: Duration = Duration::from_millis(50);
         const MOST_DOUBLINGS: u32 = 8;
         self.phase = Phase::Open;
@@ -220,7 +225,7 @@ impl Transaction {
     }
 
     /// Returns the time at which the transaction changes without another event, if there is one.
-    pub fn deadline(&self, open_rows: impl Fn(BatchId) -> u32) -> Option<Tick> {
+    pub(super) fn deadline(&self, open_rows: impl Fn(BatchId) -> u32) -> Option<Tick> {
         let waits = self.phase == Phase::Open && !self.waiting.is_empty() && self.members.is_empty();
         let due = self.has_arrived(open_rows).then(|| self.since + self.rule.wait);
         due.or_else(|| waits.then_some(self.retry_at))

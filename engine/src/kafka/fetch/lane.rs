@@ -54,7 +54,7 @@ enum Left {
 
 impl Lane {
     /// Creates a lane that reads a partition from `position` up to, but not including, `end`, if there is one.
-    pub fn new(
+    pub(crate) fn new(
         (id, name): (LaneId, LaneName),
         queue: PartitionQueue,
         (position, end): (i64, Option<i64>),
@@ -78,7 +78,7 @@ impl Lane {
     }
 
     /// Appends records from the queue to the batch, up to `room`, without waiting for a fetch.
-    pub fn fill(
+    pub(crate) fn fill(
         &mut self,
         tier: Tier,
         room: Capacity,

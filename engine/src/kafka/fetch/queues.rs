@@ -57,7 +57,7 @@ pub(in crate::kafka) struct QueueFetcher {
 
 impl QueueFetcher {
     /// Creates a fetcher without lanes. It wakes `waker` when records arrive.
-    pub fn new(consumer: Arc<BaseConsumer<Context>>, memory: &MemoryBudget, waker: Waker) -> Self {
+    pub(crate) fn new(consumer: Arc<BaseConsumer<Context>>, memory: &MemoryBudget, waker: Waker) -> Self {
         Self {
             consumer,
             open: BTreeMap::new(),
@@ -78,7 +78,7 @@ impl QueueFetcher {
     }
 
     /// Sets the time. The first call relates the engine's clock to the wall clock.
-    pub fn set_clock(&mut self, now: Tick) {
+    pub(crate) fn set_clock(&mut self, now: Tick) {
         self.now = now;
         self.start_epoch_ns.get_or_insert_with(|| {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -88,7 +88,7 @@ impl QueueFetcher {
     }
 
     /// Returns true if every lane was read to its end.
-    pub fn all_ended(&self) -> bool {
+    pub(crate) fn all_ended(&self) -> bool {
         self.unended == 0
     }
 
@@ -97,7 +97,7 @@ impl QueueFetcher {
     ///
     /// # Errors
     /// If fetches of a lane have failed for longer than `FETCH_PATIENCE`.
-    pub fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+    pub(crate) fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         for id in self.passed.drain(..) {
             if let Some(lane) = self.open.get_mut(&id).filter(|lane| lane.passed) {
                 lane.passed = false;
@@ -124,13 +124,13 @@ impl QueueFetcher {
     }
 
     /// Returns the lanes that cannot be read at their position, each with the reason.
-    pub fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
+    pub(crate) fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
         let lanes = self.broken.iter().filter_map(|id| self.open.get(id));
         lanes.filter_map(|lane| Some((lane, lane.broken.as_deref()?)))
     }
 
     /// Drops the fetched records of all lanes and returns the positions from which the lanes are fetched again.
-    pub fn refetch(&mut self) -> Vec<(LaneName, i64)> {
+    pub(crate) fn refetch(&mut self) -> Vec<(LaneName, i64)> {
         let again = |lane: &mut Lane| {
             lane.rest.clear();
             self.ready.add(lane.id);
@@ -140,12 +140,12 @@ impl QueueFetcher {
     }
 
     /// Returns the partition of a lane.
-    pub fn name(&self, id: LaneId) -> Option<&LaneName> {
+    pub(crate) fn name(&self, id: LaneId) -> Option<&LaneName> {
         self.open.get(&id).map(|lane| &lane.name)
     }
 
     /// Stops all lanes.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_name.clear();
         self.open.clear();
         self.unended = 0;

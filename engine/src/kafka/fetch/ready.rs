@@ -14,18 +14,18 @@ pub(super) struct ReadyLanes {
 
 impl ReadyLanes {
     /// Creates an empty list that wakes `waker` when a lane is added.
-    pub fn new(waker: Waker) -> Self {
+    pub(super) fn new(waker: Waker) -> Self {
         Self { lanes: Arc::default(), waker }
     }
 
     /// Adds a lane.
-    pub fn add(&self, lane: LaneId) {
+    pub(super) fn add(&self, lane: LaneId) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
         self.waker.wake();
     }
 
     /// Moves all lanes to the end of `into`.
-    pub fn take(&self, into: &mut Vec<LaneId>) {
+    pub(super) fn take(&self, into: &mut Vec<LaneId>) {
         into.append(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

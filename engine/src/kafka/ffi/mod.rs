@@ -50,7 +50,7 @@ impl PartitionQueue {
     ///
     /// Must be called before the partition is assigned: messages that are fetched earlier stay in the queue of the
     /// consumer.
-    pub fn split<C>(
+    pub(super) fn split<C>(
         consumer: &Arc<BaseConsumer<C>>,
         topic: &str,
         partition: i32,
@@ -79,7 +79,7 @@ impl PartitionQueue {
     }
 
     /// Takes one queued message, if there is one. `messages` is cleared first.
-    pub fn pop(&mut self, messages: &mut Messages) {
+    pub(super) fn pop(&mut self, messages: &mut Messages) {
         // SAFETY: the queue is alive, and the caller owns the returned message.
         let message = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0) };
         messages.fill_with(|slots| {
@@ -89,7 +89,7 @@ impl PartitionQueue {
     }
 
     /// Takes up to `most` queued messages with one call. `messages` is cleared first.
-    pub fn pop_batch(&mut self, most: usize, messages: &mut Messages) {
+    pub(super) fn pop_batch(&mut self, most: usize, messages: &mut Messages) {
         messages.reserve(most);
         messages.fill_with(|slots| {
             let most = most.min(slots.len());
@@ -229,23 +229,23 @@ impl Messages {
     }
 
     /// Returns the number of messages that are left.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.filled - self.next
     }
 
     /// Returns the messages that are left, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Message<'_>> {
         // SAFETY: the slots from `next` to `filled` hold messages that live as long as `self` is borrowed.
         self.slots[self.next..self.filled].iter().map(|message| Message { raw: unsafe { &**message } })
     }
 
     /// Returns the first message that is left.
-    pub fn first(&self) -> Option<Message<'_>> {
+    pub(super) fn first(&self) -> Option<Message<'_>> {
         self.iter().next()
     }
 
     /// Destroys the first message that is left.
-    pub fn drop_first(&mut self) {
+    pub(super) fn drop_first(&mut self) {
         if let Some(message) = self.slots[..self.filled].get(self.next) {
             self.next += 1;
             // SAFETY: `self` owns the message and destroys it once, because `next` is already after it.
@@ -254,7 +254,7 @@ impl Messages {
     }
 
     /// Destroys all messages.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         while self.len() > 0 {
             self.drop_first();
         }
@@ -276,30 +276,30 @@ pub(super) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// Returns the error that is in place of the message.
-    pub fn error(self) -> Option<RDKafkaErrorCode> {
+    pub(super) fn error(self) -> Option<RDKafkaErrorCode> {
         let error = self.raw.err;
         (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
     }
 
-    pub fn offset(self) -> i64 {
+    pub(super) fn offset(self) -> i64 {
         self.raw.offset
     }
 
-    pub fn key(&self) -> Option<&'a [u8]> {
+    pub(super) fn key(&self) -> Option<&'a [u8]> {
         bytes(self.raw.key, self.raw.key_len, PhantomData)
     }
 
     /// Returns the value; for an error, its description.
-    pub fn value(&self) -> Option<&'a [u8]> {
+    pub(super) fn value(&self) -> Option<&'a [u8]> {
         bytes(self.raw.payload, self.raw.len, PhantomData)
     }
 
     /// Returns the number of bytes of key and value.
-    pub fn payload_bytes(self) -> u64 {
+    pub(super) fn payload_bytes(self) -> u64 {
         (self.raw.key_len + self.raw.len) as u64
     }
 
-    pub fn timestamp_ms(&self) -> Option<i64> {
+    pub(super) fn timestamp_ms(&self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive and `kind` is writable.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.raw, &raw mut kind) };
@@ -307,7 +307,7 @@ impl<'a> Message<'a> {
     }
 
     /// Returns a copy of the headers, if there are any.
-    pub fn headers(&self) -> Option<Headers> {
+    pub(super) fn headers(&self) -> Option<Headers> {
         let mut headers = ptr::null_mut();
         // SAFETY: the message is alive and owns the returned headers.
         let error = unsafe { sys::rd_kafka_message_headers(self.raw, &raw mut headers) };
@@ -350,7 +350,7 @@ unsafe impl Send for MockCluster {}
 unsafe impl Sync for MockCluster {}
 
 impl MockCluster {
-    pub fn start(client: BaseProducer, brokers: i32) -> Option<Self> {
+    pub(super) fn start(client: BaseProducer, brokers: i32) -> Option<Self> {
         // SAFETY: the client is alive; the caller owns the returned cluster and destroys it before the client.
         let cluster = unsafe { sys::rd_kafka_mock_cluster_new(client.client().native_ptr(), brokers) };
         let cluster = NonNull::new(cluster)?;
@@ -363,13 +363,13 @@ impl MockCluster {
         Some(Self { cluster, _client: client })
     }
 
-    pub fn bootstrap_servers(&self) -> String {
+    pub(super) fn bootstrap_servers(&self) -> String {
         // SAFETY: the cluster is alive and the C string belongs to it.
         let servers = unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr())) };
         servers.to_string_lossy().into_owned()
     }
 
-    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), String> {
+    pub(super) fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), String> {
         let topic = CString::new(topic).map_err(|error| error.to_string())?;
         // SAFETY: the cluster is alive and the topic is a C string.
         let error =
@@ -381,7 +381,7 @@ impl MockCluster {
     }
 
     /// Makes the next requests with this API key fail with these codes, one code per request.
-    pub fn fail_requests(&self, api_key: i16, codes: &[sys::rd_kafka_resp_err_t]) {
+    pub(super) fn fail_requests(&self, api_key: i16, codes: &[sys::rd_kafka_resp_err_t]) {
         // SAFETY: the cluster is alive, and the codes are copied.
         unsafe {
             sys::rd_kafka_mock_push_request_errors_array(
@@ -394,7 +394,7 @@ impl MockCluster {
     }
 
     /// Returns the API keys of all requests so far.
-    pub fn request_api_keys(&self) -> Vec<i16> {
+    pub(super) fn request_api_keys(&self) -> Vec<i16> {
         let mut count = 0;
         // SAFETY: the cluster is alive; the returned array has `count` requests and is owned by the caller.
         unsafe {

@@ -25,35 +25,35 @@ pub(super) struct Commits {
 
 impl Commits {
     /// Adds a commit that begins.
-    pub fn begin(&mut self, offsets: Offsets, purpose: Purpose) {
+    pub(super) fn begin(&mut self, offsets: Offsets, purpose: Purpose) {
         self.in_flight.push((self.next, sorted(offsets), purpose));
         self.next += 1;
     }
 
     /// Removes the commit of these offsets and returns its purpose, if there is such a commit.
-    pub fn ended(&mut self, offsets: Offsets) -> Option<Purpose> {
+    pub(super) fn ended(&mut self, offsets: Offsets) -> Option<Purpose> {
         let offsets = sorted(offsets);
         let index = self.in_flight.iter().position(|(_, begun, _)| *begun == offsets)?;
         Some(self.in_flight.remove(index).2)
     }
 
     /// Returns the number of the next commit.
-    pub fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.next
     }
 
     /// True if every commit before the one with this number has ended. Concurrent commits may be applied out of order.
-    pub fn have_ended_before(&self, number: u64) -> bool {
+    pub(super) fn have_ended_before(&self, number: u64) -> bool {
         self.in_flight.iter().all(|(begun, ..)| *begun >= number)
     }
 
     /// True if every commit has ended.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
     }
 
     /// True if a commit with this purpose is in flight.
-    pub fn has(&self, purpose: Purpose) -> bool {
+    pub(super) fn has(&self, purpose: Purpose) -> bool {
         self.in_flight.iter().any(|(.., of)| *of == purpose)
     }
 }

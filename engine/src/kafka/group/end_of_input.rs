@@ -24,7 +24,7 @@ pub(super) struct Missing {
 
 impl EndOfInput {
     /// Creates the end of input of partitions with these bounds.
-    pub fn new(partitions: impl IntoIterator<Item = (i32, Bounds)>) -> Self {
+    pub(super) fn new(partitions: impl IntoIterator<Item = (i32, Bounds)>) -> Self {
         let holds_records = |(_, (low, high)): &(i32, Bounds)| high > low;
         let ends =
             partitions.into_iter().filter(holds_records).map(|(partition, (_, high))| (partition, high));
@@ -32,25 +32,25 @@ impl EndOfInput {
     }
 
     /// Returns the offset up to which a partition is read.
-    pub fn of(&self, partition: i32) -> i64 {
+    pub(super) fn of(&self, partition: i32) -> i64 {
         // A partition that was empty or did not exist at the start has no records to read.
         self.ends.get(&partition).copied().unwrap_or(0)
     }
 
     /// Replaces the end of a partition that was recreated or truncated by its current end.
-    pub fn restart(&mut self, partition: i32, bounds: Bounds) {
+    pub(super) fn restart(&mut self, partition: i32, bounds: Bounds) {
         self.committed.remove(&partition);
         self.ends.remove(&partition);
         self.ends.extend(Self::new([(partition, bounds)]).ends);
     }
 
     /// Notes that the group has committed `offset` of a partition.
-    pub fn committed(&mut self, partition: i32, offset: i64) {
+    pub(super) fn committed(&mut self, partition: i32, offset: i64) {
         self.committed.insert(partition, offset);
     }
 
     /// Returns the partitions that neither this member has read to the end nor the group has committed to the end.
-    pub fn missing(&self, is_read: impl Fn(i32) -> bool) -> Vec<Missing> {
+    pub(super) fn missing(&self, is_read: impl Fn(i32) -> bool) -> Vec<Missing> {
         let missing = |(partition, end): (&i32, &i64)| {
             let committed = self.committed.get(partition).copied();
             let is_done = is_read(*partition) || committed.is_some_and(|committed| committed >= *end);

@@ -26,7 +26,7 @@ pub(super) struct GroupOffsets {
 
 impl GroupOffsets {
     /// Starts the thread. Its client has these properties and does not join the group.
-    pub fn start(mut config: ClientConfig, topic: String, waker: Waker) -> Self {
+    pub(super) fn start(mut config: ClientConfig, topic: String, waker: Waker) -> Self {
         config.remove("group.instance.id").remove("partition.assignment.strategy");
         config.set("enable.metrics.push", "false").set("statistics.interval.ms", "0");
         let (ask, questions) = crossbeam_channel::unbounded::<Vec<i32>>();
@@ -46,13 +46,13 @@ impl GroupOffsets {
     }
 
     /// Requests the offsets of these partitions, unless a request is in flight.
-    pub fn ask(&mut self, partitions: Vec<i32>) {
+    pub(super) fn ask(&mut self, partitions: Vec<i32>) {
         // Sending fails only if the thread has panicked, and then there is no answer.
         self.is_asked = self.is_asked || self.ask.send(partitions).is_ok();
     }
 
     /// Returns the answer, if it has arrived.
-    pub fn answer(&mut self) -> Option<Result<Committed, KafkaError>> {
+    pub(super) fn answer(&mut self) -> Option<Result<Committed, KafkaError>> {
         let answer = self.answers.try_recv().ok()?;
         self.is_asked = false;
         Some(answer)

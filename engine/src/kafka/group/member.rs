@@ -150,7 +150,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Creates a member without partitions.
-    pub fn new(mut rules: Rules) -> Self {
+    pub(super) fn new(mut rules: Rules) -> Self {
         let until = rules.end.take();
         let until = until.map(|end| Until { end, ask_at: Tick::default(), is_reached: false, waiting: None });
         Self {
@@ -180,7 +180,7 @@ impl Member {
     }
 
     /// Applies a fact and appends the resulting orders to `orders`.
-    pub fn step(&mut self, now: Tick, fact: Fact, orders: &mut Vec<Order>) {
+    pub(super) fn step(&mut self, now: Tick, fact: Fact, orders: &mut Vec<Order>) {
         match fact {
             Fact::Tick => {}
             Fact::Assigned(partitions) => self.rebalances.push_back(Rebalance::Assigned(partitions)),
@@ -220,28 +220,28 @@ impl Member {
     }
 
     /// Returns true if no lane is assigned.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.lanes.is_empty()
     }
 
     /// Returns true while it is not known whether the group still has the member.
-    pub fn is_verifying(&self) -> bool {
+    pub(super) fn is_verifying(&self) -> bool {
         self.verify.is_some()
     }
 
     /// Returns the result of the last commit of the job, once it has ended.
-    pub fn finished(&mut self) -> Option<Result<(), KafkaError>> {
+    pub(super) fn finished(&mut self) -> Option<Result<(), KafkaError>> {
         self.finish.as_mut()?.result.take()
     }
 
     /// Returns true if a commit was not answered in time. In that case a request to leave the group would not be
     /// answered either.
-    pub fn was_unanswered(&self) -> bool {
+    pub(super) fn was_unanswered(&self) -> bool {
         self.was_unanswered
     }
 
     /// Returns the answers that the group still waits for, in its order: a client does not close before it has them.
-    pub fn owed(&self) -> Vec<Order> {
+    pub(super) fn owed(&self) -> Vec<Order> {
         let leaving = self.leaving.iter().map(|leaving| Order::Unassign(leaving.partitions.clone()));
         let waiting = self.rebalances.iter().map(|rebalance| match rebalance {
             Rebalance::Assigned(partitions) => {
@@ -253,7 +253,7 @@ impl Member {
     }
 
     /// Returns true if a lane is being read, so that [`Fact::Broken`] applies to it.
-    pub fn is_reading(&self, lane: LaneId) -> bool {
+    pub(super) fn is_reading(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.state == State::Reading)
     }
 

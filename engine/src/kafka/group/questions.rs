@@ -26,7 +26,7 @@ pub(super) struct Questions {
 impl Questions {
     /// Starts the thread. It uses the client of the member, and keeps the client alive only while a request is in
     /// flight.
-    pub fn start(consumer: &Arc<BaseConsumer<Context>>, start: Start, waker: Waker) -> Self {
+    pub(super) fn start(consumer: &Arc<BaseConsumer<Context>>, start: Start, waker: Waker) -> Self {
         let (ask, questions) = crossbeam_channel::unbounded();
         let (answer, answers) = crossbeam_channel::unbounded();
         let consumer = Arc::downgrade(consumer);
@@ -44,13 +44,13 @@ impl Questions {
     }
 
     /// Asks a question.
-    pub fn ask(&self, question: Question) {
+    pub(super) fn ask(&self, question: Question) {
         // Sending fails only if the thread has panicked, and then there is no answer.
         let _ = self.ask.send(question);
     }
 
     /// Returns the next answer, if one has arrived.
-    pub fn answer(&self) -> Option<Result<Answer, KafkaError>> {
+    pub(super) fn answer(&self) -> Option<Result<Answer, KafkaError>> {
         self.answers.try_recv().ok()
     }
 }

@@ -62,7 +62,7 @@ impl ProducerContext for Outcome {
 
 impl Alone {
     /// Creates a producer for one topic from the configuration of the regular producer.
-    pub fn new(
+    pub(super) fn new(
         mut config: ClientConfig,
         topic: String,
         acks: Acks,
@@ -84,13 +84,13 @@ impl Alone {
     }
 
     /// Returns true if records wait to be sent one by one.
-    pub fn has_suspects(&self) -> bool {
+    pub(super) fn has_suspects(&self) -> bool {
         !self.suspects.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Waits until `producer` has no record in flight, then sends the suspects in the order in which they were sent
     /// first. No record may be sent with `producer` meanwhile.
-    pub fn clear_suspects(&self, producer: &BaseProducer<Deliveries>) {
+    pub(super) fn clear_suspects(&self, producer: &BaseProducer<Deliveries>) {
         while self.has_suspects() {
             if !self.drain(producer) {
                 return;
@@ -113,7 +113,7 @@ impl Alone {
     }
 
     /// Sends one record after all records that `producer` has in flight, and acknowledges the record.
-    pub fn send_after(&self, producer: &BaseProducer<Deliveries>, ticket: Ticket, single: Single<'_>) {
+    pub(super) fn send_after(&self, producer: &BaseProducer<Deliveries>, ticket: Ticket, single: Single<'_>) {
         if self.drain(producer) {
             self.clear_suspects(producer);
             self.send(ticket, single);

@@ -30,7 +30,7 @@ pub(super) struct Suspect {
 
 impl Suspect {
     /// Returns the headers of the record, if it has any.
-    pub fn headers(&self) -> Option<OwnedHeaders> {
+    pub(super) fn headers(&self) -> Option<OwnedHeaders> {
         self.message.headers().filter(|headers| headers.count() > 0).cloned()
     }
 }
@@ -49,7 +49,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 }

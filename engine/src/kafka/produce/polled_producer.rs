@@ -19,7 +19,7 @@ pub(super) struct ServedProducer<C: ProducerContext + 'static> {
 
 impl<C: ProducerContext + 'static> ServedProducer<C> {
     /// Creates a producer and starts its thread, which calls `after` each time it has served delivery reports.
-    pub fn create(
+    pub(super) fn create(
         config: &ClientConfig,
         context: C,
         after: impl Fn(&BaseProducer<C>) + Send + 'static,

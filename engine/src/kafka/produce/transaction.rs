@@ -33,7 +33,7 @@ impl Transactions {
     ///
     /// # Errors
     /// If the brokers do not answer in time or reject the request.
-    pub fn init(
+    pub(super) fn init(
         producer: Arc<ServedProducer<Deliveries>>,
         membership: Membership,
         shared: Arc<Shared>,
@@ -45,7 +45,7 @@ impl Transactions {
     }
 
     /// Begins a transaction if none is open.
-    pub fn begin(&self) -> Result<(), ClientError> {
+    pub(super) fn begin(&self) -> Result<(), ClientError> {
         if !self.is_open.load(Ordering::Acquire) {
             self.producer.begin_transaction()?;
             // All rejections in the last transaction have been reported at this point.
@@ -57,7 +57,7 @@ impl Transactions {
     }
 
     /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
-    pub fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
+    pub(super) fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
         let group = self.membership.consumer().and_then(|consumer| consumer.group_metadata());
         let Some(group) = group else { return self.undo("the member has left its group") };
@@ -81,7 +81,7 @@ impl Transactions {
     }
 
     /// Aborts the open transaction.
-    pub fn abort(&self) -> Result<(), TransactionError> {
+    pub(super) fn abort(&self) -> Result<(), TransactionError> {
         if !self.is_open.load(Ordering::Acquire) {
             return Ok(());
         }

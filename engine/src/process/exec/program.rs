@@ -64,7 +64,7 @@ impl Program {
     ///
     /// # Errors
     /// If the shell cannot be started.
-    pub fn start(exec: &Exec, version: Version, most_bytes: u64) -> Result<Self, Problem> {
+    pub(super) fn start(exec: &Exec, version: Version, most_bytes: u64) -> Result<Self, Problem> {
         let mut child = shell(&exec.command)
             .envs(exec.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -87,7 +87,7 @@ impl Program {
     ///
     /// # Errors
     /// If there is no valid answer within `timeout`, or `stopped` is closed before it.
-    pub fn ask(
+    pub(super) fn ask(
         &mut self,
         batch: &Batch,
         timeout: Duration,
@@ -181,7 +181,7 @@ impl Program {
     }
 
     /// Kills the program with its children and waits for its exit.
-    pub fn end(&mut self) -> io::Result<ExitStatus> {
+    pub(super) fn end(&mut self) -> io::Result<ExitStatus> {
         self.pieces = None;
         // After the wait, another process may have the same process id.
         if !std::mem::replace(&mut self.is_gone, true) {

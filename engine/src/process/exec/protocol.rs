@@ -219,7 +219,7 @@ impl Verdict {
     ///
     /// # Errors
     /// If the line is not a valid answer. The reason names the field.
-    pub fn read(line: &[u8], rows: u32, version: Version) -> Result<Self, String> {
+    pub(super) fn read(line: &[u8], rows: u32, version: Version) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
             format!("the answer does not follow the protocol: {error}: {}", shortened(line))
         })?;
@@ -257,7 +257,7 @@ impl Verdict {
     ///
     /// # Errors
     /// If the answer reports failed records.
-    pub fn put_out(self, out: &mut Output) -> Result<(), Failure> {
+    pub(super) fn put_out(self, out: &mut Output) -> Result<(), Failure> {
         if let Some(error) = self.error {
             return Err(Failure::Unnamed(error));
         }
