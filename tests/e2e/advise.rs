@@ -1042,7 +1042,7 @@ fn a_budget_ends_what_would_take_longer() {
     while_producing(&broker, &topic, 1000, || {
         wait_for_records(&broker, &topic);
         // No batch at all is done in that time.
-        let more = ["--sample", "1s", "--budget", "2s", "--cost", "1h", "--sink-cost", "1ms"];
+        let more = ["--sample", "3s", "--budget", "2s", "--cost", "1h", "--sink-cost", "1ms"];
         let output = advise(&broker, &topic, &folder, &more);
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(json(&output)["refusal"]["reason"], "out_of_time");

@@ -21,7 +21,7 @@ const MOST_SPARE_BYTES: u64 = 16 << 20;
 ///
 /// A builder with a ring has a fixed number of batches. A batch is filled again after the last reference to it was
 /// dropped. While all batches are referred to, no batch [is ready](Self::is_ready), which is back-pressure. A builder
-/// without a ring is always ready. It reuses the memory of [recycled](Self::recycle) batches.
+/// without a ring is always ready. It reuses the memory of recycled batches.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     columns: Columns,

@@ -26,11 +26,11 @@ pub enum Action {
     Skip(BatchId, Vec<RowError>),
     /// Hold a batch that could not be processed for this reason. It is retried after this delay.
     Hold(BatchId, Duration, String),
-    /// Commit these offsets asynchronously, then report [`Event::CommitEnded`].
+    /// Commit these offsets asynchronously, then report [`Event::CommitEnded`](super::Event::CommitEnded).
     Commit(Vec<(LaneId, i64)>),
-    /// Commit the transaction with these offsets, then report [`Event::TransactionEnded`].
+    /// Commit the transaction with these offsets, then report [`Event::TransactionEnded`](super::Event::TransactionEnded).
     CommitTransaction(Vec<(LaneId, i64)>),
-    /// Abort the transaction, then report [`Event::TransactionEnded`].
+    /// Abort the transaction, then report [`Event::TransactionEnded`](super::Event::TransactionEnded).
     AbortTransaction,
     /// Discard the acknowledgements of this batch: the writes were aborted and are repeated.
     Rewrite(BatchId),
