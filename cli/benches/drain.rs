@@ -15,6 +15,7 @@ use std::time::Duration;
 // For its allocator: the bare loop and the programs shall have the same one.
 use velo_cli as _;
 use velo_engine::kafka::{ClientSettings, NewRecord, RecordProducer, TopicReader, baseline, ensure_topic};
+use velo_engine::memory::MemoryBudget;
 use velo_engine::waker::Waker;
 
 use broker::Broker;
@@ -22,7 +23,6 @@ use broker::Broker;
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
 const VALUE_BYTES: usize = 200;
-const PREFETCH_BYTES: u64 = 64 << 20;
 
 /// The jobs, by name.
 const JOBS: [(&str, &str); 6] = [
@@ -71,7 +71,8 @@ fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Opt
     for _ in 0..ROUNDS {
         let (own, _) = cpu_seconds();
         let waker = Waker::default();
-        let reader = TopicReader::connect(settings, PREFETCH_BYTES, waker.clone()).expect("a reader");
+        let memory = MemoryBudget::unlimited(usize::try_from(partitions).expect("a count"));
+        let reader = TopicReader::connect_within(settings, &memory, waker.clone()).expect("a reader");
         let drained = baseline::drain(reader, &topic, BATCH, &waker).expect("drained");
         assert_eq!(drained.records, records);
         let bare = Cost {

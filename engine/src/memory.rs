@@ -33,10 +33,6 @@ pub const ROW_COST_BYTES: u64 = 128;
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes of one partition in one fetch, unless memory is limited. Records that are decoded in smaller portions are still
-/// in the processor's cache when they are taken.
-pub(crate) const PARTITION_FETCH_BYTES: u64 = MIB / 2;
-
 /// The memory limits of the parts of a job that keep records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryBudget {
@@ -70,17 +66,18 @@ impl MemoryBudget {
     /// Returns the budget of a job without a memory limit.
     #[must_use]
     pub fn unlimited(partitions: usize) -> Self {
+        const FETCH_BYTES: u64 = 64 * MIB;
+        const RECORDS: u64 = 80_000;
         let prefetch_bytes = 128 * MIB;
-        let partition_bytes = share(prefetch_bytes, partitions).max(4 * MIB);
         Self {
             limit_bytes: None,
             prefetch_bytes,
             in_flight_bytes: 64 * MIB,
             producer_bytes: 1024 * MIB,
-            partition_bytes,
-            partition_fetch_bytes: PARTITION_FETCH_BYTES,
+            partition_bytes: share(prefetch_bytes, partitions).max(MIB),
+            partition_fetch_bytes: share(FETCH_BYTES, partitions).clamp(64 << 10, MIB),
             fetch_bytes: 50 * MIB,
-            partition_records: 1_000_000,
+            partition_records: share(RECORDS, partitions).clamp(1_000, 40_000),
             in_flight_records: None,
             exec_bytes: 0,
             exec_answer_bytes: None,
@@ -141,8 +138,8 @@ impl MemoryBudget {
     }
 }
 
-fn share(bytes: u64, partitions: usize) -> u64 {
-    bytes / (partitions as u64).max(1)
+fn share(whole: u64, partitions: usize) -> u64 {
+    whole / (partitions as u64).max(1)
 }
 
 #[cfg(test)]

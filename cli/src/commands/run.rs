@@ -43,8 +43,6 @@ use crate::{EXIT_USAGE, dead_letters, query};
 
 /// The exit code of a job that a second signal ended.
 const EXIT_FORCED: u8 = 130;
-/// The payload bytes that the client of a dry run prefetches.
-const DRY_RUN_PREFETCH_BYTES: u64 = 64 << 20;
 /// The start position of partitions without a committed offset if `--from` is not set.
 const DEFAULT_START: Start = Start::Earliest;
 /// The time after which a job without partitions reports that it waits for an assignment.
@@ -272,10 +270,11 @@ fn processor(args: &RunArgs, most_answer_bytes: u64) -> Box<dyn Processor> {
 }
 
 fn dry_run(settings: &ClientSettings, job: &Job, args: &RunArgs, builder: Builder) -> Result<Report> {
-    let reader = TopicReader::connect(settings, DRY_RUN_PREFETCH_BYTES, builder.waker())?;
+    let partitions = TopicReader::connect(settings, 0, Waker::default())?.partitions(&job.source_topic)?;
+    let memory = MemoryBudget::unlimited(partitions.len());
+    let reader = TopicReader::connect_within(settings, &memory, builder.waker())?;
     let properties = reader.properties().clone();
     let mut ranges = Vec::new();
-    let partitions = reader.partitions(&job.source_topic)?;
     let positions = reader.offsets(&job.source_topic, &partitions, args.from.unwrap_or(DEFAULT_START))?;
     for (partition, position) in partitions.into_iter().zip(positions) {
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));

@@ -29,8 +29,7 @@ pub(crate) fn workload(profile: &Profile, work: &Work) -> String {
     let dispersion = if scales.is_empty() { format!("{:.1}", profile.dispersion) } else { scales.join(", ") };
     let mut lines = vec![
         format!(
-            "{records} records in {seconds:.1} s: mean {records_per_s:.0} records/s, busiest second \
-             {peak_records_per_s:.0} records/s"
+            "{records} records in {seconds:.1} s: {records_per_s:.0}/s, busiest second {peak_records_per_s:.0}/s"
         ),
         format!("index of dispersion: {dispersion} (1: random arrivals, higher: bursts)"),
         format!(

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::view::{self, INLINE};
+use super::view::{self, INLINE, Place};
 
 /// The size at which a batch starts a new buffer, in bytes. The offset of a view could reach 4 GiB. The first buffer of
 /// a batch grows to this size. Later buffers are allocated with it, so that they are never copied to grow.
@@ -31,6 +31,14 @@ impl Buffer {
             Self::Own(bytes) => bytes.capacity() as u64,
             Self::Shared(bytes) => bytes.len() as u64,
         }
+    }
+}
+
+/// Returns the bytes that a view refers to.
+pub(super) fn bytes_of<'a>(view: &'a u128, buffers: &'a [Buffer]) -> &'a [u8] {
+    match view::place(view) {
+        Place::Inline(bytes) => bytes,
+        Place::Buffer(index, range) => &buffers[index].as_slice()[range],
     }
 }
 
@@ -97,7 +105,7 @@ impl Buffers {
 
     /// Returns the bytes of a view.
     pub(crate) fn bytes<'a>(&'a self, view: &'a u128) -> &'a [u8] {
-        view::bytes(view, &self.list)
+        bytes_of(view, &self.list)
     }
 
     /// Removes all bytes. The memory of own buffers is kept.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, bytes_of};
 use super::columns::{Cells, Columns, NO_TIMESTAMP, Run};
 use super::view;
 use crate::ids::{LaneId, LaneName, Names, Tick};
@@ -58,17 +58,14 @@ impl Batch {
     #[must_use]
     pub fn key(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
-        self.columns.key_validity.is_valid(row).then(|| view::bytes(&self.columns.keys[row], self.payload()))
+        self.columns.key_validity.is_valid(row).then(|| bytes_of(&self.columns.keys[row], self.payload()))
     }
 
     /// Returns the value of a row; `None` for null.
     #[must_use]
     pub fn value(&self, row: u32) -> Option<&[u8]> {
         let row = row as usize;
-        self.columns
-            .value_validity
-            .is_valid(row)
-            .then(|| view::bytes(&self.columns.values[row], self.payload()))
+        self.columns.value_validity.is_valid(row).then(|| bytes_of(&self.columns.values[row], self.payload()))
     }
 
     /// Returns the offset of a row in its partition.

@@ -3,7 +3,7 @@
 //! The lowest 4 bytes are the length. Up to 12 bytes are stored in the view itself. For longer values the view has a
 //! prefix of 4 bytes, the index of a buffer and the offset in the buffer. All numbers are little-endian.
 
-use super::buffer::Buffer;
+use std::ops::Range;
 
 /// The maximum number of bytes that are stored in a view.
 pub(super) const INLINE: usize = 12;
@@ -36,15 +36,23 @@ pub(crate) fn length(view: u128) -> u32 {
     word(view, 0)
 }
 
-/// Returns the bytes that a view refers to.
-pub(super) fn bytes<'a>(view: &'a u128, buffers: &'a [Buffer]) -> &'a [u8] {
+/// Where the bytes of a view are.
+pub(super) enum Place<'a> {
+    /// In the view.
+    Inline(&'a [u8]),
+    /// In the buffer with this index.
+    Buffer(usize, Range<usize>),
+}
+
+/// Returns where the bytes of a view are.
+pub(super) fn place(view: &u128) -> Place<'_> {
     let length = length(*view) as usize;
     if length <= INLINE {
         // As in Arrow, the bytes are in this order in memory only on little-endian machines.
-        return &bytemuck::bytes_of(view)[4..4 + length];
+        return Place::Inline(&bytemuck::bytes_of(view)[4..4 + length]);
     }
     let (index, offset) = (word(*view, 2) as usize, word(*view, 3) as usize);
-    &buffers[index].as_slice()[offset..offset + length]
+    Place::Buffer(index, offset..offset + length)
 }
 
 /// Returns one of the four words of a view.

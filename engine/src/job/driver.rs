@@ -369,11 +369,10 @@ impl<S: Source> Driver<S> {
 
     /// Queues the lanes that may have records.
     fn find_ready(&mut self) {
-        if self.source.ready(&mut self.called) {
-            self.called.drain(..).for_each(|lane| self.ready.push(lane));
-        } else {
-            self.lanes.iter().for_each(|lane| self.ready.push(*lane));
+        if !self.source.ready(&mut self.called) {
+            self.called.extend(&self.lanes);
         }
+        self.called.drain(..).for_each(|lane| self.ready.push(lane));
     }
 
     fn fill_from(&mut self, lane: LaneId, room: Capacity) -> (u64, bool) {

@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
-use super::context::Context;
 use crate::ids::LaneName;
 
 /// The time-out of a request to the brokers.
@@ -53,8 +52,8 @@ fn list(offsets: impl IntoIterator<Item = (LaneName, Offset)>) -> Result<TopicPa
 ///
 /// # Errors
 /// If a broker does not answer in time, or returns an error for a partition.
-pub(super) fn bounds(
-    consumer: &BaseConsumer<Context>,
+pub(super) fn bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     names: &[LaneName],
     timeout: Duration,
 ) -> Result<Vec<Bounds>, KafkaError> {
@@ -72,8 +71,8 @@ pub(super) fn bounds(
 /// # Errors
 /// If a broker does not answer in time, or returns an error for a partition. A timestamp after the newest record is
 /// no error.
-pub(super) fn starts(
-    consumer: &BaseConsumer<Context>,
+pub(super) fn starts<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     partitions: &[(LaneName, Bounds)],
     start: Start,
     timeout: Duration,
@@ -92,8 +91,8 @@ pub(super) fn starts(
 
 /// Requests the first offset at or after a timestamp in each partition; `Beginning` and `End` are valid timestamps.
 /// Returns `None` for a partition without such a record.
-fn ask(
-    consumer: &BaseConsumer<Context>,
+fn ask<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     names: &[LaneName],
     time: impl Fn(&LaneName) -> Offset,
     timeout: Duration,

@@ -245,6 +245,17 @@ fn a_batch_that_waits_for_nobody_any_more_is_not_processed_again() {
 }
 
 #[test]
+fn a_job_that_has_failed_begins_nothing_more() {
+    let config = CoreConfig { workers: 1, ..config(2, false, FailureStrategy::FailBatch) };
+    let mut world = World::new(config, 1);
+    world.deliver(0, &[0, 1]);
+    world.deliver(0, &[2, 3]);
+    world.actions.clear();
+    world.step(Event::Finished(BatchId(0), &Verdict { rows: vec![error(1)], ..Verdict::default() }));
+    assert!(matches!(world.actions[..], [Action::Fail(Some(BatchId(0)), _)]), "{:?}", world.actions);
+}
+
+#[test]
 fn a_batch_that_fails_after_its_lanes_were_lost_is_not_processed_again() {
     let mut world = World::new(config(2, false, FailureStrategy::LogAndContinue), 1);
     world.deliver(0, &[0, 1]);

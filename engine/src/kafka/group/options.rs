@@ -9,9 +9,6 @@ use crate::kafka::offsets::Start;
 use crate::kafka::settings::ClientSettings;
 use crate::memory::MemoryBudget;
 
-/// The number of records that the client fetches ahead, over all partitions.
-const PREFETCH_RECORDS: u64 = 400_000;
-
 /// The options of a member of a consumer group.
 #[derive(Debug, Clone)]
 pub struct GroupOptions {
@@ -63,9 +60,7 @@ impl GroupOptions {
     /// If two properties that the user has set contradict each other.
     pub(in crate::kafka) fn config(&self, settings: &ClientSettings) -> Result<ClientConfig, KafkaError> {
         let memory = &self.memory;
-        // A job that is slower than the brokers holds all of it in memory.
-        let share = (PREFETCH_RECORDS / (self.partitions as u64).max(1)).max(1_000);
-        let queued = (4 * self.max_poll_records).max(10_000).min(share).min(memory.partition_records);
+        let queued = (4 * self.max_poll_records).max(10_000).min(memory.partition_records);
         let mut defaults = vec![
             ("queued.min.messages", queued.to_string()),
             ("queued.max.messages.kbytes", memory.queue_kbytes().to_string()),

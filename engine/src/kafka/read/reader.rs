@@ -25,12 +25,31 @@ use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
 use crate::kafka::settings::{ClientSettings, readable};
 use crate::kafka::{KafkaError, hint};
-use crate::memory::{MemoryBudget, PARTITION_FETCH_BYTES};
+use crate::memory::MemoryBudget;
 use crate::source::{Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 
-/// The number of records of a partition that are fetched ahead.
-const PREFETCH_RECORDS: u64 = 10_000;
+/// What a client prefetches of each partition, and how often it reports statistics.
+#[derive(Debug, Clone, Copy)]
+struct Tuning {
+    queue_kbytes: u64,
+    fetch_bytes: u64,
+    records: u64,
+    statistics_ms: u64,
+}
+
+impl Tuning {
+    fn of_bytes(bytes: u64) -> Self {
+        const MOST_FETCH_BYTES: u64 = 1 << 20;
+        let queue_kbytes = (bytes / 1024).clamp(64, 65_536);
+        Self {
+            queue_kbytes,
+            fetch_bytes: (queue_kbytes * 1024).min(MOST_FETCH_BYTES),
+            records: 10_000,
+            statistics_ms: 200,
+        }
+    }
+}
 
 /// The maximum time until the first broker answers.
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,13 +75,32 @@ pub struct TopicReader {
 }
 
 impl TopicReader {
-    /// Creates a client that prefetches at most `prefetch_bytes` (64 KiB to 64 MiB, both inclusive) and wakes `waker`
-    /// when records arrive.
+    /// Creates a client that prefetches at most `prefetch_bytes` of each partition (64 KiB to 64 MiB, both inclusive) and
+    /// wakes `waker` when records arrive.
     ///
     /// # Errors
     /// If the client's properties are invalid.
     pub fn connect(settings: &ClientSettings, prefetch_bytes: u64, waker: Waker) -> Result<Self, KafkaError> {
-        Self::connect_with(settings, prefetch_bytes, waker, &[])
+        Self::connect_with(settings, Tuning::of_bytes(prefetch_bytes), waker, &[])
+    }
+
+    /// Creates a client that prefetches as a group member with this budget does.
+    ///
+    /// # Errors
+    /// If the client's properties are invalid.
+    pub fn connect_within(
+        settings: &ClientSettings,
+        memory: &MemoryBudget,
+        waker: Waker,
+    ) -> Result<Self, KafkaError> {
+        let tuning = Tuning {
+            queue_kbytes: memory.queue_kbytes(),
+            fetch_bytes: memory.partition_fetch_bytes,
+            records: memory.partition_records,
+            // The statistics of many partitions are large.
+            statistics_ms: 5_000,
+        };
+        Self::connect_with(settings, tuning, waker, &[])
     }
 
     /// Returns the partitions of a topic with the ends of all written records, including those of open transactions.
@@ -71,25 +109,24 @@ impl TopicReader {
         topic: &str,
     ) -> Result<Vec<Partition>, KafkaError> {
         let all = [("isolation.level", "read_uncommitted")];
-        Self::connect_with(settings, 0, Waker::default(), &all)?.partitions(topic)
+        Self::connect_with(settings, Tuning::of_bytes(0), Waker::default(), &all)?.partitions(topic)
     }
 
     fn connect_with(
         settings: &ClientSettings,
-        prefetch_bytes: u64,
+        tuning: Tuning,
         waker: Waker,
         more: &[(&str, &str)],
     ) -> Result<Self, KafkaError> {
         let group = format!("velo-read-only-{}", std::process::id());
-        let kbytes = (prefetch_bytes / 1024).clamp(64, 65_536);
         let mut config = settings.client(
             &[
-                ("queued.max.messages.kbytes", kbytes.to_string()),
-                ("queued.min.messages", PREFETCH_RECORDS.to_string()),
-                ("fetch.message.max.bytes", (kbytes * 1024).min(PARTITION_FETCH_BYTES).to_string()),
+                ("queued.max.messages.kbytes", tuning.queue_kbytes.to_string()),
+                ("queued.min.messages", tuning.records.to_string()),
+                ("fetch.message.max.bytes", tuning.fetch_bytes.to_string()),
                 ("fetch.queue.backoff.ms", "10".to_owned()),
                 // The statistics report throttling by the brokers and the bytes received.
-                ("statistics.interval.ms", "200".to_owned()),
+                ("statistics.interval.ms", tuning.statistics_ms.to_string()),
             ],
             &[
                 ("group.id", &group),

@@ -488,3 +488,27 @@ fn the_end_of_the_input_is_reached_with_what_others_have_committed() {
     reached(&mut member, 0, Fact::Revoked(vec![name(0)], true));
     assert_eq!(reached(&mut member, 0, Fact::GroupCommitted(Ok(vec![(0, 10)]))), Some(true));
 }
+
+#[test]
+fn a_lost_lane_ends_although_an_older_rebalance_has_no_answer() {
+    let mut world = World::new();
+    world.give(0);
+    world.answer(true);
+    world.giving.insert(1);
+    world.step(Fact::Assigned(vec![name(1)]));
+    world.taking.insert(0);
+    world.step(Fact::Revoked(vec![name(0)], true));
+    assert!(world.started.is_empty() && world.known.is_empty());
+    assert!(world.taking.contains(&0), "the group hears of it in its turn");
+}
+
+#[test]
+fn a_member_that_is_dropped_owes_an_answer_to_every_rebalance() {
+    let mut world = World::new();
+    world.give(0);
+    world.answer(true);
+    world.take(0);
+    world.step(Fact::Assigned(vec![name(1)]));
+    let owed = [Order::Unassign(vec![name(0)]), Order::Assign(vec![(name(1), None)])];
+    assert_eq!(world.member.owed(), owed);
+}
