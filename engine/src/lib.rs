@@ -22,6 +22,8 @@
 
 pub mod batch;
 pub mod core;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod ids;
 pub mod job;
 #[cfg(feature = "kafka")]

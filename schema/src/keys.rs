@@ -375,7 +375,8 @@ pub const KEYS: &[KeyDef] = &[
             Key::BatchParallel,
             Kind::Boolean,
             "true",
-            "Process a batch on several workers, keeping the order of each key.",
+            "Process a batch on several workers, keeping the order of each key. A job that only forwards its records uses one \
+             worker, because that is faster.",
         )
     },
     KeyDef {

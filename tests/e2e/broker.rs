@@ -17,6 +17,8 @@ use velo_engine::waker::Waker;
 pub(crate) enum Broker {
     Real(&'static RealKafka),
     Embedded(EmbeddedBroker),
+    /// Real ones that somebody else keeps, by their addresses.
+    At(String),
 }
 
 pub(crate) struct RealKafka {
@@ -82,6 +84,7 @@ impl Broker {
         match self {
             Self::Real(kafka) => kafka.address.clone(),
             Self::Embedded(broker) => broker.bootstrap_servers(),
+            Self::At(address) => address.clone(),
         }
     }
 
@@ -119,7 +122,7 @@ impl Broker {
 
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
         match self {
-            Self::Real(_) => {
+            Self::Real(_) | Self::At(_) => {
                 let count = usize::try_from(partitions).expect("a count");
                 ensure_topic(&self.settings(), &self.reader(), topic, count, &[]).expect("a topic");
             }

@@ -10,6 +10,8 @@ mod cli;
 mod data_loss;
 mod dlq;
 mod exec;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod generated;
 mod lint;
 mod matrix;

@@ -151,12 +151,16 @@ fn a_record_that_fits_once_it_is_compressed_is_written() {
 
 #[test]
 fn fetches_that_fail_for_a_while_are_made_again() {
+    const FETCH: i16 = 1;
     let _busy = busy();
     let broker = embedded();
     let load = Load { number: 2000, partitions: 2, bytes: 100, poison_every: 5000 };
     let job = Job::new(&broker, load, "'failure_strategy' = 'FailBatch'");
     let Broker::Embedded(cluster) = &broker else { unreachable!("it is an embedded one") };
-    cluster.fail_fetches(3);
+    // An unknown error, a corrupt message, an error of the broker's disk.
+    for code in [-1, 2, 56] {
+        cluster.fail_requests(FETCH, code, 3);
+    }
     let report = job.run();
     assert_eq!(report["ledger"]["ok"], 2000, "{report}");
     assert_eq!(committed(&broker, &job.group, &job.source).values().sum::<i64>(), 2000);

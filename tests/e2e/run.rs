@@ -60,7 +60,7 @@ impl<'a> Job<'a> {
         // as long for one that has left.
         let (session, heartbeat) = match self.broker {
             Broker::Embedded(_) => (1500, 300),
-            Broker::Real(_) => (6000, 1000),
+            Broker::Real(_) | Broker::At(_) => (6000, 1000),
         };
         command.args(["-X", &format!("session.timeout.ms={session}")]);
         command.args(["-X", &format!("heartbeat.interval.ms={heartbeat}")]);

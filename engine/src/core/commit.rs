@@ -7,6 +7,7 @@ use super::lanes::{Lane, is_live, write_all_but};
 use super::machine::Core;
 use super::runs::Span;
 use super::transaction::Transaction;
+use crate::failpoint::{Mutant, is_on};
 use crate::ids::{LaneId, Tick};
 
 impl Core {
@@ -19,7 +20,8 @@ impl Core {
     #[must_use]
     pub fn committable(&self) -> Vec<(LaneId, i64)> {
         let lanes = self.lanes.uncommitted().filter(|(_, lane)| self.may_commit(lane));
-        lanes.map(|(id, lane)| (id, lane.tracker.watermark())).collect()
+        let ahead = i64::from(is_on(Mutant::WatermarkOffByOne));
+        lanes.map(|(id, lane)| (id, lane.tracker.watermark() + ahead)).collect()
     }
 
     /// Returns true if a lane has an offset to commit outside of a transaction.
@@ -41,6 +43,9 @@ impl Core {
             // All lanes of the batch may have been revoked.
             let Some(batch) = batches.get(member.id) else { continue };
             if member.again {
+                if is_on(Mutant::OlderTransactionCounts) {
+                    continue;
+                }
                 actions.push(Action::Rewrite(member.id));
             }
             write_all_but(member.id, batch, lanes, member.left_out().into_iter(), actions);

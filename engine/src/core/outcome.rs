@@ -12,6 +12,7 @@ use super::ledger::Settled;
 use super::machine::Core;
 use super::runs::Span;
 use super::transaction::Member;
+use crate::failpoint::{Mutant, is_on};
 use crate::ids::{BatchId, Tick};
 
 impl Core {
@@ -56,6 +57,12 @@ impl Core {
         }
         // A batch whose lanes were all revoked is not retried.
         let is_wanted = batch.open_rows > 0;
+        if verdict.system.is_some() && is_on(Mutant::SkipOnOutage) {
+            let rows = batch.rows;
+            batch.state = BatchState::Processed;
+            self.unprocessed.retain(|other| *other != id);
+            return self.settle(now, id, 0..rows, Settled::Skipped, actions);
+        }
         if let Some(message) = verdict.system.as_ref().filter(|_| is_wanted) {
             let delay = self.config.failure.process.backoff(attempt, self.config.seed ^ u64::from(id.0));
             batch.state = BatchState::Holding { attempt: attempt + 1, until: now + delay };
@@ -100,8 +107,12 @@ impl Core {
             return self.drop_settled(id, actions);
         }
         self.write(now, id, verdict, actions);
+        let early = if is_on(Mutant::CommitBeforeDeadLetter) { dead.clone() } else { Vec::new() };
         if !dead.is_empty() {
             actions.push(Action::DeadLetter(id, dead, attempts));
+        }
+        for error in early {
+            self.settle(now, id, error.row..error.row + 1, Settled::Dlq, actions);
         }
         self.skip(now, id, skipped, actions);
         self.drop_settled(id, actions);
@@ -154,16 +165,18 @@ impl Core {
             // A transaction that is being aborted accepts no more records. Its batches join the next transaction
             // without this row.
             let is_open = transaction.is_open();
-            let Some(member) = transaction.member_mut(id) else { return };
+            if transaction.member_mut(id).is_none() {
+                return;
+            }
             match decision {
                 Decision::Skip => {
-                    if member.skip(row) {
+                    if transaction.skip(id, row) {
                         actions.push(Action::Skip(id, vec![error]));
                         self.acked(now, id, row..row + 1, Settled::Skipped, actions);
                     }
                     return;
                 }
-                Decision::DeadLetter if !member.bury(error.clone()) || !is_open => return,
+                Decision::DeadLetter if !transaction.bury(id, error.clone()) || !is_open => return,
                 Decision::DeadLetter | Decision::Fail | Decision::Retry => {}
             }
         }
@@ -191,6 +204,9 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(transaction) = &mut self.transaction else {
+            if is_on(Mutant::CommitBeforeDeadLetter) && state == Settled::Dlq {
+                return;
+            }
             return self.settle(now, id, rows, state, actions);
         };
         let Some(batch) = self.batches.get(id) else { return };

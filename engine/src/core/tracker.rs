@@ -4,6 +4,7 @@
 //! commit follows the settled prefix in the order of delivery, because offsets have gaps (compaction, transaction
 //! markers) that are never settled.
 
+use crate::failpoint::{Mutant, is_on};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -111,6 +112,9 @@ impl CommitTracker {
             }
             self.advance();
         } else {
+            if is_on(Mutant::CommitPastGap) {
+                self.watermark = self.offset_after(sequence.end);
+            }
             self.settle_ahead(sequence);
         }
     }

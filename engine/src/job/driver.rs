@@ -17,6 +17,7 @@ use crate::batch::{Batch, BatchBuilder};
 use crate::core::batcher::Capacity;
 use crate::core::failure::{RowError, Stage};
 use crate::core::{Action, Core, Event, Fate, JobError, Revoke};
+use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::Tick;
 use crate::ids::{BatchId, LaneId, LaneName, Names};
 use crate::process::{Expected, Output, Processor};
@@ -67,6 +68,8 @@ pub(crate) struct Driver<S> {
     counted: (Tick, Counters),
     /// The first error of the job.
     error: Option<String>,
+    /// The reason why the core aborts the transaction, if a record has caused it.
+    undone: Option<String>,
     stopping_since: Option<Tick>,
     drain_timeout: Duration,
     /// True if no batch can be filled.
@@ -116,6 +119,7 @@ impl<S: Source> Driver<S> {
             meter: Meter::new(config.warm_up),
             counted: (Tick::default(), Counters::default()),
             error: None,
+            undone: None,
             stopping_since: None,
             drain_timeout: config.drain_timeout,
             out_of_buffers: false,
@@ -394,6 +398,7 @@ impl<S: Source> Driver<S> {
             self.builder.offsets_from(rows, &mut self.offsets);
             self.core.step(now, Event::Rows(lane, &self.offsets, bytes), &mut self.actions);
             self.perform();
+            reach(Edge::LaneFilled);
         }
         debug_assert!(
             self.core.is_done() || self.builder.len() == self.core.open_batch_rows(),
@@ -464,7 +469,11 @@ impl<S: Source> Driver<S> {
                 let to = if dead_letter { "dead letter queue" } else { "sink" };
                 self.abort(JobError::Sink(format!("{to}: {reason}")));
             }
-            SendError::Transaction(_) => self.step(Event::TransactionFailed),
+            SendError::Transaction(reason) => {
+                self.undone = Some(reason);
+                self.step(Event::TransactionFailed);
+                self.undone = None;
+            }
             SendError::Record(reason) => {
                 // Only the first rejected output of a row is reported.
                 let first = self.batches.get_mut(&batch).is_none_or(|batch| batch.pending.refused(row));
@@ -519,6 +528,7 @@ impl<S: Source> Driver<S> {
                 self.batches.insert(id, in_flight);
             }
             Action::Run(id, attempt) => {
+                reach(Edge::BatchSealed);
                 if let Some(in_flight) = self.batches.get(&id) {
                     self.pool.process(Job { id, batch: Arc::clone(&in_flight.batch), attempt });
                 }
@@ -549,8 +559,14 @@ impl<S: Source> Driver<S> {
                 let named = |(lane, offset): (LaneId, i64)| Some((self.names.get(lane)?.clone(), offset));
                 self.pool.commit(offsets.into_iter().filter_map(named).collect());
             }
-            Action::AbortTransaction => self.pool.abort(),
+            Action::AbortTransaction => {
+                let reason = self.undone.take().unwrap_or_else(|| "a partition was revoked".to_owned());
+                self.pool.abort(reason);
+            }
             Action::Rewrite(id) => {
+                if is_on(Mutant::BatchReused) {
+                    self.reuse_too_early(id);
+                }
                 if let Some(in_flight) = self.batches.get_mut(&id) {
                     in_flight.pending = Pending::of(&in_flight.expected);
                     in_flight.arrived.clear();
@@ -567,6 +583,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::Drop(id) => {
+                reach(Edge::BatchSettled);
                 if let Some(InFlight { batch, arrived, .. }) = self.batches.remove(&id) {
                     let now = self.now();
                     for rows in arrived {
@@ -581,6 +598,15 @@ impl<S: Source> Driver<S> {
                 let error = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
                 self.error.get_or_insert(error);
             }
+        }
+    }
+
+    /// A mutant: the batch has the records of a later one.
+    fn reuse_too_early(&mut self, id: BatchId) {
+        let later = self.batches.iter().filter(|(other, _)| other.0 > id.0).max_by_key(|(other, _)| other.0);
+        let later = later.map(|(_, later)| Arc::clone(&later.batch));
+        if let Some((in_flight, later)) = self.batches.get_mut(&id).zip(later) {
+            in_flight.batch = later;
         }
     }
 

@@ -15,6 +15,7 @@ use super::gate::Gate;
 use crate::batch::Batch;
 use crate::core::Verdict;
 use crate::core::failure::RowError;
+use crate::failpoint::{Edge, reach};
 use crate::ids::{BatchId, LaneId, LaneName};
 use crate::process::bisect::bisect;
 use crate::process::{Attempt, Expected, Interrupt, Output, Processor, ValueFormat};
@@ -56,8 +57,8 @@ enum Task {
     Write(WriteTask),
     /// Commit the transaction with these offsets.
     Commit(Vec<(LaneName, i64)>),
-    /// Abort the transaction.
-    Abort,
+    /// Abort the transaction, for this reason.
+    Abort(String),
 }
 
 /// The settings of the workers.
@@ -164,9 +165,9 @@ impl Pool {
         self.post(Task::Commit(offsets));
     }
 
-    /// Queues an abort of the transaction.
-    pub(super) fn abort(&self) {
-        self.post(Task::Abort);
+    /// Queues an abort of the transaction for this reason.
+    pub(super) fn abort(&self, reason: String) {
+        self.post(Task::Abort(reason));
     }
 
     fn post(&self, task: Task) {
@@ -273,9 +274,8 @@ impl Worker {
                     self.acks.extend(arrived);
                 }
                 Task::Commit(offsets) => self.end(self.sink.commit(&offsets)),
-                Task::Abort => {
-                    let undone = || TransactionError::Undone("a partition was revoked".to_owned());
-                    self.end(self.sink.abort().and_then(|()| Err(undone())));
+                Task::Abort(reason) => {
+                    self.end(self.sink.abort().and_then(|()| Err(TransactionError::Undone(reason))));
                 }
             }
         }
@@ -307,6 +307,7 @@ impl Worker {
         let is_written = self.writes_clean_batches && verdict.is_clean() && self.gate.is_confirmed();
         let mut arrived = Vec::new();
         let done = Done { id, verdict, output: Arc::clone(&output), expected, is_written };
+        reach(Edge::BatchProcessed);
         // Sending fails only if the pool was dropped. The batch is reported before its outputs are acknowledged.
         let _ = self.done.send(done);
         if is_written {
@@ -329,6 +330,7 @@ impl Worker {
                     let ticket = Ticket { batch: id, row: error.row, dead_letter: true };
                     let origin = origin(&batch, error.row);
                     let rejected = Rejected { ticket, batch: &batch, origin, error, attempts };
+                    reach(Edge::DeadLetterDue);
                     if self.sink.dead_letter(rejected) == Sent::Arrived {
                         add_ack(&mut arrived, Ack::of(ticket, Ok(())));
                     }
@@ -360,6 +362,7 @@ impl Worker {
             self.sink
                 .write_rows(OutgoingRows { id, batch, output, rows, origin, is_open: &is_open }, arrived);
         }
+        reach(Edge::BatchWritten);
     }
 }
 

@@ -3,6 +3,8 @@
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
+use crate::failpoint::{Mutant, is_on};
+
 /// The class of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
@@ -20,6 +22,14 @@ pub(super) enum Class {
 
 /// Returns the class of an error code.
 pub(super) fn class(code: Code) -> Class {
+    match class_of(code) {
+        Class::Passing if is_on(Mutant::PassingIsPermanent) => Class::Permanent,
+        Class::Unauthorized | Class::Permanent if is_on(Mutant::PermanentIsPassing) => Class::Passing,
+        class => class,
+    }
+}
+
+fn class_of(code: Code) -> Class {
     match code {
         Code::OperationTimedOut
         | Code::RequestTimedOut

@@ -400,6 +400,38 @@ fn a_processor_that_panics_fails_the_job_instead_of_hanging_it() {
 }
 
 #[test]
+fn a_member_that_panics_drains_the_others_and_is_heard() {
+    /// Panics, or waits for as long as the job runs.
+    struct Member {
+        panics: bool,
+    }
+    impl Source for Member {
+        fn poll(&mut self, _: Tick, _: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+            assert!(!self.panics, "as a test wants it");
+            Ok(())
+        }
+
+        fn fill(
+            &mut self,
+            _: Tick,
+            _: LaneId,
+            _: Tier,
+            _: Capacity,
+            _: &mut BatchBuilder,
+        ) -> Result<Filled, SourceError> {
+            Ok(Filled::default())
+        }
+    }
+    let first = Engine::builder(config(&[]));
+    let control = first.control();
+    let second = velo_engine::Builder::controlled(config(&[]), control);
+    let members = vec![(first, Member { panics: true }), (second, Member { panics: false })];
+    let run = std::panic::AssertUnwindSafe(|| velo_engine::Builder::run_all(members, &mut |_| {}));
+    let panic = std::panic::catch_unwind(run).expect_err("the panic of the first one");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"as a test wants it"));
+}
+
+#[test]
 fn no_batch_and_no_call_is_above_the_poll_size() {
     for (size, tier) in [(1, "standard"), (100, "standard"), (101, "buffered"), (700, "buffered")] {
         let size_text = size.to_string();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use velo_engine::batch::Batch;
+use velo_engine::failpoint::{Edge, Mutant, is_on, reach};
 use velo_engine::kafka::{
     ClientSettings, DeadLetter, KafkaError, NewRecord, RecordProducer, Start, TopicReader, Until,
     topic_settings,
@@ -431,6 +432,15 @@ impl<'a> Replay<'a> {
         self.part_bytes = 0;
         let part = std::mem::take(&mut self.part);
         self.begin(&part)?;
+        reach(Edge::ReplayBegun);
+        if is_on(Mutant::ReceiptBeforeWrite) {
+            for record in &part {
+                let arrived = self.arrived.entry((record.target.clone(), record.letter.0)).or_default();
+                arrived.insert((record.letter.1, record.letter.1 + 1));
+            }
+            self.note()?;
+            reach(Edge::ReplayNoted);
+        }
         let mut numbers = HashMap::new();
         let mut failed = Vec::new();
         for (index, record) in part.iter().enumerate() {
@@ -478,7 +488,9 @@ impl<'a> Replay<'a> {
                 target.there.remove(&record.origin);
             }
         }
+        reach(Edge::ReplayWritten);
         self.note()?;
+        reach(Edge::ReplayNoted);
         outage.map_or(Ok(()), |error| Err(error).context(cut_off))
     }
 
@@ -566,6 +578,7 @@ impl<'a> Replay<'a> {
                 self.end(name, vec![self.id.clone()])?;
             }
             self.settle_receipts()?;
+            reach(Edge::ReplayEnded);
         }
         let would = if self.args.dry_run { "would be " } else { "" };
         for (name, target) in self.targets.iter().filter(|(_, target)| target.partitions.is_some()) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::failure::RowError;
 use super::ledger::Settled;
+use crate::failpoint::{Mutant, is_on};
 use crate::ids::Tick;
 use crate::ids::{BatchId, LaneId};
 
@@ -101,7 +102,10 @@ pub(super) struct Transaction {
     since: Tick,
     /// The time before which no batch joins, after a failure.
     retry_at: Tick,
+    /// The number of transactions that were aborted in a row, although each was to write the same rows as before.
     failures: u32,
+    /// True if the next transaction leaves out rows that this one was to write.
+    shrinks: bool,
 }
 
 impl Transaction {
@@ -115,6 +119,7 @@ impl Transaction {
             since: Tick::default(),
             retry_at: Tick::default(),
             failures: 0,
+            shrinks: false,
         }
     }
 
@@ -139,6 +144,21 @@ impl Transaction {
         self.members.iter_mut().find(|member| member.id == id)
     }
 
+    /// Skips a rejected row of a batch in the transaction. Returns true if the row was not skipped before.
+    pub(super) fn skip(&mut self, id: BatchId, row: u32) -> bool {
+        let is_news = self.member_mut(id).is_some_and(|member| member.skip(row));
+        self.shrinks |= is_news;
+        is_news
+    }
+
+    /// Sends a rejected row of a batch in the transaction to the dead letter queue. Returns true if the row was neither
+    /// sent there nor skipped before.
+    pub(super) fn bury(&mut self, id: BatchId, error: RowError) -> bool {
+        let is_news = self.member_mut(id).is_some_and(|member| member.bury(error));
+        self.shrinks |= is_news;
+        is_news
+    }
+
     /// Moves the next waiting batch into the transaction and returns it. Returns `None` if no batch waits, or if the
     /// transaction is full, due or `closed`. Rows that are not `live` (their lane was revoked) are not counted.
     pub(super) fn join(
@@ -155,9 +175,11 @@ impl Transaction {
         if self.members.is_empty() {
             self.since = now;
         }
-        let skipped = member.skipped.iter().filter(|row| live(member.id, **row));
-        member.fates = skipped.map(|row| (*row..row + 1, Settled::Skipped)).collect();
-        member.arrived = u32::try_from(member.fates.len()).expect("a batch has fewer than 2^31 rows");
+        if !(member.again && is_on(Mutant::OlderTransactionCounts)) {
+            let skipped = member.skipped.iter().filter(|row| live(member.id, **row));
+            member.fates = skipped.map(|row| (*row..row + 1, Settled::Skipped)).collect();
+            member.arrived = u32::try_from(member.fates.len()).expect("a batch has fewer than 2^31 rows");
+        }
         self.members.push(member);
         self.members.last()
     }
@@ -208,6 +230,7 @@ impl Transaction {
     pub(super) fn committed(&mut self) -> (Vec<Member>, Vec<(LaneId, i64)>) {
         self.phase = Phase::Open;
         self.failures = 0;
+        self.shrinks = false;
         (std::mem::take(&mut self.members), std::mem::take(&mut self.offsets))
     }
 
@@ -216,6 +239,10 @@ impl Transaction {
         const FIRST_DELAY: Duration = Duration::from_millis(50);
         const MOST_DOUBLINGS: u32 = 8;
         self.phase = Phase::Open;
+        if std::mem::take(&mut self.shrinks) {
+            // The reason of the failure is gone.
+            self.failures = 0;
+        }
         self.retry_at = now + FIRST_DELAY * 2_u32.pow(self.failures.min(MOST_DOUBLINGS));
         self.failures += 1;
         for mut member in self.members.drain(..).rev() {

@@ -381,14 +381,15 @@ impl MockCluster {
     }
 
     /// Makes the next requests with this API key fail with these codes, one code per request.
-    pub(super) fn fail_requests(&self, api_key: i16, codes: &[sys::rd_kafka_resp_err_t]) {
-        // SAFETY: the cluster is alive, and the codes are copied.
+    pub(super) fn fail_requests(&self, api_key: i16, codes: &[i32]) {
+        // SAFETY: the cluster is alive. The codes are read and copied as C integers, so they need not be ones that the
+        // client knows.
         unsafe {
             sys::rd_kafka_mock_push_request_errors_array(
                 self.cluster.as_ptr(),
                 api_key,
                 codes.len(),
-                codes.as_ptr(),
+                codes.as_ptr().cast::<sys::rd_kafka_resp_err_t>(),
             );
         }
     }

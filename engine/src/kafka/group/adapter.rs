@@ -28,6 +28,7 @@ use super::questions::Questions;
 use super::reset::OnDataLoss;
 use crate::batch::BatchBuilder;
 use crate::core::batcher::Capacity;
+use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
@@ -191,10 +192,12 @@ impl GroupSource {
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
                 assign(&self.consumer, &list)
                     .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                reach(Edge::MemberAssigned);
             }
             Order::Unassign(partitions) => {
                 // This fails only if the partitions were already unassigned.
                 let _ = unassign(&self.consumer, &list(partitions.iter().map(|name| (name, None)))?);
+                reach(Edge::MemberReleased);
             }
             Order::Commit(offsets) => {
                 let begun = match offsets_of(offsets.iter().cloned()) {
@@ -205,6 +208,7 @@ impl GroupSource {
                     let error = commit_error(&ClientError::ConsumerCommit(code));
                     self.facts.push_back(Fact::CommitEnded(offsets, Err(error)));
                 }
+                reach(Edge::CommitBegun);
             }
             Order::Report(event) => self.news.push(event),
             Order::Fail(error) => return Err(error),
@@ -277,9 +281,11 @@ impl GroupSource {
                         let (topic, partition) = (element.topic(), element.partition());
                         tracing::info!(topic, partition, lost, "partition revoked");
                     }
+                    reach(Edge::MemberRevoked);
                     Fact::Revoked(names_of(&partitions), lost)
                 }
                 ClientEvent::Committed(result, offsets) => {
+                    reach(Edge::CommitEnded);
                     Fact::CommitEnded(offsets, result.map_err(|error| commit_error(&error)))
                 }
                 ClientEvent::Throttled(delay) => {
@@ -433,6 +439,7 @@ impl Commit for GroupSource {
 
 impl Drop for GroupSource {
     fn drop(&mut self) {
+        reach(Edge::MemberLeaving);
         self.fetcher.clear();
         // The client cannot leave the group before every revocation is answered. An answer fails only if the partitions
         // were already unassigned.
@@ -441,6 +448,7 @@ impl Drop for GroupSource {
         }
         self.answer_rebalances();
         self.leave_group();
+        reach(Edge::MemberLeft);
         self.inbox.close();
     }
 }

@@ -1,6 +1,7 @@
 //! Commits in flight: offsets in, the waiter that a result belongs to out. Results may arrive out of order because
 //! the client retries commits, so a result is matched with its commit by the offsets.
 
+use crate::failpoint::{Mutant, is_on};
 use crate::kafka::offsets::Offsets;
 
 /// The purpose of a commit.
@@ -33,7 +34,8 @@ impl Commits {
     /// Removes the commit of these offsets and returns its purpose, if there is such a commit.
     pub(super) fn ended(&mut self, offsets: Offsets) -> Option<Purpose> {
         let offsets = sorted(offsets);
-        let index = self.in_flight.iter().position(|(_, begun, _)| *begun == offsets)?;
+        let is_it = |begun: &Offsets| *begun == offsets || is_on(Mutant::CommitResultsSwapped);
+        let index = self.in_flight.iter().position(|(_, begun, _)| is_it(begun))?;
         Some(self.in_flight.remove(index).2)
     }
 

@@ -15,6 +15,7 @@ use super::end_of_input::{EndOfInput, Missing};
 use super::order::{Answer, Fact, Order, Position, Question};
 use super::reset::{OnDataLoss, Resume, resume};
 use crate::core::Revoke;
+use crate::failpoint::{Mutant, is_on};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::error::Class;
@@ -756,6 +757,10 @@ impl Member {
     fn report_end(&mut self, now: Tick, orders: &mut Vec<Order>) {
         let Some(until) = &mut self.until else { return };
         let is_read_here = self.has_joined && self.unended == 0 && self.replaced == 0;
+        if is_on(Mutant::DoneWithoutLanes) && is_read_here {
+            until.is_reached = true;
+            return report(orders, SourceEvent::EndOfInput(true));
+        }
         let read: BTreeSet<_> = if is_read_here {
             self.lanes.values().filter(|lane| lane.has_ended).map(|lane| lane.name.partition).collect()
         } else {

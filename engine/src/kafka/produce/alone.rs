@@ -15,8 +15,8 @@ use super::deliveries::{Deliveries, Shared, Suspect, send_error};
 use crate::kafka::context::log;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
-/// The duration of one poll of the producer.
-const WAIT: Duration = Duration::from_millis(10);
+/// The duration of one poll of a producer. A poll does not return before that, whatever arrives.
+pub(super) const WAIT: Duration = Duration::from_millis(1);
 
 /// A producer that sends one record per request.
 pub(super) struct Alone {

@@ -4,6 +4,7 @@
 //! record of a rejected request is a suspect: it is sent again in a request of its own (`alone.rs`). A record that is
 //! rejected again caused the error.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::ProducerContext;
 
+use crate::failpoint::{Edge, reach};
 use crate::ids::BatchId;
 use crate::kafka::KafkaError;
 use crate::kafka::context::log;
@@ -35,13 +37,47 @@ impl Suspect {
     }
 }
 
+/// The rejections in a transaction, which is aborted because of them.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    /// The records that may have caused the error of their request.
+    candidates: Vec<Candidate>,
+    /// The topics and partitions in which brokers have told the records that caused an error from the other ones.
+    told: BTreeSet<(String, i32)>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    ticket: Ticket,
+    /// True if the brokers name the records that cause this error.
+    is_named: bool,
+    place: (String, i32),
+    reason: String,
+}
+
+impl Rejections {
+    /// Returns true if no record was rejected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.told.is_empty()
+    }
+
+    /// Returns the records that have caused the errors, with the reasons, and true if others have caused errors, too.
+    pub(super) fn named(self) -> (Vec<(Ticket, String)>, bool) {
+        let Self { candidates, told } = self;
+        let (named, unnamed): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|candidate| candidate.is_named && told.contains(&candidate.place));
+        (named.into_iter().map(|named| (named.ticket, named.reason)).collect(), !unnamed.is_empty())
+    }
+}
+
 /// The state that the producers of a sink and their threads share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// True if no more records are given to a client.
     pub closed: AtomicBool,
-    /// True if a rejected record aborts the transaction: in the next transaction each record is sent separately.
-    pub next_one_by_one: AtomicBool,
+    /// The rejections in the open transaction.
+    pub rejections: Mutex<Rejections>,
     /// True if each record of the open transaction is sent separately, so that a rejected record caused the error.
     pub one_by_one: AtomicBool,
     /// The reduction of the additions to dead letters, which increases when the queue rejects dead letters.
@@ -51,6 +87,13 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Reduces the additions to dead letters once more. Returns false if nothing is left to reduce.
+    pub(super) fn reduce(&self) -> bool {
+        let reduced = self.reduced.load(Ordering::Acquire);
+        self.reduced.store((reduced + 1).min(super::dead_letter::MOST_REDUCED), Ordering::Release);
+        reduced < super::dead_letter::MOST_REDUCED
     }
 }
 
@@ -76,7 +119,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let ticket = unpack(opaque);
-        let Err((error, message)) = result else { return self.acks.push(Ack::of(ticket, Ok(()))) };
+        let Err((error, message)) = result else {
+            reach(Edge::RecordAcked);
+            return self.acks.push(Ack::of(ticket, Ok(())));
+        };
         // The sink was closed: these records are read and written again. A producer with a fatal error also purges
         // its records, and that purge must be reported.
         if is_purged(error) && self.shared.is_closed() {
@@ -89,7 +135,7 @@ impl ProducerContext for Deliveries {
             return self.suspects.lock().unwrap_or_else(PoisonError::into_inner).push(suspect);
         }
         let error = if is_refused {
-            self.refused_in_transaction(ticket, error)
+            self.refused_in_transaction(ticket, error, (message.topic(), message.partition()))
         } else {
             send_error(error, message.topic(), self.transactional)
         };
@@ -98,21 +144,38 @@ impl ProducerContext for Deliveries {
 }
 
 impl Deliveries {
-    /// Handles a rejected record in a transaction. The transaction is aborted. In the next transaction records are sent
-    /// one by one, and a record that is rejected then caused the error.
-    fn refused_in_transaction(&self, ticket: Ticket, error: &ClientError) -> SendError {
+    /// Handles a rejected record in a transaction. The transaction is aborted, and the records that caused the error
+    /// are left out of the next one. If the brokers do not name them, the records of the next transaction are sent one
+    /// by one, and a record that is rejected then caused the error.
+    fn refused_in_transaction(
+        &self,
+        ticket: Ticket,
+        error: &ClientError,
+        (topic, partition): (&str, i32),
+    ) -> SendError {
         let reason = KafkaError::during("the brokers rejected the record", error).to_string();
-        self.shared.next_one_by_one.store(true, Ordering::Release);
-        if !self.shared.one_by_one.load(Ordering::Acquire) {
-            return SendError::Transaction(reason);
+        if self.shared.one_by_one.load(Ordering::Acquire) {
+            // A dead letter is first sent again with fewer additions.
+            let is_sent_again = ticket.dead_letter && self.shared.reduce();
+            return if is_sent_again { SendError::Transaction(reason) } else { SendError::Record(reason) };
         }
-        let reduced = self.shared.reduced.load(Ordering::Acquire);
-        if ticket.dead_letter && reduced < super::dead_letter::MOST_REDUCED {
-            self.shared.reduced.store(reduced + 1, Ordering::Release);
-            return SendError::Transaction(reason);
+        let mut rejections = self.shared.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (topic.to_owned(), partition);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::InvalidDifferentRecord) => drop(rejections.told.insert(place)),
+            code => {
+                let is_named = code.is_some_and(names_records);
+                rejections.candidates.push(Candidate { ticket, is_named, place, reason: reason.clone() });
+            }
         }
-        SendError::Record(reason)
+        SendError::Transaction(reason)
     }
+}
+
+/// Returns true for errors of which brokers name the records that cause them. All other records of the request then
+/// have the error `InvalidDifferentRecord`.
+fn names_records(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp)
 }
 
 /// Returns true if the error is caused by the record or by another record in its request.
@@ -175,6 +238,23 @@ mod tests {
             let ticket = Ticket { batch: BatchId(batch), row, dead_letter };
             assert_eq!(unpack(pack(ticket)), ticket);
         }
+    }
+
+    #[test]
+    fn only_records_that_brokers_tell_from_others_are_named() {
+        let ticket = |row| Ticket { batch: BatchId(0), row, dead_letter: false };
+        let candidate = |row, is_named, partition| Candidate {
+            ticket: ticket(row),
+            is_named,
+            place: ("t".to_owned(), partition),
+            reason: "r".to_owned(),
+        };
+        let mut rejections = Rejections::default();
+        assert!(rejections.is_empty());
+        rejections.candidates = vec![candidate(1, true, 0), candidate(2, true, 1), candidate(3, false, 0)];
+        rejections.told.insert(("t".to_owned(), 0));
+        let (named, is_rest) = rejections.named();
+        assert_eq!((named, is_rest), (vec![(ticket(1), "r".to_owned())], true));
     }
 
     #[test]

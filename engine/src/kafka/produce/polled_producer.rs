@@ -24,7 +24,8 @@ impl<C: ProducerContext + 'static> ServedProducer<C> {
         context: C,
         after: impl Fn(&BaseProducer<C>) + Send + 'static,
     ) -> Result<Self, KafkaError> {
-        const POLL_TIMEOUT: Duration = Duration::from_secs(1);
+        // A poll does not return before that, whatever arrives.
+        const POLL_TIMEOUT: Duration = Duration::from_millis(100);
         let producer: Arc<BaseProducer<C>> = Arc::new(config.create_with_context(context)?);
         let stop = Arc::<AtomicBool>::default();
         let (served, stopped) = (Arc::clone(&producer), Arc::clone(&stop));

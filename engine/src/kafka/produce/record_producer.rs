@@ -97,7 +97,7 @@ impl RecordProducer {
     /// # Errors
     /// If the client does not accept the record.
     pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<usize, KafkaError> {
-        const WAIT: Duration = Duration::from_millis(10);
+        const WAIT: Duration = Duration::from_millis(1);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut next = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number);
         next.partition = record.partition;

@@ -10,12 +10,13 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
-use super::alone::{Alone, Single};
+use super::alone::{Alone, Single, WAIT};
 use super::dead_letter;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::polled_producer::ServedProducer;
 use super::transaction::Transactions;
 use crate::core::failure::ByStage;
+use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
 use crate::kafka::membership::Membership;
 use crate::kafka::settings::readable;
@@ -152,7 +153,12 @@ impl KafkaSink {
         let queues = queues.collect::<Result<BTreeMap<_, _>, KafkaError>>()?;
         let sink = target(&sink)?;
         let begin = |TransactionOptions { membership, .. }: &TransactionOptions| {
-            Transactions::init(Arc::clone(&sink.producer), membership.clone(), Arc::clone(&shared))
+            Transactions::init(
+                Arc::clone(&sink.producer),
+                membership.clone(),
+                Arc::clone(&shared),
+                acks.clone(),
+            )
         };
         let transactions = transactions.as_ref().map(begin).transpose()?;
         let properties = readable(&properties);
@@ -188,7 +194,6 @@ impl KafkaSink {
         ticket: Ticket,
         mut record: BaseRecord<'_, [u8], [u8], usize>,
     ) -> Result<(), SendError> {
-        const WAIT: Duration = Duration::from_millis(10);
         if to.is_compacted && record.key.is_none() {
             let reason =
                 format!("topic {} is compacted (cleanup.policy) and rejects records without a key", to.topic);
@@ -225,7 +230,10 @@ impl KafkaSink {
             if self.shared.is_closed() {
                 return Ok(());
             }
-            let Err((error, refused)) = to.producer.send(record) else { break };
+            let Err((error, refused)) = to.producer.send(record) else {
+                reach(Edge::RecordSent);
+                break;
+            };
             drop(line);
             let code = error.rdkafka_error_code();
             let is_full = code == Some(RDKafkaErrorCode::QueueFull);
@@ -402,6 +410,9 @@ impl Sink for KafkaSink {
         let mut record = record(dlq, ticket, origin, batch.key(row), batch.value(row));
         record.timestamp = batch.timestamp_ms(row);
         record.headers = Some(headers);
+        if is_on(Mutant::DeadLetterChanged) {
+            record.payload = record.payload.map(|value| &value[..value.len() / 2]);
+        }
         let reduced = self.shared.reduced.load(Ordering::Acquire);
         if reduced > 0 {
             (record.timestamp, record.headers) = dead_letter::reduced(reduced, record.headers.as_ref());

@@ -1,7 +1,7 @@
 //! Transactions: outputs, dead letters and the offsets of their source records are committed atomically.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -10,12 +10,13 @@ use rdkafka::producer::Producer;
 
 use super::deliveries::{Deliveries, Shared};
 use super::polled_producer::ServedProducer;
+use crate::failpoint::{Edge, reach};
 use crate::ids::LaneName;
 use crate::kafka::error::{Class, class};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, offsets_of};
 use crate::kafka::{KafkaError, hint};
-use crate::sink::TransactionError;
+use crate::sink::{Ack, Acks, SendError, TransactionError};
 
 /// The time-out of one attempt. Between attempts the sink is checked for having been closed.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -26,6 +27,7 @@ pub(super) struct Transactions {
     membership: Membership,
     is_open: AtomicBool,
     shared: Arc<Shared>,
+    acks: Acks,
 }
 
 impl Transactions {
@@ -37,20 +39,19 @@ impl Transactions {
         producer: Arc<ServedProducer<Deliveries>>,
         membership: Membership,
         shared: Arc<Shared>,
+        acks: Acks,
     ) -> Result<Self, KafkaError> {
         let initialised = producer.init_transactions(REQUEST_TIMEOUT);
         initialised
             .map_err(|error| KafkaError::new(format!("initialising transactions: {}", reason(&error))))?;
-        Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared })
+        Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared, acks })
     }
 
     /// Begins a transaction if none is open.
     pub(super) fn begin(&self) -> Result<(), ClientError> {
         if !self.is_open.load(Ordering::Acquire) {
             self.producer.begin_transaction()?;
-            // All rejections in the last transaction have been reported at this point.
-            let one_by_one = self.shared.next_one_by_one.load(Ordering::Acquire);
-            self.shared.one_by_one.store(one_by_one, Ordering::Release);
+            reach(Edge::TransactionBegun);
             self.is_open.store(true, Ordering::Release);
         }
         Ok(())
@@ -66,11 +67,15 @@ impl Transactions {
             .and_then(|()| {
                 self.attempt(|| self.producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
             })
-            .and_then(|()| self.attempt(|| self.producer.commit_transaction(ATTEMPT)));
+            .and_then(|()| {
+                reach(Edge::TransactionOffsets);
+                self.attempt(|| self.producer.commit_transaction(ATTEMPT))
+            });
         match attempts {
             Ok(()) => {
+                reach(Edge::TransactionCommitted);
                 self.is_open.store(false, Ordering::Release);
-                self.shared.next_one_by_one.store(false, Ordering::Release);
+                self.shared.one_by_one.store(false, Ordering::Release);
                 // Later dead letters get all added headers again.
                 self.shared.reduced.store(0, Ordering::Release);
                 Ok(())
@@ -87,8 +92,29 @@ impl Transactions {
         }
         let aborted = self.attempt(|| self.producer.abort_transaction(ATTEMPT));
         aborted.map_err(|error| fatal(&reason(&error)))?;
+        reach(Edge::TransactionAborted);
         self.is_open.store(false, Ordering::Release);
+        self.name_rejected();
         Ok(())
+    }
+
+    /// Acknowledges the records that have caused rejections, so that the next transaction is sent without them. All
+    /// rejections in the transaction have been reported at this point.
+    fn name_rejected(&self) {
+        let rejections = {
+            let mut rejections = self.shared.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *rejections)
+        };
+        if rejections.is_empty() {
+            return;
+        }
+        let (named, is_rest) = rejections.named();
+        self.shared.one_by_one.store(is_rest || named.is_empty(), Ordering::Release);
+        // Dead letters are first sent again with fewer additions.
+        let reduces = named.iter().any(|(ticket, _)| ticket.dead_letter) && self.shared.reduce();
+        for (ticket, reason) in named.into_iter().filter(|(ticket, _)| !(ticket.dead_letter && reduces)) {
+            self.acks.push(Ack::of(ticket, Err(SendError::Record(reason))));
+        }
     }
 
     fn undo(&self, reason: &str) -> Result<(), TransactionError> {

@@ -5,7 +5,6 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::BaseProducer;
-use rdkafka::types::RDKafkaRespErr;
 
 use crate::kafka::KafkaError;
 use crate::kafka::ffi::MockCluster;
@@ -42,18 +41,10 @@ impl EmbeddedBroker {
         created.map_err(|error| KafkaError::new(format!("topic '{topic}' was not created: {error}")))
     }
 
-    /// Makes the next fetches fail with temporary errors: `each` fetches with an unknown server error, then `each`
-    /// with a corrupt message, then `each` with a storage error.
-    pub fn fail_fetches(&self, each: usize) {
-        use RDKafkaRespErr as Code;
-        const FETCH: i16 = 1;
-        let codes = [
-            Code::RD_KAFKA_RESP_ERR_UNKNOWN,
-            Code::RD_KAFKA_RESP_ERR_INVALID_MSG,
-            Code::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
-        ];
-        let codes: Vec<_> = codes.into_iter().flat_map(|code| std::iter::repeat_n(code, each)).collect();
-        self.cluster.fail_requests(FETCH, &codes);
+    /// Makes the next `times` requests of a kind fail, each with this error code. Both numbers are those of Kafka's
+    /// protocol: the API key of the request (1 is Fetch) and the code of the error (6 is `NOT_LEADER_OR_FOLLOWER`).
+    pub fn fail_requests(&self, api_key: i16, error_code: i16, times: usize) {
+        self.cluster.fail_requests(api_key, &vec![i32::from(error_code); times]);
     }
 
     /// Returns the names of all requests so far, in order.

@@ -1,0 +1,81 @@
+//! Processes are killed, as by `kill -9`, at an edge of the life of a member, a batch, a record or a transaction.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use velo_engine::failpoint::Edge;
+
+use crate::faults::trial::{Outcome, Plan, Site, Trial};
+use crate::faults::workload::Workload;
+
+/// A job that is killed is expected to have been killed by then.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    run_at(site, seed, &Plan::draw(&mut random), |random, plan| draw(random, plan))
+}
+
+/// Kills the members of a job several times, each time at an edge that is drawn, and lets it finish.
+pub(crate) fn run_at(
+    site: &Site<'_>,
+    seed: u64,
+    plan: &Plan,
+    mut edge: impl FnMut(&mut Rng, &Plan) -> (Edge, u32),
+) -> Outcome {
+    let mut random = Rng::with_seed(seed ^ 1);
+    let workload = Workload { seed, records: 6000, partitions: 4, has_undecodable: true, has_refused: false };
+    let mut trial = Trial::new(site, *plan, workload);
+    let mut members: Vec<_> = (1..plan.members).map(|number| trial.start(number, None)).collect();
+    for _ in 0..random.u32(1..5) {
+        let (edge, passed) = edge(&mut random, plan);
+        let mut victim = trial.start(0, Some(&format!("{}={passed}*off->return", edge.name())));
+        let Some(status) = victim.wait(PATIENCE) else {
+            trial.break_promise(format!("nothing happens at {} after {passed}", edge.name()));
+            break;
+        };
+        if status.code().is_some() {
+            // It has come to the end before it came to the edge.
+            trial.ended(&mut victim);
+            break;
+        }
+        trial.incident();
+    }
+    for member in &mut members {
+        member.signal("-TERM");
+        member.wait(PATIENCE);
+    }
+    drop(members);
+    trial.finish()
+}
+
+/// Draws an edge of such a job, and how often it is passed before.
+fn draw(random: &mut Rng, plan: &Plan) -> (Edge, u32) {
+    let edges: Vec<_> = Edge::ALL.iter().filter(|edge| is_of(**edge, plan)).collect();
+    let edge = *edges[random.usize(..edges.len())];
+    let passed = match edge {
+        Edge::RecordSent | Edge::RecordAcked => random.u32(0..2000),
+        Edge::DeadLetterDue => random.u32(0..40),
+        Edge::LaneFilled
+        | Edge::BatchSealed
+        | Edge::BatchProcessed
+        | Edge::BatchWritten
+        | Edge::BatchSettled => random.u32(0..20),
+        Edge::TransactionBegun | Edge::TransactionOffsets | Edge::TransactionCommitted => random.u32(0..5),
+        _ => 0,
+    };
+    (edge, passed)
+}
+
+/// True if a job of this kind comes to this edge.
+fn is_of(edge: Edge, plan: &Plan) -> bool {
+    match edge {
+        Edge::TransactionBegun | Edge::TransactionOffsets | Edge::TransactionCommitted => plan.exactly_once,
+        Edge::TransactionAborted
+        | Edge::ReplayBegun
+        | Edge::ReplayWritten
+        | Edge::ReplayNoted
+        | Edge::ReplayEnded => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,11 @@
+//! What goes wrong: a site and a seed in, the outcome of a run out. One file a scenario.
+
+pub(super) mod brokers;
+pub(super) mod clock;
+pub(super) mod cluster;
+pub(super) mod killed;
+pub(super) mod program;
+pub(super) mod proxied;
+pub(super) mod refused;
+pub(super) mod replayed;
+pub(super) mod suspended;

@@ -1,0 +1,39 @@
+//! The processor is an external program that ends, hangs, answers late, wrongly, too much or not at all.
+
+use fastrand::Rng;
+
+use crate::faults::trial::{Outcome, Plan, Site, Trial};
+use crate::faults::workload::Workload;
+
+/// What a program does with the batch whose number is a multiple of another number. Each answers other batches well.
+const HABITS: [&str; 6] = [
+    // It ends.
+    "exit 3",
+    // It ends without a word about why, after half an answer.
+    "printf '{\"o'; exit 0",
+    // It answers what is no JSON.
+    "echo nonsense; continue",
+    // It names a record that it did not get.
+    "echo '{\"errors\":[{\"record\":99999999,\"message\":\"x\"}]}'; continue",
+    // It answers twice.
+    "echo '{\"ok\":true}'",
+    // It dies by a signal.
+    "kill -9 $$",
+];
+
+pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    let plan = Plan::draw(&mut random);
+    let workload = Workload { seed, records: 3000, partitions: 4, has_undecodable: true, has_refused: false };
+    let trial = Trial::new(site, plan, workload);
+    let (habit, every) = (HABITS[random.usize(..HABITS.len())], random.u32(3..8));
+    // The count is kept where it outlives the program. A program's first answer is a good one: whatever comes before
+    // that ends the job.
+    let program = format!(
+        "while read -r line; do [ -n \"$line\" ] && continue; n=$(($(cat {0}/count 2>/dev/null || echo 0) + 1)); \
+         echo $n >{0}/count; [ -n \"$began\" ] && [ $((n % {every})) = 0 ] && {{ {habit}; }}; began=1; \
+         echo '{{\"ok\":true}}'; done",
+        trial.folder().display()
+    );
+    trial.with_program(program).finish()
+}

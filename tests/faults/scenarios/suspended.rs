@@ -1,0 +1,38 @@
+//! A process is stopped for longer than its session, the time between its polls or its transaction may take, while
+//! its peers go on; then it wakes up.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::faults::trial::{Outcome, Plan, Site, Trial};
+use crate::faults::workload::Workload;
+
+pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    let plan = Plan { cost: "1ms/record", is_static: random.bool(), ..Plan::draw(&mut random) };
+    let workload =
+        Workload { seed, records: 12_000, partitions: 4, has_undecodable: true, has_refused: false };
+    let mut trial = Trial::new(site, plan, workload);
+    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    for _ in 0..random.u32(1..3) {
+        let before = random.i64(1..2000);
+        let committed = trial.committed().map_or(0, |committed| committed.values().sum());
+        if !trial.wait_for_commits(committed + before, &mut members) {
+            break;
+        }
+        let victim = random.usize(..members.len());
+        members[victim].signal("-STOP");
+        trial.incident();
+        // The session is 6 s.
+        let until = Instant::now() + Duration::from_millis(random.u64(500..15_000));
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            members[victim].wait(left);
+        }
+        members[victim].signal("-CONT");
+        trial.incident();
+    }
+    trial.all_end_well_or_give_up(&mut members);
+    drop(members);
+    trial.finish()
+}

@@ -1,0 +1,401 @@
+//! One run of a job under faults: a seed and what is to go wrong in, the verdict out.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use velo_engine::failpoint::Mutant;
+
+use super::member::Member;
+use super::observer::{Observed, Observer};
+use super::oracle::{Evidence, Found, Offsets, OnBad, Verdict};
+use super::workload::Workload;
+use crate::broker::Broker;
+use crate::run::program;
+
+/// How a job is configured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub strategy: &'static str,
+    pub on_bad: OnBad,
+    pub retries: bool,
+    pub members: usize,
+    pub exactly_once: bool,
+    /// The time that a record takes.
+    pub cost: &'static str,
+    /// True if a member keeps its partitions while it is away for a short time.
+    pub is_static: bool,
+}
+
+/// Every strategy, with batches that are small beside the input.
+const STRATEGIES: [&str; 6] = [
+    "'batch.strategy' = 'fixed_size', 'batch.size' = '200'",
+    "'batch.strategy' = 'time_window', 'batch.window' = '20ms'",
+    "'batch.strategy' = 'memory_based', 'batch.memory_size' = '50000'",
+    "'batch.strategy' = 'adaptive_size', 'batch.min_size' = '10', 'batch.adaptive_max_size' = '500'",
+    "'batch.strategy' = 'low_latency', 'batch.low_latency_max_size' = '10'",
+    "'batch.strategy' = 'mega_batch', 'batch.mega_batch_size' = '10000', 'batch.timeout' = '100ms'",
+];
+
+impl Plan {
+    /// Draws a configuration.
+    pub(crate) fn draw(random: &mut Rng) -> Self {
+        Self {
+            strategy: STRATEGIES[random.usize(..STRATEGIES.len())],
+            on_bad: if random.bool() { OnBad::Skip } else { OnBad::DeadLetter },
+            retries: random.bool(),
+            members: if random.bool() { 1 } else { 3 },
+            exactly_once: random.bool(),
+            cost: "0ms",
+            is_static: true,
+        }
+    }
+
+    fn settings(self) -> String {
+        let failure = match (self.on_bad, self.retries) {
+            (OnBad::Skip, false) => "'failure_strategy' = 'LogAndContinue'".to_owned(),
+            (OnBad::DeadLetter, false) => "'failure_strategy' = 'SendToDLQ'".to_owned(),
+            (on_bad, true) => format!(
+                "'failure_strategy' = 'RetryWithBackoff', 'max_retries' = '1', 'retry_backoff' = '1ms', \
+                 'on_exhausted' = '{}'",
+                if on_bad == OnBad::Skip { "LogAndContinue" } else { "SendToDLQ" }
+            ),
+        };
+        // Batches that are processed in parallel have transactions of their own.
+        let transactions = match self.exactly_once {
+            true if self.strategy.contains("mega_batch") => {
+                ", 'batch.parallel' = 'false', 'transaction.batches' = '3'"
+            }
+            true => ", 'transaction.batches' = '3'",
+            false => "",
+        };
+        format!("{}, {failure}{transactions}", self.strategy)
+    }
+}
+
+/// The brokers of a run, and how its processes find them.
+pub(crate) struct Site<'a> {
+    /// Where the test itself reads and writes.
+    pub broker: &'a Broker,
+    /// The address that the processes are given.
+    pub address: String,
+    /// A fault to build into the processes.
+    pub mutant: Option<Mutant>,
+}
+
+impl<'a> Site<'a> {
+    pub(crate) fn new(broker: &'a Broker, mutant: Option<Mutant>) -> Self {
+        Self { address: broker.address(), broker, mutant }
+    }
+}
+
+/// A run.
+pub(crate) struct Trial<'a> {
+    site: &'a Site<'a>,
+    plan: Plan,
+    workload: Workload,
+    folder: PathBuf,
+    observed: Observed,
+    observer: Observer,
+    /// The program that processes batches, if velo does not do it itself.
+    program: Option<String>,
+    environment: Vec<(String, String)>,
+    incidents: Vec<(Instant, Offsets)>,
+    /// What was wrong before the end.
+    broken: Vec<String>,
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    pub verdict: Verdict,
+    /// The longest time from an incident until offsets were committed again.
+    pub recovery: Duration,
+    /// Where the logs are, if a promise was broken.
+    pub folder: PathBuf,
+}
+
+/// A run that is not finished after this time is stuck.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+impl<'a> Trial<'a> {
+    /// Creates the topics, fills the source and begins to observe.
+    pub(crate) fn new(site: &'a Site<'a>, plan: Plan, workload: Workload) -> Self {
+        let broker = site.broker;
+        let source = broker.topic("faults", workload.partitions);
+        let sink = format!("{source}_out");
+        let settings = Workload::sink_settings();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if workload.has_refused {
+            broker.create_with(&sink, workload.partitions, &settings);
+        } else {
+            broker.create(&sink, workload.partitions);
+        }
+        let dlq = format!("{source}.dlq");
+        broker.create(&dlq, workload.partitions);
+        workload.produce(broker, &source);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(&source);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let sql = format!("CREATE STREAM {sink} AS SELECT * FROM {source} WITH ({});", plan.settings());
+        std::fs::write(folder.join("job.sql"), sql).expect("written");
+        std::fs::write(folder.join("plan.txt"), format!("{plan:?}\n{workload:?}\n")).expect("written");
+        let observed = Observed {
+            address: broker.address(),
+            group: format!("group-{source}"),
+            source,
+            sink,
+            dlq,
+            partitions: workload.partitions,
+        };
+        let observer = observed.clone().observe();
+        Self {
+            site,
+            plan,
+            workload,
+            folder,
+            observed,
+            observer,
+            program: None,
+            environment: Vec::new(),
+            incidents: Vec::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Sets environment variables of the processes.
+    pub(crate) fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Processes batches by an external program.
+    pub(crate) fn with_program(mut self, program: String) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// The topics and the group of the run.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// The folder of the run's files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a process of the job, with a place armed.
+    pub(crate) fn start(&self, number: usize, armed: Option<&str>) -> Member {
+        let mut command = program();
+        let group = &self.observed.group;
+        command
+            .arg("run")
+            .arg(self.folder.join("job.sql"))
+            .args(["--bootstrap-servers", &self.site.address, "--group-id", group, "--until-end"])
+            .args(["--value-format", "json", "--log-level", "info", "--report"])
+            .arg(self.folder.join(format!("report{number}.json")))
+            .args(["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000"]);
+        match &self.program {
+            Some(program) => command.args(["--exec", program]),
+            None => command.args(["--cost", self.plan.cost]),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if self.plan.is_static {
+            command.args(["--group-instance-id", &format!("{number}")]);
+        }
+        if self.plan.exactly_once {
+            command.args(["--exactly-once", "--transactional-id", &format!("{group}-{number}")]);
+        }
+        let mutant = self.site.mutant.map(|mutant| format!("{}=return", mutant.name()));
+        let armed: Vec<_> = armed.map(str::to_owned).into_iter().chain(mutant).collect();
+        if !armed.is_empty() {
+            command.env("FAILPOINTS", armed.join(";"));
+        }
+        Member::start(number, command, self.folder.join(format!("member{number}.log")))
+    }
+
+    /// Notes that a process has died or lost its brokers or partitions: what is not committed is read again.
+    pub(crate) fn incident(&mut self) {
+        let began = Instant::now();
+        let committed = loop {
+            if let Some(committed) = self.observed.committed() {
+                break committed;
+            }
+            assert!(began.elapsed() < PATIENCE, "no broker tells what was committed");
+        };
+        self.incidents.push((Instant::now(), committed));
+    }
+
+    /// Returns the committed offsets, if the brokers answer.
+    pub(crate) fn committed(&self) -> Option<Offsets> {
+        self.observed.committed()
+    }
+
+    /// Waits until the sum of the committed offsets is above a number. Returns false if no process runs any more or
+    /// nothing happens for too long.
+    pub(crate) fn wait_for_commits(&self, above: i64, members: &mut [Member]) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if self.committed().is_some_and(|committed| committed.values().sum::<i64>() > above) {
+                return true;
+            }
+            if members.iter_mut().all(|member| member.wait(Duration::ZERO).is_some()) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Notes the end of a process that reads until the end. Only one for which everything is done may end with 0.
+    pub(crate) fn ended(&mut self, member: &mut Member) -> Option<i32> {
+        let number = member.number;
+        let Some(status) = member.wait(PATIENCE) else {
+            self.broken.push(format!("member {number} has not ended within {PATIENCE:?}"));
+            return None;
+        };
+        let ends: Offsets = (0..self.workload.partitions).map(|p| (p, self.workload.end(p))).collect();
+        if status.success()
+            && let Some(committed) = self.observed.committed_at_last().filter(|committed| *committed != ends)
+        {
+            self.broken.push(format!("member {number} ended with 0, and committed was {committed:?}"));
+        }
+        status.code()
+    }
+
+    /// Waits until every process has ended, each with everything done or after it has given up a transaction that the
+    /// brokers have ended.
+    pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
+        self.all_end(members, true);
+    }
+
+    fn all_end(&mut self, members: &mut [Member], may_give_up: bool) {
+        for member in members {
+            let code = self.ended(member);
+            let said = member.said();
+            let is_said =
+                may_give_up && self.plan.exactly_once && code == Some(1) && said.contains("transaction");
+            if code != Some(0) && !is_said {
+                let last = said.lines().rev().take(3).collect::<Vec<_>>().join(" | ");
+                self.broken.push(format!("member {} ended with {code:?}: {last}", member.number));
+            }
+            self.check_report(member.number);
+        }
+    }
+
+    pub(crate) fn break_promise(&mut self, what: String) {
+        self.broken.push(what);
+    }
+
+    /// Runs what is left without faults, and returns the verdict on everything.
+    pub(crate) fn finish(mut self) -> Outcome {
+        let mut members: Vec<_> = (0..self.plan.members).map(|number| self.start(number, None)).collect();
+        self.all_end(&mut members, false);
+        drop(members);
+        self.verdict()
+    }
+
+    /// The report of a process that has ended well adds up.
+    fn check_report(&mut self, number: usize) {
+        let Ok(text) = std::fs::read(self.folder.join(format!("report{number}.json"))) else { return };
+        let Ok(report) = serde_json::from_slice::<serde_json::Value>(&text) else {
+            return self.broken.push(format!("the report of member {number} is no JSON"));
+        };
+        let count = |name: &str| report["ledger"][name].as_u64().unwrap_or(u64::MAX);
+        let states = ["ok", "skipped", "dlq", "failed", "uncommitted"].map(count);
+        if states.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count)) != Some(count("delivered")) {
+            self.broken.push(format!("the ledger of member {number} does not add up: {}", report["ledger"]));
+        }
+    }
+
+    /// Reads everything and returns the verdict.
+    pub(crate) fn verdict(self) -> Outcome {
+        let samples = self.observer.end();
+        let recovery = recovery(&self.incidents, &samples);
+        let committed = self.observed.committed_at_last().expect("the brokers answer");
+        let evidence = Evidence {
+            workload: self.workload,
+            on_bad: self.plan.on_bad,
+            exactly_once: self.plan.exactly_once,
+            // Records that were under way when an earlier one was refused come before it: see docs/operations.md.
+            is_ordered: !self.workload.has_refused || self.plan.exactly_once,
+            sink: read_all(self.site.broker, &self.observed.sink),
+            dlq: read_all(self.site.broker, &self.observed.dlq)
+                .into_iter()
+                .filter(|found| !is_receipt(found))
+                .collect(),
+            incidents: self.incidents.into_iter().map(|(_, committed)| committed).collect(),
+            samples: samples.into_iter().map(|(_, sample)| sample).collect(),
+            committed,
+        };
+        let mut verdict = evidence.verdict();
+        verdict.broken.splice(0..0, self.broken);
+        if verdict.broken.is_empty() {
+            // Only the logs of what went wrong are kept.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        } else {
+            let _ = std::fs::write(self.folder.join("verdict.txt"), format!("{:#?}", verdict.broken));
+        }
+        Outcome { verdict, recovery, folder: self.folder }
+    }
+}
+
+/// True for a record that a replay has written into the dead letter queue.
+fn is_receipt(found: &Found) -> bool {
+    found.headers.iter().any(|(name, _)| name == "velo.replay.receipt")
+}
+
+/// Returns the longest time from an incident until more was committed.
+fn recovery(incidents: &[(Instant, Offsets)], samples: &[(Instant, super::oracle::Sample)]) -> Duration {
+    let sum = |offsets: &Offsets| offsets.values().sum::<i64>();
+    let time = |(at, committed): &(Instant, Offsets)| {
+        let next = samples.iter().find(|(time, sample)| time > at && sum(&sample.committed) > sum(committed));
+        next.map(|(time, _)| time.duration_since(*at))
+    };
+    incidents.iter().filter_map(time).max().unwrap_or_default()
+}
+
+/// Reads a topic up to its end, without the records of aborted transactions.
+pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Found> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("group.id", "faults-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "10")
+        .create()
+        .expect("a consumer");
+    let partitions = broker.reader().partitions(topic).expect("partitions");
+    let mut open: Vec<_> = partitions.iter().map(|partition| partition.partition).collect();
+    let mut assignment = TopicPartitionList::new();
+    for partition in &open {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&assignment).expect("assigned");
+    let mut all = Vec::new();
+    while !open.is_empty() {
+        let message = match consumer.poll(Duration::from_mins(2)).expect("a record in time") {
+            Ok(message) => message,
+            Err(KafkaError::PartitionEOF(partition)) => {
+                open.retain(|other| *other != partition);
+                continue;
+            }
+            Err(error) => panic!("{topic}: {error}"),
+        };
+        let headers = message
+            .headers()
+            .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
+        all.push(Found {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+            timestamp_ms: message.timestamp().to_millis(),
+        });
+    }
+    all
+}
