@@ -106,7 +106,7 @@ impl Cost {
             Some(most) => self.measured_ms(most as f64) * (at / most as f64),
             None => self.measured_ms(at),
         };
-        Duration::from_secs_f64((ms / 1e3).clamp(0.0, 1e6))
+        duration_of_ms(ms)
     }
 
     fn measured_ms(&self, at: f64) -> f64 {
@@ -136,10 +136,9 @@ impl Cost {
     /// Returns the processing time of a batch on several threads.
     #[must_use]
     pub fn of_parallel(&self, records: u64) -> Duration {
-        let (whole, fixed) =
-            (self.of(records), Duration::from_secs_f64((self.per_batch_ms / 1e3).clamp(0.0, 1e6)));
-        let of_records = whole.saturating_sub(fixed);
-        whole.min(fixed) + of_records.div_f64(self.speedup.unwrap_or(1.0))
+        let (whole, fixed) = (self.of(records), duration_of_ms(self.per_batch_ms));
+        let of_records = whole.saturating_sub(fixed).as_secs_f64();
+        whole.min(fixed) + duration_of_ms(of_records * 1e3 / self.speedup.unwrap_or(1.0))
     }
 
     /// Interpolates between the measured points; below them, extrapolates the first segment.
@@ -159,12 +158,25 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
+/// Returns a duration of at most 11 days. A model that was read from a file may not give a number; that is no time.
+fn duration_of_ms(ms: f64) -> Duration {
+    Duration::try_from_secs_f64((ms / 1e3).clamp(0.0, 1e6)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn measured(points: &[(u64, f64)]) -> Vec<(u64, Duration)> {
         points.iter().map(|(records, ms)| (*records, Duration::from_secs_f64(ms / 1e3))).collect()
+    }
+
+    #[test]
+    fn a_model_that_gives_no_number_takes_no_time() {
+        let cost = Cost { per_batch_ms: f64::NAN, ..Cost::line(Duration::ZERO, Duration::ZERO) };
+        assert_eq!((cost.of(1), cost.of_parallel(1)), (Duration::ZERO, Duration::ZERO));
+        let cost = Cost { speedup: Some(0.0), ..Cost::line(Duration::ZERO, Duration::from_millis(1)) };
+        assert!(cost.of_parallel(10) > Duration::from_secs(1));
     }
 
     #[test]

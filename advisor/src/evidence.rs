@@ -96,6 +96,9 @@ pub enum EvidenceError {
     /// The first line is not a sample.
     #[error("the first line is not the sample of a trials file")]
     NoSample,
+    /// A line after the first one is a sample.
+    #[error("line {0} of the trials file begins another sample; a file has one")]
+    SecondSample(usize),
     /// The file has another version.
     #[error("the trials file has version {0}; this program reads version {VERSION}")]
     Version(u64),
@@ -150,6 +153,8 @@ impl Evidence {
                 break;
             }
             match read.map_err(wrong)? {
+                // Two files were put together.
+                Line::Sample(_) if header.is_some() => return Err(EvidenceError::SecondSample(number)),
                 Line::Sample(found) => header = Some(*found),
                 Line::Predicted(trial) if header.is_some() => predicted.push(trial),
                 Line::Trial(trial) if header.is_some() => trials.push(trial),
@@ -279,6 +284,15 @@ mod tests {
         write_validity_range(&mut file, evidence.holds.as_ref().unwrap()).unwrap();
         write_complete(&mut file).unwrap();
         assert_eq!(Evidence::read(file.as_slice()).unwrap(), evidence);
+    }
+
+    #[test]
+    fn two_files_in_one_are_refused() {
+        let mut file = Vec::new();
+        write_header(&mut file, &evidence().header).unwrap();
+        let twice = file.repeat(2);
+        let error = Evidence::read(twice.as_slice()).unwrap_err().to_string();
+        assert!(error.starts_with("line 2 of the trials file begins another sample"), "{error}");
     }
 
     #[test]

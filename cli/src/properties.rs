@@ -130,9 +130,10 @@ fn login(jaas: &str, properties: &mut BTreeMap<String, String>) -> Result<()> {
     let module = jaas.split_whitespace().next().unwrap_or_default();
     let is_known = ["PlainLoginModule", "ScramLoginModule"].iter().any(|known| module.ends_with(known));
     if !is_known {
+        // The module is not named: without one, its place may hold the password.
         bail!(
-            "sasl.jaas.config: the login module '{module}' is not supported, only PlainLoginModule and \
-             ScramLoginModule; for others, set librdkafka's properties (sasl.oauthbearer.…)"
+            "sasl.jaas.config: only the login modules PlainLoginModule and ScramLoginModule are supported; for others, \
+             set librdkafka's properties (sasl.oauthbearer.…)"
         );
     }
     for (option, property) in [("username", "sasl.username"), ("password", "sasl.password")] {
@@ -192,7 +193,8 @@ mod tests {
     fn errors_name_the_property_and_repeat_no_secret() {
         for (text, part) in [
             ("ssl.truststore.location=/trust.jks", "ssl.ca.location"),
-            ("sasl.jaas.config=com.example.Kerberos required password=\"hunter2\";", "is not supported"),
+            ("sasl.jaas.config=com.example.Kerberos required password=\"hunter2\";", "are supported"),
+            ("sasl.jaas.config=password=\"hunter2\";", "are supported"),
             ("sasl.jaas.config=x.PlainLoginModule required password=\"hunter2\";", "no username"),
             ("security.protocol=SSL\nhunter2", "line 2"),
         ] {

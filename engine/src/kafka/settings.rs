@@ -148,7 +148,8 @@ impl ClientSettings {
     }
 
     /// Returns true if a property has this value, in any case: the client compares words so.
-    pub(super) fn is_set_to(&self, name: &str, value: &str) -> bool {
+    #[must_use]
+    pub fn is_set_to(&self, name: &str, value: &str) -> bool {
         self.property(name).is_some_and(|set| set.eq_ignore_ascii_case(value))
     }
 

@@ -45,7 +45,7 @@ use crate::waker::Waker;
 const SESSION: Duration = Duration::from_secs(45);
 
 /// The maximum time to wait until the group has removed a member that leaves.
-const FAREWELL: Duration = Duration::from_secs(15);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The maximum time between two polls of the client.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ pub struct GroupSource {
     /// The session time-out.
     session: Duration,
     /// True if the member leaves the group explicitly: a dynamic member of the classic protocol.
-    says_goodbye: bool,
+    leaves_explicitly: bool,
     /// True if records of open transactions are not read. This is the default and required for exactly-once jobs.
     reads_committed: bool,
 }
@@ -138,7 +138,7 @@ impl GroupSource {
             error: None,
             polled: None,
             session,
-            says_goodbye: is_classic && !is_static,
+            leaves_explicitly: is_classic && !is_static,
             reads_committed: !settings.is_set_to("isolation.level", "read_uncommitted"),
         })
     }
@@ -347,11 +347,11 @@ impl GroupSource {
     /// Closing the client is not sufficient. It sends no request for a member without partitions. A request that is
     /// sent during a rebalance is answered only after all members have joined.
     fn leave_group(&mut self) {
-        if !self.says_goodbye || self.member.was_unanswered() {
+        if !self.leaves_explicitly || self.member.was_unanswered() {
             return;
         }
         self.consumer.unsubscribe();
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
         while is_member(&self.consumer) && Instant::now() < deadline {
             drop(self.consumer.poll(POLL));
             self.answer_rebalances();

@@ -73,7 +73,7 @@ impl GroupOptions {
         ];
         // In the consumer protocol (KIP-848) the brokers assign partitions, and the client must not set a strategy.
         if !settings.is_set_to("group.protocol", "consumer") {
-            defaults.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+            defaults.push(("partition.assignment.strategy", self.assignors().to_owned()));
         }
         let mut owned = vec![
             ("group.id", self.group_id.as_str()),
@@ -89,5 +89,14 @@ impl GroupOptions {
         let mut config = settings.client(&defaults, &owned);
         settle_consumer(&mut config, settings)?;
         Ok(config)
+    }
+
+    /// Returns the assignors of the classic protocol.
+    ///
+    /// A cooperative rebalance has two steps: partitions are revoked, and assigned in a second one that the member asks
+    /// for that has released them. A static member that is killed between them gets its assignment of the first step
+    /// back without a rebalance, and nobody ever asks for the second: the released partitions have no owner.
+    fn assignors(&self) -> &'static str {
+        if self.instance_id.is_some() { "range,roundrobin" } else { "cooperative-sticky" }
     }
 }

@@ -1,11 +1,20 @@
 //! The member against a group, brokers and a job that do whatever they may, in any order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::state::{ASK_AGAIN, COMMIT_TIMEOUT, Member, Rules};
+use crate::core::Revoke;
+use crate::ids::{LaneId, LaneName, Tick};
+use crate::kafka::KafkaError;
 use crate::kafka::error::Class;
+use crate::kafka::group::end_of_input::EndOfInput;
+use crate::kafka::group::order::{Answer, Fact, Order, Position, Question};
+use crate::kafka::group::reset::OnDataLoss;
+use crate::kafka::offsets::{Bounds, Offsets};
+use crate::source::SourceEvent;
 
 const PARTITIONS: i32 = 4;
 /// No job comes so far.

@@ -1,0 +1,129 @@
+//! Rebalances: the waiting rebalances and the positions of assigned partitions in; questions, new lanes, lanes to drain
+//! and the answer to the group out.
+
+use std::collections::BTreeSet;
+
+use super::notices::{anew, lost, report};
+use super::state::{Lane, Leaving, Member, Rebalance};
+use crate::core::Revoke;
+use crate::ids::{LaneName, Tick};
+use crate::kafka::KafkaError;
+use crate::kafka::group::order::{Order, Position, Question};
+use crate::kafka::group::reset::{Resume, resume};
+use crate::kafka::offsets::Bounds;
+use crate::source::SourceEvent;
+
+impl Member {
+    /// Carries out the waiting rebalances in order, up to the first one that waits for an answer of the brokers.
+    pub(super) fn rebalance(&mut self, now: Tick, orders: &mut Vec<Order>) {
+        // After the end of the job, rebalances are answered at once, so that the group does not wait.
+        let at_once = self.finish.is_some();
+        while let Some(next) = self.rebalances.front() {
+            match next {
+                Rebalance::Assigned(partitions) if at_once => {
+                    orders.push(Order::Assign(partitions.iter().map(|name| (name.clone(), None)).collect()));
+                }
+                Rebalance::Assigned(partitions) => {
+                    if self.asked.is_none() && now >= self.ask_again_at && !self.has_failed {
+                        self.ask(Question::Positions(partitions.clone()), orders);
+                    }
+                    return;
+                }
+                Rebalance::Revoked(partitions, _) if at_once => {
+                    if let Some(finish) = &mut self.finish {
+                        let is_revoked = |lane: &Lane| partitions.contains(&lane.name);
+                        finish.offsets.retain(|(id, _)| !self.lanes.get(id).is_some_and(is_revoked));
+                    }
+                    orders.push(Order::Unassign(partitions.clone()));
+                }
+                // The open question belongs to an earlier assignment.
+                Rebalance::Revoked(..) if matches!(self.asked, Some(Question::Positions(_))) => return,
+                Rebalance::Revoked(partitions, lost) => {
+                    let (partitions, lost) = (partitions.clone(), *lost);
+                    self.revoke(partitions, lost, orders);
+                }
+            }
+            self.rebalances.pop_front();
+        }
+    }
+
+    pub(super) fn ask(&mut self, question: Question, orders: &mut Vec<Order>) {
+        self.asked = Some(question.clone());
+        orders.push(Order::Ask(question));
+    }
+
+    /// Starts lanes for the partitions that the group has assigned to this member.
+    pub(super) fn assign(
+        &mut self,
+        partitions: Vec<LaneName>,
+        positions: &[Position],
+        orders: &mut Vec<Order>,
+    ) -> Result<(), KafkaError> {
+        let mut assigned = Vec::new();
+        for (name, position) in partitions.into_iter().zip(positions) {
+            let position = if let Some(committed) = position.committed {
+                self.go_on(&name, committed, position.bounds, orders)?
+            } else {
+                // A partition that was added while the job runs, or whose topic was made again, is read from its first
+                // record on, wherever the job started.
+                let start = if self.is_new(name.partition) { position.bounds.0 } else { position.start };
+                self.started.insert(name.partition);
+                self.begin(&name, start, orders);
+                start
+            };
+            assigned.push((name, Some(position)));
+        }
+        orders.push(Order::Assign(assigned));
+        self.has_joined = true;
+        report(orders, SourceEvent::Joined);
+        Ok(())
+    }
+
+    fn is_new(&self, partition: i32) -> bool {
+        let was_there = usize::try_from(partition).is_ok_and(|partition| partition < self.rules.partitions);
+        !was_there || self.started.contains(&partition)
+    }
+
+    /// Starts a lane at a committed offset, or at the offset at which it can be resumed. Returns the start position.
+    fn go_on(
+        &mut self,
+        name: &LaneName,
+        committed: i64,
+        bounds: Bounds,
+        orders: &mut Vec<Order>,
+    ) -> Result<i64, KafkaError> {
+        match resume(name, committed, bounds, self.rules.on_data_loss)? {
+            Resume::Here => {
+                self.begin(name, committed, orders);
+                Ok(committed)
+            }
+            Resume::Behind(position) => {
+                let lane = self.begin(name, committed, orders);
+                orders.push(Order::Move(lane, position));
+                report(orders, lost(name, committed, position));
+                report(orders, SourceEvent::Lost(lane, position));
+                Ok(position)
+            }
+            Resume::Anew(position) => {
+                report(orders, anew(name, committed, position));
+                self.restart(name, bounds);
+                self.begin(name, position, orders);
+                Ok(position)
+            }
+        }
+    }
+
+    fn revoke(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
+        let lanes = if lost {
+            self.fence(&partitions, orders);
+            BTreeSet::new()
+        } else {
+            self.lanes_of(&partitions)
+        };
+        for lane in &lanes {
+            report(orders, SourceEvent::Revoked(*lane, Revoke::Drain));
+        }
+        self.leaving.push(Leaving { partitions, lanes });
+        self.leave(orders);
+    }
+}
