@@ -391,7 +391,7 @@ impl std::fmt::Display for Outcome {
 }
 
 /// A job that has neither ended nor said anything by then is stuck.
-const PATIENCE: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 const LOAD: Load = Load { number: 400, partitions: 2, bytes: 100, poison_every: 1000 };
 
@@ -423,15 +423,19 @@ fn run(api_key: i16, code: i16, times: Times) -> Outcome {
     }
     let written = count(&broker, &job.sink);
     let committed: i64 = committed(&broker, &job.group, &job.source).values().sum();
-    if written < LOAD.number || u64::try_from(committed) != Ok(LOAD.number) {
+    // The embedded broker does not show offsets that were committed in transactions.
+    let is_committed = api_key >= FIRST_OF_TRANSACTIONS || u64::try_from(committed) == Ok(LOAD.number);
+    if written < LOAD.number || !is_committed {
         return Outcome::Broken(format!("exit 0 with {written} written and {committed} committed"));
     }
     Outcome::Done
 }
 
 fn last_error(said: &str) -> Option<String> {
-    let found = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
-    found.map(str::to_owned)
+    let error = |line: &str| {
+        line.strip_prefix("error: ").or(line.strip_prefix("the job failed: ")).map(str::to_owned)
+    };
+    said.lines().rev().find_map(error)
 }
 
 fn last_notice(said: &str) -> Option<String> {
@@ -455,8 +459,8 @@ fn path() -> PathBuf {
 #[test]
 #[ignore = "takes many minutes: writes docs/broker-errors.md (scripts/faults --errors)"]
 fn table_of_broker_errors() {
+    const JOBS: usize = 32;
     let _busy = busy();
-    const JOBS: usize = 12;
     let only = std::env::var("VELO_FAULTS_REQUEST").ok().filter(|name| !name.is_empty());
     let is_wanted = |request: &&Request| only.as_ref().is_none_or(|only| only == request.0);
     let requests: Vec<_> = REQUESTS.iter().filter(is_wanted).collect();

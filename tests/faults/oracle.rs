@@ -3,7 +3,7 @@
 //!
 //! Nothing here reads from Kafka or knows how the job works.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::workload::{Headers, Kind, Record, Workload};
 
@@ -155,7 +155,7 @@ impl Evidence {
 
     /// The first records of a key are in order, and so are the last ones: whoever reads to the end has the newest.
     fn check_order(&self, broken: &mut Vec<String>) {
-        let mut first: HashMap<u64, ()> = HashMap::new();
+        let mut seen = HashSet::new();
         let mut newest: HashMap<&[u8], u64> = HashMap::new();
         let mut last: HashMap<&[u8], u64> = HashMap::new();
         let mut highest: HashMap<&[u8], u64> = HashMap::new();
@@ -165,7 +165,7 @@ impl Evidence {
             else {
                 continue;
             };
-            if first.insert(number, ()).is_none() {
+            if seen.insert(number) {
                 let before = newest.insert(key, number);
                 if before.is_some_and(|before| before > number) {
                     broken.push(format!("record {number} came after a later one of its key"));

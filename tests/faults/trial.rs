@@ -151,14 +151,14 @@ impl<'a> Trial<'a> {
             dlq,
             partitions: workload.partitions,
         };
-        let observer = observed.clone().observe();
+        let sampling = observed.clone().observe();
         Self {
             site,
             plan,
             workload,
             folder,
             observed,
-            observer,
+            observer: sampling,
             program: None,
             environment: Vec::new(),
             incidents: Vec::new(),

@@ -275,7 +275,7 @@ impl Worker {
                 }
                 Task::Commit(offsets) => self.end(self.sink.commit(&offsets)),
                 Task::Abort(reason) => {
-                    self.end(self.sink.abort().and_then(|()| Err(TransactionError::Undone(reason))));
+                    self.end(self.sink.abort().and(Err(TransactionError::Undone(reason))));
                 }
             }
         }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
-    run_at(site, seed, &Plan::draw(&mut random), |random, plan| draw(random, plan))
+    run_at(site, seed, &Plan::draw(&mut random), draw)
 }
 
 /// Kills the members of a job several times, each time at an edge that is drawn, and lets it finish.
