@@ -375,6 +375,8 @@ enum Outcome {
     Ended(i32, String),
     /// The job still tries and has said so.
     Waits(String),
+    /// The job still tries and has said nothing.
+    Silent,
     /// A promise is broken.
     Broken(String),
 }
@@ -384,7 +386,8 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Done => write!(f, "done"),
             Self::Ended(code, error) => write!(f, "exit {code}: {error}"),
-            Self::Waits(notice) => write!(f, "waits: {notice}"),
+            Self::Waits(note) => write!(f, "waits: {note}"),
+            Self::Silent => write!(f, "waits, silently"),
             Self::Broken(what) => write!(f, "**broken**: {what}"),
         }
     }
@@ -411,8 +414,7 @@ fn run(api_key: i16, code: i16, times: Times) -> Outcome {
     let said = member.said();
     let Some(status) = status else {
         drop(member);
-        return last_notice(&said)
-            .map_or_else(|| Outcome::Broken("stuck without a word".to_owned()), Outcome::Waits);
+        return last_note(&said).map_or(Outcome::Silent, |note| Outcome::Waits(plain(&job, &note)));
     };
     let Some(code) = status.code() else { return Outcome::Broken(format!("{status}")) };
     if code != 0 {
@@ -438,8 +440,8 @@ fn last_error(said: &str) -> Option<String> {
     said.lines().rev().find_map(error)
 }
 
-fn last_notice(said: &str) -> Option<String> {
-    said.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
+fn last_note(said: &str) -> Option<String> {
+    said.lines().rev().find_map(|line| line.strip_prefix("note: ")).map(str::to_owned)
 }
 
 /// An error's text without what differs from run to run.
