@@ -183,6 +183,21 @@ impl Processor for ExecProcessor {
     }
 }
 
+/// Reads the answer to a batch of `rows` records and adds its output to `out`. Only for the fuzz target `exec_answer`.
+///
+/// # Errors
+/// If the line is not a valid answer. The inner error is a failure that the answer reports.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read_answer(
+    line: &[u8],
+    rows: u32,
+    version: Version,
+    out: &mut Output,
+) -> Result<Result<(), Failure>, String> {
+    Ok(Verdict::read(line, rows, version)?.put_out(out))
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
