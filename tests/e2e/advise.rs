@@ -1009,7 +1009,7 @@ fn a_signal_ends_every_phase() {
                     .current_dir(folder.path())
                     .args(["advise", "--topic", &topic, "--bootstrap-servers", &broker.address()])
                     .args(["--sink-cost", "1ms", "--exec-timeout", "1h"])
-                    .args(if more.contains(&"--sample") { &[][..] } else { &["--sample", "1s"] })
+                    .args(if more.contains(&"--sample") { &[][..] } else { &["--sample", "3s"] })
                     .args(more)
                     .stdout(std::process::Stdio::piped())
                     .stderr(std::process::Stdio::piped())
@@ -1059,7 +1059,7 @@ fn a_folder_that_takes_no_file_costs_nothing_but_the_trials() {
     std::fs::create_dir(folder.path().join(format!("velo-trials-{topic}.jsonl"))).expect("created");
     let output = while_producing(&broker, &topic, 1000, || {
         wait_for_records(&broker, &topic);
-        advise(&broker, &topic, &folder, &["--sample", "1s", "--budget", "4s", "--sink-cost", "1ms"])
+        advise(&broker, &topic, &folder, &["--sample", "3s", "--budget", "4s", "--sink-cost", "1ms"])
     });
     assert_advised(&output);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -1077,7 +1077,7 @@ fn a_cap_on_what_is_read_is_named_where_it_is_the_cause() {
     let folder = TempDir::new().expect("a folder");
     let output = while_producing(&broker, &topic, 2000, || {
         wait_for_records(&broker, &topic);
-        advise(&broker, &topic, &folder, &["--sample", "1s", "--budget", "2s", "--max-rate", "2KB"])
+        advise(&broker, &topic, &folder, &["--sample", "3s", "--budget", "2s", "--max-rate", "2KB"])
     });
     let advice = json(&output);
     let told = format!("{}{}", advice["refusal"], advice["notes"]);
