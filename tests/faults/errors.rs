@@ -1,354 +1,25 @@
-//! What a job does when brokers answer with errors: requests and the error codes that Kafka's protocol lists for them
-//! in, a table of outcomes out (`docs/broker-errors.md`).
+//! What a job does when brokers answer with errors: a request and an error of it in, the outcome of a job out. The table
+//! of all outcomes is `docs/broker-errors.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use velo_engine::failpoint::Mutant;
 use velo_engine::kafka::EmbeddedBroker;
 
 use super::member::Member;
+use super::protocol::{FIRST_OF_TRANSACTIONS, REQUESTS, Request};
 use crate::broker::{Broker, busy, root};
 use crate::run::Job;
 use crate::topic::{Load, committed, count};
 
-/// A request of Kafka's protocol: its name, its API key, and the errors that it can be answered with.
-type Request = (&'static str, i16, &'static [(&'static str, i16)]);
-
-const UNKNOWN_SERVER_ERROR: (&str, i16) = ("UNKNOWN_SERVER_ERROR", -1);
-const OFFSET_OUT_OF_RANGE: (&str, i16) = ("OFFSET_OUT_OF_RANGE", 1);
-const CORRUPT_MESSAGE: (&str, i16) = ("CORRUPT_MESSAGE", 2);
-const UNKNOWN_TOPIC_OR_PARTITION: (&str, i16) = ("UNKNOWN_TOPIC_OR_PARTITION", 3);
-const LEADER_NOT_AVAILABLE: (&str, i16) = ("LEADER_NOT_AVAILABLE", 5);
-const NOT_LEADER_OR_FOLLOWER: (&str, i16) = ("NOT_LEADER_OR_FOLLOWER", 6);
-const REQUEST_TIMED_OUT: (&str, i16) = ("REQUEST_TIMED_OUT", 7);
-const REPLICA_NOT_AVAILABLE: (&str, i16) = ("REPLICA_NOT_AVAILABLE", 9);
-const MESSAGE_TOO_LARGE: (&str, i16) = ("MESSAGE_TOO_LARGE", 10);
-const OFFSET_METADATA_TOO_LARGE: (&str, i16) = ("OFFSET_METADATA_TOO_LARGE", 12);
-const COORDINATOR_LOAD_IN_PROGRESS: (&str, i16) = ("COORDINATOR_LOAD_IN_PROGRESS", 14);
-const COORDINATOR_NOT_AVAILABLE: (&str, i16) = ("COORDINATOR_NOT_AVAILABLE", 15);
-const NOT_COORDINATOR: (&str, i16) = ("NOT_COORDINATOR", 16);
-const INVALID_TOPIC_EXCEPTION: (&str, i16) = ("INVALID_TOPIC_EXCEPTION", 17);
-const RECORD_LIST_TOO_LARGE: (&str, i16) = ("RECORD_LIST_TOO_LARGE", 18);
-const NOT_ENOUGH_REPLICAS: (&str, i16) = ("NOT_ENOUGH_REPLICAS", 19);
-const NOT_ENOUGH_REPLICAS_AFTER_APPEND: (&str, i16) = ("NOT_ENOUGH_REPLICAS_AFTER_APPEND", 20);
-const INVALID_REQUIRED_ACKS: (&str, i16) = ("INVALID_REQUIRED_ACKS", 21);
-const ILLEGAL_GENERATION: (&str, i16) = ("ILLEGAL_GENERATION", 22);
-const INCONSISTENT_GROUP_PROTOCOL: (&str, i16) = ("INCONSISTENT_GROUP_PROTOCOL", 23);
-const INVALID_GROUP_ID: (&str, i16) = ("INVALID_GROUP_ID", 24);
-const UNKNOWN_MEMBER_ID: (&str, i16) = ("UNKNOWN_MEMBER_ID", 25);
-const INVALID_SESSION_TIMEOUT: (&str, i16) = ("INVALID_SESSION_TIMEOUT", 26);
-const REBALANCE_IN_PROGRESS: (&str, i16) = ("REBALANCE_IN_PROGRESS", 27);
-const INVALID_COMMIT_OFFSET_SIZE: (&str, i16) = ("INVALID_COMMIT_OFFSET_SIZE", 28);
-const TOPIC_AUTHORIZATION_FAILED: (&str, i16) = ("TOPIC_AUTHORIZATION_FAILED", 29);
-const GROUP_AUTHORIZATION_FAILED: (&str, i16) = ("GROUP_AUTHORIZATION_FAILED", 30);
-const CLUSTER_AUTHORIZATION_FAILED: (&str, i16) = ("CLUSTER_AUTHORIZATION_FAILED", 31);
-const INVALID_TIMESTAMP: (&str, i16) = ("INVALID_TIMESTAMP", 32);
-const UNSUPPORTED_VERSION: (&str, i16) = ("UNSUPPORTED_VERSION", 35);
-const INVALID_REQUEST: (&str, i16) = ("INVALID_REQUEST", 42);
-const UNSUPPORTED_FOR_MESSAGE_FORMAT: (&str, i16) = ("UNSUPPORTED_FOR_MESSAGE_FORMAT", 43);
-const OUT_OF_ORDER_SEQUENCE_NUMBER: (&str, i16) = ("OUT_OF_ORDER_SEQUENCE_NUMBER", 45);
-const INVALID_PRODUCER_EPOCH: (&str, i16) = ("INVALID_PRODUCER_EPOCH", 47);
-const INVALID_TXN_STATE: (&str, i16) = ("INVALID_TXN_STATE", 48);
-const INVALID_PRODUCER_ID_MAPPING: (&str, i16) = ("INVALID_PRODUCER_ID_MAPPING", 49);
-const INVALID_TRANSACTION_TIMEOUT: (&str, i16) = ("INVALID_TRANSACTION_TIMEOUT", 50);
-const CONCURRENT_TRANSACTIONS: (&str, i16) = ("CONCURRENT_TRANSACTIONS", 51);
-const TRANSACTION_COORDINATOR_FENCED: (&str, i16) = ("TRANSACTION_COORDINATOR_FENCED", 52);
-const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (&str, i16) = ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", 53);
-const OPERATION_NOT_ATTEMPTED: (&str, i16) = ("OPERATION_NOT_ATTEMPTED", 55);
-const KAFKA_STORAGE_ERROR: (&str, i16) = ("KAFKA_STORAGE_ERROR", 56);
-const UNKNOWN_PRODUCER_ID: (&str, i16) = ("UNKNOWN_PRODUCER_ID", 59);
-const FETCH_SESSION_ID_NOT_FOUND: (&str, i16) = ("FETCH_SESSION_ID_NOT_FOUND", 70);
-const INVALID_FETCH_SESSION_EPOCH: (&str, i16) = ("INVALID_FETCH_SESSION_EPOCH", 71);
-const FENCED_LEADER_EPOCH: (&str, i16) = ("FENCED_LEADER_EPOCH", 74);
-const UNKNOWN_LEADER_EPOCH: (&str, i16) = ("UNKNOWN_LEADER_EPOCH", 75);
-const UNSUPPORTED_COMPRESSION_TYPE: (&str, i16) = ("UNSUPPORTED_COMPRESSION_TYPE", 76);
-const OFFSET_NOT_AVAILABLE: (&str, i16) = ("OFFSET_NOT_AVAILABLE", 78);
-const GROUP_MAX_SIZE_REACHED: (&str, i16) = ("GROUP_MAX_SIZE_REACHED", 81);
-const FENCED_INSTANCE_ID: (&str, i16) = ("FENCED_INSTANCE_ID", 82);
-const INVALID_RECORD: (&str, i16) = ("INVALID_RECORD", 87);
-const UNSTABLE_OFFSET_COMMIT: (&str, i16) = ("UNSTABLE_OFFSET_COMMIT", 88);
-const THROTTLING_QUOTA_EXCEEDED: (&str, i16) = ("THROTTLING_QUOTA_EXCEEDED", 89);
-const PRODUCER_FENCED: (&str, i16) = ("PRODUCER_FENCED", 90);
-const UNKNOWN_TOPIC_ID: (&str, i16) = ("UNKNOWN_TOPIC_ID", 100);
-
-/// The requests of a job, with the errors that the descriptions of Kafka's requests list for each.
-const REQUESTS: [Request; 15] = [
-    (
-        "Produce",
-        0,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            CORRUPT_MESSAGE,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            NOT_LEADER_OR_FOLLOWER,
-            REQUEST_TIMED_OUT,
-            MESSAGE_TOO_LARGE,
-            INVALID_TOPIC_EXCEPTION,
-            RECORD_LIST_TOO_LARGE,
-            NOT_ENOUGH_REPLICAS,
-            NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-            INVALID_REQUIRED_ACKS,
-            TOPIC_AUTHORIZATION_FAILED,
-            CLUSTER_AUTHORIZATION_FAILED,
-            INVALID_TIMESTAMP,
-            UNSUPPORTED_FOR_MESSAGE_FORMAT,
-            OUT_OF_ORDER_SEQUENCE_NUMBER,
-            INVALID_PRODUCER_EPOCH,
-            INVALID_TXN_STATE,
-            KAFKA_STORAGE_ERROR,
-            UNKNOWN_PRODUCER_ID,
-            UNSUPPORTED_COMPRESSION_TYPE,
-            INVALID_RECORD,
-            THROTTLING_QUOTA_EXCEEDED,
-        ],
-    ),
-    (
-        "Fetch",
-        1,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            OFFSET_OUT_OF_RANGE,
-            CORRUPT_MESSAGE,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            NOT_LEADER_OR_FOLLOWER,
-            REPLICA_NOT_AVAILABLE,
-            TOPIC_AUTHORIZATION_FAILED,
-            UNSUPPORTED_VERSION,
-            KAFKA_STORAGE_ERROR,
-            FETCH_SESSION_ID_NOT_FOUND,
-            INVALID_FETCH_SESSION_EPOCH,
-            FENCED_LEADER_EPOCH,
-            UNKNOWN_LEADER_EPOCH,
-            UNSUPPORTED_COMPRESSION_TYPE,
-            OFFSET_NOT_AVAILABLE,
-            UNKNOWN_TOPIC_ID,
-        ],
-    ),
-    (
-        "ListOffsets",
-        2,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            LEADER_NOT_AVAILABLE,
-            NOT_LEADER_OR_FOLLOWER,
-            REPLICA_NOT_AVAILABLE,
-            TOPIC_AUTHORIZATION_FAILED,
-            UNSUPPORTED_FOR_MESSAGE_FORMAT,
-            KAFKA_STORAGE_ERROR,
-            FENCED_LEADER_EPOCH,
-            UNKNOWN_LEADER_EPOCH,
-            OFFSET_NOT_AVAILABLE,
-        ],
-    ),
-    (
-        "OffsetCommit",
-        8,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            REQUEST_TIMED_OUT,
-            OFFSET_METADATA_TOO_LARGE,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            ILLEGAL_GENERATION,
-            INVALID_GROUP_ID,
-            UNKNOWN_MEMBER_ID,
-            REBALANCE_IN_PROGRESS,
-            INVALID_COMMIT_OFFSET_SIZE,
-            TOPIC_AUTHORIZATION_FAILED,
-            GROUP_AUTHORIZATION_FAILED,
-            FENCED_INSTANCE_ID,
-        ],
-    ),
-    (
-        "OffsetFetch",
-        9,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            TOPIC_AUTHORIZATION_FAILED,
-            GROUP_AUTHORIZATION_FAILED,
-            UNSTABLE_OFFSET_COMMIT,
-        ],
-    ),
-    (
-        "FindCoordinator",
-        10,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            INVALID_GROUP_ID,
-            GROUP_AUTHORIZATION_FAILED,
-            INVALID_REQUEST,
-        ],
-    ),
-    (
-        "JoinGroup",
-        11,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            INCONSISTENT_GROUP_PROTOCOL,
-            INVALID_GROUP_ID,
-            UNKNOWN_MEMBER_ID,
-            INVALID_SESSION_TIMEOUT,
-            GROUP_AUTHORIZATION_FAILED,
-            GROUP_MAX_SIZE_REACHED,
-            FENCED_INSTANCE_ID,
-        ],
-    ),
-    (
-        "Heartbeat",
-        12,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            ILLEGAL_GENERATION,
-            UNKNOWN_MEMBER_ID,
-            REBALANCE_IN_PROGRESS,
-            GROUP_AUTHORIZATION_FAILED,
-            FENCED_INSTANCE_ID,
-        ],
-    ),
-    (
-        "LeaveGroup",
-        13,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            UNKNOWN_MEMBER_ID,
-            GROUP_AUTHORIZATION_FAILED,
-            FENCED_INSTANCE_ID,
-        ],
-    ),
-    (
-        "SyncGroup",
-        14,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            ILLEGAL_GENERATION,
-            INCONSISTENT_GROUP_PROTOCOL,
-            UNKNOWN_MEMBER_ID,
-            REBALANCE_IN_PROGRESS,
-            GROUP_AUTHORIZATION_FAILED,
-            FENCED_INSTANCE_ID,
-        ],
-    ),
-    (
-        "InitProducerId",
-        22,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            CLUSTER_AUTHORIZATION_FAILED,
-            INVALID_PRODUCER_EPOCH,
-            INVALID_TRANSACTION_TIMEOUT,
-            CONCURRENT_TRANSACTIONS,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            PRODUCER_FENCED,
-        ],
-    ),
-    (
-        "AddPartitionsToTxn",
-        24,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            TOPIC_AUTHORIZATION_FAILED,
-            INVALID_PRODUCER_EPOCH,
-            INVALID_TXN_STATE,
-            INVALID_PRODUCER_ID_MAPPING,
-            CONCURRENT_TRANSACTIONS,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            OPERATION_NOT_ATTEMPTED,
-            PRODUCER_FENCED,
-        ],
-    ),
-    (
-        "AddOffsetsToTxn",
-        25,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            GROUP_AUTHORIZATION_FAILED,
-            INVALID_PRODUCER_EPOCH,
-            INVALID_TXN_STATE,
-            INVALID_PRODUCER_ID_MAPPING,
-            CONCURRENT_TRANSACTIONS,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            PRODUCER_FENCED,
-        ],
-    ),
-    (
-        "EndTxn",
-        26,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            INVALID_PRODUCER_EPOCH,
-            INVALID_TXN_STATE,
-            INVALID_PRODUCER_ID_MAPPING,
-            CONCURRENT_TRANSACTIONS,
-            TRANSACTION_COORDINATOR_FENCED,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            PRODUCER_FENCED,
-        ],
-    ),
-    (
-        "TxnOffsetCommit",
-        28,
-        &[
-            UNKNOWN_SERVER_ERROR,
-            UNKNOWN_TOPIC_OR_PARTITION,
-            OFFSET_METADATA_TOO_LARGE,
-            COORDINATOR_LOAD_IN_PROGRESS,
-            COORDINATOR_NOT_AVAILABLE,
-            NOT_COORDINATOR,
-            ILLEGAL_GENERATION,
-            INVALID_GROUP_ID,
-            UNKNOWN_MEMBER_ID,
-            INVALID_COMMIT_OFFSET_SIZE,
-            TOPIC_AUTHORIZATION_FAILED,
-            GROUP_AUTHORIZATION_FAILED,
-            INVALID_PRODUCER_EPOCH,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            FENCED_INSTANCE_ID,
-            PRODUCER_FENCED,
-        ],
-    ),
-];
-
-/// The first API key of requests that only transactions make.
-const FIRST_OF_TRANSACTIONS: i16 = 22;
-
 /// How often a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
+pub(super) enum Times {
     Once,
     Thrice,
     ForEver,
@@ -364,6 +35,14 @@ impl Times {
             Self::ForEver => 100_000,
         }
     }
+}
+
+/// A cell of the table: the request with this API key fails so often with this error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cell {
+    api_key: i16,
+    code: i16,
+    times: Times,
 }
 
 /// What a job has done.
@@ -399,12 +78,15 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const LOAD: Load = Load { number: 400, partitions: 2, bytes: 100, poison_every: 1000 };
 
 /// Runs a job whose requests of a kind fail.
-fn run(api_key: i16, code: i16, times: Times) -> Outcome {
+fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
     let broker = Broker::Embedded(EmbeddedBroker::start().expect("an embedded broker"));
     let job = Job::new(&broker, LOAD, "'batch.size' = '100', 'failure_strategy' = 'FailBatch'");
     let Broker::Embedded(cluster) = &broker else { unreachable!("it is an embedded one") };
     let mut command: Command = job.command();
     command.env("RUST_BACKTRACE", "0");
+    if let Some(mutant) = mutant {
+        command.env("FAILPOINTS", format!("{}=return", mutant.name()));
+    }
     if api_key >= FIRST_OF_TRANSACTIONS {
         command.args(["--exactly-once", "--transactional-id", "errors"]);
     }
@@ -458,55 +140,102 @@ fn path() -> PathBuf {
     root().join("docs/broker-errors.md")
 }
 
+/// Returns what jobs do in these cells, in the same order.
+fn outcomes(cells: &[Cell], jobs: usize) -> Vec<Outcome> {
+    let (queue, done) = (Mutex::new(cells.iter().enumerate()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().expect("no panic").next();
+                    let Some((index, cell)) = next else { break };
+                    let outcome = run(*cell, None);
+                    if matches!(outcome, Outcome::Broken(_)) {
+                        println!("{cell:?}: {outcome}");
+                    }
+                    done.lock().expect("no panic").push((index, outcome));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no panic");
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Returns true if a job that is not allowed to read the committed offsets of its group does not end.
+pub(super) fn ignores_what_is_forbidden(mutant: Mutant) -> bool {
+    const OFFSET_FETCH: i16 = 9;
+    const GROUP_AUTHORIZATION_FAILED: i16 = 30;
+    let cell = Cell { api_key: OFFSET_FETCH, code: GROUP_AUTHORIZATION_FAILED, times: Times::ForEver };
+    !matches!(run(cell, Some(mutant)), Outcome::Ended(..))
+}
+
 #[test]
-#[ignore = "takes many minutes: writes docs/broker-errors.md (scripts/faults --errors)"]
+#[ignore = "takes minutes: writes docs/broker-errors.md (scripts/faults --errors)"]
 fn table_of_broker_errors() {
     const JOBS: usize = 32;
     let _busy = busy();
     let only = std::env::var("VELO_FAULTS_REQUEST").ok().filter(|name| !name.is_empty());
     let is_wanted = |request: &&Request| only.as_ref().is_none_or(|only| only == request.0);
-    let requests: Vec<_> = REQUESTS.iter().filter(is_wanted).collect();
-    let cells: Vec<_> = requests
-        .iter()
-        .flat_map(|(_, key, errors)| errors.iter().map(move |(_, code)| (*key, *code)))
-        .flat_map(|(key, code)| Times::ALL.map(|times| (key, code, times)))
-        .collect();
-    let (queue, done) = (Mutex::new(cells.into_iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..JOBS {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().expect("no panic").next();
-                    let Some((key, code, times)) = next else { break };
-                    let outcome = run(key, code, times);
-                    if matches!(outcome, Outcome::Broken(_)) {
-                        println!("{key} {code} {times:?}: {outcome}");
-                    }
-                    done.lock().expect("no panic").push((key, code, times, outcome));
-                }
-            });
-        }
-    });
-    let done = done.into_inner().expect("no panic");
-    let outcome = |key: i16, code: i16, times: Times| {
-        let found = done.iter().find(|(k, c, t, _)| (*k, *c, *t) == (key, code, times));
-        found.map(|(.., outcome)| outcome.to_string()).expect("it was run")
-    };
     let mut table = String::new();
-    for (name, key, errors) in requests {
+    for (name, api_key, errors) in REQUESTS.iter().filter(is_wanted) {
+        let cell = |code| Times::ALL.map(|times| Cell { api_key: *api_key, code, times });
+        let cells: Vec<_> = errors.iter().flat_map(|(_, code)| cell(*code)).collect();
         write!(table, "\n## {name}\n\n| error | once | three times | always |\n| --- | --- | --- | --- |\n")
             .expect("text");
-        for (error, code) in *errors {
-            let [once, thrice, for_ever] = Times::ALL.map(|times| outcome(*key, *code, times));
-            let thrice = if thrice == once { "same" } else { &thrice };
+        for ((error, _), outcomes) in errors.iter().zip(outcomes(&cells, JOBS).chunks(Times::ALL.len())) {
+            let [once, thrice, for_ever] = [0, 1, 2].map(|index| outcomes[index].to_string());
+            let same = |text: String| if text == once { "same".to_owned() } else { text };
+            let (thrice, for_ever) = (same(thrice), same(for_ever));
             writeln!(table, "| `{error}` | {once} | {thrice} | {for_ever} |").expect("text");
         }
     }
     if only.is_some() {
         return println!("{table}");
     }
-    let head = std::fs::read_to_string(path()).unwrap_or_default();
-    let head = head.split("\n## ").next().unwrap_or_default().trim_end().to_owned();
+    let head = std::fs::read_to_string(path()).expect("the page");
+    let head = head.split("\n## ").next().unwrap_or_default().trim_end();
     std::fs::write(path(), format!("{head}\n{table}")).expect("written");
     assert!(!table.contains("**broken**"), "see {}", path().display());
+}
+
+/// Of the rows of the committed table, the request, the error, and whether a job is done after one error.
+fn table() -> Vec<(String, String, bool)> {
+    let page = std::fs::read_to_string(path()).expect("the page");
+    let mut request = String::new();
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            name.clone_into(&mut request);
+        }
+        let mut columns = line.split(" | ");
+        if let Some(error) = columns.next().and_then(|first| first.strip_prefix("| `")?.strip_suffix('`')) {
+            rows.push((request.clone(), error.to_owned(), columns.next() == Some("done")));
+        }
+    }
+    rows
+}
+
+#[test]
+fn jobs_do_what_the_table_of_broker_errors_says() {
+    const JOBS: usize = 12;
+    let _busy = busy();
+    let all =
+        || REQUESTS.iter().flat_map(|(name, key, errors)| errors.iter().map(move |error| (name, key, error)));
+    let cells: Vec<_> = all()
+        .map(|(_, api_key, (_, code))| Cell { api_key: *api_key, code: *code, times: Times::Once })
+        .collect();
+    let found: Vec<_> = all()
+        .zip(outcomes(&cells, JOBS))
+        .map(|((name, _, (error, _)), outcome)| {
+            ((*name).to_owned(), (*error).to_owned(), outcome == Outcome::Done)
+        })
+        .collect();
+    let (found, expected) = (BTreeSet::from_iter(found), BTreeSet::from_iter(table()));
+    let differences: Vec<_> = found.symmetric_difference(&expected).collect();
+    assert!(
+        differences.is_empty(),
+        "docs/broker-errors.md is stale, run scripts/faults --errors: {differences:?}"
+    );
 }

@@ -11,6 +11,7 @@ mod member;
 mod mutants;
 mod observer;
 mod oracle;
+mod protocol;
 mod proxy;
 mod scenarios;
 mod trial;
@@ -56,17 +57,9 @@ fn keeps_its_promises(name: &str, seeds: std::ops::Range<u64>) {
     let _busy = busy();
     let (broker, scenario) = (real(), Scenario::named(name));
     std::thread::scope(|scope| {
-        let runs: Vec<_> = seeds
-            .map(|seed| {
-                (
-                    seed,
-                    scope.spawn({
-                        let broker = &broker;
-                        move || scenario.run(broker, None, seed)
-                    }),
-                )
-            })
-            .collect();
+        let broker = &broker;
+        let run = |seed| (seed, scope.spawn(move || scenario.run(broker, None, seed)));
+        let runs: Vec<_> = seeds.map(run).collect();
         for (seed, run) in runs {
             let Outcome { verdict, folder, .. } = run.join().expect("no panic");
             let logs = folder.display();

@@ -100,7 +100,7 @@ pub(crate) struct Trial<'a> {
     workload: Workload,
     folder: PathBuf,
     observed: Observed,
-    observer: Observer,
+    sampler: Observer,
     /// The program that processes batches, if velo does not do it itself.
     program: Option<String>,
     environment: Vec<(String, String)>,
@@ -151,14 +151,14 @@ impl<'a> Trial<'a> {
             dlq,
             partitions: workload.partitions,
         };
-        let sampling = observed.clone().observe();
+        let sampler = observed.clone().observe();
         Self {
             site,
             plan,
             workload,
             folder,
             observed,
-            observer: sampling,
+            sampler,
             program: None,
             environment: Vec::new(),
             incidents: Vec::new(),
@@ -266,19 +266,33 @@ impl<'a> Trial<'a> {
         status.code()
     }
 
-    /// Waits until every process has ended, each with everything done or after it has given up a transaction that the
-    /// brokers have ended.
-    pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
-        self.all_end(members, true);
+    /// Waits until every process has ended, each with everything done.
+    pub(crate) fn all_end_well(&mut self, members: &mut [Member]) {
+        self.all_end(members, |_, _| false);
     }
 
-    fn all_end(&mut self, members: &mut [Member], may_give_up: bool) {
+    /// Waits until every process has ended, each with everything done, or after it has given up a transaction that the
+    /// brokers have ended.
+    pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
+        let transacts = self.plan.exactly_once;
+        self.all_end(members, |code, said| {
+            transacts && code == Some(1) && said.contains("the job failed: transaction: ")
+        });
+    }
+
+    /// Waits until every process has ended, each with everything done, or because it was stopped.
+    pub(crate) fn all_end_or_are_stopped(&mut self, members: &mut [Member]) {
+        self.all_end(members, |code, said| {
+            code == Some(1) && said.contains("the job was stopped before the end of the topic")
+        });
+    }
+
+    /// Waits until every process has ended. `is_excused` says whether an exit code other than 0 is, by the log.
+    fn all_end(&mut self, members: &mut [Member], is_excused: impl Fn(Option<i32>, &str) -> bool) {
         for member in members {
             let code = self.ended(member);
             let said = member.said();
-            let is_said =
-                may_give_up && self.plan.exactly_once && code == Some(1) && said.contains("transaction");
-            if code != Some(0) && !is_said {
+            if code != Some(0) && !is_excused(code, &said) {
                 let last = said.lines().rev().take(3).collect::<Vec<_>>().join(" | ");
                 self.broken.push(format!("member {} ended with {code:?}: {last}", member.number));
             }
@@ -293,7 +307,7 @@ impl<'a> Trial<'a> {
     /// Runs what is left without faults, and returns the verdict on everything.
     pub(crate) fn finish(mut self) -> Outcome {
         let mut members: Vec<_> = (0..self.plan.members).map(|number| self.start(number, None)).collect();
-        self.all_end(&mut members, false);
+        self.all_end_well(&mut members);
         drop(members);
         self.verdict()
     }
@@ -313,7 +327,7 @@ impl<'a> Trial<'a> {
 
     /// Reads everything and returns the verdict.
     pub(crate) fn verdict(self) -> Outcome {
-        let samples = self.observer.end();
+        let samples = self.sampler.end();
         let recovery = recovery(&self.incidents, &samples);
         let committed = self.observed.committed_at_last().expect("the brokers answer");
         let evidence = Evidence {

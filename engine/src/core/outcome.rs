@@ -165,7 +165,7 @@ impl Core {
             // A transaction that is being aborted accepts no more records. Its batches join the next transaction
             // without this row.
             let is_open = transaction.is_open();
-            if transaction.member_mut(id).is_none() {
+            if !transaction.has(id) {
                 return;
             }
             match decision {

@@ -4,9 +4,10 @@
 //! commit follows the settled prefix in the order of delivery, because offsets have gaps (compaction, transaction
 //! markers) that are never settled.
 
-use crate::failpoint::{Mutant, is_on};
 use std::collections::VecDeque;
 use std::ops::Range;
+
+use crate::failpoint::{Mutant, is_on};
 
 /// Consecutive deliveries at consecutive offsets. A span ends at the first sequence number of the next one.
 #[derive(Debug, Clone, Copy)]

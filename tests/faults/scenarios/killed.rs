@@ -29,22 +29,24 @@ pub(crate) fn run_at(
     let mut members: Vec<_> = (1..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..5) {
         let (edge, passed) = edge(&mut random, plan);
-        let mut victim = trial.start(0, Some(&format!("{}={passed}*off->return", edge.name())));
+        // What waits at an edge does not keep the rest of the process from going on, to commit for example.
+        let pause = if random.u8(..4) == 0 { "1*sleep(7000)->" } else { "" };
+        let mut victim = trial.start(0, Some(&format!("{}={passed}*off->{pause}return", edge.name())));
         let Some(status) = victim.wait(PATIENCE) else {
             trial.break_promise(format!("nothing happens at {} after {passed}", edge.name()));
             break;
         };
         if status.code().is_some() {
             // It has come to the end before it came to the edge.
-            trial.ended(&mut victim);
+            trial.all_end_well(std::slice::from_mut(&mut victim));
             break;
         }
         trial.incident();
     }
     for member in &mut members {
         member.signal("-TERM");
-        member.wait(PATIENCE);
     }
+    trial.all_end_or_are_stopped(&mut members);
     drop(members);
     trial.finish()
 }

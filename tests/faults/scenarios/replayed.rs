@@ -30,7 +30,15 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     for round in 0..random.u32(1..6) {
         let edge = EDGES[random.usize(..EDGES.len())];
         let armed = format!("{}={}*off->return", edge.name(), random.u32(0..3));
-        replay(site, &trial, round, Some(&armed)).wait(PATIENCE);
+        let mut killed = replay(site, &trial, round, Some(&armed));
+        let Some(status) = killed.wait(PATIENCE) else {
+            trial.break_promise(format!("a replay has not come to {armed} and not ended"));
+            break;
+        };
+        // It may come to its end before it comes to the edge.
+        if status.code().is_some_and(|code| code != 0) {
+            trial.break_promise(format!("a replay failed: {}", killed.said()));
+        }
     }
     for round in [100, 101] {
         let mut whole = replay(site, &trial, round, None);

@@ -139,8 +139,12 @@ impl Transaction {
         self.phase == Phase::Open
     }
 
-    /// Returns a batch in the transaction.
-    pub(super) fn member_mut(&mut self, id: BatchId) -> Option<&mut Member> {
+    /// Returns true if a batch is in the transaction.
+    pub(super) fn has(&self, id: BatchId) -> bool {
+        self.members.iter().any(|member| member.id == id)
+    }
+
+    fn member_mut(&mut self, id: BatchId) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.id == id)
     }
 

@@ -2,7 +2,6 @@
 //! limit of their topic only if they are compressed. A rejection here is caused by the record itself.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -12,11 +11,9 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::dead_letter;
 use super::deliveries::{Deliveries, Shared, Suspect, send_error};
+use super::served_producer::WAIT;
 use crate::kafka::context::log;
 use crate::sink::{Ack, Acks, SendError, Ticket};
-
-/// The duration of one poll of a producer. A poll does not return before that, whatever arrives.
-pub(super) const WAIT: Duration = Duration::from_millis(1);
 
 /// A producer that sends one record per request.
 pub(super) struct Alone {

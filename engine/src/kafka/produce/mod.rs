@@ -3,8 +3,8 @@
 mod alone;
 mod dead_letter;
 mod deliveries;
-mod polled_producer;
 mod record_producer;
+mod served_producer;
 mod sink;
 mod transaction;
 

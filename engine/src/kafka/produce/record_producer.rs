@@ -10,6 +10,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 
+use super::served_producer::WAIT;
 use crate::kafka::{ClientSettings, KafkaError};
 
 /// A record to produce.
@@ -97,7 +98,6 @@ impl RecordProducer {
     /// # Errors
     /// If the client does not accept the record.
     pub fn send(&self, topic: &str, record: NewRecord<'_>) -> Result<usize, KafkaError> {
-        const WAIT: Duration = Duration::from_millis(1);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut next = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number);
         next.partition = record.partition;

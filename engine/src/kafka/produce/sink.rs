@@ -10,10 +10,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
-use super::alone::{Alone, Single, WAIT};
+use super::alone::{Alone, Single};
 use super::dead_letter;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
-use super::polled_producer::ServedProducer;
+use super::served_producer::{ServedProducer, WAIT};
 use super::transaction::Transactions;
 use crate::core::failure::ByStage;
 use crate::failpoint::{Edge, Mutant, is_on, reach};

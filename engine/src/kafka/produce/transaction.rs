@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
 use super::deliveries::{Deliveries, Shared};
-use super::polled_producer::ServedProducer;
+use super::served_producer::ServedProducer;
 use crate::failpoint::{Edge, reach};
 use crate::ids::LaneName;
 use crate::kafka::error::{Class, class};

@@ -10,6 +10,10 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
+/// The duration of one poll of a producer by a thread that waits for a record. `BaseProducer::poll` returns only after
+/// its time-out, whatever arrives.
+pub(super) const WAIT: Duration = Duration::from_millis(1);
+
 /// A producer with a thread that serves its delivery reports. It replaces the `ThreadedProducer` of rust-rdkafka, which
 /// wakes ten times a second and spins for up to 1 ms each time.
 pub(super) struct ServedProducer<C: ProducerContext + 'static> {
@@ -24,7 +28,7 @@ impl<C: ProducerContext + 'static> ServedProducer<C> {
         context: C,
         after: impl Fn(&BaseProducer<C>) + Send + 'static,
     ) -> Result<Self, KafkaError> {
-        // A poll does not return before that, whatever arrives.
+        // `after` is called once per poll.
         const POLL_TIMEOUT: Duration = Duration::from_millis(100);
         let producer: Arc<BaseProducer<C>> = Arc::new(config.create_with_context(context)?);
         let stop = Arc::<AtomicBool>::default();
