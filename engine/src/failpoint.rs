@@ -91,7 +91,7 @@ places! {
         BatchReused = "mutant.batch_reused",
         /// A member without partitions takes the input for read.
         DoneWithoutLanes = "mutant.done_without_lanes",
-        /// Rows of lost partitions are written.
+        /// A job does not hear that partitions are lost, and goes on to write their rows.
         WriteAfterLoss = "mutant.write_after_loss",
         /// What an aborted transaction has acknowledged counts in the next one.
         OlderTransactionCounts = "mutant.older_transaction_counts",

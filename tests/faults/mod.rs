@@ -29,11 +29,12 @@ struct Scenario {
     run: fn(&Site<'_>, u64) -> Outcome,
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario { name: "brokers", run: scenarios::brokers::run },
     Scenario { name: "clock", run: scenarios::clock::run },
     Scenario { name: "cluster", run: scenarios::cluster::run },
     Scenario { name: "killed", run: scenarios::killed::run },
+    Scenario { name: "letters", run: scenarios::killed::with_letters_due },
     Scenario { name: "program", run: scenarios::program::run },
     Scenario { name: "proxied", run: scenarios::proxied::run },
     Scenario { name: "refused", run: scenarios::refused::run },
@@ -75,6 +76,11 @@ fn keeps_its_promises(name: &str, seeds: std::ops::Range<u64>) {
 #[test]
 fn a_job_that_is_killed_at_any_edge_keeps_its_promises() {
     keeps_its_promises("killed", 1..7);
+}
+
+#[test]
+fn a_job_that_is_killed_before_dead_letters_are_written_keeps_its_promises() {
+    keeps_its_promises("letters", 1..3);
 }
 
 #[test]

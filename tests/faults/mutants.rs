@@ -17,9 +17,8 @@ enum Hunter {
 
 fn hunter(mutant: Mutant) -> Hunter {
     match mutant {
-        Mutant::CommitBeforeDeadLetter
-        | Mutant::CommitPastGap
-        | Mutant::WatermarkOffByOne
+        Mutant::CommitBeforeDeadLetter | Mutant::CommitPastGap => Hunter::Scenario("letters", 10),
+        Mutant::WatermarkOffByOne
         | Mutant::DoneWithoutLanes
         | Mutant::StoppedIsDone
         | Mutant::DeadLetterChanged => Hunter::Scenario("killed", 30),

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::failpoint::{Mutant, is_on};
 use crate::ids::LaneId;
 
 /// The time after a poll of the source in which a worker may write a batch directly. The poll thread polls at least
@@ -63,9 +62,6 @@ impl Gate {
 
     /// Returns true if rows of this lane may be written.
     pub(super) fn is_open(&self, lane: LaneId) -> bool {
-        if is_on(Mutant::WriteAfterLoss) {
-            return true;
-        }
         let is_gone = || self.0.gone.read().unwrap_or_else(PoisonError::into_inner).contains(&lane);
         !self.is_closing() && (!self.0.has_gone.load(Ordering::Acquire) || !is_gone())
     }

@@ -48,6 +48,8 @@ fn class_of(code: Code) -> Class {
         | Code::LeaderNotAvailable
         | Code::PreferredLeaderNotAvailable
         | Code::BrokerNotAvailable
+        // A broker that has just started does not know its topics yet.
+        | Code::UnknownPartition
         | Code::ReplicaNotAvailable
         | Code::OffsetNotAvailable
         | Code::FencedLeaderEpoch

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use velo_engine::failpoint::Edge;
 
+use crate::faults::oracle::OnBad;
 use crate::faults::trial::{Outcome, Plan, Site, Trial};
 use crate::faults::workload::Workload;
 
@@ -16,22 +17,44 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     run_at(site, seed, &Plan::draw(&mut random), draw)
 }
 
+/// The process is killed when dead letters are due and have waited for longer than the interval of commits.
+pub(crate) fn with_letters_due(site: &Site<'_>, seed: u64) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    let plan = Plan { on_bad: OnBad::DeadLetter, exactly_once: false, ..Plan::draw(&mut random) };
+    run_at(site, seed, &plan, |random, _| Blow {
+        edge: Edge::DeadLetterDue,
+        passed: random.u32(0..20),
+        pause: Duration::from_secs(3),
+    })
+}
+
+/// Where a process is killed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blow {
+    edge: Edge,
+    /// How often it comes to the edge before.
+    passed: u32,
+    /// How long it waits there once, before it is killed the next time. The rest of the process goes on meanwhile, to
+    /// commit for example.
+    pause: Duration,
+}
+
 /// Kills the members of a job several times, each time at an edge that is drawn, and lets it finish.
 pub(crate) fn run_at(
     site: &Site<'_>,
     seed: u64,
     plan: &Plan,
-    mut edge: impl FnMut(&mut Rng, &Plan) -> (Edge, u32),
+    mut blow: impl FnMut(&mut Rng, &Plan) -> Blow,
 ) -> Outcome {
     let mut random = Rng::with_seed(seed ^ 1);
     let workload = Workload { seed, records: 6000, partitions: 4, has_undecodable: true, has_refused: false };
     let mut trial = Trial::new(site, *plan, workload);
     let mut members: Vec<_> = (1..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..5) {
-        let (edge, passed) = edge(&mut random, plan);
-        // What waits at an edge does not keep the rest of the process from going on, to commit for example.
-        let pause = if random.u8(..4) == 0 { "1*sleep(7000)->" } else { "" };
-        let mut victim = trial.start(0, Some(&format!("{}={passed}*off->{pause}return", edge.name())));
+        let Blow { edge, passed, pause } = blow(&mut random, plan);
+        let pause = if pause.is_zero() { String::new() } else { format!("1*sleep({})->", pause.as_millis()) };
+        let armed = format!("{}={passed}*off->{pause}return", edge.name());
+        let mut victim = trial.start(0, Some(&armed));
         let Some(status) = victim.wait(PATIENCE) else {
             trial.break_promise(format!("nothing happens at {} after {passed}", edge.name()));
             break;
@@ -51,8 +74,8 @@ pub(crate) fn run_at(
     trial.finish()
 }
 
-/// Draws an edge of such a job, and how often it is passed before.
-fn draw(random: &mut Rng, plan: &Plan) -> (Edge, u32) {
+/// Draws an edge of such a job.
+fn draw(random: &mut Rng, plan: &Plan) -> Blow {
     let edges: Vec<_> = Edge::ALL.iter().filter(|edge| is_of(**edge, plan)).collect();
     let edge = *edges[random.usize(..edges.len())];
     let passed = match edge {
@@ -66,7 +89,8 @@ fn draw(random: &mut Rng, plan: &Plan) -> (Edge, u32) {
         Edge::TransactionBegun | Edge::TransactionOffsets | Edge::TransactionCommitted => random.u32(0..5),
         _ => 0,
     };
-    (edge, passed)
+    let pause = Duration::from_secs(if random.u8(..4) == 0 { 3 } else { 0 });
+    Blow { edge, passed, pause }
 }
 
 /// True if a job of this kind comes to this edge.

@@ -2,6 +2,7 @@
 
 use super::state::Driver;
 use crate::core::{Event, Revoke};
+use crate::failpoint::{Mutant, is_on};
 use crate::source::{Source, SourceError, SourceEvent};
 
 impl<S: Source> Driver<S> {
@@ -24,6 +25,7 @@ impl<S: Source> Driver<S> {
             SourceEvent::Position(lane, position) => self.step(Event::Position(lane, position)),
             SourceEvent::Lost(lane, position) => self.step(Event::Lost(lane, position)),
             SourceEvent::Ended(lane) => self.step(Event::Ended(lane)),
+            SourceEvent::Revoked(_, Revoke::Lost) if is_on(Mutant::WriteAfterLoss) => {}
             SourceEvent::Revoked(lane, how) => {
                 self.lanes.remove(&lane);
                 if how == Revoke::Lost {
