@@ -2,46 +2,15 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use velo_engine::kafka::{NewRecord, RecordProducer, topic_settings};
+use velo_engine::kafka::{NewRecord, RecordProducer};
 
+use crate::admin::{add_partitions, delete_records, delete_topic};
 use crate::broker::{Broker, busy, real};
 use crate::run::{Job, assert_running, stop, wait_for_commit};
 use crate::topic::{Load, committed, count, first_timestamp_ms};
 
 const SETTINGS: &str = "'batch.size' = '10'";
 const LOAD: Load = Load { number: 100, partitions: 1, bytes: 100, poison_every: u64::MAX };
-
-fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("an admin client")
-}
-
-fn options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)))
-}
-
-pub(crate) fn delete_records(broker: &Broker, topic: &str, before: i64) {
-    let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(topic, 0, Offset::Offset(before)).expect("an offset");
-    let deleted = pollster::block_on(admin(broker).delete_records(&offsets, &options())).expect("deleted");
-    assert!(deleted.elements().iter().all(|element| element.error().is_ok()));
-}
-
-pub(crate) fn set_cleanup_policy(broker: &Broker, topic: &str, value: &str) {
-    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("cleanup.policy", value);
-    let altered = pollster::block_on(admin(broker).alter_configs([&config], &options())).expect("an answer");
-    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
-    // The broker applies it a moment later.
-    while topic_settings(&broker.settings(), &broker.reader(), topic).is_compacted != (value == "compact") {}
-}
-
-fn delete_topic(broker: &Broker, topic: &str) {
-    let deleted = pollster::block_on(admin(broker).delete_topics(&[topic], &options())).expect("an answer");
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    while broker.reader().partition_count(topic).expect("an answer").is_some() {}
-}
 
 /// Produces records `from` to before `to` of a load to one partition.
 fn produce(broker: &Broker, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
@@ -71,7 +40,7 @@ fn records_that_were_deleted_before_they_were_read_end_the_job_or_are_counted() 
     let job = Job::new(&broker, LOAD, SETTINGS);
     job.run();
     produce(&broker, &job.source, 0, 100..200);
-    delete_records(&broker, &job.source, 150);
+    delete_records(&broker, &job.source, 0, 150);
 
     let output = job.command().output().expect("velo runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -103,7 +72,7 @@ fn records_that_are_deleted_under_the_cursor_end_the_job_or_are_counted() {
         command.args(["-X", &format!("partition.assignment.strategy={assignor}")]);
         let mut child = command.spawn().expect("velo runs");
         wait_for_commit(&job, &mut child, 10);
-        delete_records(&broker, &job.source, 1900);
+        delete_records(&broker, &job.source, 0, 1900);
         let output = child.wait_with_output().expect("gone");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(i32::from(choice == "fail")), "{stderr}");
@@ -177,11 +146,7 @@ fn partitions_that_appear_are_read_from_their_first_record_on() {
     let mut child = command.spawn().expect("velo runs");
     // Where it starts is committed, too.
     wait_for_commit(&job, &mut child, 100);
-    let more = pollster::block_on(
-        admin(&broker).create_partitions(&[NewPartitions::new(&job.source, 3)], &options()),
-    );
-    assert!(more.expect("an answer").iter().all(Result::is_ok));
-    while broker.reader().partition_count(&job.source).expect("an answer") != Some(3) {}
+    add_partitions(&broker, &job.source, 3);
     produce(&broker, &job.source, 1, 0..30);
     produce(&broker, &job.source, 2, 0..40);
     while count(&broker, &job.sink) < 70 {

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use velo_engine::kafka::{NewRecord, RecordProducer};
 
 use crate::broker::{Broker, busy, embedded, real};
-use crate::data_loss::{delete_records, set_cleanup_policy};
+use crate::admin::{delete_records, set_cleanup_policy};
 use crate::run::{Job, program};
 use crate::topic::{Load, Read, count, for_each};
 
@@ -178,7 +178,7 @@ fn a_replay_that_is_repeated_puts_nothing_old_over_something_new() {
     // The other one gets it now, and the topic forgets what was replayed.
     let new = "{\"state\": \"new\"}";
     send(&broker, &source, &[(Some("a"), new), (Some("b"), new)]);
-    delete_records(&broker, &source, 4);
+    delete_records(&broker, &source, 0, 4);
     let again = replay(&[]);
     assert!(again.starts_with(&format!("{source}: 0 replayed, 1 already present\n")), "{again}");
     assert_eq!(replayed(&broker, &source), BTreeMap::new());

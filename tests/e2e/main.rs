@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_types, reason = "tests look at brokers and ports by themselves")]
 #![allow(clippy::disallowed_methods, reason = "tests read files and clocks")]
 
+mod admin;
 mod advise;
 mod broker;
 mod brokers;

@@ -1,7 +1,7 @@
 //! What a job does when brokers answer with errors: a request and an error of it in, the outcome of a job out. The table
 //! of all outcomes is `docs/broker-errors.md`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -91,7 +91,7 @@ fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
         command.args(["--exactly-once", "--transactional-id", "errors"]);
     }
     cluster.fail_requests(api_key, code, times.count());
-    let mut member = Member::start(0, command, job.folder().join("log"));
+    let mut member = Member::start(0, BTreeMap::new(), command, job.folder().join("log"));
     let status = member.wait(PATIENCE);
     let said = member.said();
     let Some(status) = status else {

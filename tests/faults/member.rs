@@ -7,9 +7,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::oracle::Offsets;
+
 /// A running process. It is killed when the value is dropped.
 pub(crate) struct Member {
     pub number: usize,
+    /// Where the source ended when the process was started.
+    pub until: Offsets,
     pid: u32,
     ended: Receiver<ExitStatus>,
     status: Option<ExitStatus>,
@@ -18,14 +22,14 @@ pub(crate) struct Member {
 
 impl Member {
     /// Starts a process that writes its standard error to `log`.
-    pub(crate) fn start(number: usize, mut command: Command, log: PathBuf) -> Self {
+    pub(crate) fn start(number: usize, until: Offsets, mut command: Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log).expect("a log");
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("velo runs");
         let pid = child.id();
         let (end, ended) = channel();
         thread::spawn(move || end.send(child.wait().expect("a child")));
-        Self { number, pid, ended, status: None, log }
+        Self { number, until, pid, ended, status: None, log }
     }
 
     /// Waits until the process has ended. Returns `None` if it has not within `time`.

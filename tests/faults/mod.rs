@@ -14,6 +14,7 @@ mod oracle;
 mod protocol;
 mod proxy;
 mod scenarios;
+mod source;
 mod trial;
 mod workload;
 
@@ -29,17 +30,21 @@ struct Scenario {
     run: fn(&Site<'_>, u64) -> Outcome,
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 14] = [
     Scenario { name: "brokers", run: scenarios::brokers::run },
     Scenario { name: "clock", run: scenarios::clock::run },
     Scenario { name: "cluster", run: scenarios::cluster::run },
+    Scenario { name: "denied", run: scenarios::denied::run },
     Scenario { name: "killed", run: scenarios::killed::run },
     Scenario { name: "letters", run: scenarios::killed::with_letters_due },
     Scenario { name: "program", run: scenarios::program::run },
     Scenario { name: "proxied", run: scenarios::proxied::run },
     Scenario { name: "refused", run: scenarios::refused::run },
     Scenario { name: "replayed", run: scenarios::replayed::run },
+    Scenario { name: "shapes", run: scenarios::shapes::run },
     Scenario { name: "suspended", run: scenarios::suspended::run },
+    Scenario { name: "topics", run: scenarios::topics::run },
+    Scenario { name: "transactions", run: scenarios::transactions::run },
 ];
 
 impl Scenario {
@@ -121,4 +126,24 @@ fn a_replay_that_is_killed_at_any_edge_puts_each_dead_letter_back_once() {
 #[test]
 fn a_job_that_is_suspended_keeps_its_promises() {
     keeps_its_promises("suspended", 1..4);
+}
+
+#[test]
+fn a_job_whose_topic_changes_keeps_its_promises() {
+    keeps_its_promises("topics", 3..6);
+}
+
+#[test]
+fn a_job_that_reads_transactions_keeps_its_promises() {
+    keeps_its_promises("transactions", 1..3);
+}
+
+#[test]
+fn a_job_that_reads_records_of_every_shape_keeps_its_promises() {
+    keeps_its_promises("shapes", 1..3);
+}
+
+#[test]
+fn a_job_that_loses_its_permissions_keeps_its_promises() {
+    keeps_its_promises("denied", 1..3);
 }

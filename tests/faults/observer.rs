@@ -67,6 +67,18 @@ impl Observed {
         Some(known.collect())
     }
 
+    /// Returns where the source ends: the offsets after the last records that can be read. `None` if the brokers do not
+    /// answer.
+    pub(crate) fn source_ends(&self) -> Option<Offsets> {
+        let consumer = self.consumer("read_committed");
+        let metadata = consumer.fetch_metadata(Some(&self.source), TIMEOUT).ok()?;
+        let partitions = metadata.topics().first()?.partitions().iter().map(|partition| partition.id());
+        let end = |partition| {
+            Some((partition, consumer.fetch_watermarks(&self.source, partition, TIMEOUT).ok()?.1))
+        };
+        partitions.map(end).collect()
+    }
+
     fn ends(&self, consumer: &BaseConsumer, topic: &str) -> Option<Offsets> {
         let end = |partition| Some((partition, consumer.fetch_watermarks(topic, partition, TIMEOUT).ok()?.1));
         (0..self.partitions).map(end).collect()

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::source::Source;
 use super::workload::{Headers, Kind, Record, Workload};
 
 /// A record of the sink or of the dead letter queue.
@@ -36,10 +37,24 @@ pub(crate) enum OnBad {
     DeadLetter,
 }
 
+/// Records of a topic that the job cannot read, whatever it does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum MayBeMissing {
+    #[default]
+    None,
+    /// Those before these offsets were deleted.
+    Before(Offsets),
+    /// Those with a later record of the same key were compacted away.
+    Superseded,
+}
+
 /// Everything that is known about a job that has ended.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     pub workload: Workload,
+    pub source: Source,
+    /// Records that the topic itself does not hold any more, so that they may be missing.
+    pub may_be_missing: MayBeMissing,
     pub on_bad: OnBad,
     pub exactly_once: bool,
     /// True if the records of a key keep their order.
@@ -58,6 +73,8 @@ pub(crate) struct Verdict {
     pub records: u64,
     pub lost: u64,
     pub twice: u64,
+    /// Records that are missing because the topic does not hold them any more.
+    pub gone: u64,
     /// The promises that were broken.
     pub broken: Vec<String>,
 }
@@ -75,18 +92,20 @@ impl Evidence {
         let mut broken = Vec::new();
         let traces = self.traces(&mut broken);
         let mut verdict = Verdict { records: self.workload.records, ..Verdict::default() };
+        let newest = self.newest();
         for (number, traces) in (0..).zip(&traces) {
             let record = self.workload.record(number);
-            self.check_record(number, &record, traces, &mut verdict, &mut broken);
+            let may_be_missing = self.may_be_missing(number, &record, &newest);
+            self.check_record(number, &record, traces, may_be_missing, &mut verdict, &mut broken);
         }
         if self.is_ordered {
             self.check_order(&mut broken);
         }
         self.check_samples(&traces, &mut broken);
-        let ends: Offsets = (0..self.workload.partitions).map(|p| (p, self.workload.end(p))).collect();
+        let ends = &self.source.ends;
         // A transaction's marker takes an offset of its own, and is committed with the records before it.
         if ends.iter().any(|(p, end)| self.committed.get(p) != Some(end)) {
-            broken.push(format!("committed {:?} at the end, which is {ends:?}", self.committed));
+            broken.push(format!("committed {:?} at the end, which ends at {ends:?}", self.committed));
         }
         verdict.broken = summary(broken);
         verdict
@@ -95,6 +114,30 @@ impl Evidence {
     /// Returns what a record becomes.
     fn is_dead(&self, record: &Record) -> bool {
         record.kind != Kind::Good && self.on_bad == OnBad::DeadLetter
+    }
+
+    /// Returns the newest record of each key in each partition.
+    fn newest(&self) -> HashMap<(i32, Option<Vec<u8>>), u64> {
+        let named = |number| {
+            let record = self.workload.record(number);
+            ((record.partition, record.key), number)
+        };
+        (0..self.workload.records).map(named).collect()
+    }
+
+    fn may_be_missing(
+        &self,
+        number: u64,
+        record: &Record,
+        newest: &HashMap<(i32, Option<Vec<u8>>), u64>,
+    ) -> bool {
+        match &self.may_be_missing {
+            MayBeMissing::None => false,
+            MayBeMissing::Before(offsets) => {
+                offsets.get(&record.partition).is_some_and(|low| self.source.offset(number) < *low)
+            }
+            MayBeMissing::Superseded => newest[&(record.partition, record.key.clone())] > number,
+        }
     }
 
     /// Finds every record again and compares it with what was produced.
@@ -110,7 +153,8 @@ impl Evidence {
                 continue;
             };
             let record = self.workload.record(number);
-            if let Some(difference) = difference(&record, found, is_letter) {
+            let timestamp_ms = self.source.timestamp_ms(number);
+            if let Some(difference) = difference(&record, timestamp_ms, found, is_letter) {
                 broken.push(format!("record {number} in {place}: {difference}"));
             }
             let of = &mut traces[usize::try_from(number).expect("small")];
@@ -125,6 +169,7 @@ impl Evidence {
         number: u64,
         record: &Record,
         traces: &Traces,
+        may_be_missing: bool,
         verdict: &mut Verdict,
         broken: &mut Vec<String>,
     ) {
@@ -134,7 +179,9 @@ impl Evidence {
             broken.push(format!("record {number} ({:?}) is where it does not belong", record.kind));
         }
         let is_skipped = record.kind != Kind::Good && self.on_bad == OnBad::Skip;
-        if is_skipped != wanted.is_empty() {
+        if may_be_missing && wanted.is_empty() {
+            verdict.gone += u64::from(!is_skipped);
+        } else if is_skipped != wanted.is_empty() {
             verdict.lost += u64::from(!is_skipped);
             broken.push(format!("record {number} ({:?}) was found {} times", record.kind, wanted.len()));
         }
@@ -142,11 +189,11 @@ impl Evidence {
             verdict.twice += 1;
         }
         // What was committed when the job died is not read again.
-        let is_open =
-            |committed: &&Offsets| committed.get(&record.partition).is_none_or(|at| *at <= record.offset);
+        let offset = self.source.offset(number);
+        let is_open = |committed: &&Offsets| committed.get(&record.partition).is_none_or(|at| *at <= offset);
         let most = if self.exactly_once { 1 } else { 1 + self.incidents.iter().filter(is_open).count() };
         if wanted.len() > most {
-            let (times, offset, partition) = (wanted.len(), record.offset, record.partition);
+            let (times, partition) = (wanted.len(), record.partition);
             broken.push(format!(
                 "record {number} ([{partition}]@{offset}) was written {times} times, at most {most} can be explained"
             ));
@@ -183,29 +230,35 @@ impl Evidence {
 
     /// At no time was an offset committed whose record was not written.
     fn check_samples(&self, traces: &[Traces], broken: &mut Vec<String>) {
-        for sample in &self.samples {
-            for (number, traces) in (0..).zip(traces) {
-                let record = self.workload.record(number);
-                let is_committed =
-                    sample.committed.get(&record.partition).is_some_and(|at| *at > record.offset);
-                let (wanted, ends) = if self.is_dead(&record) {
-                    (&traces.dlq, &sample.dlq_ends)
-                } else {
-                    (&traces.sink, &sample.sink_ends)
-                };
-                let was_there =
-                    |(partition, offset): &(i32, i64)| ends.get(partition).is_some_and(|end| offset < end);
-                let is_skipped = record.kind != Kind::Good && self.on_bad == OnBad::Skip;
-                if is_committed && !is_skipped && !wanted.iter().any(was_there) {
-                    broken.push(format!("record {number} was committed before it was written"));
-                }
+        let newest = self.newest();
+        for (number, traces) in (0..).zip(traces) {
+            let record = self.workload.record(number);
+            let is_skipped = record.kind != Kind::Good && self.on_bad == OnBad::Skip;
+            if is_skipped || self.may_be_missing(number, &record, &newest) {
+                continue;
+            }
+            let (offset, is_dead) = (self.source.offset(number), self.is_dead(&record));
+            let wanted = if is_dead { &traces.dlq } else { &traces.sink };
+            let is_early = |sample: &&Sample| {
+                let ends = if is_dead { &sample.dlq_ends } else { &sample.sink_ends };
+                let was_there = |(partition, at): &(i32, i64)| ends.get(partition).is_some_and(|end| at < end);
+                sample.committed.get(&record.partition).is_some_and(|at| *at > offset)
+                    && !wanted.iter().any(was_there)
+            };
+            if self.samples.iter().any(|sample| is_early(&sample)) {
+                broken.push(format!("record {number} was committed before it was written"));
             }
         }
     }
 }
 
 /// Returns what is different about a record that was found.
-pub(crate) fn difference(record: &Record, found: &Found, is_letter: bool) -> Option<String> {
+pub(crate) fn difference(
+    record: &Record,
+    timestamp_ms: Option<i64>,
+    found: &Found,
+    is_letter: bool,
+) -> Option<String> {
     let own = |(name, _): &&(String, Option<Vec<u8>>)| {
         !is_letter || !(name.starts_with("__connect.errors.") || name.starts_with("velo."))
     };
@@ -219,7 +272,7 @@ pub(crate) fn difference(record: &Record, found: &Found, is_letter: bool) -> Opt
     if headers != record.headers {
         return Some(format!("its headers are {headers:?}"));
     }
-    let is_on_time = found.timestamp_ms == Some(record.timestamp_ms);
+    let is_on_time = found.timestamp_ms == timestamp_ms;
     (!is_on_time).then(|| format!("its timestamp is {:?}", found.timestamp_ms))
 }
 

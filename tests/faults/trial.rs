@@ -12,8 +12,9 @@ use velo_engine::failpoint::Mutant;
 
 use super::member::Member;
 use super::observer::{Observed, Observer};
-use super::oracle::{Evidence, Found, Offsets, OnBad, Verdict};
-use super::workload::Workload;
+use super::oracle::{Evidence, Found, MayBeMissing, Offsets, OnBad, Verdict};
+use super::source::{Part, Source, produce};
+use super::workload::{Refusal, Workload};
 use crate::broker::Broker;
 use crate::run::program;
 
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub cost: &'static str,
     /// True if a member keeps its partitions while it is away for a short time.
     pub is_static: bool,
+    /// True if the job goes on after records that were deleted before it could read them.
+    pub accepts_loss: bool,
 }
 
 /// Every strategy, with batches that are small beside the input.
@@ -52,6 +55,7 @@ impl Plan {
             exactly_once: random.bool(),
             cost: "0ms",
             is_static: true,
+            accepts_loss: false,
         }
     }
 
@@ -83,13 +87,15 @@ pub(crate) struct Site<'a> {
     pub broker: &'a Broker,
     /// The address that the processes are given.
     pub address: String,
+    /// Properties of the processes' clients, such as `sasl.username=runner`.
+    pub properties: Vec<String>,
     /// A fault to build into the processes.
     pub mutant: Option<Mutant>,
 }
 
 impl<'a> Site<'a> {
     pub(crate) fn new(broker: &'a Broker, mutant: Option<Mutant>) -> Self {
-        Self { address: broker.address(), broker, mutant }
+        Self { address: broker.address(), properties: Vec::new(), broker, mutant }
     }
 }
 
@@ -98,6 +104,8 @@ pub(crate) struct Trial<'a> {
     site: &'a Site<'a>,
     plan: Plan,
     workload: Workload,
+    source: Source,
+    may_be_missing: MayBeMissing,
     folder: PathBuf,
     observed: Observed,
     sampler: Observer,
@@ -107,6 +115,8 @@ pub(crate) struct Trial<'a> {
     incidents: Vec<(Instant, Offsets)>,
     /// What was wrong before the end.
     broken: Vec<String>,
+    /// So many offsets without a record the reports have told of.
+    told: u64,
 }
 
 /// The result of a run.
@@ -125,19 +135,20 @@ const PATIENCE: Duration = Duration::from_mins(3);
 impl<'a> Trial<'a> {
     /// Creates the topics, fills the source and begins to observe.
     pub(crate) fn new(site: &'a Site<'a>, plan: Plan, workload: Workload) -> Self {
+        Self::with_part(site, plan, workload, &Part::whole(&workload))
+    }
+
+    /// Like [`new`](Self::new), but the source has only a part of the records and of the partitions.
+    pub(crate) fn with_part(site: &'a Site<'a>, plan: Plan, workload: Workload, part: &Part) -> Self {
         let broker = site.broker;
-        let source = broker.topic("faults", workload.partitions);
+        let source = broker.topic_with("faults", part.partitions.end, workload.source);
         let sink = format!("{source}_out");
-        let settings = Workload::sink_settings();
-        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if workload.has_refused {
-            broker.create_with(&sink, workload.partitions, &settings);
-        } else {
-            broker.create(&sink, workload.partitions);
-        }
+        let settings = workload.refusal.map_or(&[][..], Refusal::sink_settings);
+        broker.create_with(&sink, workload.partitions, settings);
         let dlq = format!("{source}.dlq");
         broker.create(&dlq, workload.partitions);
-        workload.produce(broker, &source);
+        produce(broker, &source, &workload, part);
+        let at = Source::read(broker, &source, &workload);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(&source);
         std::fs::create_dir_all(&folder).expect("a folder");
         let sql = format!("CREATE STREAM {sink} AS SELECT * FROM {source} WITH ({});", plan.settings());
@@ -156,6 +167,8 @@ impl<'a> Trial<'a> {
             site,
             plan,
             workload,
+            source: at,
+            may_be_missing: MayBeMissing::None,
             folder,
             observed,
             sampler,
@@ -163,6 +176,7 @@ impl<'a> Trial<'a> {
             environment: Vec::new(),
             incidents: Vec::new(),
             broken: Vec::new(),
+            told: 0,
         }
     }
 
@@ -183,6 +197,32 @@ impl<'a> Trial<'a> {
         &self.observed
     }
 
+    /// Where the records are in the source.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Adds a part to the source, whose partitions it has.
+    pub(crate) fn produce(&mut self, part: &Part) {
+        produce(self.site.broker, &self.observed.source, &self.workload, part);
+        self.source_changed();
+    }
+
+    /// Notes that the topic does not hold some of its records any more.
+    pub(crate) fn may_be_missing(&mut self, which: MayBeMissing) {
+        self.may_be_missing = which;
+    }
+
+    /// Lets the processes that start from now on go on after records that were deleted.
+    pub(crate) fn accept_loss(&mut self) {
+        self.plan.accepts_loss = true;
+    }
+
+    /// Notes that the source has been added to.
+    pub(crate) fn source_changed(&mut self) {
+        self.source.update(self.site.broker, &self.observed.source, &self.workload);
+    }
+
     /// The folder of the run's files.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -199,8 +239,14 @@ impl<'a> Trial<'a> {
             .args(["--value-format", "json", "--log-level", "info", "--report"])
             .arg(self.folder.join(format!("report{number}.json")))
             .args(["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000"]);
+        for property in &self.site.properties {
+            command.args(["-X", property]);
+        }
+        if self.plan.accepts_loss {
+            command.args(["--on-data-loss", "continue"]);
+        }
         match &self.program {
-            Some(program) => command.args(["--exec", program]),
+            Some(program) => command.args(["--exec", program, "--exec-timeout", "2s"]),
             None => command.args(["--cost", self.plan.cost]),
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -215,7 +261,14 @@ impl<'a> Trial<'a> {
         if !armed.is_empty() {
             command.env("FAILPOINTS", armed.join(";"));
         }
-        Member::start(number, command, self.folder.join(format!("member{number}.log")))
+        let began = Instant::now();
+        let until = loop {
+            if let Some(ends) = self.observed.source_ends() {
+                break ends;
+            }
+            assert!(began.elapsed() < PATIENCE, "no broker tells where the source ends");
+        };
+        Member::start(number, until, command, self.folder.join(format!("member{number}.log")))
     }
 
     /// Notes that a process has died or lost its brokers or partitions: what is not committed is read again.
@@ -257,9 +310,11 @@ impl<'a> Trial<'a> {
             self.broken.push(format!("member {number} has not ended within {PATIENCE:?}"));
             return None;
         };
-        let ends: Offsets = (0..self.workload.partitions).map(|p| (p, self.workload.end(p))).collect();
+        let is_behind = |committed: &Offsets| {
+            member.until.iter().any(|(partition, end)| committed.get(partition).is_none_or(|at| at < end))
+        };
         if status.success()
-            && let Some(committed) = self.observed.committed_at_last().filter(|committed| *committed != ends)
+            && let Some(committed) = self.observed.committed_at_last().filter(is_behind)
         {
             self.broken.push(format!("member {number} ended with 0, and committed was {committed:?}"));
         }
@@ -278,6 +333,11 @@ impl<'a> Trial<'a> {
         self.all_end(members, |code, said| {
             transacts && code == Some(1) && said.contains("the job failed: transaction: ")
         });
+    }
+
+    /// Waits until every process has ended, each with everything done, or with an error that has one of these words.
+    pub(crate) fn all_end_well_or_say(&mut self, members: &mut [Member], words: &[&str]) {
+        self.all_end(members, |code, said| code == Some(1) && words.iter().any(|word| said.contains(word)));
     }
 
     /// Waits until every process has ended, each with everything done, or because it was stopped.
@@ -314,7 +374,10 @@ impl<'a> Trial<'a> {
 
     /// The report of a process that has ended well adds up.
     fn check_report(&mut self, number: usize) {
-        let Ok(text) = std::fs::read(self.folder.join(format!("report{number}.json"))) else { return };
+        let path = self.folder.join(format!("report{number}.json"));
+        let Ok(text) = std::fs::read(&path) else { return };
+        // The next process of this number writes its own.
+        let _ = std::fs::rename(&path, self.folder.join(format!("report{number}.read.json")));
         let Ok(report) = serde_json::from_slice::<serde_json::Value>(&text) else {
             return self.broken.push(format!("the report of member {number} is no JSON"));
         };
@@ -323,6 +386,7 @@ impl<'a> Trial<'a> {
         if states.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count)) != Some(count("delivered")) {
             self.broken.push(format!("the ledger of member {number} does not add up: {}", report["ledger"]));
         }
+        self.told += ["lost", "gaps"].map(count).iter().sum::<u64>();
     }
 
     /// Reads everything and returns the verdict.
@@ -332,10 +396,12 @@ impl<'a> Trial<'a> {
         let committed = self.observed.committed_at_last().expect("the brokers answer");
         let evidence = Evidence {
             workload: self.workload,
+            source: self.source,
+            may_be_missing: self.may_be_missing,
             on_bad: self.plan.on_bad,
             exactly_once: self.plan.exactly_once,
             // Records that were under way when an earlier one was refused come before it: see docs/operations.md.
-            is_ordered: !self.workload.has_refused || self.plan.exactly_once,
+            is_ordered: self.workload.refusal.is_none() || self.plan.exactly_once,
             sink: read_all(self.site.broker, &self.observed.sink),
             dlq: read_all(self.site.broker, &self.observed.dlq)
                 .into_iter()
@@ -347,6 +413,10 @@ impl<'a> Trial<'a> {
         };
         let mut verdict = evidence.verdict();
         verdict.broken.splice(0..0, self.broken);
+        if verdict.gone > self.told {
+            let Verdict { gone, .. } = verdict;
+            verdict.broken.push(format!("{gone} records are missing, and the reports tell of {}", self.told));
+        }
         if verdict.broken.is_empty() {
             // Only the logs of what went wrong are kept.
             let _ = std::fs::remove_dir_all(&self.folder);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use serde::Serialize;
 
 /// The properties that the engine sets, and why the user cannot set them.
@@ -162,6 +163,10 @@ impl ClientSettings {
     /// Creates a client configuration. Later values override earlier ones: `defaults`, the user's properties, `owned`.
     pub(super) fn client(&self, defaults: &[(&str, String)], owned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // What `debug=cgrp` and the like ask for is logged at this level only.
+        if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+            config.set_log_level(RDKafkaLogLevel::Debug);
+        }
         config.set("client.id", "velo");
         for (name, value) in defaults {
             config.set(*name, value);

@@ -96,6 +96,11 @@ pub trait Source {
         None
     }
 
+    /// Returns the offset of the next record of a lane, if it is known.
+    fn position(&self, _: LaneId) -> Option<i64> {
+        None
+    }
+
     /// Returns the last stable offset of a lane, if records after it belong to open transactions.
     fn stable_end(&self, _: LaneId) -> Option<i64> {
         None

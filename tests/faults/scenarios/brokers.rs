@@ -31,7 +31,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
 pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&mut Rng)) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { cost: "0.5ms/record", ..Plan::draw(&mut random) };
-    let workload = Workload { seed, records: 8000, partitions: 4, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 8000, 4);
     let mut trial = Trial::new(site, plan, workload);
     let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..4) {

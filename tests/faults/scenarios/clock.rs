@@ -12,7 +12,7 @@ use crate::faults::workload::Workload;
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { cost: "0.5ms/record", ..Plan::draw(&mut random) };
-    let workload = Workload { seed, records: 8000, partitions: 4, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 8000, 4);
     let trial = Trial::new(site, plan, workload);
     let (library, shift) = (library(trial.folder()), trial.folder().join("shift"));
     set(&shift, 0);

@@ -47,7 +47,7 @@ pub(crate) fn run_at(
     mut blow: impl FnMut(&mut Rng, &Plan) -> Blow,
 ) -> Outcome {
     let mut random = Rng::with_seed(seed ^ 1);
-    let workload = Workload { seed, records: 6000, partitions: 4, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 6000, 4);
     let mut trial = Trial::new(site, *plan, workload);
     let mut members: Vec<_> = (1..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..5) {

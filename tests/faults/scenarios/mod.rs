@@ -3,9 +3,13 @@
 pub(super) mod brokers;
 pub(super) mod clock;
 pub(super) mod cluster;
+pub(super) mod denied;
 pub(super) mod killed;
 pub(super) mod program;
 pub(super) mod proxied;
 pub(super) mod refused;
 pub(super) mod replayed;
+pub(super) mod shapes;
 pub(super) mod suspended;
+pub(super) mod topics;
+pub(super) mod transactions;

@@ -6,7 +6,7 @@ use crate::faults::trial::{Outcome, Plan, Site, Trial};
 use crate::faults::workload::Workload;
 
 /// What a program does with the batch whose number is a multiple of another number. Each answers other batches well.
-const HABITS: [&str; 6] = [
+const HABITS: [&str; 8] = [
     // It ends.
     "exit 3",
     // It ends without a word about why, after half an answer.
@@ -17,6 +17,10 @@ const HABITS: [&str; 6] = [
     "echo '{\"errors\":[{\"record\":99999999,\"message\":\"x\"}]}'; continue",
     // It answers twice.
     "echo '{\"ok\":true}'",
+    // It hangs.
+    "sleep 1000",
+    // Its answer has no end.
+    "head -c 100000000 /dev/zero | tr '\\0' x; echo; continue",
     // It dies by a signal.
     "kill -9 $$",
 ];
@@ -24,7 +28,7 @@ const HABITS: [&str; 6] = [
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
-    let workload = Workload { seed, records: 3000, partitions: 4, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 3000, 4);
     let trial = Trial::new(site, plan, workload);
     let (habit, every) = (HABITS[random.usize(..HABITS.len())], random.u32(3..8));
     // The count is kept where it outlives the program. A program's first answer is a good one: whatever comes before

@@ -29,10 +29,10 @@ const LOST: [ApiKey; 12] = [
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let proxy = Proxy::bind();
     let kafka = OwnKafka::start(&["--proxied", &proxy.port().to_string()]);
-    proxy.connect_to(kafka.behind_proxy.as_deref().expect("a listener behind the proxy"));
+    proxy.connect_to(&kafka.others["proxied"]);
     let direct = Broker::At(kafka.broker.address());
     let address = format!("127.0.0.1:{}", proxy.port());
-    let own = Site { broker: &direct, address, mutant: site.mutant };
+    let own = Site { address, ..Site::new(&direct, site.mutant) };
     let outcome = disturb(&own, seed, |random| {
         let time = Duration::from_millis(random.u64(500..9000));
         match random.u8(0..7) {

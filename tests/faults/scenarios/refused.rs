@@ -3,10 +3,12 @@
 use fastrand::Rng;
 
 use crate::faults::trial::{Outcome, Plan, Site, Trial};
-use crate::faults::workload::Workload;
+use crate::faults::workload::{Refusal, Workload};
 
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
-    let plan = Plan::draw(&mut Rng::with_seed(seed));
-    let workload = Workload { seed, records: 3000, partitions: 4, has_undecodable: true, has_refused: true };
+    let mut random = Rng::with_seed(seed);
+    let plan = Plan::draw(&mut random);
+    let refusal = if random.bool() { Refusal::Old } else { Refusal::Large };
+    let workload = Workload { refusal: Some(refusal), ..Workload::new(seed, 3000, 4) };
     Trial::new(site, plan, workload).finish()
 }

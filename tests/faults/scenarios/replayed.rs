@@ -20,7 +20,7 @@ const OF: &str = "velo.replay.of";
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { on_bad: OnBad::DeadLetter, members: 1, ..Plan::draw(&mut random) };
-    let workload = Workload { seed, records: 4000, partitions: 3, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 4000, 3);
     let mut trial = Trial::new(site, plan, workload);
     let mut job = trial.start(0, None);
     if trial.ended(&mut job) != Some(0) {
@@ -63,7 +63,7 @@ fn replay(site: &Site<'_>, trial: &Trial<'_>, round: u32, armed: Option<&str>) -
     let mutant = mutant.map(|mutant| format!("{}=return", mutant.name()));
     let armed: Vec<_> = armed.map(str::to_owned).into_iter().chain(mutant).collect();
     command.env("FAILPOINTS", armed.join(";"));
-    Member::start(0, command, trial.folder().join(format!("replay{round}.log")))
+    Member::start(0, BTreeMap::new(), command, trial.folder().join(format!("replay{round}.log")))
 }
 
 /// Each dead letter is in the source again, as it was, and once.
@@ -76,7 +76,7 @@ fn check(site: &Site<'_>, trial: &Trial<'_>, workload: Workload) -> Verdict {
         let number = Workload::number(&found.headers).filter(|_| found.headers.len() < count);
         let Some(number) = number else { continue };
         *times.entry(number).or_default() += 1;
-        let difference = difference(&workload.record(number), &found, false);
+        let difference = difference(&workload.record(number), trial.source().timestamp_ms(number), &found, false);
         verdict.broken.extend(difference.map(|what| format!("replayed record {number}: {what}")));
     }
     for number in (0..workload.records).filter(|number| workload.record(*number).kind == Kind::Undecodable) {

@@ -11,8 +11,7 @@ use crate::faults::workload::Workload;
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { cost: "1ms/record", is_static: random.bool(), ..Plan::draw(&mut random) };
-    let workload =
-        Workload { seed, records: 12_000, partitions: 4, has_undecodable: true, has_refused: false };
+    let workload = Workload::new(seed, 12_000, 4);
     let mut trial = Trial::new(site, plan, workload);
     let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..3) {

@@ -5,6 +5,7 @@ mod observe;
 mod perform;
 mod settle;
 mod source_events;
+mod stall;
 mod state;
 
 use std::time::Duration;
@@ -57,6 +58,7 @@ impl<S: Source> Driver<S> {
             let took = self.fill();
             self.step(Event::Tick);
             if now >= next_observation {
+                self.look_for_stall(now);
                 observe(self.progress());
                 next_observation = now + OBSERVE_INTERVAL;
             }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::stall::Waits;
 use super::state::Driver;
-use crate::ids::LaneId;
+use crate::ids::{LaneId, Tick};
 use crate::progress::{Lag, Progress};
 use crate::report::Counters;
 use crate::source::Source;
@@ -15,6 +16,34 @@ impl<S: Source> Driver<S> {
         if let (Some(name), Some(watermark)) = (self.names.get(lane), watermark) {
             self.meter.ended(name, watermark, self.source.end_offset(lane));
         }
+    }
+
+    /// Tells the user if nothing goes on.
+    pub(super) fn look_for_stall(&mut self, now: Tick) {
+        let ledger = self.core.ledger();
+        let waits = self.waits();
+        if let Some(notice) = self.stall.look(now, ledger, waits) {
+            self.notice(notice);
+        }
+    }
+
+    /// Returns what the job waits for, unless its own processors have work.
+    fn waits(&self) -> Option<Waits> {
+        if !self.is_ready {
+            return Some(Waits::Group);
+        }
+        if !self.batches.is_empty() {
+            let records = self.batches.values().map(|in_flight| u64::from(in_flight.batch.len())).sum();
+            let all_sent = self.batches.values().all(|in_flight| in_flight.is_sent);
+            return all_sent.then_some(Waits::Brokers(records));
+        }
+        let unread = |lane: &LaneId| {
+            let end = self.source.end_offset(*lane)?;
+            let end = self.source.stable_end(*lane).map_or(end, |stable| stable.min(end));
+            u64::try_from(end - self.source.position(*lane)?).ok()
+        };
+        let records = self.lanes.iter().filter_map(unread).sum();
+        (records > 0).then_some(Waits::Records(records))
     }
 
     pub(super) fn progress(&mut self) -> Progress {

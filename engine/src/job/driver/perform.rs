@@ -48,6 +48,7 @@ impl<S: Source> Driver<S> {
                     output: Arc::default(),
                     expected: Expected::OneEach,
                     pending: Pending::default(),
+                    is_sent: false,
                     is_written: false,
                     arrived: Vec::new(),
                 };
@@ -55,7 +56,8 @@ impl<S: Source> Driver<S> {
             }
             Action::Run(id, attempt) => {
                 reach(Edge::BatchSealed);
-                if let Some(in_flight) = self.batches.get(&id) {
+                if let Some(in_flight) = self.batches.get_mut(&id) {
+                    in_flight.is_sent = false;
                     self.pool.process(Job { id, batch: Arc::clone(&in_flight.batch), attempt });
                 }
             }
@@ -82,6 +84,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::CommitTransaction(offsets) => {
+                tracing::debug!(?offsets, "commit transaction");
                 let named = |(lane, offset): (LaneId, i64)| Some((self.names.get(lane)?.clone(), offset));
                 self.pool.commit(offsets.into_iter().filter_map(named).collect());
             }
@@ -99,6 +102,7 @@ impl<S: Source> Driver<S> {
                 }
             }
             Action::Release(lanes) => {
+                tracing::debug!(?lanes, "release");
                 for (lane, watermark) in &lanes {
                     // Rows that were not settled in time are left to the next owner.
                     self.pool.forget(*lane);
@@ -136,8 +140,9 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn post(&self, id: BatchId, kind: impl FnOnce(&InFlight) -> WriteKind) {
-        if let Some(in_flight) = self.batches.get(&id) {
+    fn post(&mut self, id: BatchId, kind: impl FnOnce(&InFlight) -> WriteKind) {
+        if let Some(in_flight) = self.batches.get_mut(&id) {
+            in_flight.is_sent = true;
             let kind = kind(in_flight);
             self.pool.write(WriteTask { id, batch: Arc::clone(&in_flight.batch), kind });
         }

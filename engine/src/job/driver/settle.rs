@@ -23,6 +23,7 @@ impl<S: Source> Driver<S> {
                 in_flight.pending = Pending::of(&done.expected);
                 in_flight.expected = done.expected;
                 in_flight.output = done.output;
+                in_flight.is_sent = done.is_written;
                 in_flight.is_written = done.is_written;
             }
             self.step(Event::Finished(done.id, &done.verdict));
@@ -44,6 +45,7 @@ impl<S: Source> Driver<S> {
     }
 
     pub(super) fn transaction_ended(&mut self, result: Result<(), TransactionError>) {
+        tracing::debug!(?result, "transaction ended");
         if let Err(TransactionError::Fatal(reason)) = result {
             return self.abort(JobError::Sink(format!("transaction: {reason}")));
         }

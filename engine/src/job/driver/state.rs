@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use velo_schema::Plan;
 
+use super::stall::Stall;
 use crate::batch::{Batch, BatchBuilder};
 use crate::core::{Action, Core};
 use crate::ids::{BatchId, LaneId, Names, Tick};
@@ -28,6 +29,8 @@ pub(super) struct InFlight {
     pub output: Arc<Output>,
     pub expected: Expected,
     pub pending: Pending,
+    /// True if outputs or dead letters were given to the sink. The rest of the batch then waits for the brokers.
+    pub is_sent: bool,
     /// True if the worker that processed the batch also writes its outputs.
     pub is_written: bool,
     /// The rows with acknowledged outputs that are settled together with their transaction.
@@ -72,6 +75,7 @@ pub(crate) struct Driver<S> {
     pub(super) out_of_buffers: bool,
     /// True if the source knows which partitions it owns.
     pub(super) is_ready: bool,
+    pub(super) stall: Stall,
 }
 
 impl<S: Source> Driver<S> {
@@ -118,6 +122,7 @@ impl<S: Source> Driver<S> {
             drain_timeout: config.drain_timeout,
             out_of_buffers: false,
             is_ready: false,
+            stall: Stall::default(),
         };
         for notice in notices {
             driver.notice(notice);

@@ -24,7 +24,7 @@ pub(in crate::kafka) struct Lane {
     /// True if `position` was moved past offsets without records and this was not reported yet.
     pub(super) passed: bool,
     /// The offset at which the job stops reading, if there is one.
-    end: Option<i64>,
+    pub(super) end: Option<i64>,
     /// True if the lane was read to `end`.
     pub(super) ended: bool,
     /// The reason if the lane cannot be read at `position`.

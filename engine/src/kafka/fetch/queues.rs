@@ -139,6 +139,11 @@ impl QueueFetcher {
         self.open.values_mut().map(again).collect()
     }
 
+    /// Returns the offset of the next record of a lane.
+    pub(crate) fn position(&self, id: LaneId) -> Option<i64> {
+        self.open.get(&id).map(|lane| lane.position)
+    }
+
     /// Returns the partition of a lane.
     pub(crate) fn name(&self, id: LaneId) -> Option<&LaneName> {
         self.open.get(&id).map(|lane| &lane.name)
@@ -235,6 +240,7 @@ impl Fetcher for QueueFetcher {
     }
 
     fn end_offset(&self, id: LaneId) -> Option<i64> {
-        known_end(&self.consumer, self.name(id)?)
+        let lane = self.open.get(&id)?;
+        known_end(&self.consumer, &lane.name).or(lane.end)
     }
 }

@@ -60,6 +60,7 @@ pub struct GroupSource {
     member: Member,
     fetcher: QueueFetcher,
     consumer: Arc<BaseConsumer<Context>>,
+    membership: Membership,
     /// True if the queue of the client has received an event since the last poll.
     called: Arc<AtomicBool>,
     /// The time of the last poll of the client.
@@ -126,6 +127,7 @@ impl GroupSource {
             member: Member::new(rules),
             fetcher: QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone()),
             questions: Questions::start(&consumer, options.start, waker.clone()),
+            membership: Membership::of(&consumer),
             consumer,
             called,
             served: Tick::default(),
@@ -146,7 +148,7 @@ impl GroupSource {
     /// Returns the membership, for transactions that commit this member's offsets.
     #[must_use]
     pub fn membership(&self) -> Membership {
-        Membership::of(&self.consumer)
+        self.membership.clone()
     }
 
     /// Returns the effective client properties with masked secrets.
@@ -192,6 +194,7 @@ impl GroupSource {
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
                 assign(&self.consumer, &list)
                     .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                self.membership.assigned();
                 reach(Edge::MemberAssigned);
             }
             Order::Unassign(partitions) => {
@@ -275,7 +278,10 @@ impl GroupSource {
     fn take_events(&mut self) {
         for event in self.inbox.take() {
             self.facts.push_back(match event {
-                ClientEvent::Assign(partitions) => Fact::Assigned(names_of(&partitions)),
+                ClientEvent::Assign(partitions) if is_cooperative(&self.consumer) => {
+                    Fact::Assigned(names_of(&partitions))
+                }
+                ClientEvent::Assign(partitions) => Fact::AssignedAnew(names_of(&partitions)),
                 ClientEvent::Revoke { partitions, lost } => {
                     for element in partitions.elements() {
                         let (topic, partition) = (element.topic(), element.partition());
@@ -406,6 +412,10 @@ impl Source for GroupSource {
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
         self.fetcher.end_offset(lane)
+    }
+
+    fn position(&self, lane: LaneId) -> Option<i64> {
+        self.fetcher.position(lane)
     }
 
     fn stable_end(&self, lane: LaneId) -> Option<i64> {

@@ -13,6 +13,8 @@ pub(super) enum Fact {
     Tick,
     /// The group has assigned these partitions to the member.
     Assigned(Vec<LaneName>),
+    /// The group has assigned these partitions to the member, which has no others (eager protocol).
+    AssignedAnew(Vec<LaneName>),
     /// The group has revoked these partitions. True if they may already be assigned to another member.
     Revoked(Vec<LaneName>, bool),
     /// The brokers have answered the last question.

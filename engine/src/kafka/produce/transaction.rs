@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
@@ -60,8 +59,7 @@ impl Transactions {
     /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
     pub(super) fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
-        let group = self.membership.consumer().and_then(|consumer| consumer.group_metadata());
-        let Some(group) = group else { return self.undo("the member has left its group") };
+        let Some(group) = self.membership.metadata() else { return self.undo("the member has left its group") };
         let attempts = self
             .attempt(|| self.begin())
             .and_then(|()| {

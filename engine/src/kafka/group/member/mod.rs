@@ -32,6 +32,10 @@ impl Member {
         match fact {
             Fact::Tick => {}
             Fact::Assigned(partitions) => self.rebalances.push_back(Rebalance::Assigned(partitions)),
+            Fact::AssignedAnew(partitions) => {
+                self.start_anew(orders);
+                self.rebalances.push_back(Rebalance::Assigned(partitions));
+            }
             Fact::Revoked(partitions, lost) => {
                 if lost {
                     // The lanes have another owner already, whatever rebalance is to be answered first.
@@ -71,8 +75,9 @@ impl Member {
         let Some(question) = self.asked.take() else { return };
         let done = match (question, answer) {
             (Question::Positions(partitions), Ok(Answer::Positions(positions))) => {
-                // A job that has ended has already answered the rebalance.
-                let is_wanted = matches!(self.rebalances.front(), Some(Rebalance::Assigned(_)));
+                // A job that has ended has already answered the rebalance, and a later one may have replaced it.
+                let is_wanted =
+                    matches!(self.rebalances.front(), Some(Rebalance::Assigned(next)) if *next == partitions);
                 if is_wanted && self.finish.is_none() {
                     self.rebalances.pop_front();
                     self.assign(partitions, &positions, orders)

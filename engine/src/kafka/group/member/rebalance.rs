@@ -113,6 +113,20 @@ impl Member {
         }
     }
 
+    /// Ends everything that the member had, without an answer to the group.
+    ///
+    /// An eager client that finds new partitions in the topic joins its group again at once, even if a revocation has
+    /// not been answered (librdkafka 2.12). Other members may read the partitions already, and a late answer would give
+    /// up the new ones.
+    pub(super) fn start_anew(&mut self, orders: &mut Vec<Order>) {
+        self.rebalances.clear();
+        self.leaving.clear();
+        for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
+            report(orders, SourceEvent::Revoked(lane, Revoke::Lost));
+            self.end(lane, orders);
+        }
+    }
+
     fn revoke(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
         let lanes = if lost {
             self.fence(&partitions, orders);

@@ -521,3 +521,32 @@ fn a_member_that_is_dropped_owes_an_answer_to_every_rebalance() {
     let owed = [Order::Unassign(vec![name(0)]), Order::Assign(vec![(name(1), None)])];
     assert_eq!(world.member.owed(), owed);
 }
+
+#[test]
+fn an_assignment_that_does_not_wait_for_a_revocation_ends_what_was_there() {
+    let mut member = Member::new(rules(None));
+    let mut step = |fact| {
+        let mut orders = Vec::new();
+        member.step(Tick::default(), fact, &mut orders);
+        orders
+    };
+    let positions = |count| {
+        let position = Position { committed: Some(0), bounds: (0, END), start: 0 };
+        Fact::Answered(Ok(Answer::Positions(vec![position; count])))
+    };
+    step(Fact::AssignedAnew(vec![name(0), name(1)]));
+    step(positions(2));
+    step(Fact::Revoked(vec![name(0), name(1)], false));
+    let (zero, one) = (LaneId(0), LaneId(1));
+    let drained = step(Fact::Released(vec![(zero, None)]));
+    assert!(!drained.iter().any(|order| matches!(order, Order::Unassign(_))), "{drained:?}");
+
+    let orders = step(Fact::AssignedAnew(vec![name(0), name(2)]));
+    assert!(orders.contains(&Order::Report(SourceEvent::Revoked(one, Revoke::Lost))), "{orders:?}");
+    assert!(orders.contains(&Order::Ask(Question::Positions(vec![name(0), name(2)]))), "{orders:?}");
+    let orders = step(positions(2));
+    assert!(matches!(orders.last(), Some(Order::Report(SourceEvent::Joined))), "{orders:?}");
+    // What the job still reports about the old lane has no effect on the new ones.
+    let late = step(Fact::Released(vec![(one, Some(7))]));
+    assert_eq!(late, []);
+}
