@@ -95,7 +95,7 @@ places! {
         WriteAfterLoss = "mutant.write_after_loss",
         /// What an aborted transaction has acknowledged counts in the next one.
         OlderTransactionCounts = "mutant.older_transaction_counts",
-        /// The results of commits are matched in the order in which they were begun.
+        /// Commits do not wait for earlier ones, and their results are matched in the order in which they were begun.
         CommitResultsSwapped = "mutant.commit_results_swapped",
         /// Temporary errors are taken for permanent ones.
         PassingIsPermanent = "mutant.passing_is_permanent",

@@ -9,6 +9,7 @@ mod brokers;
 mod clauses;
 mod cli;
 mod data_loss;
+mod disk;
 mod dlq;
 mod exec;
 #[path = "../faults/mod.rs"]

@@ -117,13 +117,16 @@ impl Workload {
             (Kind::Undecodable, _) => Some(format!("not JSON {number}").into_bytes()),
             (_, 0..8) if !is_refused(Refusal::Large) => None,
             (_, shape) => {
-                let bytes = match shape {
-                    _ if is_refused(Refusal::Large) => 150_000,
-                    8 => random.usize(1000..20_000),
-                    9 if self.has_large => LARGE_BYTES,
-                    _ => random.usize(0..200),
+                let fill = match shape {
+                    // No codec makes this small enough.
+                    _ if is_refused(Refusal::Large) => {
+                        (0..300_000).map(|_| random.alphanumeric()).collect()
+                    }
+                    8 => "x".repeat(random.usize(1000..20_000)),
+                    9 if self.has_large => "x".repeat(LARGE_BYTES),
+                    _ => "x".repeat(random.usize(0..200)),
                 };
-                Some(format!("{{\"number\":{number},\"fill\":\"{}\"}}", "x".repeat(bytes)).into_bytes())
+                Some(format!("{{\"number\":{number},\"fill\":\"{fill}\"}}").into_bytes())
             }
         };
         let mut headers = vec![(NUMBER.to_owned(), Some(number.to_string().into_bytes()))];

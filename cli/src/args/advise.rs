@@ -22,6 +22,7 @@ same --trials file resumes from them.
 
 Exit codes:
   0    a recommendation was made
+  1    a recommendation was made, but not written to the file of --trials or --sql as asked
   2    could not start
   3    not enough evidence for a recommendation
   4    no candidate meets the limits

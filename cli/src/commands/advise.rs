@@ -5,6 +5,7 @@ mod steal;
 mod target;
 mod trials;
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -36,6 +37,7 @@ use crate::render::{advice, export, style};
 const SHORTEST_BUDGET: Duration = Duration::from_secs(1);
 const SHORTEST_SAMPLE: Duration = Duration::from_millis(100);
 
+const EXIT_NOT_WRITTEN: u8 = 1;
 const EXIT_NOT_ENOUGH_EVIDENCE: u8 = 3;
 const EXIT_INFEASIBLE: u8 = 4;
 const EXIT_INTERRUPTED: u8 = 130;
@@ -46,11 +48,13 @@ struct Outcome {
     interrupted: bool,
     /// Trials file from which the next run can resume.
     unfinished: Option<String>,
+    /// True if trials could not be saved.
+    unsaved: bool,
 }
 
 impl From<Advice> for Outcome {
     fn from(advice: Advice) -> Self {
-        Self { advice, interrupted: false, unfinished: None }
+        Self { advice, interrupted: false, unfinished: None, unsaved: false }
     }
 }
 
@@ -111,6 +115,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
             current,
             max_batch_records: target.and_then(|target| target.cap),
             stop: stop_signal()?,
+            unsaved: Cell::default(),
         };
         return session.advise();
     }
@@ -136,6 +141,7 @@ fn advise(args: &AdviseArgs, mut target: Option<&mut Target>) -> Result<Outcome>
         current,
         max_batch_records: target.and_then(|target| target.cap),
         stop: stop_signal()?,
+        unsaved: Cell::default(),
     };
     session.advise()
 }
@@ -273,9 +279,11 @@ fn with_validity_range(
     recommend(evidence, objective)
 }
 
-fn exit_code(Outcome { advice, interrupted, .. }: &Outcome) -> ExitCode {
+/// Returns the exit code. `is_written` is false if a file that was asked for was not written.
+fn exit_code(Outcome { advice, interrupted, .. }: &Outcome, is_written: bool) -> ExitCode {
     match &advice.refusal {
         _ if *interrupted => ExitCode::from(EXIT_INTERRUPTED),
+        None if !is_written => ExitCode::from(EXIT_NOT_WRITTEN),
         None => ExitCode::SUCCESS,
         Some(refusal) if refusal.is_infeasible() => ExitCode::from(EXIT_INFEASIBLE),
         Some(_) => ExitCode::from(EXIT_NOT_ENOUGH_EVIDENCE),
@@ -303,13 +311,14 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
     } else {
         write!(out, "{}", advice::text(advice))?;
     }
+    let mut is_written = !(outcome.unsaved && args.trials.is_some());
     let best = recommendation.filter(|best| !best.is_current);
     if let (Some(target), Some(best)) = (target, best) {
         let text = match target.with(&best.candidate) {
             Ok(text) => text,
             Err(error) if args.write => return Err(error),
             // The reason was printed as a note before the run.
-            Err(_) => return Ok(exit_code(outcome)),
+            Err(_) => return Ok(exit_code(outcome, is_written)),
         };
         if !args.json && args.export.is_none() {
             write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, &text))?;
@@ -319,10 +328,11 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
             && let Some(how) = contradiction
         {
             anstream::eprintln!("{} was not changed: {how}", target.input.name);
+            is_written = false;
         } else if args.write && !outcome.interrupted {
             mend::write(Path::new(&target.input.name), &text).with_context(|| target.input.name.clone())?;
             anstream::eprintln!("{} was changed", target.input.name);
         }
     }
-    Ok(exit_code(outcome))
+    Ok(exit_code(outcome, is_written))
 }

@@ -49,6 +49,8 @@ fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let mut trial = Trial::with_part(site, plan, workload, &first);
     let mut members = start(&trial, plan);
     goes_on(&trial, &mut members, random);
+    // The client may lose partitions that are being revoked when it finds new ones.
+    trial.incident();
     add_partitions(site.broker, &trial.observed().source, workload.partitions);
     trial.produce(&Part { partitions: 2..4, ..Part::whole(&workload) });
     trial.all_end_well_or_give_up(&mut members);

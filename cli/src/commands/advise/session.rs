@@ -1,6 +1,7 @@
 //! Runs all phases for one topic: sampling, calibration, predictions, trials and confirmation. Saves results and prints
 //! progress on the way.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
@@ -56,6 +57,8 @@ pub(super) struct Session<'a> {
     /// The statement's limit on the records per batch.
     pub max_batch_records: Option<u64>,
     pub stop: Arc<AtomicBool>,
+    /// True once trials could not be saved.
+    pub unsaved: Cell<bool>,
 }
 
 impl Session<'_> {
@@ -121,7 +124,14 @@ impl Session<'_> {
     }
 
     fn ended(&self, advice: Advice, unfinished: Option<String>) -> Outcome {
-        Outcome { advice: advice.concluded(), interrupted: self.is_stopped(), unfinished }
+        let unsaved = self.unsaved.get();
+        Outcome { advice: advice.concluded(), interrupted: self.is_stopped(), unfinished, unsaved }
+    }
+
+    /// Notes that trials cannot be saved. The run continues.
+    fn unkept(&self, error: &anyhow::Error) {
+        self.unsaved.set(true);
+        anstream::eprintln!("note: trials are not saved: {error:#}");
     }
 
     /// Returns the limit that is reached when the program is interrupted.
@@ -319,7 +329,7 @@ impl Session<'_> {
         let mut file = self
             .trials
             .as_ref()
-            .and_then(|trials| trials.begin(&evidence).map_err(|error| unkept(&error)).ok());
+            .and_then(|trials| trials.begin(&evidence).map_err(|error| self.unkept(&error)).ok());
         let tried = self.try_best(workload, &mut evidence, &mut file, &bar);
         bar.finish_and_clear();
         match tried {
@@ -334,7 +344,7 @@ impl Session<'_> {
                 evidence.holds.iter().try_for_each(|range| write_validity_range(file, range))?;
                 if evidence.is_complete { write_complete(file) } else { file.flush() }
             };
-            finish().unwrap_or_else(|error| unkept(&error.into()));
+            finish().unwrap_or_else(|error| self.unkept(&error.into()));
         }
         Ok((advice, evidence.is_complete))
     }
@@ -363,7 +373,7 @@ impl Session<'_> {
                 }
                 Step::Tried(trial) => {
                     if let Some(Err(error)) = file.as_mut().map(|file| write_trial(file, trial)) {
-                        unkept(&error.into());
+                        self.unkept(&error.into());
                         *file = None;
                     }
                 }
@@ -437,11 +447,6 @@ fn refusal(ended: Ended) -> Refusal {
         Ended::OutOfTime => Refusal::OutOfTime,
         Ended::EveryRecordFailed(error) => Refusal::EveryRecordFails { error },
     }
-}
-
-/// Prints that trials cannot be saved. The run continues.
-fn unkept(error: &anyhow::Error) {
-    anstream::eprintln!("note: trials are not saved: {error:#}");
 }
 
 /// Returns a note if other virtual machines used much of this machine's processor time during the measurements.

@@ -46,7 +46,7 @@ impl Commits {
 
     /// True if every commit before the one with this number has ended. Concurrent commits may be applied out of order.
     pub(super) fn have_ended_before(&self, number: u64) -> bool {
-        self.in_flight.iter().all(|(begun, ..)| *begun >= number)
+        is_on(Mutant::CommitResultsSwapped) || self.in_flight.iter().all(|(begun, ..)| *begun >= number)
     }
 
     /// True if every commit has ended.
