@@ -117,15 +117,15 @@ impl Broker {
         let count = usize::try_from(partitions).expect("a count");
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        ensure_topic(&self.settings(), &self.reader(), topic, count, &settings).expect("a topic");
+        // A broker that has just started may be slow to answer.
+        let ensure = || ensure_topic(&self.settings(), &self.reader(), topic, count, &settings);
+        let ensured = ensure().or_else(|error| if error.is_passing() { ensure() } else { Err(error) });
+        ensured.expect("a topic");
     }
 
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
         match self {
-            Self::Real(_) | Self::At(_) => {
-                let count = usize::try_from(partitions).expect("a count");
-                ensure_topic(&self.settings(), &self.reader(), topic, count, &[]).expect("a topic");
-            }
+            Self::Real(_) | Self::At(_) => self.create_with(topic, partitions, &[]),
             Self::Embedded(broker) => broker.create_topic(topic, partitions).expect("a topic"),
         }
     }

@@ -50,7 +50,11 @@ time_t time(time_t *out) {
 int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until) {
     static int (*real)(cnd_t *, mtx_t *, const struct timespec *);
     if (!real) real = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
-    struct timespec time = *until;
+    struct timespec time = *until, now;
     if (shift) time.tv_sec -= *shift;
+    /* The clock may have been set since the time was computed. Nobody here waits for minutes. */
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (shift) now.tv_sec -= *shift;
+    if (time.tv_sec > now.tv_sec + 600) time = now;
     return real(condition, mutex, &time);
 }

@@ -1,11 +1,13 @@
 //! The long set: `scripts/faults` in, a table of scenarios out.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{SCENARIOS, Scenario};
 use crate::broker::{busy, real};
+use crate::faults::oracle::Verdict;
 use crate::faults::trial::Outcome;
 
 /// What came of all runs of a scenario.
@@ -57,6 +59,12 @@ impl Settings {
     }
 }
 
+/// The outcome of a run whose test itself has failed.
+fn failed() -> Outcome {
+    let broken = vec!["the test has panicked, see above".to_owned()];
+    Outcome { verdict: Verdict { broken, ..Verdict::default() }, ..Outcome::default() }
+}
+
 #[test]
 #[ignore = "the long set of fault tests: run scripts/faults"]
 fn long_set() {
@@ -79,7 +87,8 @@ fn long_set() {
                 };
                 while let Some(seed) = take() {
                     for scenario in &settings.scenarios {
-                        let outcome = scenario.run(&broker, None, seed);
+                        let run = || scenario.run(&broker, None, seed);
+                        let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| failed());
                         if !outcome.verdict.broken.is_empty() {
                             println!(
                                 "{} --seed {seed}: {:#?}; logs: {}",

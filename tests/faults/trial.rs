@@ -327,11 +327,14 @@ impl<'a> Trial<'a> {
     }
 
     /// Waits until every process has ended, each with everything done, or after it has given up a transaction that the
-    /// brokers have ended.
+    /// brokers have ended, or because the group has replaced it: a static member whose answer to a request to join is
+    /// lost is fenced by its next request.
     pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
-        let transacts = self.plan.exactly_once;
+        let Plan { exactly_once, is_static, .. } = self.plan;
         self.all_end(members, |code, said| {
-            transacts && code == Some(1) && said.contains("the job failed: transaction: ")
+            let has_given_up = exactly_once && said.contains("the job failed: transaction: ");
+            let is_replaced = is_static && said.contains("uses the same --group-instance-id");
+            code == Some(1) && (has_given_up || is_replaced)
         });
     }
 

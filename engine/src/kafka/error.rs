@@ -127,6 +127,10 @@ pub(super) fn hint(code: Option<Code>, reason: &str) -> &'static str {
             "; grant the user Describe and Write on the transactional id"
         }
         Some(Code::ClusterAuthorizationFailed) => "; grant the user IdempotentWrite on the cluster",
+        Some(Code::FencedInstanceId) => {
+            "; another process uses the same --group-instance-id, or the group has replaced this member while its \
+             broker was away: start the job again"
+        }
         Some(Code::AllBrokersDown) => "; check --bootstrap-servers and security.protocol",
         _ if reason.contains("certificate verify failed") => {
             "; the broker's certificate has expired or is not signed by a CA in ssl.ca.location"

@@ -19,6 +19,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use velo_schema::Tier;
 
+use super::closing::Closing;
 use super::end_of_input::EndOfInput;
 use super::group_offsets::GroupOffsets;
 use super::member::{Member, Rules};
@@ -30,7 +31,7 @@ use crate::batch::BatchBuilder;
 use crate::core::batcher::Capacity;
 use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
-use crate::kafka::KafkaError;
+use crate::kafka::{KafkaError, hint};
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
 use crate::kafka::fetch::{Fetcher, QueueFetcher};
@@ -85,6 +86,8 @@ pub struct GroupSource {
     leaves_explicitly: bool,
     /// True if records of open transactions are not read. This is the default and required for exactly-once jobs.
     reads_committed: bool,
+    /// The last field, so that the client is closed after everything that uses it.
+    _closing: Closing,
 }
 
 impl GroupSource {
@@ -128,6 +131,7 @@ impl GroupSource {
             fetcher: QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone()),
             questions: Questions::start(&consumer, options.start, waker.clone()),
             membership: Membership::of(&consumer),
+            _closing: Closing::of(&consumer),
             consumer,
             called,
             served: Tick::default(),
@@ -245,8 +249,9 @@ impl GroupSource {
         self.served = now;
         loop {
             let polled = self.consumer.poll(wait);
-            if let Some((_, reason)) = self.consumer.client().fatal_error() {
-                return Err(KafkaError::new(format!("the consumer cannot continue: {reason}")));
+            if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                let hint = hint(Some(code), &reason);
+                return Err(KafkaError::new(format!("the consumer cannot continue: {reason}{hint}")));
             }
             if let Some(Err(error)) = polled {
                 self.client_error(&error)?;
