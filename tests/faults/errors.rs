@@ -75,17 +75,15 @@ impl std::fmt::Display for Outcome {
 /// A job that has neither ended nor said anything by then is stuck.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Records take no time.
-const AT_ONCE: &str = "0ms";
 const LOAD: Load = Load { number: 400, partitions: 2, bytes: 100, poison_every: 1000 };
 
 /// Runs a job whose requests of a kind fail.
-fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>, cost: &str) -> Outcome {
+fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
     let broker = Broker::Embedded(EmbeddedBroker::start().expect("an embedded broker"));
     let job = Job::new(&broker, LOAD, "'batch.size' = '100', 'failure_strategy' = 'FailBatch'");
     let Broker::Embedded(cluster) = &broker else { unreachable!("it is an embedded one") };
     let mut command: Command = job.command();
-    command.env("RUST_BACKTRACE", "0").args(["--cost", cost]);
+    command.env("RUST_BACKTRACE", "0");
     if let Some(mutant) = mutant {
         command.env("FAILPOINTS", format!("{}=return", mutant.name()));
     }
@@ -151,7 +149,7 @@ fn outcomes(cells: &[Cell], jobs: usize) -> Vec<Outcome> {
                 loop {
                     let next = queue.lock().expect("no panic").next();
                     let Some((index, cell)) = next else { break };
-                    let outcome = run(*cell, None, AT_ONCE);
+                    let outcome = run(*cell, None);
                     if matches!(outcome, Outcome::Broken(_)) {
                         println!("{cell:?}: {outcome}");
                     }
@@ -170,18 +168,7 @@ pub(super) fn ignores_what_is_forbidden(mutant: Mutant) -> bool {
     const OFFSET_FETCH: i16 = 9;
     const GROUP_AUTHORIZATION_FAILED: i16 = 30;
     let cell = Cell { api_key: OFFSET_FETCH, code: GROUP_AUTHORIZATION_FAILED, times: Times::ForEver };
-    !matches!(run(cell, Some(mutant), AT_ONCE), Outcome::Ended(..))
-}
-
-/// Returns true if a commit that the brokers let wait undoes a later one. The job comes to its end while it waits.
-pub(super) fn commits_go_back(mutant: Mutant) -> bool {
-    const OFFSET_COMMIT: i16 = 8;
-    const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
-    let cell = Cell { api_key: OFFSET_COMMIT, code: COORDINATOR_LOAD_IN_PROGRESS, times: Times::Thrice };
-    // A commit is due after a second.
-    ["2.6ms/record", "2.8ms/record", "3ms/record"]
-        .iter()
-        .any(|cost| matches!(run(cell, Some(mutant), cost), Outcome::Broken(_)))
+    !matches!(run(cell, Some(mutant)), Outcome::Ended(..))
 }
 
 #[test]

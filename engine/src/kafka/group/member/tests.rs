@@ -431,6 +431,8 @@ proptest! {
 
 #[test]
 fn the_trouble_that_is_made_happens() {
+    #[cfg(feature = "failpoints")]
+    let _armed = std::env::var_os("FAILPOINTS").map(|_| crate::failpoint::arm());
     let mut random = fastrand::Rng::with_seed(5);
     let mut world = World::new();
     let steps: Vec<_> =
@@ -440,6 +442,21 @@ fn the_trouble_that_is_made_happens() {
     let Counts { assigned, revoked, lost, released, replaced, refused, late, verified } = world.counts;
     let all = [assigned, revoked, lost, released, replaced, refused, late, verified];
     assert!(all.iter().all(|count| *count > 10), "{:?}", world.counts);
+}
+
+/// No job shows this mutant, because a job has only one commit in flight. The member does not rely on that.
+#[cfg(feature = "failpoints")]
+#[test]
+fn swapped_results_of_commits_are_found() {
+    use crate::failpoint::Mutant;
+
+    let run = |failpoints: &str| {
+        let mut test = std::process::Command::new(std::env::current_exe().expect("this test"));
+        test.args(["--exact", "kafka::group::member::tests::the_trouble_that_is_made_happens"]);
+        test.env("FAILPOINTS", failpoints).output().expect("it runs").status.success()
+    };
+    assert!(run(""));
+    assert!(!run(&format!("{}=return", Mutant::CommitResultsSwapped.name())));
 }
 
 #[test]
