@@ -207,6 +207,11 @@ impl Pool {
         self.sink.close();
     }
 
+    /// Returns the number of records that the sink has taken and the brokers have not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.sink.unacknowledged()
+    }
+
     /// Notes that the source was polled and has reported all lost lanes.
     pub(super) fn confirm(&self) {
         self.gate.confirm();

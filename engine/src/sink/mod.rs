@@ -97,6 +97,10 @@ pub trait Sink: Send + Sync {
     fn abort(&self) -> Result<(), TransactionError> {
         Ok(())
     }
+    /// Returns the number of records that were taken and are not acknowledged. The provided method returns 0.
+    fn unacknowledged(&self) -> usize {
+        0
+    }
     /// Closes the sink at the end of the job. Records that were not sent will be read again. Blocked calls must return.
     /// The provided method does nothing.
     fn close(&self) {}

@@ -58,7 +58,7 @@ impl<S: Source> Driver<S> {
             let took = self.fill();
             self.step(Event::Tick);
             if now >= next_observation {
-                self.look_for_stall(now);
+                self.check_for_stall(now);
                 observe(self.progress());
                 next_observation = now + OBSERVE_INTERVAL;
             }
@@ -66,6 +66,8 @@ impl<S: Source> Driver<S> {
                 self.sleep(next_observation);
             }
         }
+        // The last commit answers rebalances at once, so no record may be written from here on.
+        self.pool.close();
         if self.control.requested() < Shutdown::Abort {
             self.commit_finally();
         }
@@ -73,8 +75,6 @@ impl<S: Source> Driver<S> {
         for (lane, watermark) in ends {
             self.note_end(lane, Some(watermark));
         }
-        // No record may be written after the source gives up its partitions.
-        self.pool.close();
         observe(self.progress());
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::stall::Waits;
+use super::stall::{Done, Waits};
 use super::state::Driver;
 use crate::ids::{LaneId, Tick};
 use crate::progress::{Lag, Progress};
@@ -18,32 +18,35 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Tells the user if nothing goes on.
-    pub(super) fn look_for_stall(&mut self, now: Tick) {
-        let ledger = self.core.ledger();
+    /// Notifies the user if the job stands still.
+    pub(super) fn check_for_stall(&mut self, now: Tick) {
+        let done = Done { read: self.core.ledger().delivered, written: self.written };
         let waits = self.waits();
-        if let Some(notice) = self.stall.look(now, ledger, waits) {
+        if let Some(notice) = self.stall.check(now, done, waits) {
             self.notice(notice);
         }
     }
 
-    /// Returns what the job waits for, unless its own processors have work.
+    /// Returns what the job waits for outside of the process.
     fn waits(&self) -> Option<Waits> {
-        if !self.is_ready {
-            return Some(Waits::Group);
+        let unacknowledged = self.pool.unacknowledged();
+        if unacknowledged > 0 || self.is_ending_transaction {
+            return Some(Waits::Brokers(unacknowledged));
         }
+        // Records that are taken or processed say that fetches succeed.
         if !self.batches.is_empty() {
-            let records = self.batches.values().map(|in_flight| u64::from(in_flight.batch.len())).sum();
-            let all_sent = self.batches.values().all(|in_flight| in_flight.is_sent);
-            return all_sent.then_some(Waits::Brokers(records));
+            return None;
         }
-        let unread = |lane: &LaneId| {
-            let end = self.source.end_offset(*lane)?;
-            let end = self.source.stable_end(*lane).map_or(end, |stable| stable.min(end));
-            u64::try_from(end - self.source.position(*lane)?).ok()
+        let is_behind = |lane: &&LaneId| {
+            let position = self.source.position(**lane);
+            let end = self.source.end_offset(**lane);
+            let end = self.source.stable_end(**lane).or(end);
+            // The end is unknown until a fetch has succeeded.
+            self.core.is_active(**lane)
+                && position.is_some_and(|position| end.is_none_or(|end| position < end))
         };
-        let records = self.lanes.iter().filter_map(unread).sum();
-        (records > 0).then_some(Waits::Records(records))
+        let partitions = self.lanes.iter().filter(is_behind).count();
+        (partitions > 0).then_some(Waits::Fetches(partitions))
     }
 
     pub(super) fn progress(&mut self) -> Progress {

@@ -48,7 +48,6 @@ impl<S: Source> Driver<S> {
                     output: Arc::default(),
                     expected: Expected::OneEach,
                     pending: Pending::default(),
-                    is_sent: false,
                     is_written: false,
                     arrived: Vec::new(),
                 };
@@ -56,8 +55,7 @@ impl<S: Source> Driver<S> {
             }
             Action::Run(id, attempt) => {
                 reach(Edge::BatchSealed);
-                if let Some(in_flight) = self.batches.get_mut(&id) {
-                    in_flight.is_sent = false;
+                if let Some(in_flight) = self.batches.get(&id) {
                     self.pool.process(Job { id, batch: Arc::clone(&in_flight.batch), attempt });
                 }
             }
@@ -86,10 +84,12 @@ impl<S: Source> Driver<S> {
             Action::CommitTransaction(offsets) => {
                 tracing::debug!(?offsets, "commit transaction");
                 let named = |(lane, offset): (LaneId, i64)| Some((self.names.get(lane)?.clone(), offset));
+                self.is_ending_transaction = true;
                 self.pool.commit(offsets.into_iter().filter_map(named).collect());
             }
             Action::AbortTransaction => {
                 let reason = self.undone.take().unwrap_or_else(|| "a partition was revoked".to_owned());
+                self.is_ending_transaction = true;
                 self.pool.abort(reason);
             }
             Action::Rewrite(id) => {
@@ -140,9 +140,8 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn post(&mut self, id: BatchId, kind: impl FnOnce(&InFlight) -> WriteKind) {
-        if let Some(in_flight) = self.batches.get_mut(&id) {
-            in_flight.is_sent = true;
+    fn post(&self, id: BatchId, kind: impl FnOnce(&InFlight) -> WriteKind) {
+        if let Some(in_flight) = self.batches.get(&id) {
             let kind = kind(in_flight);
             self.pool.write(WriteTask { id, batch: Arc::clone(&in_flight.batch), kind });
         }

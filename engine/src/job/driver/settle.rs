@@ -23,7 +23,6 @@ impl<S: Source> Driver<S> {
                 in_flight.pending = Pending::of(&done.expected);
                 in_flight.expected = done.expected;
                 in_flight.output = done.output;
-                in_flight.is_sent = done.is_written;
                 in_flight.is_written = done.is_written;
             }
             self.step(Event::Finished(done.id, &done.verdict));
@@ -36,6 +35,7 @@ impl<S: Source> Driver<S> {
             self.settle(id, rows, Fate::Ok);
         }
         for Ack { batch, rows, dead_letter, result } in acks.drain(..) {
+            self.written += u64::from(rows.end - rows.start);
             match result {
                 Err(error) => self.refused(batch, rows.start, dead_letter, error),
                 Ok(()) if dead_letter => self.settle(batch, rows, Fate::Dlq),
@@ -46,6 +46,8 @@ impl<S: Source> Driver<S> {
 
     pub(super) fn transaction_ended(&mut self, result: Result<(), TransactionError>) {
         tracing::debug!(?result, "transaction ended");
+        self.is_ending_transaction = false;
+        self.written += 1;
         if let Err(TransactionError::Fatal(reason)) = result {
             return self.abort(JobError::Sink(format!("transaction: {reason}")));
         }

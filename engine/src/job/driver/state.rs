@@ -2,7 +2,7 @@
 //! started out. The other files change it.
 #![allow(clippy::disallowed_methods, reason = "the poll thread reads the clock")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +29,6 @@ pub(super) struct InFlight {
     pub output: Arc<Output>,
     pub expected: Expected,
     pub pending: Pending,
-    /// True if outputs or dead letters were given to the sink. The rest of the batch then waits for the brokers.
-    pub is_sent: bool,
     /// True if the worker that processed the batch also writes its outputs.
     pub is_written: bool,
     /// The rows with acknowledged outputs that are settled together with their transaction.
@@ -56,6 +54,8 @@ pub(crate) struct Driver<S> {
     pub(super) actions: Vec<Action>,
     /// The notices that were not passed to the observer yet.
     pub(super) news: Vec<String>,
+    /// The last notices of errors, each with its time.
+    pub(super) errors: VecDeque<(Tick, String)>,
     /// Processed rows without output that are not settled yet.
     pub(super) silent: Vec<(BatchId, Range<u32>)>,
     /// The offsets of the rows that were taken last. Kept to reuse its memory.
@@ -75,6 +75,10 @@ pub(crate) struct Driver<S> {
     pub(super) out_of_buffers: bool,
     /// True if the source knows which partitions it owns.
     pub(super) is_ready: bool,
+    /// The number of acknowledgements and of ended transactions.
+    pub(super) written: u64,
+    /// True while a transaction is being committed or aborted.
+    pub(super) is_ending_transaction: bool,
     pub(super) stall: Stall,
 }
 
@@ -111,6 +115,7 @@ impl<S: Source> Driver<S> {
             batches: HashMap::new(),
             actions: Vec::new(),
             news: Vec::new(),
+            errors: VecDeque::new(),
             silent: Vec::new(),
             offsets: Vec::new(),
             called: Vec::new(),
@@ -122,6 +127,8 @@ impl<S: Source> Driver<S> {
             drain_timeout: config.drain_timeout,
             out_of_buffers: false,
             is_ready: false,
+            written: 0,
+            is_ending_transaction: false,
             stall: Stall::default(),
         };
         for notice in notices {
@@ -134,9 +141,17 @@ impl<S: Source> Driver<S> {
         Tick(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Passes a notice of an error to the observer, unless it is one of the last and the same was passed within a minute.
     pub(super) fn notice_error(&mut self, what: &str, result: Result<(), String>) {
-        if let Err(error) = result {
-            self.notice(format!("{what}: {error}"));
+        const LAST: usize = 8;
+        const AGAIN_AFTER: Duration = Duration::from_mins(1);
+        let Err(error) = result else { return };
+        let (now, notice) = (self.now(), format!("{what}: {error}"));
+        self.errors.retain(|(at, _)| now.since(*at) < AGAIN_AFTER);
+        if self.errors.iter().all(|(_, last)| *last != notice) {
+            self.errors.truncate(LAST - 1);
+            self.errors.push_front((now, notice.clone()));
+            self.notice(notice);
         }
     }
 

@@ -428,6 +428,12 @@ impl Sink for KafkaSink {
         self.transactions.as_ref().map_or(Ok(()), Transactions::abort)
     }
 
+    fn unacknowledged(&self) -> usize {
+        let targets = std::iter::once(&self.sink).chain(self.dead_letters.values());
+        let counts = targets.map(|target| usize::try_from(target.producer.in_flight_count()).unwrap_or(0));
+        counts.sum()
+    }
+
     /// Purges all unacknowledged records, which will be read and written again. After this call, no thread passes a
     /// record to a client.
     fn close(&self) {

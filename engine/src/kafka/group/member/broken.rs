@@ -52,16 +52,14 @@ impl Member {
             match resume(name, position, *bounds, self.rules.on_data_loss)? {
                 // The offset exists: a broker was not up to date.
                 Resume::Here => {
-                    lane.state = State::Reading;
+                    lane.state = State::Resuming(position);
                     let notice = format!("{name} can be read again from offset {position}: {reason}");
                     report(orders, SourceEvent::Notice(notice));
-                    orders.push(Order::Seek(id, name.clone(), position));
                 }
                 Resume::Behind(low) => {
-                    lane.state = State::Reading;
+                    lane.state = State::Resuming(low);
                     report(orders, lost(name, position, low));
                     report(orders, SourceEvent::Lost(id, low));
-                    orders.push(Order::Seek(id, name.clone(), low));
                 }
                 Resume::Anew(low) => {
                     lane.state = State::Replaced(low);
@@ -73,5 +71,18 @@ impl Member {
             }
         }
         Ok(())
+    }
+    /// Continues the lanes that can be read again. The client takes every change of its assignment for the answer to a
+    /// rebalance, so nothing is changed while one waits for its answer.
+    pub(super) fn resume_lanes(&mut self, orders: &mut Vec<Order>) {
+        if !(self.leaving.is_empty() && self.rebalances.is_empty()) {
+            return;
+        }
+        for (id, lane) in &mut self.lanes {
+            if let State::Resuming(position) = lane.state {
+                lane.state = State::Reading;
+                orders.push(Order::Seek(*id, lane.name.clone(), position));
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! reports to the job out.
 
 use super::notices::{report, unanswered};
-use super::state::{COMMIT_TIMEOUT, Member, Release, State};
+use super::state::{COMMIT_AGAIN, COMMIT_TIMEOUT, Member, Release, State, Verify};
 use crate::core::Revoke;
 use crate::ids::{LaneId, Tick};
 use crate::kafka::KafkaError;
@@ -59,6 +59,7 @@ impl Member {
         result: Result<(), KafkaError>,
         orders: &mut Vec<Order>,
     ) {
+        self.was_unanswered &= result.is_err();
         match self.commits.ended(offsets) {
             None => {}
             Some(Purpose::Job) => match result {
@@ -70,15 +71,25 @@ impl Member {
                 }
             },
             Some(Purpose::Release(number)) => {
-                self.take_release(number, result.err().as_ref(), orders);
+                let until = self.releases.iter().find(|release| release.number == number).map(|r| r.until);
+                let error = result.err();
+                let again = |error: &KafkaError| error.is_passing() && until.is_some_and(|until| now < until);
+                if error.as_ref().is_some_and(again) {
+                    self.commit_again_at = now + COMMIT_AGAIN;
+                } else {
+                    self.take_release(number, error.as_ref(), orders);
+                }
             }
-            Some(Purpose::Verify) => self.verified(result, orders),
+            Some(Purpose::Verify) => self.verified(now, result, orders),
             Some(Purpose::Finish) => {
                 let Some(finish) = &mut self.finish else { return };
-                // The group has a new generation that this member has not joined yet.
-                let again =
-                    |error: &KafkaError| matches!(error.class(), Class::Rebalancing | Class::Expelled);
-                if !result.as_ref().is_err_and(|error| again(error) && now < finish.until) {
+                // A temporary error, or the group has a new generation that this member has not joined yet.
+                let again = |error: &KafkaError| {
+                    matches!(error.class(), Class::Passing | Class::Rebalancing | Class::Expelled)
+                };
+                if result.as_ref().is_err_and(|error| again(error) && now < finish.until) {
+                    self.commit_again_at = now + COMMIT_AGAIN;
+                } else {
                     finish.result = Some(result);
                 }
             }
@@ -105,7 +116,8 @@ impl Member {
     pub(super) fn commit_releases(&mut self, now: Tick, orders: &mut Vec<Order>) {
         let ready = self.releases.iter().filter(|release| {
             let purpose = Purpose::Release(release.number);
-            self.commits.have_ended_before(release.after)
+            now >= self.commit_again_at
+                && self.commits.have_ended_before(release.after)
                 && !self.commits.has(purpose)
                 && !self.commits.has(Purpose::Verify)
         });
@@ -147,8 +159,10 @@ impl Member {
             });
             self.end(*id, orders);
             if let Some((name, position)) = replaced {
-                let lane = self.begin(&name, position, orders);
-                orders.push(Order::Seek(lane, name, position));
+                let id = self.begin(&name, position, orders);
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.state = State::Resuming(position);
+                }
             }
         }
         self.leave(orders);
@@ -160,38 +174,46 @@ impl Member {
     pub(super) fn was_away(&mut self, now: Tick) {
         // The brokers reject transactions of a former member, and the committed offsets are not known here.
         if !self.lanes.is_empty() && !self.rules.exactly_once && self.verify.is_none() {
-            self.verify = Some(now + COMMIT_TIMEOUT);
+            self.verify = Some(Verify { until: now + COMMIT_TIMEOUT, again_at: now });
         }
     }
 
     pub(super) fn verify_membership(&mut self, now: Tick, orders: &mut Vec<Order>) {
-        let Some(until) = self.verify else { return };
+        let Some(Verify { until, again_at }) = self.verify else { return };
         let known: Vec<_> = self.lanes.iter().map(|(id, lane)| (*id, lane.committed)).collect();
         let offsets = self.named(&known);
-        if now >= until || offsets.is_empty() {
-            self.was_unanswered |= now >= until;
+        if offsets.is_empty() {
             self.verify = None;
-        } else if self.commits.is_empty() {
+        } else if now >= until {
+            self.was_unanswered = true;
+            self.lose_all("the group has not confirmed its membership since", orders);
+        } else if now >= again_at && self.commits.is_empty() {
             self.begin_commit(offsets, Purpose::Verify, orders);
         }
     }
 
-    fn verified(&mut self, result: Result<(), KafkaError>, orders: &mut Vec<Order>) {
-        self.verify = None;
-        if result.is_err_and(|error| error.class() == Class::Expelled) {
-            report(
-                orders,
-                SourceEvent::Notice(
-                    "the process was suspended for longer than session.timeout.ms and lost its partitions"
-                        .to_owned(),
-                ),
-            );
-            for id in self.lanes.keys().copied().collect::<Vec<_>>() {
-                report(orders, SourceEvent::Revoked(id, Revoke::Lost));
-                self.end(id, orders);
+    fn verified(&mut self, now: Tick, result: Result<(), KafkaError>, orders: &mut Vec<Order>) {
+        let Some(verify) = &mut self.verify else { return };
+        match result.map_err(|error| error.class()) {
+            // A group rebalances with its members.
+            Ok(()) | Err(Class::Rebalancing) => self.verify = None,
+            Err(Class::Passing) => verify.again_at = now + COMMIT_AGAIN,
+            Err(Class::Expelled | Class::Unauthorized | Class::Permanent) => {
+                self.lose_all("lost its partitions", orders);
             }
-            self.leave(orders);
         }
+    }
+
+    /// Ends all lanes of a process that was suspended for longer than its session.
+    fn lose_all(&mut self, why: &str, orders: &mut Vec<Order>) {
+        self.verify = None;
+        let notice = format!("the process was suspended for longer than session.timeout.ms and {why}");
+        report(orders, SourceEvent::Notice(notice));
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            report(orders, SourceEvent::Revoked(id, Revoke::Lost));
+            self.end(id, orders);
+        }
+        self.leave(orders);
     }
 
     pub(super) fn commit_finally(&mut self, now: Tick, orders: &mut Vec<Order>) {
@@ -203,7 +225,9 @@ impl Member {
             self.was_unanswered = true;
             Err(unanswered())
         } else {
-            let is_next = self.commits.have_ended_before(finish.after) && !self.commits.has(Purpose::Finish);
+            let is_next = now >= self.commit_again_at
+                && self.commits.have_ended_before(finish.after)
+                && !self.commits.has(Purpose::Finish);
             if is_next && !offsets.is_empty() {
                 self.begin_commit(offsets, Purpose::Finish, orders);
             }

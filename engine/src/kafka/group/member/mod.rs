@@ -67,17 +67,21 @@ impl Member {
         self.commit_releases(now, orders);
         self.verify_membership(now, orders);
         self.commit_finally(now, orders);
+        self.resume_lanes(orders);
         self.report_end(now, orders);
         debug_assert_eq!(self.invariant(), None);
     }
 
     fn answered(&mut self, now: Tick, answer: Result<Answer, KafkaError>, orders: &mut Vec<Order>) {
+        if self.void_answers > 0 {
+            self.void_answers -= 1;
+            return;
+        }
         let Some(question) = self.asked.take() else { return };
         let done = match (question, answer) {
             (Question::Positions(partitions), Ok(Answer::Positions(positions))) => {
-                // A job that has ended has already answered the rebalance, and a later one may have replaced it.
-                let is_wanted =
-                    matches!(self.rebalances.front(), Some(Rebalance::Assigned(next)) if *next == partitions);
+                // A job that has ended has already answered the rebalance.
+                let is_wanted = matches!(self.rebalances.front(), Some(Rebalance::Assigned(_)));
                 if is_wanted && self.finish.is_none() {
                     self.rebalances.pop_front();
                     self.assign(partitions, &positions, orders)

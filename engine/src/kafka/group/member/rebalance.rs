@@ -121,6 +121,7 @@ impl Member {
     pub(super) fn start_anew(&mut self, orders: &mut Vec<Order>) {
         self.rebalances.clear();
         self.leaving.clear();
+        self.void_answers += u32::from(self.asked.take().is_some());
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             report(orders, SourceEvent::Revoked(lane, Revoke::Lost));
             self.end(lane, orders);

@@ -17,6 +17,9 @@ pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// partitions that other members read.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// The delay before a commit that has failed with a temporary error is tried again.
+pub(super) const COMMIT_AGAIN: Duration = Duration::from_millis(200);
+
 /// The settings of a member.
 #[derive(Debug, Clone)]
 pub(in crate::kafka::group) struct Rules {
@@ -45,6 +48,8 @@ pub(super) enum State {
     Reading,
     /// The lane cannot be read at this offset for this reason.
     Broken(i64, String),
+    /// The lane continues at this offset once no rebalance waits for an answer.
+    Resuming(i64),
     /// The partition now has other records. Once the lane is drained, a new lane starts at this offset. No offset of
     /// this lane is committed.
     Replaced(i64),
@@ -73,6 +78,15 @@ pub(super) struct Release {
     /// The commits with a smaller number must end first.
     pub after: u64,
     pub until: Tick,
+}
+
+/// The check whether the group still has the member, by a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verify {
+    /// If the brokers have not answered by then, the lanes are lost.
+    pub until: Tick,
+    /// The earliest time of the next commit.
+    pub again_at: Tick,
 }
 
 /// The last commit of the job.
@@ -112,6 +126,8 @@ pub(in crate::kafka::group) struct Member {
     pub(super) rebalances: VecDeque<Rebalance>,
     /// The open question.
     pub(super) asked: Option<Question>,
+    /// The number of answers to come to questions of a former assignment.
+    pub(super) void_answers: u32,
     /// The earliest time of the next question.
     pub(super) ask_again_at: Tick,
     /// True if it was reported that questions fail.
@@ -122,8 +138,10 @@ pub(in crate::kafka::group) struct Member {
     pub(super) commits: Commits,
     /// A commit of the job that was not started yet.
     pub(super) waiting_commit: Option<Vec<(LaneId, i64)>>,
-    /// The deadline of the commit that verifies the membership, while it is verified.
-    pub(super) verify: Option<Tick>,
+    /// The check of the membership, while it is not known.
+    pub(super) verify: Option<Verify>,
+    /// The earliest time of the next attempt of a last commit.
+    pub(super) commit_again_at: Tick,
     pub(super) finish: Option<Finish>,
     /// The partitions that were started without a committed offset.
     pub(super) started: BTreeSet<i32>,
@@ -148,6 +166,7 @@ impl Member {
             replaced: 0,
             rebalances: VecDeque::new(),
             asked: None,
+            void_answers: 0,
             ask_again_at: Tick::default(),
             reported_silence: false,
             leaving: Vec::new(),
@@ -156,6 +175,7 @@ impl Member {
             commits: Commits::default(),
             waiting_commit: None,
             verify: None,
+            commit_again_at: Tick::default(),
             finish: None,
             started: BTreeSet::new(),
             has_joined: false,

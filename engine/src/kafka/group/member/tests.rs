@@ -126,6 +126,11 @@ impl World {
                 self.started.insert(lane, (partition, position));
             }
             Order::Move(lane, position) | Order::Seek(lane, _, position) => {
+                let is_seek = matches!(order, Order::Seek(..));
+                assert!(
+                    !is_seek || self.giving.is_empty() && self.taking.is_empty(),
+                    "the client takes a seek for the answer to a rebalance"
+                );
                 self.started.get_mut(&lane).expect("a lane that is fetched").1 = position;
             }
             Order::Stop(lane) => assert!(self.started.remove(&lane).is_some(), "{lane:?} is stopped twice"),
