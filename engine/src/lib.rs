@@ -22,6 +22,7 @@
 
 pub mod batch;
 pub mod core;
+pub mod dead_letter;
 #[doc(hidden)]
 pub mod failpoint;
 pub mod ids;

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use velo_engine::batch::{BatchBuilder, Headers, Record};
 use velo_engine::ids::{LaneId, Names};
-use velo_engine::kafka::DeadLetter;
+use velo_engine::dead_letter::DeadLetter;
 
 const CONNECT: &str = "__connect.errors.";
 const TOPIC: &str = "__connect.errors.topic";

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Error, Result};
 use indicatif::ProgressBar;
 use velo_engine::batch::Batch;
-use velo_engine::kafka::{ClientSettings, DeadLetter, Until, scan_from};
+use velo_engine::dead_letter::DeadLetter;
+use velo_engine::kafka::{ClientSettings, Until, scan_from};
 
 use self::receipt::Receipt;
 pub(crate) use self::replay::replay;

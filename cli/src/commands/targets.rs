@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use velo_engine::dead_letter::ADDED_BYTES;
 use velo_engine::kafka::{
-    ADDED_BYTES, ClientSettings, GroupOptions, Inspector, Partition, PartitionState, Start, TopicReader,
+    ClientSettings, GroupOptions, Inspector, Partition, PartitionState, Start, TopicReader,
     TopicSettings, topic_settings,
 };
 

@@ -29,7 +29,7 @@ pub use group::{GroupOptions, GroupSource, OnDataLoss};
 pub use membership::Membership;
 pub use offsets::Start;
 pub use produce::{
-    ADDED_BYTES, DeadLetter, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
+    KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
     TransactionOptions, Undelivered,
 };
 pub use read::{

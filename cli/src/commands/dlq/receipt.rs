@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use velo_engine::batch::Batch;
-use velo_engine::kafka::DeadLetter;
+use velo_engine::dead_letter::DeadLetter;
 
 /// The header of a record that is a receipt; its value is the format's version.
 const HEADER: &str = "velo.replay.receipt";

@@ -9,9 +9,10 @@ use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::dead_letter;
+use super::reduce::reduced;
 use super::deliveries::{Deliveries, Shared, Suspect, send_error};
 use super::served_producer::WAIT;
+use crate::dead_letter::MOST_REDUCED;
 use crate::kafka::context::log;
 use crate::sink::{Ack, Acks, SendError, Ticket};
 
@@ -135,7 +136,7 @@ impl Alone {
             let Some(result) = self.attempt(&next) else { return };
             match result.map_err(|error| send_error(&error, &self.topic, false)) {
                 // Added headers and the kept timestamp must never prevent a dead letter from being written.
-                Err(SendError::Record(_)) if ticket.dead_letter && reduction < dead_letter::MOST_REDUCED => {
+                Err(SendError::Record(_)) if ticket.dead_letter && reduction < MOST_REDUCED => {
                     reduction += 1;
                     tracing::warn!(
                         topic = self.topic,
@@ -143,7 +144,7 @@ impl Alone {
                         "the dead letter queue rejected a record; it is sent again with fewer added headers"
                     );
                     (next.timestamp_ms, next.headers) =
-                        dead_letter::reduced(reduction, next.headers.as_ref());
+                        reduced(reduction, next.headers.as_ref());
                 }
                 result => break result,
             }

@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::ProducerContext;
 
+use crate::dead_letter::MOST_REDUCED;
 use crate::failpoint::{Edge, reach};
 use crate::ids::BatchId;
 use crate::kafka::KafkaError;
@@ -92,8 +93,8 @@ impl Shared {
     /// Reduces the additions to dead letters once more. Returns false if nothing is left to reduce.
     pub(super) fn reduce(&self) -> bool {
         let reduced = self.reduced.load(Ordering::Acquire);
-        self.reduced.store((reduced + 1).min(super::dead_letter::MOST_REDUCED), Ordering::Release);
-        reduced < super::dead_letter::MOST_REDUCED
+        self.reduced.store((reduced + 1).min(MOST_REDUCED), Ordering::Release);
+        reduced < MOST_REDUCED
     }
 }
 

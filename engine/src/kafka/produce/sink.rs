@@ -11,10 +11,11 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
-use super::dead_letter;
+use super::reduce::reduced;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::served_producer::{ServedProducer, WAIT};
 use super::transaction::Transactions;
+use crate::dead_letter::{self, MOST_REDUCED};
 use crate::core::failure::ByStage;
 use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
@@ -202,11 +203,11 @@ impl KafkaSink {
         // If only the added headers make a dead letter too large, it is written without them.
         let mut reduction = 0;
         while ticket.dead_letter
-            && reduction < dead_letter::MOST_REDUCED
+            && reduction < MOST_REDUCED
             && to.max_bytes.is_some_and(|most| size(&record) > most)
         {
             reduction += 1;
-            (record.timestamp, record.headers) = dead_letter::reduced(reduction, record.headers.as_ref());
+            (record.timestamp, record.headers) = reduced(reduction, record.headers.as_ref());
         }
         if let Some(most) = to.max_bytes.filter(|most| size(&record) > *most) {
             let topic = &to.topic;
@@ -413,9 +414,9 @@ impl Sink for KafkaSink {
         if is_on(Mutant::DeadLetterChanged) {
             record.payload = record.payload.map(|value| &value[..value.len() / 2]);
         }
-        let reduced = self.shared.reduced.load(Ordering::Acquire);
-        if reduced > 0 {
-            (record.timestamp, record.headers) = dead_letter::reduced(reduced, record.headers.as_ref());
+        let reduction = self.shared.reduced.load(Ordering::Acquire);
+        if reduction > 0 {
+            (record.timestamp, record.headers) = reduced(reduction, record.headers.as_ref());
         }
         self.send(dlq, ticket, record)
     }

@@ -10,7 +10,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::kafka::offsets::REQUEST_TIMEOUT;
-use crate::kafka::{ADDED_BYTES, ClientSettings, KafkaError, TopicReader};
+use crate::dead_letter::ADDED_BYTES;
+use crate::kafka::{ClientSettings, KafkaError, TopicReader};
 
 /// The result of [`ensure_topic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use velo_engine::batch::Batch;
-use velo_engine::kafka::{ClientSettings, DeadLetter, Until};
+use velo_engine::dead_letter::DeadLetter;
+use velo_engine::kafka::{ClientSettings, Until};
 
 use crate::args::DlqReplayArgs;
 use crate::commands::dlq::history::History;

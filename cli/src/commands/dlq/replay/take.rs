@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use velo_engine::batch::Batch;
-use velo_engine::kafka::{DeadLetter, Until};
+use velo_engine::dead_letter::DeadLetter;
+use velo_engine::kafka::Until;
 
 use super::outgoing::{Outgoing, REPLAY_OF};
 use super::state::Replay;

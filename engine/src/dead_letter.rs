@@ -1,10 +1,9 @@
 //! Writes and reads the headers of dead letters: a row and its error in, headers out; a dead letter in, its source
 //! record and error out. Header names are those of Kafka Connect if it defines one.
 
-use rdkafka::message::{Header, Headers as _, OwnedHeaders};
-
 use crate::batch::{Batch, Headers};
 use crate::ids::LaneName;
+#[cfg(feature = "kafka")]
 use crate::sink::Rejected;
 
 const TOPIC: &str = "__connect.errors.topic";
@@ -19,15 +18,18 @@ const CONNECT: &str = "__connect.errors.";
 const OURS: [&str; 3] = [TIMESTAMP, GROUP, ATTEMPTS];
 
 /// The maximum length of an error text in bytes of UTF-8. A longer text is truncated and ends with [`CUT`].
+#[cfg(feature = "kafka")]
 const ERROR_BYTES: usize = 1024;
 /// The end of a truncated error text.
+#[cfg(feature = "kafka")]
 const CUT: &str = "… [cut]";
 /// The maximum number of bytes that velo adds to a record, including header names and the overhead of Kafka. A dead
 /// letter queue that velo creates has a record limit that is larger than that of its source by this number.
 pub const ADDED_BYTES: u64 = 4096;
 /// The number of times that the additions to a dead letter can be reduced: first the record's timestamp and the
 /// optional headers are left out, then all added headers.
-pub(super) const MOST_REDUCED: u8 = 2;
+#[cfg(feature = "kafka")]
+pub(crate) const MOST_REDUCED: u8 = 2;
 
 /// A dead letter: the source record and the reason of its failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,8 @@ pub struct DeadLetter {
 }
 
 /// Returns the headers that are added to a row that is sent to a dead letter queue.
-pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str, String)> {
+#[cfg(feature = "kafka")]
+pub(crate) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str, String)> {
     let Rejected { ticket, batch, origin, error, attempts } = rejected;
     vec![
         (TOPIC, origin.topic.to_string()),
@@ -66,6 +69,7 @@ pub(super) fn headers(rejected: &Rejected<'_>, group: &str) -> Vec<(&'static str
 }
 
 /// Truncates an error text to its maximum length.
+#[cfg(feature = "kafka")]
 fn cut(message: &str) -> String {
     if message.len() <= ERROR_BYTES {
         return message.to_owned();
@@ -74,19 +78,15 @@ fn cut(message: &str) -> String {
     format!("{}{CUT}", &message[..end])
 }
 
-/// Returns the timestamp and headers to send after a dead letter queue has rejected a record. The timestamp is left
-/// out. Reduction 1 keeps the added headers that a replay needs; reduction 2 keeps only the record's own headers.
-pub(super) fn reduced(reduction: u8, headers: Option<&OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
-    let keeps = |name: &str| match reduction {
+/// Returns true for headers that a dead letter keeps after its queue has rejected it. Reduction 1 keeps the added headers
+/// that a replay needs; reduction 2 keeps only the record's own headers.
+#[cfg(feature = "kafka")]
+pub(crate) fn keeps(reduction: u8, name: &str) -> bool {
+    match reduction {
         0 => true,
         1 => ![MESSAGE, GROUP, ATTEMPTS].contains(&name),
         _ => !name.starts_with(CONNECT) && !OURS.contains(&name),
-    };
-    let reduced = headers.map(|headers| {
-        let kept = headers.iter().filter(|header| keeps(header.key));
-        kept.fold(OwnedHeaders::new(), |all, Header { key, value }| all.insert(Header { key, value }))
-    });
-    (None, reduced.filter(|headers| headers.count() > 0))
+    }
 }
 
 impl DeadLetter {
@@ -114,7 +114,7 @@ impl DeadLetter {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "kafka"))]
 mod tests {
     use super::*;
     use crate::batch::{BatchBuilder, Record};
@@ -136,16 +136,11 @@ mod tests {
 
     #[test]
     fn a_letter_that_is_refused_loses_first_what_a_replay_can_do_without() {
-        let header = |all: OwnedHeaders, key| all.insert(Header { key, value: Some("v") });
         let all = [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, TIMESTAMP, GROUP, ATTEMPTS, "own"];
-        let all = Some(all.into_iter().fold(OwnedHeaders::new(), header));
-        let names = |reduction| {
-            let (timestamp, headers) = reduced(reduction, all.as_ref());
-            assert_eq!(timestamp, None, "the queue's own time");
-            headers.unwrap().iter().map(|header| header.key.to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(names(1), [TOPIC, PARTITION, OFFSET, STAGE, TIMESTAMP, "own"]);
-        assert_eq!(names(2), ["own"]);
+        let kept = |reduction| all.into_iter().filter(|name| keeps(reduction, name)).collect::<Vec<_>>();
+        assert_eq!(kept(0), all);
+        assert_eq!(kept(1), [TOPIC, PARTITION, OFFSET, STAGE, TIMESTAMP, "own"]);
+        assert_eq!(kept(MOST_REDUCED), ["own"]);
     }
 
     #[test]
