@@ -1,7 +1,7 @@
 //! What a job does when brokers answer with errors: a request and an error of it in, the outcome of a job out. The table
 //! of all outcomes is `docs/broker-errors.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use velo_engine::failpoint::Mutant;
 use velo_engine::kafka::EmbeddedBroker;
 
-use super::member::Member;
+use super::member::{Member, last_error};
 use super::protocol::{FIRST_OF_TRANSACTIONS, REQUESTS, Request};
 use crate::broker::{Broker, busy, root};
 use crate::run::Job;
@@ -91,7 +91,7 @@ fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
         command.args(["--exactly-once", "--transactional-id", "errors"]);
     }
     cluster.fail_requests(api_key, code, times.count());
-    let mut member = Member::start(0, BTreeMap::new(), command, job.folder().join("log"));
+    let mut member = Member::start(0, None, command, job.folder().join("log"));
     let status = member.wait(PATIENCE);
     let said = member.said();
     let Some(status) = status else {
@@ -101,7 +101,10 @@ fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
     let Some(code) = status.code() else { return Outcome::Broken(format!("{status}")) };
     if code != 0 {
         return match last_error(&said) {
-            Some(error) if !said.contains("panicked") => Outcome::Ended(code, plain(&job, &error)),
+            Some(error) if !said.contains("panicked") => {
+                let error = error.split_once(": ").map_or(error, |(_, error)| error);
+                Outcome::Ended(code, plain(&job, error))
+            }
             _ => Outcome::Broken(format!("exit {code}: {said}")),
         };
     }
@@ -113,13 +116,6 @@ fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
         return Outcome::Broken(format!("exit 0 with {written} written and {committed} committed"));
     }
     Outcome::Done
-}
-
-fn last_error(said: &str) -> Option<String> {
-    let error = |line: &str| {
-        line.strip_prefix("error: ").or(line.strip_prefix("the job failed: ")).map(str::to_owned)
-    };
-    said.lines().rev().find_map(error)
 }
 
 fn last_note(said: &str) -> Option<String> {
@@ -168,7 +164,7 @@ pub(super) fn ignores_what_is_forbidden(mutant: Mutant) -> bool {
     const OFFSET_FETCH: i16 = 9;
     const GROUP_AUTHORIZATION_FAILED: i16 = 30;
     let cell = Cell { api_key: OFFSET_FETCH, code: GROUP_AUTHORIZATION_FAILED, times: Times::ForEver };
-    !matches!(run(cell, Some(mutant)), Outcome::Ended(..))
+    matches!(run(cell, Some(mutant)), Outcome::Waits(_) | Outcome::Silent)
 }
 
 #[test]
@@ -200,21 +196,28 @@ fn table_of_broker_errors() {
     assert!(!table.contains("**broken**"), "see {}", path().display());
 }
 
-/// Of the rows of the committed table, the request, the error, and whether a job is done after one error.
-fn table() -> Vec<(String, String, bool)> {
+/// Of the rows of the committed table, the request, the error, and what a job does after one error: done, exit N or
+/// waits.
+fn table() -> BTreeSet<(String, String, String)> {
     let page = std::fs::read_to_string(path()).expect("the page");
+    assert_eq!(page.matches("waits, silently |").count(), 0, "no cell is silent");
     let mut request = String::new();
-    let mut rows = Vec::new();
+    let mut rows = BTreeSet::new();
     for line in page.lines() {
         if let Some(name) = line.strip_prefix("## ") {
             name.clone_into(&mut request);
         }
         let mut columns = line.split(" | ");
         if let Some(error) = columns.next().and_then(|first| first.strip_prefix("| `")?.strip_suffix('`')) {
-            rows.push((request.clone(), error.to_owned(), columns.next() == Some("done")));
+            rows.insert((request.clone(), error.to_owned(), kind(columns.next().unwrap_or_default())));
         }
     }
     rows
+}
+
+/// Returns the part of an outcome before its error or note.
+fn kind(outcome: &str) -> String {
+    outcome.split(": ").next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -226,13 +229,13 @@ fn jobs_do_what_the_table_of_broker_errors_says() {
     let cells: Vec<_> = all()
         .map(|(_, api_key, (_, code))| Cell { api_key: *api_key, code: *code, times: Times::Once })
         .collect();
-    let found: Vec<_> = all()
+    let found: BTreeSet<_> = all()
         .zip(outcomes(&cells, JOBS))
         .map(|((name, _, (error, _)), outcome)| {
-            ((*name).to_owned(), (*error).to_owned(), outcome == Outcome::Done)
+            ((*name).to_owned(), (*error).to_owned(), kind(&outcome.to_string()))
         })
         .collect();
-    let (found, expected) = (BTreeSet::from_iter(found), BTreeSet::from_iter(table()));
+    let expected = table();
     let differences: Vec<_> = found.symmetric_difference(&expected).collect();
     assert!(
         differences.is_empty(),

@@ -17,6 +17,7 @@ struct Row {
     records: u64,
     lost: u64,
     twice: u64,
+    gone: u64,
     broken: u64,
     recovery: Duration,
 }
@@ -27,6 +28,7 @@ impl Row {
         self.records += outcome.verdict.records;
         self.lost += outcome.verdict.lost;
         self.twice += outcome.verdict.twice;
+        self.gone += outcome.verdict.gone;
         self.broken += u64::from(!outcome.verdict.broken.is_empty());
         self.recovery = self.recovery.max(outcome.recovery);
     }
@@ -105,12 +107,12 @@ fn long_set() {
     });
     let rows = rows.into_inner().expect("no panic");
     println!(
-        "{:12} {:>6} {:>10} {:>6} {:>8} {:>14} {:>7}",
-        "scenario", "runs", "records", "lost", "twice", "recovery (max)", "broken"
+        "{:12} {:>6} {:>10} {:>6} {:>8} {:>8} {:>14} {:>7}",
+        "scenario", "runs", "records", "lost", "twice", "gone", "recovery (max)", "broken"
     );
-    for (name, Row { runs, records, lost, twice, broken, recovery }) in &rows {
+    for (name, Row { runs, records, lost, twice, gone, broken, recovery }) in &rows {
         println!(
-            "{name:12} {runs:6} {records:10} {lost:6} {twice:8} {:>12.1} s {broken:7}",
+            "{name:12} {runs:6} {records:10} {lost:6} {twice:8} {gone:8} {:>12.1} s {broken:7}",
             recovery.as_secs_f64()
         );
     }

@@ -28,7 +28,8 @@ pub(crate) struct Observed {
 /// A thread that takes samples.
 pub(crate) struct Observer {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<(Instant, Sample)>>,
+    /// `None` once it has ended.
+    thread: Option<JoinHandle<Vec<(Instant, Sample)>>>,
 }
 
 impl Observed {
@@ -79,6 +80,12 @@ impl Observed {
         partitions.map(end).collect()
     }
 
+    /// Returns the ends of the sink and of the dead letter queue, if the brokers answer.
+    pub(crate) fn written(&self) -> Option<[Offsets; 2]> {
+        let consumer = self.consumer("read_uncommitted");
+        Some([self.ends(&consumer, &self.sink)?, self.ends(&consumer, &self.dlq)?])
+    }
+
     fn ends(&self, consumer: &BaseConsumer, topic: &str) -> Option<Offsets> {
         let end = |partition| Some((partition, consumer.fetch_watermarks(topic, partition, TIMEOUT).ok()?.1));
         (0..self.partitions).map(end).collect()
@@ -103,7 +110,7 @@ impl Observed {
             let mut samples: Vec<(Instant, Sample)> = Vec::new();
             while !stopped.load(Ordering::Acquire) {
                 if let Some(sample) = self.sample(&consumer)
-                    && samples.last().is_none_or(|(_, last)| last.committed != sample.committed)
+                    && samples.last().is_none_or(|(_, last)| *last != sample)
                 {
                     samples.push((Instant::now(), sample));
                 }
@@ -111,15 +118,26 @@ impl Observed {
             }
             samples
         });
-        Observer { stop, thread }
+        Observer { stop, thread: Some(thread) }
     }
 }
 
 impl Observer {
     /// Ends the thread and returns the samples that differ.
-    pub(crate) fn end(self) -> Vec<(Instant, Sample)> {
+    pub(crate) fn end(mut self) -> Vec<(Instant, Sample)> {
+        self.stop().expect("it runs").join().expect("the observer ends")
+    }
+
+    fn stop(&mut self) -> Option<JoinHandle<Vec<(Instant, Sample)>>> {
         self.stop.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        self.thread.join().expect("the observer ends")
+        let thread = self.thread.take()?;
+        thread.thread().unpark();
+        Some(thread)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -37,15 +37,15 @@ pub(crate) enum OnBad {
     DeadLetter,
 }
 
-/// Records of a topic that the job cannot read, whatever it does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum MayBeMissing {
-    #[default]
-    None,
-    /// Those before these offsets were deleted.
-    Before(Offsets),
-    /// Those with a later record of the same key were compacted away.
-    Superseded,
+/// A process that died, was suspended, or lost its partitions or its brokers.
+#[derive(Debug, Clone)]
+pub(crate) struct Incident {
+    /// What was committed then: whatever is not may be written again.
+    pub committed: Offsets,
+    /// The ends of the sink and of the dead letter queue when it began. What is written again comes after them.
+    pub began: [Offsets; 2],
+    /// The ends some time later, if they are known. What was written first comes before them.
+    pub over: Option<[Offsets; 2]>,
 }
 
 /// Everything that is known about a job that has ended.
@@ -53,16 +53,15 @@ pub(crate) enum MayBeMissing {
 pub(crate) struct Evidence {
     pub workload: Workload,
     pub source: Source,
-    /// Records that the topic itself does not hold any more, so that they may be missing.
-    pub may_be_missing: MayBeMissing,
     pub on_bad: OnBad,
     pub exactly_once: bool,
     /// True if the records of a key keep their order.
     pub is_ordered: bool,
     pub sink: Vec<Found>,
     pub dlq: Vec<Found>,
-    /// What was committed when a process died or was suspended, lost its partitions or its broker.
-    pub incidents: Vec<Offsets>,
+    /// True if a record is written to the partition that it was read from.
+    pub keeps_partitions: bool,
+    pub incidents: Vec<Incident>,
     pub samples: Vec<Sample>,
     pub committed: Offsets,
 }
@@ -92,11 +91,9 @@ impl Evidence {
         let mut broken = Vec::new();
         let traces = self.traces(&mut broken);
         let mut verdict = Verdict { records: self.workload.records, ..Verdict::default() };
-        let newest = self.newest();
         for (number, traces) in (0..).zip(&traces) {
             let record = self.workload.record(number);
-            let may_be_missing = self.may_be_missing(number, &record, &newest);
-            self.check_record(number, &record, traces, may_be_missing, &mut verdict, &mut broken);
+            self.check_record(number, &record, traces, &mut verdict, &mut broken);
         }
         if self.is_ordered {
             self.check_order(&mut broken);
@@ -116,30 +113,6 @@ impl Evidence {
         record.kind != Kind::Good && self.on_bad == OnBad::DeadLetter
     }
 
-    /// Returns the newest record of each key in each partition.
-    fn newest(&self) -> HashMap<(i32, Option<Vec<u8>>), u64> {
-        let named = |number| {
-            let record = self.workload.record(number);
-            ((record.partition, record.key), number)
-        };
-        (0..self.workload.records).map(named).collect()
-    }
-
-    fn may_be_missing(
-        &self,
-        number: u64,
-        record: &Record,
-        newest: &HashMap<(i32, Option<Vec<u8>>), u64>,
-    ) -> bool {
-        match &self.may_be_missing {
-            MayBeMissing::None => false,
-            MayBeMissing::Before(offsets) => {
-                offsets.get(&record.partition).is_some_and(|low| self.source.offset(number) < *low)
-            }
-            MayBeMissing::Superseded => newest[&(record.partition, record.key.clone())] > number,
-        }
-    }
-
     /// Finds every record again and compares it with what was produced.
     fn traces(&self, broken: &mut Vec<String>) -> Vec<Traces> {
         let mut traces: Vec<_> = (0..self.workload.records).map(|_| Traces::default()).collect();
@@ -154,7 +127,11 @@ impl Evidence {
             };
             let record = self.workload.record(number);
             let timestamp_ms = self.source.timestamp_ms(number);
-            if let Some(difference) = difference(&record, timestamp_ms, found, is_letter) {
+            let moved = self.keeps_partitions && found.partition != record.partition;
+            let moved = moved.then(|| format!("it is in partition {}", found.partition));
+            let difference = moved.or_else(|| difference(&record, timestamp_ms, found, is_letter));
+            let difference = difference.or_else(|| self.misnamed(number, &record, found, is_letter));
+            if let Some(difference) = difference {
                 broken.push(format!("record {number} in {place}: {difference}"));
             }
             let of = &mut traces[usize::try_from(number).expect("small")];
@@ -169,7 +146,6 @@ impl Evidence {
         number: u64,
         record: &Record,
         traces: &Traces,
-        may_be_missing: bool,
         verdict: &mut Verdict,
         broken: &mut Vec<String>,
     ) {
@@ -179,7 +155,7 @@ impl Evidence {
             broken.push(format!("record {number} ({:?}) is where it does not belong", record.kind));
         }
         let is_skipped = record.kind != Kind::Good && self.on_bad == OnBad::Skip;
-        if may_be_missing && wanted.is_empty() {
+        if !self.source.has(number) && wanted.is_empty() {
             verdict.gone += u64::from(!is_skipped);
         } else if is_skipped != wanted.is_empty() {
             verdict.lost += u64::from(!is_skipped);
@@ -188,16 +164,58 @@ impl Evidence {
         if wanted.len() > 1 {
             verdict.twice += 1;
         }
-        // What was committed when the job died is not read again.
-        let offset = self.source.offset(number);
-        let is_open = |committed: &&Offsets| committed.get(&record.partition).is_none_or(|at| *at <= offset);
-        let most = if self.exactly_once { 1 } else { 1 + self.incidents.iter().filter(is_open).count() };
-        if wanted.len() > most {
-            let (times, partition) = (wanted.len(), record.partition);
+        let explained = self.explained(record, self.source.offset(number), wanted, self.is_dead(record));
+        if wanted.len() > 1 + explained {
+            let (times, partition, offset) = (wanted.len(), record.partition, self.source.offset(number));
+            let most = 1 + explained;
             broken.push(format!(
                 "record {number} ([{partition}]@{offset}) was written {times} times, at most {most} can be explained"
             ));
         }
+    }
+
+    /// Returns how many of the repetitions of a record can be explained, each by an incident of its own: the record was
+    /// not committed then, and was written before it and after it.
+    fn explained(&self, record: &Record, offset: i64, places: &[(i32, i64)], is_dead: bool) -> usize {
+        if self.exactly_once {
+            return 0;
+        }
+        let mut places = places.to_vec();
+        places.sort_by_key(|(_, at)| *at);
+        let of = usize::from(is_dead);
+        let mut incidents: Vec<_> = self
+            .incidents
+            .iter()
+            .filter(|incident| incident.committed.get(&record.partition).is_none_or(|at| *at <= offset))
+            .collect();
+        let mut explained = 0;
+        for pair in places.windows(2) {
+            let [(partition, first), (again_partition, again)] = [pair[0], pair[1]];
+            // Without keys in order of partitions, the order of the two is not known.
+            let is_same = partition == again_partition;
+            let explains = |incident: &&Incident| {
+                let is_before =
+                    incident.over.as_ref().is_none_or(|ends| ends[of].get(&partition).is_none_or(|end| first < *end));
+                let is_after = incident.began[of].get(&partition).is_none_or(|end| again >= *end);
+                !is_same || is_before && is_after
+            };
+            if let Some(index) = incidents.iter().position(explains) {
+                incidents.remove(index);
+                explained += 1;
+            }
+        }
+        explained
+    }
+
+    /// Returns what is wrong about the record that a dead letter names.
+    fn misnamed(&self, number: u64, record: &Record, found: &Found, is_letter: bool) -> Option<String> {
+        let named = |what: &str| {
+            let (_, value) = found.headers.iter().rfind(|(name, _)| name == &format!("__connect.errors.{what}"))?;
+            std::str::from_utf8(value.as_deref()?).ok()?.parse::<i64>().ok()
+        };
+        let expected = (Some(i64::from(record.partition)), Some(self.source.offset(number)));
+        let found = (named("partition"), named("offset"));
+        (is_letter && found != expected).then(|| format!("it names {found:?} instead of {expected:?}"))
     }
 
     /// The first records of a key are in order, and so are the last ones: whoever reads to the end has the newest.
@@ -230,11 +248,10 @@ impl Evidence {
 
     /// At no time was an offset committed whose record was not written.
     fn check_samples(&self, traces: &[Traces], broken: &mut Vec<String>) {
-        let newest = self.newest();
         for (number, traces) in (0..).zip(traces) {
             let record = self.workload.record(number);
             let is_skipped = record.kind != Kind::Good && self.on_bad == OnBad::Skip;
-            if is_skipped || self.may_be_missing(number, &record, &newest) {
+            if is_skipped || !self.source.has(number) {
                 continue;
             }
             let (offset, is_dead) = (self.source.offset(number), self.is_dead(&record));

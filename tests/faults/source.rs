@@ -19,6 +19,8 @@ use crate::broker::Broker;
 pub(crate) struct Source {
     /// By the number of the record: its offset and its timestamp in milliseconds. `None` if it is not there.
     places: Vec<Option<(i64, i64)>>,
+    /// By the number of the record: true if the topic still had it when it was read last.
+    present: Vec<bool>,
     /// The offset after the last record or marker of each partition.
     pub ends: Offsets,
 }
@@ -33,12 +35,15 @@ impl Source {
 
     /// Adds the records that are there now. Those that are not there any more are remembered.
     pub(crate) fn update(&mut self, broker: &Broker, topic: &str, workload: &Workload) {
-        self.places.resize(usize::try_from(workload.records).expect("small"), None);
+        let records = usize::try_from(workload.records).expect("small");
+        self.places.resize(records, None);
+        self.present = vec![false; records];
         for found in read_all(broker, topic) {
-            let place = Workload::number(&found.headers)
-                .and_then(|number| self.places.get_mut(usize::try_from(number).ok()?));
-            if let Some(place) = place {
-                place.get_or_insert((found.offset, found.timestamp_ms.expect("a timestamp")));
+            let number = Workload::number(&found.headers).and_then(|number| usize::try_from(number).ok());
+            // Records of aborted transactions have no number below this.
+            if let Some(number) = number.filter(|number| *number < records) {
+                self.places[number].get_or_insert((found.offset, found.timestamp_ms.expect("a timestamp")));
+                self.present[number] = true;
             }
         }
         let partitions = broker.reader().partitions(topic).expect("partitions");
@@ -47,6 +52,11 @@ impl Source {
 
     fn place(&self, number: u64) -> Option<(i64, i64)> {
         *self.places.get(usize::try_from(number).expect("small"))?
+    }
+
+    /// Returns true if the topic still has a record.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.present[usize::try_from(number).expect("small")]
     }
 
     /// Returns the offset of a record.

@@ -10,9 +10,9 @@ use rdkafka::message::{Headers as _, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_engine::failpoint::Mutant;
 
-use super::member::Member;
+use super::member::{Duty, End, Member, last_error};
 use super::observer::{Observed, Observer};
-use super::oracle::{Evidence, Found, MayBeMissing, Offsets, OnBad, Verdict};
+use super::oracle::{Evidence, Found, Incident, Offsets, OnBad, Sample, Verdict};
 use super::source::{Part, Source, produce};
 use super::workload::{Refusal, Workload};
 use crate::broker::Broker;
@@ -105,14 +105,17 @@ pub(crate) struct Trial<'a> {
     plan: Plan,
     workload: Workload,
     source: Source,
-    may_be_missing: MayBeMissing,
+    /// True if the topic loses records while the job runs.
+    loses_records: bool,
+    /// True if the source has as many partitions as the sink all the time.
+    keeps_partitions: bool,
     folder: PathBuf,
     observed: Observed,
     sampler: Observer,
     /// The program that processes batches, if velo does not do it itself.
     program: Option<String>,
     environment: Vec<(String, String)>,
-    incidents: Vec<(Instant, Offsets)>,
+    incidents: Vec<(Instant, Incident)>,
     /// What was wrong before the end.
     broken: Vec<String>,
     /// So many offsets without a record the reports have told of.
@@ -168,7 +171,8 @@ impl<'a> Trial<'a> {
             plan,
             workload,
             source: at,
-            may_be_missing: MayBeMissing::None,
+            loses_records: false,
+            keeps_partitions: part.partitions.end == workload.partitions,
             folder,
             observed,
             sampler,
@@ -208,9 +212,9 @@ impl<'a> Trial<'a> {
         self.source_changed();
     }
 
-    /// Notes that the topic does not hold some of its records any more.
-    pub(crate) fn may_be_missing(&mut self, which: MayBeMissing) {
-        self.may_be_missing = which;
+    /// Notes that the topic loses some of its records from now on.
+    pub(crate) fn loses_records(&mut self) {
+        self.loses_records = true;
     }
 
     /// Lets the processes that start from now on go on after records that were deleted.
@@ -228,14 +232,32 @@ impl<'a> Trial<'a> {
         &self.folder
     }
 
-    /// Starts a process of the job, with a place armed.
+    /// Starts a process of the job that reads until the end, with a place armed.
     pub(crate) fn start(&self, number: usize, armed: Option<&str>) -> Member {
+        let began = Instant::now();
+        let until = loop {
+            if let Some(ends) = self.observed.source_ends() {
+                break ends;
+            }
+            assert!(began.elapsed() < PATIENCE, "no broker tells where the source ends");
+        };
+        let duty = Duty { observed: self.observed.clone(), until };
+        self.start_with(number, armed, Some(duty))
+    }
+
+    /// Starts a process of the job that reads until it is stopped.
+    pub(crate) fn start_endless(&self, number: usize) -> Member {
+        self.start_with(number, None, None)
+    }
+
+    fn start_with(&self, number: usize, armed: Option<&str>, duty: Option<Duty>) -> Member {
         let mut command = program();
         let group = &self.observed.group;
         command
             .arg("run")
             .arg(self.folder.join("job.sql"))
-            .args(["--bootstrap-servers", &self.site.address, "--group-id", group, "--until-end"])
+            .args(["--bootstrap-servers", &self.site.address, "--group-id", group])
+            .args(duty.as_ref().map(|_| "--until-end"))
             .args(["--value-format", "json", "--log-level", "info", "--report"])
             .arg(self.folder.join(format!("report{number}.json")))
             .args(["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000"]);
@@ -261,26 +283,22 @@ impl<'a> Trial<'a> {
         if !armed.is_empty() {
             command.env("FAILPOINTS", armed.join(";"));
         }
-        let began = Instant::now();
-        let until = loop {
-            if let Some(ends) = self.observed.source_ends() {
-                break ends;
-            }
-            assert!(began.elapsed() < PATIENCE, "no broker tells where the source ends");
-        };
-        Member::start(number, until, command, self.folder.join(format!("member{number}.log")))
+        Member::start(number, duty, command, self.folder.join(format!("member{number}.log")))
     }
 
-    /// Notes that a process has died or lost its brokers or partitions: what is not committed is read again.
+    /// Notes that a process has died, is suspended, or loses its brokers or partitions: what is not committed is read
+    /// again.
     pub(crate) fn incident(&mut self) {
         let began = Instant::now();
-        let committed = loop {
-            if let Some(committed) = self.observed.committed() {
-                break committed;
+        let incident = loop {
+            // In this order: what is written again comes later.
+            let written = self.observed.written();
+            if let Some((began, committed)) = written.zip(self.observed.committed()) {
+                break Incident { committed, began, over: None };
             }
             assert!(began.elapsed() < PATIENCE, "no broker tells what was committed");
         };
-        self.incidents.push((Instant::now(), committed));
+        self.incidents.push((Instant::now(), incident));
     }
 
     /// Returns the committed offsets, if the brokers answer.
@@ -288,9 +306,9 @@ impl<'a> Trial<'a> {
         self.observed.committed()
     }
 
-    /// Waits until the sum of the committed offsets is above a number. Returns false if no process runs any more or
-    /// nothing happens for too long.
-    pub(crate) fn wait_for_commits(&self, above: i64, members: &mut [Member]) -> bool {
+    /// Waits until the sum of the committed offsets is above a number. Returns false if no process runs any more. A job
+    /// that commits nothing for too long has broken a promise.
+    pub(crate) fn wait_for_commits(&mut self, above: i64, members: &mut [Member]) -> bool {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if self.committed().is_some_and(|committed| committed.values().sum::<i64>() > above) {
@@ -300,22 +318,28 @@ impl<'a> Trial<'a> {
                 return false;
             }
         }
+        self.broken.push(format!("nothing was committed after {above} within {PATIENCE:?}"));
         false
     }
 
-    /// Notes the end of a process that reads until the end. Only one for which everything is done may end with 0.
+    /// Stops processes that read until they are stopped, once everything is committed.
+    pub(crate) fn stop_at_end(&mut self, members: &mut [Member]) {
+        let all = self.source.ends.values().sum::<i64>() - 1;
+        self.wait_for_commits(all, members);
+        for member in members.iter() {
+            member.signal("-TERM");
+        }
+        self.all_end_well(members);
+    }
+
+    /// Notes the end of a process. Only one for which everything is done may end with 0.
     pub(crate) fn ended(&mut self, member: &mut Member) -> Option<i32> {
         let number = member.number;
-        let Some(status) = member.wait(PATIENCE) else {
+        let Some(End { status, undone }) = member.end(PATIENCE) else {
             self.broken.push(format!("member {number} has not ended within {PATIENCE:?}"));
             return None;
         };
-        let is_behind = |committed: &Offsets| {
-            member.until.iter().any(|(partition, end)| committed.get(partition).is_none_or(|at| at < end))
-        };
-        if status.success()
-            && let Some(committed) = self.observed.committed_at_last().filter(is_behind)
-        {
+        if let Some(committed) = undone {
             self.broken.push(format!("member {number} ended with 0, and committed was {committed:?}"));
         }
         status.code()
@@ -330,36 +354,38 @@ impl<'a> Trial<'a> {
     /// brokers have ended, or because the group has replaced it: a static member whose answer to a request to join is
     /// lost is fenced by its next request.
     pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
-        let Plan { exactly_once, is_static, .. } = self.plan;
-        self.all_end(members, |code, said| {
-            let has_given_up = exactly_once && said.contains("the job failed: transaction: ");
-            let is_replaced = is_static && said.contains("uses the same --group-instance-id");
-            code == Some(1) && (has_given_up || is_replaced)
-        });
+        let mut words = Vec::new();
+        if self.plan.exactly_once {
+            words.push("has taken over the transactional id");
+        }
+        if self.plan.is_static {
+            words.push("uses the same --group-instance-id");
+        }
+        self.all_end_well_or_say(members, &words);
     }
 
     /// Waits until every process has ended, each with everything done, or with an error that has one of these words.
     pub(crate) fn all_end_well_or_say(&mut self, members: &mut [Member], words: &[&str]) {
-        self.all_end(members, |code, said| code == Some(1) && words.iter().any(|word| said.contains(word)));
+        self.all_end(members, |code, error| {
+            code == Some(1) && words.iter().any(|word| error.is_some_and(|error| error.contains(word)))
+        });
     }
 
     /// Waits until every process has ended, each with everything done, or because it was stopped.
     pub(crate) fn all_end_or_are_stopped(&mut self, members: &mut [Member]) {
-        self.all_end(members, |code, said| {
-            code == Some(1) && said.contains("the job was stopped before the end of the topic")
-        });
+        self.all_end_well_or_say(members, &["the job was stopped before the end of the topic"]);
     }
 
-    /// Waits until every process has ended. `is_excused` says whether an exit code other than 0 is, by the log.
-    fn all_end(&mut self, members: &mut [Member], is_excused: impl Fn(Option<i32>, &str) -> bool) {
+    /// Waits until every process has ended. `is_excused` says whether an exit code other than 0 is, by the last error.
+    fn all_end(&mut self, members: &mut [Member], is_excused: impl Fn(Option<i32>, Option<&str>) -> bool) {
         for member in members {
             let code = self.ended(member);
             let said = member.said();
-            if code != Some(0) && !is_excused(code, &said) {
+            if code != Some(0) && !is_excused(code, last_error(&said)) {
                 let last = said.lines().rev().take(3).collect::<Vec<_>>().join(" | ");
                 self.broken.push(format!("member {} ended with {code:?}: {last}", member.number));
             }
-            self.check_report(member.number);
+            self.check_report(member.number, code == Some(0));
         }
     }
 
@@ -376,9 +402,14 @@ impl<'a> Trial<'a> {
     }
 
     /// The report of a process that has ended well adds up.
-    fn check_report(&mut self, number: usize) {
+    fn check_report(&mut self, number: usize, is_due: bool) {
         let path = self.folder.join(format!("report{number}.json"));
-        let Ok(text) = std::fs::read(&path) else { return };
+        let Ok(text) = std::fs::read(&path) else {
+            if is_due {
+                self.broken.push(format!("member {number} has ended with 0 and left no report"));
+            }
+            return;
+        };
         // The next process of this number writes its own.
         let _ = std::fs::rename(&path, self.folder.join(format!("report{number}.read.json")));
         let Ok(report) = serde_json::from_slice::<serde_json::Value>(&text) else {
@@ -393,14 +424,17 @@ impl<'a> Trial<'a> {
     }
 
     /// Reads everything and returns the verdict.
-    pub(crate) fn verdict(self) -> Outcome {
+    pub(crate) fn verdict(mut self) -> Outcome {
+        if self.loses_records {
+            self.source_changed();
+        }
         let samples = self.sampler.end();
         let recovery = recovery(&self.incidents, &samples);
         let committed = self.observed.committed_at_last().expect("the brokers answer");
         let evidence = Evidence {
             workload: self.workload,
             source: self.source,
-            may_be_missing: self.may_be_missing,
+            keeps_partitions: self.keeps_partitions,
             on_bad: self.plan.on_bad,
             exactly_once: self.plan.exactly_once,
             // Records that were under way when an earlier one was refused come before it: see docs/operations.md.
@@ -410,7 +444,7 @@ impl<'a> Trial<'a> {
                 .into_iter()
                 .filter(|found| !is_receipt(found))
                 .collect(),
-            incidents: self.incidents.into_iter().map(|(_, committed)| committed).collect(),
+            incidents: self.incidents.into_iter().map(|incident| limited(incident, &samples)).collect(),
             samples: samples.into_iter().map(|(_, sample)| sample).collect(),
             committed,
         };
@@ -435,11 +469,22 @@ fn is_receipt(found: &Found) -> bool {
     found.headers.iter().any(|(name, _)| name == "velo.replay.receipt")
 }
 
+/// What was under way at an incident has been written this long after it.
+const UNDER_WAY: Duration = Duration::from_secs(20);
+
+/// Adds the ends of the topics some time after an incident.
+fn limited((at, incident): (Instant, Incident), samples: &[(Instant, Sample)]) -> Incident {
+    let later = samples.iter().find(|(time, _)| *time >= at + UNDER_WAY);
+    let over = later.map(|(_, sample)| [sample.sink_ends.clone(), sample.dlq_ends.clone()]);
+    Incident { over, ..incident }
+}
+
 /// Returns the longest time from an incident until more was committed.
-fn recovery(incidents: &[(Instant, Offsets)], samples: &[(Instant, super::oracle::Sample)]) -> Duration {
+fn recovery(incidents: &[(Instant, Incident)], samples: &[(Instant, Sample)]) -> Duration {
     let sum = |offsets: &Offsets| offsets.values().sum::<i64>();
-    let time = |(at, committed): &(Instant, Offsets)| {
-        let next = samples.iter().find(|(time, sample)| time > at && sum(&sample.committed) > sum(committed));
+    let time = |(at, incident): &(Instant, Incident)| {
+        let is_more = |sample: &Sample| sum(&sample.committed) > sum(&incident.committed);
+        let next = samples.iter().find(|(time, sample)| time > at && is_more(sample));
         next.map(|(time, _)| time.duration_since(*at))
     };
     incidents.iter().filter_map(time).max().unwrap_or_default()

@@ -16,7 +16,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let address = kafka.broker.address();
     let broker = crate::broker::Broker::At(address);
     let own = Site::new(&broker, site.mutant);
-    disturb(&own, seed, |random| {
+    disturb(&own, seed, |random, _| {
         let (off, on) = [("kill", "start"), ("stop", "start"), ("pause", "continue")][random.usize(..3)];
         kafka.command(off);
         if off == "pause" {
@@ -28,7 +28,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
 }
 
 /// Runs a job, disturbs its brokers a few times between commits, and lets it finish.
-pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&mut Rng)) -> Outcome {
+pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&mut Rng, &Plan)) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { cost: "0.5ms/record", ..Plan::draw(&mut random) };
     let workload = Workload::new(seed, 8000, 4);
@@ -41,7 +41,7 @@ pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&m
         }
         // What is read again after the disturbance is what was not committed before it.
         trial.incident();
-        disturbance(&mut random);
+        disturbance(&mut random, &plan);
         trial.incident();
     }
     trial.all_end_well_or_give_up(&mut members);

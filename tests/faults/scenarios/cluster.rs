@@ -13,7 +13,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut kafka = OwnKafka::start(&["--brokers", "3"]);
     let broker = Broker::At(kafka.broker.address());
     let own = Site::new(&broker, site.mutant);
-    disturb(&own, seed, |random| {
+    disturb(&own, seed, |random, _| {
         let (off, on) = [("kill", "start"), ("stop", "start"), ("pause", "continue")][random.usize(..3)];
         let first = random.u32(1..4);
         let second = first % 3 + 1;

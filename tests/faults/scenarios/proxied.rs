@@ -26,6 +26,9 @@ const LOST: [ApiKey; 12] = [
     ApiKey::EndTxn,
 ];
 
+/// The first of them are requests of jobs without transactions, too.
+const OF_ALL_JOBS: usize = 8;
+
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let proxy = Proxy::bind();
     let kafka = OwnKafka::start(&["--proxied", &proxy.port().to_string()]);
@@ -33,11 +36,12 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let direct = Broker::At(kafka.broker.address());
     let address = format!("127.0.0.1:{}", proxy.port());
     let own = Site { address, ..Site::new(&direct, site.mutant) };
-    let outcome = disturb(&own, seed, |random| {
+    let outcome = disturb(&own, seed, |random, plan| {
         let time = Duration::from_millis(random.u64(500..9000));
         match random.u8(0..7) {
             0 | 1 => {
-                let (key, nth) = (LOST[random.usize(..LOST.len())], random.u32(1..4));
+                let keys = if plan.exactly_once { &LOST[..] } else { &LOST[..OF_ALL_JOBS] };
+                let (key, nth) = (keys[random.usize(..keys.len())], random.u32(1..4));
                 match random.u8(0..3) {
                     0 => proxy.drop_request(key, nth, random.u32(1..4)),
                     1 => proxy.reset_mid_frame(key, nth, random.u32(1..4)),

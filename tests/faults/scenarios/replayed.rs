@@ -63,7 +63,7 @@ fn replay(site: &Site<'_>, trial: &Trial<'_>, round: u32, armed: Option<&str>) -
     let mutant = mutant.map(|mutant| format!("{}=return", mutant.name()));
     let armed: Vec<_> = armed.map(str::to_owned).into_iter().chain(mutant).collect();
     command.env("FAILPOINTS", armed.join(";"));
-    Member::start(0, BTreeMap::new(), command, trial.folder().join(format!("replay{round}.log")))
+    Member::start(0, None, command, trial.folder().join(format!("replay{round}.log")))
 }
 
 /// Each dead letter is in the source again, as it was, and once.

@@ -26,8 +26,12 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
         // The session is 6 s.
         let until = Instant::now() + Duration::from_millis(random.u64(500..15_000));
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            members[victim].wait(left);
+            // It has come to its end before it was stopped, or it does not end now.
+            if members[victim].wait(left).is_some() {
+                break;
+            }
         }
+        trial.incident();
         members[victim].signal("-CONT");
         trial.incident();
     }

@@ -9,13 +9,18 @@ use crate::admin::{add_partitions, alter, delete_records};
 use crate::broker::Broker;
 use crate::faults::kafka::OwnKafka;
 use crate::faults::member::Member;
-use crate::faults::oracle::{MayBeMissing, Offsets};
+use crate::faults::oracle::Offsets;
 use crate::faults::source::Part;
 use crate::faults::trial::{Outcome, Plan, Site, Trial, read_all};
 use crate::faults::workload::Workload;
 
-/// A job finds out about new partitions in time for the test.
-const METADATA: &str = "topic.metadata.refresh.interval.ms=500";
+/// A job finds out about new partitions in time for the test, and fetches little ahead, so that what changes is still to
+/// be read.
+const PROPERTIES: [&str; 3] = [
+    "topic.metadata.refresh.interval.ms=500",
+    "queued.min.messages=50",
+    "fetch.message.max.bytes=5000",
+];
 
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
@@ -25,7 +30,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
         is_static: random.bool(),
         ..Plan::draw(&mut random)
     };
-    let own = Site { properties: vec![METADATA.to_owned()], ..Site::new(site.broker, site.mutant) };
+    let own = Site { properties: PROPERTIES.map(str::to_owned).to_vec(), ..Site::new(site.broker, site.mutant) };
     match seed % 3 {
         0 => grown(&own, seed, plan, &mut random),
         1 => deleted(&own, seed, plan, &mut random),
@@ -38,7 +43,7 @@ fn start(trial: &Trial<'_>, plan: Plan) -> Vec<Member> {
 }
 
 /// Waits until some more is committed. Returns false if the job has ended before.
-fn goes_on(trial: &Trial<'_>, members: &mut [Member], random: &mut Rng) -> bool {
+fn goes_on(trial: &mut Trial<'_>, members: &mut [Member], random: &mut Rng) -> bool {
     let committed = trial.committed().map_or(0, |committed| committed.values().sum());
     trial.wait_for_commits(committed + random.i64(1..1500), members)
 }
@@ -48,12 +53,12 @@ fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let first = Part { partitions: 0..2, ..Part::whole(&workload) };
     let mut trial = Trial::with_part(site, plan, workload, &first);
     let mut members = start(&trial, plan);
-    goes_on(&trial, &mut members, random);
+    goes_on(&mut trial, &mut members, random);
     // The client may lose partitions that are being revoked when it finds new ones.
     trial.incident();
     add_partitions(site.broker, &trial.observed().source, workload.partitions);
     trial.produce(&Part { partitions: 2..4, ..Part::whole(&workload) });
-    trial.all_end_well_or_give_up(&mut members);
+    trial.all_end_well(&mut members);
     drop(members);
     trial.finish()
 }
@@ -64,7 +69,7 @@ fn deleted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome 
     let mut members = start(&trial, plan);
     let mut lows = Offsets::new();
     for _ in 0..random.u32(1..3) {
-        if !goes_on(&trial, &mut members, random) {
+        if !goes_on(&mut trial, &mut members, random) {
             break;
         }
         let partition = random.i32(0..workload.partitions);
@@ -72,7 +77,7 @@ fn deleted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome 
         let low = committed.unwrap_or(0) + random.i64(1..1500);
         let low = low.min(trial.source().ends[&partition]).max(lows.get(&partition).copied().unwrap_or(0));
         lows.insert(partition, low);
-        trial.may_be_missing(MayBeMissing::Before(lows.clone()));
+        trial.loses_records();
         delete_records(site.broker, &trial.observed().source, partition, low);
     }
     let said: &[&str] = if plan.accepts_loss { &[] } else { &["were deleted"] };
@@ -100,18 +105,18 @@ fn compacted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcom
     let mut trial = Trial::new(&own, plan, workload);
     let topic = trial.observed().source.clone();
     let mut members = start(&trial, plan);
-    goes_on(&trial, &mut members, random);
+    goes_on(&mut trial, &mut members, random);
     let compact = AlterConfig::new(ResourceSpecifier::Topic(&topic))
         .set("cleanup.policy", "compact")
         .set("segment.ms", "200")
         .set("min.cleanable.dirty.ratio", "0.01");
     alter(&broker, &compact);
-    trial.may_be_missing(MayBeMissing::Superseded);
+    trial.loses_records();
     let began = Instant::now();
     while read_all(&broker, &topic).len() >= usize::try_from(workload.records).expect("small") {
         assert!(began.elapsed() < COMPACTED_WITHIN, "the broker does not compact the topic");
     }
-    trial.all_end_well_or_give_up(&mut members);
+    trial.all_end_well(&mut members);
     drop(members);
     trial.finish()
 }
