@@ -28,5 +28,7 @@ pub const RULE: Rule = Rule {
         fault_findings(unit, &RULE, out, FaultKind::Unclosed, &Detail::UnclosedClause, |span| {
             (is_alone && ends_here(span.end)).then(|| Fix::replace(false, span, ")"))
         });
+        // Which of the brackets is missing where is not known.
+        fault_findings(unit, &RULE, out, FaultKind::UnclosedValue, &Detail::UnclosedClause, |_| None);
     },
 };

@@ -129,6 +129,8 @@ pub enum FaultKind {
     TrailingComma,
     /// The closing bracket is missing.
     Unclosed,
+    /// The closing bracket is missing, and so are brackets of a value before it.
+    UnclosedValue,
     /// There is nothing in the clause.
     Empty,
     /// From here on the file is no YAML.
@@ -163,6 +165,7 @@ pub(super) fn read(text: &str, lexer: &Lexer<'_>, start: usize, from: usize) -> 
         comma: None,
         end: from,
         is_open: false,
+        has_open_value: false,
     };
     reader.run();
     let end = reader.lexer.position();
@@ -185,6 +188,8 @@ struct Reader<'a> {
     end: usize,
     /// True if something stands there that may become any number of entries.
     is_open: bool,
+    /// True if a value has ended with more opening brackets than closing ones.
+    has_open_value: bool,
 }
 
 impl Reader<'_> {
@@ -218,7 +223,8 @@ impl Reader<'_> {
             }
         }
         let end = self.end;
-        self.clause_fault(FaultKind::Unclosed, end..end);
+        let kind = if self.has_open_value { FaultKind::UnclosedValue } else { FaultKind::Unclosed };
+        self.clause_fault(kind, end..end);
     }
 
     /// Takes a token and remembers where it ended.
@@ -272,6 +278,7 @@ impl Reader<'_> {
             comma: None,
             end: self.end,
             is_open: false,
+            has_open_value: false,
         };
         let Some(key) = ahead.key() else { return false };
         let holds_equals = key.quoted && self.text[key.span.clone()].contains('=');
@@ -495,6 +502,7 @@ impl Reader<'_> {
             self.next();
             tokens += 1;
         }
+        self.has_open_value |= depth > 0;
         let span = start..self.end;
         let is_plain =
             self.text[span.clone()].bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-+ ".contains(&b));

@@ -147,6 +147,17 @@ fn fixes_lead_to_the_target_and_back() {
 }
 
 #[test]
+fn a_clause_is_closed_only_if_its_own_bracket_alone_is_missing() {
+    let own = "WITH ('batch.size' = '500', 'x' = f(1, [2]);";
+    assert_eq!(sql("unclosed-clause", own), ["WITH ('batch.size' = '500', 'x' = f(1, [2]));"]);
+    for value in ["f((1)", "[[1]", "{", &"[".repeat(30)] {
+        let text = format!("WITH ('batch.size' = '500', 'x' = {value};");
+        assert_eq!(sql("unclosed-clause", &text), Vec::<String>::new());
+        assert!(check(&text, Language::Sql, None).iter().any(|finding| finding.rule == "unclosed-clause"));
+    }
+}
+
+#[test]
 fn retries_that_do_not_poll_need_a_known_number_of_them() {
     let found = |text: &str| {
         let findings = check(text, Language::Sql, Some(Target::Velostream01));
