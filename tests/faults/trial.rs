@@ -118,8 +118,8 @@ pub(crate) struct Trial<'a> {
     incidents: Vec<(Instant, Incident)>,
     /// What was wrong before the end.
     broken: Vec<String>,
-    /// So many offsets without a record the reports have told of.
-    told: u64,
+    /// The number of offsets without a record in all reports: gaps and lost records.
+    reported_gone: u64,
 }
 
 /// The result of a run.
@@ -180,7 +180,7 @@ impl<'a> Trial<'a> {
             environment: Vec::new(),
             incidents: Vec::new(),
             broken: Vec::new(),
-            told: 0,
+            reported_gone: 0,
         }
     }
 
@@ -420,7 +420,7 @@ impl<'a> Trial<'a> {
         if states.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count)) != Some(count("delivered")) {
             self.broken.push(format!("the ledger of member {number} does not add up: {}", report["ledger"]));
         }
-        self.told += ["lost", "gaps"].map(count).iter().sum::<u64>();
+        self.reported_gone += ["lost", "gaps"].map(count).iter().sum::<u64>();
     }
 
     /// Reads everything and returns the verdict.
@@ -450,9 +450,10 @@ impl<'a> Trial<'a> {
         };
         let mut verdict = evidence.verdict();
         verdict.broken.splice(0..0, self.broken);
-        if verdict.gone > self.told {
+        if verdict.gone > self.reported_gone {
             let Verdict { gone, .. } = verdict;
-            verdict.broken.push(format!("{gone} records are missing, and the reports tell of {}", self.told));
+            let reported = self.reported_gone;
+            verdict.broken.push(format!("{gone} records are missing, and the reports have {reported}"));
         }
         if verdict.broken.is_empty() {
             // Only the logs of what went wrong are kept.

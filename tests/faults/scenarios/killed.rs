@@ -21,7 +21,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
 pub(crate) fn with_letters_due(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan { on_bad: OnBad::DeadLetter, exactly_once: false, ..Plan::draw(&mut random) };
-    run_at(site, seed, &plan, |random, _| Blow {
+    run_at(site, seed, &plan, |random, _| Kill {
         edge: Edge::DeadLetterDue,
         passed: random.u32(0..20),
         pause: Duration::from_secs(3),
@@ -30,7 +30,7 @@ pub(crate) fn with_letters_due(site: &Site<'_>, seed: u64) -> Outcome {
 
 /// Where a process is killed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Blow {
+pub(crate) struct Kill {
     edge: Edge,
     /// How often it comes to the edge before.
     passed: u32,
@@ -44,14 +44,14 @@ pub(crate) fn run_at(
     site: &Site<'_>,
     seed: u64,
     plan: &Plan,
-    mut blow: impl FnMut(&mut Rng, &Plan) -> Blow,
+    mut draw_kill: impl FnMut(&mut Rng, &Plan) -> Kill,
 ) -> Outcome {
     let mut random = Rng::with_seed(seed ^ 1);
     let workload = Workload::new(seed, 6000, 4);
     let mut trial = Trial::new(site, *plan, workload);
     let mut members: Vec<_> = (1..plan.members).map(|number| trial.start(number, None)).collect();
     for _ in 0..random.u32(1..5) {
-        let Blow { edge, passed, pause } = blow(&mut random, plan);
+        let Kill { edge, passed, pause } = draw_kill(&mut random, plan);
         let pause = if pause.is_zero() { String::new() } else { format!("1*sleep({})->", pause.as_millis()) };
         let armed = format!("{}={passed}*off->{pause}return", edge.name());
         let mut victim = trial.start(0, Some(&armed));
@@ -75,7 +75,7 @@ pub(crate) fn run_at(
 }
 
 /// Draws an edge of such a job.
-fn draw(random: &mut Rng, plan: &Plan) -> Blow {
+fn draw(random: &mut Rng, plan: &Plan) -> Kill {
     let edges: Vec<_> = Edge::ALL.iter().filter(|edge| is_of(**edge, plan)).collect();
     let edge = *edges[random.usize(..edges.len())];
     let passed = match edge {
@@ -90,7 +90,7 @@ fn draw(random: &mut Rng, plan: &Plan) -> Blow {
         _ => 0,
     };
     let pause = Duration::from_secs(if random.u8(..4) == 0 { 3 } else { 0 });
-    Blow { edge, passed, pause }
+    Kill { edge, passed, pause }
 }
 
 /// True if a job of this kind comes to this edge.

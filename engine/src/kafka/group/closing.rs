@@ -1,7 +1,7 @@
 //! Closes a consumer when the value is dropped, and waits for it for a limited time.
 //!
-//! A client with a fatal error, such as a fenced static member, may wait for ever for a rebalance that nobody answers
-//! any more (librdkafka 2.12). A job must end nevertheless.
+//! A client with a fatal error, such as a fenced static member, waits for the answer to a rebalance that it no longer
+//! reports (librdkafka 2.12), so closing it may never return.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
