@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value as Json;
 use velo_engine::kafka::{NewRecord, RecordProducer};
 
-use crate::broker::{Broker, busy, embedded, real};
 use crate::admin::{delete_records, set_cleanup_policy};
+use crate::broker::{Broker, busy, embedded, real};
 use crate::run::{Job, program};
 use crate::topic::{Load, Read, count, for_each};
 

@@ -37,7 +37,8 @@ impl OwnKafka {
         let stdout = BufReader::new(script.stdout.take().expect("a pipe"));
         let (said, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
-        let mut kafka = Self { broker: Broker::At(String::new()), others: BTreeMap::new(), stdin, lines, script };
+        let mut kafka =
+            Self { broker: Broker::At(String::new()), others: BTreeMap::new(), stdin, lines, script };
         let ready = kafka.line();
         let address = ready.strip_prefix("ready ").expect("Kafka is ready");
         kafka.broker = Broker::At(address.to_owned());

@@ -21,9 +21,8 @@ pub(crate) struct Duty {
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     pub status: ExitStatus,
-    /// What was committed when a process with a duty had ended with 0, if that was less than its duty. `None` in it: the
-    /// brokers did not answer.
-    pub undone: Option<Option<Offsets>>,
+    /// What a process with a duty has left undone although it has ended with 0.
+    pub undone: Option<String>,
 }
 
 /// A running process. It is killed when the value is dropped.
@@ -46,7 +45,7 @@ impl Member {
         thread::spawn(move || {
             let status = child.wait().expect("a child");
             // At once, before others do what this one has not done.
-            let undone = duty.filter(|_| status.success()).and_then(|duty| duty.undone());
+            let undone = duty.filter(|_| status.success()).and_then(Duty::undone);
             end.send(End { status, undone })
         });
         Self { number, pid, ended, end: None, log }
@@ -85,11 +84,13 @@ impl Member {
 
 impl Duty {
     /// Returns what is committed, if that is less than was to be done.
-    fn undone(self) -> Option<Option<Offsets>> {
-        let Some(committed) = self.observed.committed_at_last() else { return Some(None) };
+    fn undone(self) -> Option<String> {
+        let Some(committed) = self.observed.committed_at_last() else {
+            return Some("the brokers do not tell what was committed".to_owned());
+        };
         let mut ends = self.until.iter();
         let is_done = ends.all(|(partition, end)| committed.get(partition).is_some_and(|at| at >= end));
-        (!is_done).then_some(Some(committed))
+        (!is_done).then(|| format!("committed was {committed:?}"))
     }
 }
 

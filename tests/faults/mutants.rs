@@ -42,7 +42,9 @@ fn hunt(broker: &Broker, mutant: Mutant) -> Option<String> {
             return errors::ignores_what_is_forbidden(mutant)
                 .then(|| "errors: a job goes on that must end".to_owned());
         }
-        Hunter::Member => return Some("swapped_results_of_commits_are_found, a test of the engine".to_owned()),
+        Hunter::Member => {
+            return Some("swapped_results_of_commits_are_found, a test of the engine".to_owned());
+        }
     };
     (1..=seeds).find_map(|seed| {
         let outcome = Scenario::named(name).run(broker, Some(mutant), seed);

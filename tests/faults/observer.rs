@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::oracle::{Offsets, Sample};
@@ -73,7 +74,7 @@ impl Observed {
     pub(crate) fn source_ends(&self) -> Option<Offsets> {
         let consumer = self.consumer("read_committed");
         let metadata = consumer.fetch_metadata(Some(&self.source), TIMEOUT).ok()?;
-        let partitions = metadata.topics().first()?.partitions().iter().map(|partition| partition.id());
+        let partitions = metadata.topics().first()?.partitions().iter().map(MetadataPartition::id);
         let end = |partition| {
             Some((partition, consumer.fetch_watermarks(&self.source, partition, TIMEOUT).ok()?.1))
         };

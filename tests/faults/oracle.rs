@@ -194,8 +194,10 @@ impl Evidence {
             // Without keys in order of partitions, the order of the two is not known.
             let is_same = partition == again_partition;
             let explains = |incident: &&Incident| {
-                let is_before =
-                    incident.over.as_ref().is_none_or(|ends| ends[of].get(&partition).is_none_or(|end| first < *end));
+                let is_before = incident
+                    .over
+                    .as_ref()
+                    .is_none_or(|ends| ends[of].get(&partition).is_none_or(|end| first < *end));
                 let is_after = incident.began[of].get(&partition).is_none_or(|end| again >= *end);
                 !is_same || is_before && is_after
             };
@@ -210,7 +212,8 @@ impl Evidence {
     /// Returns what is wrong about the record that a dead letter names.
     fn misnamed(&self, number: u64, record: &Record, found: &Found, is_letter: bool) -> Option<String> {
         let named = |what: &str| {
-            let (_, value) = found.headers.iter().rfind(|(name, _)| name == &format!("__connect.errors.{what}"))?;
+            let (_, value) =
+                found.headers.iter().rfind(|(name, _)| name == &format!("__connect.errors.{what}"))?;
             std::str::from_utf8(value.as_deref()?).ok()?.parse::<i64>().ok()
         };
         let expected = (Some(i64::from(record.partition)), Some(self.source.offset(number)));
@@ -258,7 +261,8 @@ impl Evidence {
             let wanted = if is_dead { &traces.dlq } else { &traces.sink };
             let is_early = |sample: &&Sample| {
                 let ends = if is_dead { &sample.dlq_ends } else { &sample.sink_ends };
-                let was_there = |(partition, at): &(i32, i64)| ends.get(partition).is_some_and(|end| at < end);
+                let was_there =
+                    |(partition, at): &(i32, i64)| ends.get(partition).is_some_and(|end| at < end);
                 sample.committed.get(&record.partition).is_some_and(|at| *at > offset)
                     && !wanted.iter().any(was_there)
             };

@@ -200,8 +200,7 @@ impl Feeder {
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();
         while let Err((error, back)) = self.producer.send(outgoing) {
-            let is_full =
-                matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
+            let is_full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
             assert!(is_full, "{error}");
             self.producer.poll(Duration::from_millis(10));
             outgoing = back;

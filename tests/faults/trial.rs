@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::run::program;
 
 /// How a job is configured.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub strategy: &'static str,
@@ -339,8 +340,8 @@ impl<'a> Trial<'a> {
             self.broken.push(format!("member {number} has not ended within {PATIENCE:?}"));
             return None;
         };
-        if let Some(committed) = undone {
-            self.broken.push(format!("member {number} ended with 0, and committed was {committed:?}"));
+        if let Some(undone) = undone {
+            self.broken.push(format!("member {number} ended with 0: {undone}"));
         }
         status.code()
     }

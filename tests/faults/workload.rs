@@ -43,6 +43,7 @@ pub(crate) struct Record {
 }
 
 /// A source topic's records.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload {
     pub seed: u64,
@@ -119,9 +120,7 @@ impl Workload {
             (_, shape) => {
                 let fill = match shape {
                     // No codec makes this small enough.
-                    _ if is_refused(Refusal::Large) => {
-                        (0..300_000).map(|_| random.alphanumeric()).collect()
-                    }
+                    _ if is_refused(Refusal::Large) => (0..300_000).map(|_| random.alphanumeric()).collect(),
                     8 => "x".repeat(random.usize(1000..20_000)),
                     9 if self.has_large => "x".repeat(LARGE_BYTES),
                     _ => "x".repeat(random.usize(0..200)),

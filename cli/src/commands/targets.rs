@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use velo_engine::dead_letter::ADDED_BYTES;
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, Inspector, Partition, PartitionState, Start, TopicReader,
-    TopicSettings, topic_settings,
+    ClientSettings, GroupOptions, Inspector, Partition, PartitionState, Start, TopicReader, TopicSettings,
+    topic_settings,
 };
 
 /// The source of a job, and the reader for its other topics.

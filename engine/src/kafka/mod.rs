@@ -29,8 +29,7 @@ pub use group::{GroupOptions, GroupSource, OnDataLoss};
 pub use membership::Membership;
 pub use offsets::Start;
 pub use produce::{
-    KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
-    TransactionOptions, Undelivered,
+    KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic, TransactionOptions, Undelivered,
 };
 pub use read::{
     Ensured, GroupState, Inspector, May, Partition, PartitionState, Properties, ReadSource, TopicReader,

@@ -76,7 +76,8 @@ fn check(site: &Site<'_>, trial: &Trial<'_>, workload: Workload) -> Verdict {
         let number = Workload::number(&found.headers).filter(|_| found.headers.len() < count);
         let Some(number) = number else { continue };
         *times.entry(number).or_default() += 1;
-        let difference = difference(&workload.record(number), trial.source().timestamp_ms(number), &found, false);
+        let difference =
+            difference(&workload.record(number), trial.source().timestamp_ms(number), &found, false);
         verdict.broken.extend(difference.map(|what| format!("replayed record {number}: {what}")));
     }
     for number in (0..workload.records).filter(|number| workload.record(*number).kind == Kind::Undecodable) {

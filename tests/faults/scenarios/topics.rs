@@ -16,11 +16,8 @@ use crate::faults::workload::Workload;
 
 /// A job finds out about new partitions in time for the test, and fetches little ahead, so that what changes is still to
 /// be read.
-const PROPERTIES: [&str; 3] = [
-    "topic.metadata.refresh.interval.ms=500",
-    "queued.min.messages=50",
-    "fetch.message.max.bytes=5000",
-];
+const PROPERTIES: [&str; 3] =
+    ["topic.metadata.refresh.interval.ms=500", "queued.min.messages=50", "fetch.message.max.bytes=5000"];
 
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
@@ -30,7 +27,8 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
         is_static: random.bool(),
         ..Plan::draw(&mut random)
     };
-    let own = Site { properties: PROPERTIES.map(str::to_owned).to_vec(), ..Site::new(site.broker, site.mutant) };
+    let own =
+        Site { properties: PROPERTIES.map(str::to_owned).to_vec(), ..Site::new(site.broker, site.mutant) };
     match seed % 3 {
         0 => grown(&own, seed, plan, &mut random),
         1 => deleted(&own, seed, plan, &mut random),

@@ -84,12 +84,12 @@ impl<S: Source> Driver<S> {
             Action::CommitTransaction(offsets) => {
                 tracing::debug!(?offsets, "commit transaction");
                 let named = |(lane, offset): (LaneId, i64)| Some((self.names.get(lane)?.clone(), offset));
-                self.is_ending_transaction = true;
+                self.ending_transactions += 1;
                 self.pool.commit(offsets.into_iter().filter_map(named).collect());
             }
             Action::AbortTransaction => {
                 let reason = self.undone.take().unwrap_or_else(|| "a partition was revoked".to_owned());
-                self.is_ending_transaction = true;
+                self.ending_transactions += 1;
                 self.pool.abort(reason);
             }
             Action::Rewrite(id) => {

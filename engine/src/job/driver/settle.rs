@@ -46,7 +46,7 @@ impl<S: Source> Driver<S> {
 
     pub(super) fn transaction_ended(&mut self, result: Result<(), TransactionError>) {
         tracing::debug!(?result, "transaction ended");
-        self.is_ending_transaction = false;
+        self.ending_transactions -= 1;
         self.written += 1;
         if let Err(TransactionError::Fatal(reason)) = result {
             return self.abort(JobError::Sink(format!("transaction: {reason}")));

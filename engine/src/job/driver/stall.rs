@@ -94,7 +94,9 @@ impl std::fmt::Display for Waits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = PATIENCE.as_secs();
         match self {
-            Self::Brokers(0) => write!(f, "the transaction coordinator has not ended a transaction for {seconds} s"),
+            Self::Brokers(0) => {
+                write!(f, "the transaction coordinator has not ended a transaction for {seconds} s")
+            }
             Self::Brokers(records) => write!(
                 f,
                 "no acknowledgement from the brokers for {seconds} s; {records} unacknowledged records are retried"

@@ -77,8 +77,8 @@ pub(crate) struct Driver<S> {
     pub(super) is_ready: bool,
     /// The number of acknowledgements and of ended transactions.
     pub(super) written: u64,
-    /// True while a transaction is being committed or aborted.
-    pub(super) is_ending_transaction: bool,
+    /// The number of transactions that are being committed or aborted.
+    pub(super) ending_transactions: usize,
     pub(super) stall: Stall,
 }
 
@@ -128,7 +128,7 @@ impl<S: Source> Driver<S> {
             out_of_buffers: false,
             is_ready: false,
             written: 0,
-            is_ending_transaction: false,
+            ending_transactions: 0,
             stall: Stall::default(),
         };
         for notice in notices {

@@ -31,7 +31,6 @@ use crate::batch::BatchBuilder;
 use crate::core::batcher::Capacity;
 use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
-use crate::kafka::{KafkaError, hint};
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
 use crate::kafka::fetch::{Fetcher, QueueFetcher};
@@ -39,6 +38,7 @@ use crate::kafka::ffi::{commit_async, is_member, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
 use crate::kafka::settings::{ClientSettings, readable};
+use crate::kafka::{KafkaError, hint};
 use crate::source::{Commit, Filled, Source, SourceError, SourceEvent};
 use crate::waker::Waker;
 

@@ -9,8 +9,8 @@ use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::reduce::reduced;
 use super::deliveries::{Deliveries, Shared, Suspect, send_error};
+use super::reduce::reduced;
 use super::served_producer::WAIT;
 use crate::dead_letter::MOST_REDUCED;
 use crate::kafka::context::log;
@@ -143,8 +143,7 @@ impl Alone {
                         reduction,
                         "the dead letter queue rejected a record; it is sent again with fewer added headers"
                     );
-                    (next.timestamp_ms, next.headers) =
-                        reduced(reduction, next.headers.as_ref());
+                    (next.timestamp_ms, next.headers) = reduced(reduction, next.headers.as_ref());
                 }
                 result => break result,
             }

@@ -11,12 +11,12 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
-use super::reduce::reduced;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
+use super::reduce::reduced;
 use super::served_producer::{ServedProducer, WAIT};
 use super::transaction::Transactions;
-use crate::dead_letter::{self, MOST_REDUCED};
 use crate::core::failure::ByStage;
+use crate::dead_letter::{self, MOST_REDUCED};
 use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
 use crate::kafka::membership::Membership;

@@ -59,7 +59,9 @@ impl Transactions {
     /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
     pub(super) fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
         let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
-        let Some(group) = self.membership.metadata() else { return self.undo("the member has left its group") };
+        let Some(group) = self.membership.metadata() else {
+            return self.undo("the member has left its group");
+        };
         let attempts = self
             .attempt(|| self.begin())
             .and_then(|()| {
@@ -124,7 +126,9 @@ impl Transactions {
     fn attempt(&self, call: impl Fn() -> Result<(), ClientError>) -> Result<(), ClientError> {
         loop {
             match call() {
-                Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {}
+                Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {
+                    tracing::debug!(%error, "a step of a transaction is retried");
+                }
                 // With a slow broker, records in flight may not be delivered within one attempt.
                 Err(ClientError::Flush(code))
                     if class(code) == Class::Passing && !self.shared.is_closed() => {}

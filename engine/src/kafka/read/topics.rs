@@ -9,8 +9,8 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::kafka::offsets::REQUEST_TIMEOUT;
 use crate::dead_letter::ADDED_BYTES;
+use crate::kafka::offsets::REQUEST_TIMEOUT;
 use crate::kafka::{ClientSettings, KafkaError, TopicReader};
 
 /// The result of [`ensure_topic`].
