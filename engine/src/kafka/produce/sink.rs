@@ -328,6 +328,12 @@ pub(in crate::kafka) fn producer_config(
     // all records of its batch.
     defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));
     let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
+    if transactional_id.is_some() {
+        // After an error of the group coordinator, the client looks for it again only when a connection is opened or
+        // closed (librdkafka 2.12). Without this limit, a transaction waits until a broker closes an idle connection,
+        // after 10 min by default.
+        defaults.push(("connections.max.idle.ms", "30000".to_owned()));
+    }
     match transactional_id {
         // The transaction time-out limits the delivery time of a record.
         Some(id) => owned.push(("transactional.id", id)),
