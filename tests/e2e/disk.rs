@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::broker::{busy, embedded};
+use crate::broker::{busy, embedded, quiet};
 use crate::run::{BUFFERED, Job};
 use crate::topic::Load;
 
@@ -41,14 +41,16 @@ fn a_report_that_finds_no_space_is_an_error_and_leaves_nothing_behind() {
 
 #[test]
 fn trials_that_find_no_space_are_an_error() {
-    let _busy = busy();
+    let _quiet = quiet();
     let folder = TempDir::new().expect("a folder");
     let mut advise = crate::run::program();
     let trials = folder.path().join("trials.jsonl");
-    advise.args(["advise", "--demo", "alerts", "--sample", "2s", "--budget", "3s", "--trials"]).arg(&trials);
+    advise.args(["advise", "--demo", "alerts", "--sample", "3s", "--budget", "4s", "--trials"]).arg(&trials);
     let output = without_space(&advise).output().expect("velo runs");
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("trials.jsonl"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("trials are not saved"), "{}", stderr(&output));
+    // On a machine that is too slow, there is no recommendation either.
+    assert!(matches!(output.status.code(), Some(1 | 3 | 4)), "{output:?}");
+    assert!(!trials.exists());
 }
 
 #[test]
