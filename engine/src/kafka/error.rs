@@ -39,6 +39,8 @@ fn class_of(code: Code) -> Class {
         | Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::Resolve
+        // The client has a new handle of a broker that has come back or moved.
+        | Code::DestroyBroker
         | Code::NetworkException
         | Code::CoordinatorLoadInProgress
         | Code::CoordinatorNotAvailable

@@ -52,8 +52,9 @@ impl<S: Source> Driver<S> {
             return self.abort(JobError::Sink(format!("transaction: {reason}")));
         }
         self.step(Event::TransactionEnded(result.is_ok()));
-        let result = result.map_err(|error| error.to_string());
-        self.notice_error("a transaction was aborted and is written again", result);
+        if let Err(error) = result {
+            self.notice(format!("a transaction was aborted and is written again: {error}"));
+        }
     }
 
     /// Handles the acknowledgement of one output of each of these rows.
