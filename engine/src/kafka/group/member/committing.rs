@@ -99,6 +99,10 @@ impl Member {
     /// Handles drained lanes. They end once their last commit has ended.
     pub(super) fn released(&mut self, now: Tick, lanes: &[(LaneId, Option<i64>)], orders: &mut Vec<Order>) {
         let offsets: Vec<_> = lanes.iter().filter_map(|(id, offset)| Some((*id, (*offset)?))).collect();
+        // An older commit that was not started must not overlap the last one.
+        if let Some(waiting) = &mut self.waiting_commit {
+            waiting.retain(|(id, _)| !offsets.iter().any(|(released, _)| released == id));
+        }
         let lanes: Vec<_> = lanes.iter().map(|(id, _)| *id).collect();
         // An older commit of a replaced lane must not be applied after those of the lane that replaces it.
         let is_replaced =

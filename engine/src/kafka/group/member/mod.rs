@@ -57,6 +57,7 @@ impl Member {
             Fact::Released(lanes) => self.released(now, &lanes, orders),
             Fact::WasAway => self.was_away(now),
             Fact::Finish(offsets) => {
+                self.waiting_commit = None;
                 let (after, until) = (self.commits.next(), now + COMMIT_TIMEOUT);
                 self.finish = Some(Finish { offsets, after, until, result: None });
             }
