@@ -78,8 +78,8 @@ fn cut(message: &str) -> String {
     format!("{}{CUT}", &message[..end])
 }
 
-/// Returns true for headers that a dead letter keeps after its queue has rejected it. Reduction 1 keeps the added headers
-/// that a replay needs; reduction 2 keeps only the record's own headers.
+/// Returns true if a rejected dead letter is sent again with this header. Reduction 0 keeps all headers, reduction 1 those
+/// that a replay needs, and reduction 2 only the record's own headers.
 #[cfg(feature = "kafka")]
 pub(crate) fn keeps(reduction: u8, name: &str) -> bool {
     match reduction {

@@ -81,7 +81,7 @@ impl Observed {
         partitions.map(end).collect()
     }
 
-    /// Returns the ends of the sink and of the dead letter queue, if the brokers answer.
+    /// Returns the ends of the sink and of the dead letter queue. `None` if the brokers do not answer.
     pub(crate) fn written(&self) -> Option<[Offsets; 2]> {
         let consumer = self.consumer("read_uncommitted");
         Some([self.ends(&consumer, &self.sink)?, self.ends(&consumer, &self.dlq)?])

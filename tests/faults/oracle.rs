@@ -40,11 +40,11 @@ pub(crate) enum OnBad {
 /// A process that died, was suspended, or lost its partitions or its brokers.
 #[derive(Debug, Clone)]
 pub(crate) struct Incident {
-    /// What was committed then: whatever is not may be written again.
+    /// The committed offsets. Records from these offsets on may be written again.
     pub committed: Offsets,
-    /// The ends of the sink and of the dead letter queue when it began. What is written again comes after them.
+    /// The ends of the sink and of the dead letter queue before the incident. A repeated record lies behind them.
     pub began: [Offsets; 2],
-    /// The ends some time later, if they are known. What was written first comes before them.
+    /// The ends some time after the incident, if they are known. The first copy of a repeated record lies before them.
     pub over: Option<[Offsets; 2]>,
 }
 
@@ -191,7 +191,7 @@ impl Evidence {
         let mut explained = 0;
         for pair in places.windows(2) {
             let [(partition, first), (again_partition, again)] = [pair[0], pair[1]];
-            // Without keys in order of partitions, the order of the two is not known.
+            // The order of two copies in different partitions is not known.
             let is_same = partition == again_partition;
             let explains = |incident: &&Incident| {
                 let is_before = incident
@@ -209,7 +209,7 @@ impl Evidence {
         explained
     }
 
-    /// Returns what is wrong about the record that a dead letter names.
+    /// Compares the source partition and offset in the headers of a dead letter with those of its record.
     fn misnamed(&self, number: u64, record: &Record, found: &Found, is_letter: bool) -> Option<String> {
         let named = |what: &str| {
             let (_, value) =

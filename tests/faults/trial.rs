@@ -323,6 +323,31 @@ impl<'a> Trial<'a> {
         false
     }
 
+    /// Waits until a number of offsets more is committed, as [`wait_for_commits`](Self::wait_for_commits) does.
+    pub(crate) fn wait_for_more(&mut self, more: i64, members: &mut [Member]) -> bool {
+        let committed: i64 = self.committed().map_or(0, |committed| committed.values().sum());
+        self.wait_for_commits(committed + more, members)
+    }
+
+    /// Disturbs a job so many times, each time after it has committed more. What was not committed before and after a
+    /// disturbance may be written again.
+    pub(crate) fn disturb(
+        &mut self,
+        times: u32,
+        members: &mut [Member],
+        random: &mut Rng,
+        mut disturbance: impl FnMut(&mut Rng),
+    ) {
+        for _ in 0..times {
+            if !self.wait_for_more(random.i64(1..1500), members) {
+                break;
+            }
+            self.incident();
+            disturbance(random);
+            self.incident();
+        }
+    }
+
     /// Stops processes that read until they are stopped, once everything is committed.
     pub(crate) fn stop_at_end(&mut self, members: &mut [Member]) {
         let all = self.source.ends.values().sum::<i64>() - 1;

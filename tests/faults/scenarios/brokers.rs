@@ -34,16 +34,8 @@ pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&m
     let workload = Workload::new(seed, 8000, 4);
     let mut trial = Trial::new(site, plan, workload);
     let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
-    for _ in 0..random.u32(1..4) {
-        let committed = trial.committed().map_or(0, |committed| committed.values().sum());
-        if !trial.wait_for_commits(committed + random.i64(1..1500), &mut members) {
-            break;
-        }
-        // What is read again after the disturbance is what was not committed before it.
-        trial.incident();
-        disturbance(&mut random, &plan);
-        trial.incident();
-    }
+    let times = random.u32(1..4);
+    trial.disturb(times, &mut members, &mut random, |random| disturbance(random, &plan));
     trial.all_end_well_or_give_up(&mut members);
     drop(members);
     trial.finish()

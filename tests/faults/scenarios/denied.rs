@@ -53,36 +53,19 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
         acl(&kafka, "--add", ["--transactional-id", &format!("{}-{number}", observed.group), "Write"]);
     }
     let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
-    for _ in 0..random.u32(1..3) {
-        let committed = trial.committed().map_or(0, |committed| committed.values().sum());
-        if !trial.wait_for_commits(committed + random.i64(1..1500), &mut members) {
-            break;
-        }
-        trial.incident();
+    let times = random.u32(1..3);
+    trial.disturb(times, &mut members, &mut random, |random| {
         let time = Duration::from_millis(random.u64(0..2 * LOGIN_MS));
-        match random.u8(..4) {
-            0 | 1 => {
-                let permission = permissions[random.usize(..permissions.len())];
-                acl(&kafka, "--remove", permission);
-                thread::sleep(time);
-                acl(&kafka, "--add", permission);
-            }
-            2 => {
-                let user = ["--alter", "--entity-type", "users", "--entity-name", USER];
-                let quotas = "producer_byte_rate=20000,consumer_byte_rate=50000";
-                configure(&kafka, &[&user[..], &["--add-config", quotas]].concat());
-                thread::sleep(time);
-                let names = "producer_byte_rate,consumer_byte_rate";
-                configure(&kafka, &[&user[..], &["--delete-config", names]].concat());
-            }
-            _ => {
-                set_password(&kafka, "another");
-                thread::sleep(time);
-                set_password(&kafka, &format!("{USER}-secret"));
-            }
-        }
-        trial.incident();
-    }
+        let loss = match random.u8(..4) {
+            0 | 1 => Loss::Permission(permissions[random.usize(..permissions.len())]),
+            2 => Loss::Bandwidth,
+            _ => Loss::Password,
+        };
+        loss.begin(&kafka);
+        // The duration of the fault.
+        thread::sleep(time);
+        loss.end(&kafka);
+    });
     trial.all_end_well_or_say(&mut members, &["grant the user", "Authentication"]);
     drop(members);
     let outcome = trial.finish();
@@ -90,14 +73,45 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     outcome
 }
 
-fn configure(kafka: &OwnKafka, arguments: &[&str]) {
-    kafka.tool("kafka.admin.ConfigCommand", arguments);
+/// What the job's user loses for a time.
+#[derive(Debug, Clone, Copy)]
+enum Loss<'a> {
+    /// The kind and the name of a resource, and an operation on it.
+    Permission([&'a str; 3]),
+    Bandwidth,
+    Password,
+}
+
+impl Loss<'_> {
+    fn begin(self, kafka: &OwnKafka) {
+        match self {
+            Self::Permission(permission) => acl(kafka, "--remove", permission),
+            Self::Bandwidth => {
+                let quotas = "producer_byte_rate=20000,consumer_byte_rate=50000";
+                configure_user(kafka, ["--add-config", quotas]);
+            }
+            Self::Password => set_password(kafka, "another"),
+        }
+    }
+
+    fn end(self, kafka: &OwnKafka) {
+        match self {
+            Self::Permission(permission) => acl(kafka, "--add", permission),
+            Self::Bandwidth => {
+                configure_user(kafka, ["--delete-config", "producer_byte_rate,consumer_byte_rate"]);
+            }
+            Self::Password => set_password(kafka, &format!("{USER}-secret")),
+        }
+    }
 }
 
 fn set_password(kafka: &OwnKafka, password: &str) {
-    let scram = format!("SCRAM-SHA-512=[password={password}]");
+    configure_user(kafka, ["--add-config", &format!("SCRAM-SHA-512=[password={password}]")]);
+}
+
+fn configure_user(kafka: &OwnKafka, change: [&str; 2]) {
     let user = ["--alter", "--entity-type", "users", "--entity-name", USER];
-    configure(kafka, &[&user[..], &["--add-config", &scram]].concat());
+    kafka.tool("kafka.admin.ConfigCommand", &[&user[..], &change].concat());
 }
 
 /// Grants the job's user a permission, or takes it away.

@@ -54,7 +54,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
             5 => proxy.flapping(Duration::from_millis(random.u64(50..1000)), Duration::from_millis(200)),
             _ => proxy.cut(),
         }
-        // The fault is what takes its time.
+        // The duration of the fault.
         thread::sleep(time);
         proxy.heal();
     });

@@ -40,18 +40,12 @@ fn start(trial: &Trial<'_>, plan: Plan) -> Vec<Member> {
     (0..plan.members).map(|number| trial.start(number, None)).collect()
 }
 
-/// Waits until some more is committed. Returns false if the job has ended before.
-fn goes_on(trial: &mut Trial<'_>, members: &mut [Member], random: &mut Rng) -> bool {
-    let committed = trial.committed().map_or(0, |committed| committed.values().sum());
-    trial.wait_for_commits(committed + random.i64(1..1500), members)
-}
-
 fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let workload = Workload::new(seed, 8000, 4);
     let first = Part { partitions: 0..2, ..Part::whole(&workload) };
     let mut trial = Trial::with_part(site, plan, workload, &first);
     let mut members = start(&trial, plan);
-    goes_on(&mut trial, &mut members, random);
+    trial.wait_for_more(random.i64(1..1500), &mut members);
     // The client may lose partitions that are being revoked when it finds new ones.
     trial.incident();
     add_partitions(site.broker, &trial.observed().source, workload.partitions);
@@ -67,7 +61,7 @@ fn deleted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome 
     let mut members = start(&trial, plan);
     let mut lows = Offsets::new();
     for _ in 0..random.u32(1..3) {
-        if !goes_on(&mut trial, &mut members, random) {
+        if !trial.wait_for_more(random.i64(1..1500), &mut members) {
             break;
         }
         let partition = random.i32(0..workload.partitions);
@@ -103,7 +97,7 @@ fn compacted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcom
     let mut trial = Trial::new(&own, plan, workload);
     let topic = trial.observed().source.clone();
     let mut members = start(&trial, plan);
-    goes_on(&mut trial, &mut members, random);
+    trial.wait_for_more(random.i64(1..1500), &mut members);
     let compact = AlterConfig::new(ResourceSpecifier::Topic(&topic))
         .set("cleanup.policy", "compact")
         .set("segment.ms", "200")

@@ -20,6 +20,9 @@ impl<S: Source> Driver<S> {
 
     /// Notifies the user if the job stands still.
     pub(super) fn check_for_stall(&mut self, now: Tick) {
+        if !self.stall.is_due(now) {
+            return;
+        }
         let done = Done { read: self.core.ledger().delivered, written: self.written };
         let waits = self.waits();
         if let Some(notice) = self.stall.check(now, done, waits) {

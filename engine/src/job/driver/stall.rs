@@ -8,8 +8,10 @@ use crate::ids::Tick;
 
 /// The time without progress after which the user is notified.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The time between two checks.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum time that is counted between two checks. If it is longer, the process was suspended.
-const LONGEST_STEP: Duration = Duration::from_secs(1);
+const LONGEST_STEP: Duration = Duration::from_secs(2);
 
 /// What a job waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,11 @@ impl Kind {
 }
 
 impl Stall {
+    /// Returns true if the job is to be checked. A check looks at every partition.
+    pub(super) fn is_due(&self, now: Tick) -> bool {
+        now.since(self.last) >= INTERVAL
+    }
+
     /// Checks a job. Returns a notice if it has stood still for long, and another one when it continues.
     pub(super) fn check(&mut self, now: Tick, done: Done, waits: Option<Waits>) -> Option<String> {
         let step = now.since(std::mem::replace(&mut self.last, now)).min(LONGEST_STEP);

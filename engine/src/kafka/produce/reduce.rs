@@ -4,8 +4,8 @@ use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
 use crate::dead_letter::keeps;
 
-/// Returns the timestamp and headers to send after a dead letter queue has rejected a record. The timestamp is left
-/// out.
+/// Returns the timestamp and the headers with which a rejected dead letter is sent again. The timestamp is `None`: the
+/// queue sets its own.
 pub(super) fn reduced(reduction: u8, headers: Option<&OwnedHeaders>) -> (Option<i64>, Option<OwnedHeaders>) {
     let reduced = headers.map(|headers| {
         let kept = headers.iter().filter(|header| keeps(reduction, header.key));

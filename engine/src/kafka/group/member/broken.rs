@@ -72,6 +72,7 @@ impl Member {
         }
         Ok(())
     }
+
     /// Continues the lanes that can be read again. The client takes every change of its assignment for the answer to a
     /// rebalance, so nothing is changed while one waits for its answer.
     pub(super) fn resume_lanes(&mut self, orders: &mut Vec<Order>) {
