@@ -97,6 +97,8 @@ places! {
         OlderTransactionCounts = "mutant.older_transaction_counts",
         /// Commits do not wait for earlier ones, and their results are matched in the order in which they were begun.
         CommitResultsSwapped = "mutant.commit_results_swapped",
+        /// A producer is kept after a connection has broken or a transaction was aborted.
+        ProducerKept = "mutant.producer_kept",
         /// Temporary errors are taken for permanent ones.
         PassingIsPermanent = "mutant.passing_is_permanent",
         /// Permanent errors are taken for temporary ones.

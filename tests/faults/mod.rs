@@ -30,12 +30,13 @@ struct Scenario {
     run: fn(&Site<'_>, u64) -> Outcome,
 }
 
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 15] = [
     Scenario { name: "brokers", run: scenarios::brokers::run },
     Scenario { name: "clock", run: scenarios::clock::run },
     Scenario { name: "cluster", run: scenarios::cluster::run },
     Scenario { name: "denied", run: scenarios::denied::run },
     Scenario { name: "killed", run: scenarios::killed::run },
+    Scenario { name: "late", run: scenarios::late::run },
     Scenario { name: "letters", run: scenarios::killed::with_letters_due },
     Scenario { name: "program", run: scenarios::program::run },
     Scenario { name: "proxied", run: scenarios::proxied::run },
@@ -111,6 +112,11 @@ fn a_job_whose_leaders_move_keeps_its_promises() {
 #[test]
 fn a_job_whose_network_fails_keeps_its_promises() {
     keeps_its_promises("proxied", 1..4);
+}
+
+#[test]
+fn a_job_whose_requests_arrive_late_keeps_its_promises() {
+    keeps_its_promises("late", 0..5);
 }
 
 #[test]

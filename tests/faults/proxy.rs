@@ -80,10 +80,19 @@ impl Proxy {
     /// Forwards half of an answer's bytes and closes the connection, counting as [`drop_answer`](Self::drop_answer).
     /// The client sees an orderly end (FIN): a reset needs `set_linger`, which is unstable.
     pub(crate) fn reset_mid_frame(&self, key: ApiKey, nth: u32, times: u32) {
-        self.shared.add(FrameRule { half: true, ..FrameRule::new(Direction::ToClient, key, nth, times) });
+        self.shared
+            .add(FrameRule { fault: Fault::Half, ..FrameRule::new(Direction::ToClient, key, nth, times) });
     }
 
-    /// Waits until `count` frames have been dropped or halved since the proxy was bound; their connections are closed
+    /// Delivers requests of this kind late, counting as [`drop_answer`](Self::drop_answer): the client's connection is
+    /// closed at once, and the broker gets the request right before the next one of the kind `before`, over a
+    /// connection of its own. With `last_byte`, only requests that end so count.
+    pub(crate) fn deliver_late(&self, key: ApiKey, last_byte: Option<u8>, nth: u32, before: ApiKey) {
+        let fault = Fault::Late { before: before as i16 };
+        self.shared.add(FrameRule { last_byte, fault, ..FrameRule::new(Direction::ToBroker, key, nth, 1) });
+    }
+
+    /// Waits until `count` frames have been dropped, halved or kept since the proxy was bound; their connections are closed
     /// right after. Returns false if `timeout` is over first.
     pub(crate) fn wait_dropped(&self, count: u64, timeout: Duration) -> bool {
         self.shared.wait_while(self.shared.state(), timeout, |state| state.dropped < count).dropped >= count
@@ -152,28 +161,51 @@ enum Direction {
     ToClient = 1,
 }
 
+/// What becomes of a frame.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Nothing of it is forwarded.
+    Lost,
+    /// Half of it is forwarded.
+    Half,
+    /// It reaches the broker right before a request of another kind.
+    Late { before: i16 },
+}
+
 struct FrameRule {
     kind: (Direction, i16),
-    /// True if half of a frame is forwarded, false if nothing is.
-    half: bool,
+    /// The last byte of the frames that count; any if `None`.
+    last_byte: Option<u8>,
+    fault: Fault,
     skip: u32,
     times: u32,
 }
 
 impl FrameRule {
     fn new(direction: Direction, key: ApiKey, nth: u32, times: u32) -> Self {
-        Self { kind: (direction, key as i16), half: false, skip: nth.saturating_sub(1), times }
+        let kind = (direction, key as i16);
+        Self { kind, last_byte: None, fault: Fault::Lost, skip: nth.saturating_sub(1), times }
     }
 
-    /// Counts a frame of this kind. Returns how many of its bytes to forward if the rule strikes.
-    fn strike(&mut self, bytes: usize) -> Option<usize> {
+    fn counts(&self, kind: (Direction, i16), frame: &[u8]) -> bool {
+        self.kind == kind && self.last_byte.is_none_or(|byte| frame.last() == Some(&byte))
+    }
+
+    /// Counts a frame. Returns what becomes of it if the rule strikes.
+    fn strike(&mut self) -> Option<Fault> {
         if self.skip > 0 {
             self.skip -= 1;
             return None;
         }
         self.times = self.times.checked_sub(1)?;
-        Some(if self.half { bytes / 2 } else { 0 })
+        Some(self.fault)
     }
+}
+
+/// A request that is delivered late: right before a request of this kind.
+struct Kept {
+    before: i16,
+    request: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -230,6 +262,7 @@ struct State {
     open: HashMap<u64, Arc<Connection>>,
     accepted: u64,
     dropped: u64,
+    kept: Vec<Kept>,
     /// Flapping ends with the epoch that it began in.
     epoch: u64,
     stopped: bool,
@@ -360,22 +393,44 @@ impl Shared {
             self.wait(connection, |_| Duration::ZERO)?;
             let mut frame = read_frame(&connection.sockets[direction as usize])?;
             let key = connection.key(direction, &frame);
-            let struck = key.and_then(|key| self.strike((direction, key), frame.len()));
-            frame.truncate(struck.unwrap_or(frame.len()));
+            if let Some(key) = key.filter(|_| direction == Direction::ToBroker) {
+                self.deliver_before(key)?;
+            }
+            let struck = key.and_then(|key| self.strike((direction, key), &mut frame));
             if queue.send((Instant::now(), frame)).is_err() || struck.is_some() {
                 return Ok(());
             }
         }
     }
 
-    /// Counts a frame for all rules of its kind. Returns how many of its bytes to forward if a rule strikes.
-    fn strike(&self, kind: (Direction, i16), bytes: usize) -> Option<usize> {
+    /// Counts a frame for all rules of its kind. If one strikes, leaves what is forwarded now in the frame.
+    fn strike(&self, kind: (Direction, i16), frame: &mut Vec<u8>) -> Option<Fault> {
         let mut state = self.state();
-        let rules = state.rules.frames.iter_mut().filter(|rule| rule.kind == kind);
-        let forwarded = rules.filter_map(|rule| rule.strike(bytes)).min()?;
+        let rules = state.rules.frames.iter_mut().filter(|rule| rule.counts(kind, frame));
+        let faults: Vec<_> = rules.filter_map(FrameRule::strike).collect();
+        let fault = *faults.first()?;
+        match fault {
+            Fault::Lost => frame.clear(),
+            Fault::Half => frame.truncate(frame.len() / 2),
+            Fault::Late { before } => state.kept.push(Kept { before, request: std::mem::take(frame) }),
+        }
         state.dropped += 1;
         self.changed.notify_all();
-        Some(forwarded)
+        Some(fault)
+    }
+
+    /// Delivers the requests that were kept for this moment, and waits for the broker's answers.
+    fn deliver_before(&self, key: i16) -> io::Result<()> {
+        let mut state = self.state();
+        let due: Vec<_> = state.kept.extract_if(.., |kept| kept.before == key).collect();
+        let broker = state.broker;
+        drop(state);
+        for (kept, broker) in due.into_iter().zip(broker.into_iter().cycle()) {
+            let mut broker = TcpStream::connect_timeout(&broker, CONNECT_TIMEOUT)?;
+            broker.write_all(&kept.request)?;
+            read_frame(&broker)?;
+        }
+        Ok(())
     }
 
     fn write(
@@ -516,6 +571,21 @@ fn a_dropped_request_does_not_reach_the_broker_and_half_an_answer_is_half_an_ans
     assert_eq!(rest(&second), answer[..answer.len() / 2]);
     assert!(proxy.wait_dropped(2, PATIENCE));
     assert_eq!(seen.try_iter().collect::<Vec<_>>(), [sent]);
+}
+
+#[test]
+fn a_late_request_reaches_the_broker_right_before_another_kind() {
+    let (proxy, seen) = fake();
+    proxy.deliver_late(ApiKey::EndTxn, Some(7), 1, ApiKey::AddOffsetsToTxn);
+    ask(&client(&proxy), ApiKey::EndTxn, 0..1).expect_err("a closed connection");
+    let again = client(&proxy);
+    ask(&again, ApiKey::EndTxn, 1..2).expect("an answer");
+    ask(&again, ApiKey::AddOffsetsToTxn, 2..4).expect("answers");
+    let late = request(ApiKey::EndTxn, 0);
+    let others = request(ApiKey::EndTxn, 1);
+    let next = [2, 3].map(|id| request(ApiKey::AddOffsetsToTxn, id));
+    let [second, third] = next;
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [others, late, second, third]);
 }
 
 #[test]

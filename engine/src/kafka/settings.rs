@@ -20,6 +20,10 @@ const OWNED: &[(&str, &str)] = &[
     ("enable.partition.eof", "velo requires it to detect the end of a partition"),
     ("group.id", "use --group-id"),
     ("group.instance.id", "use --group-instance-id"),
+    (
+        "log.connection.close",
+        "transactions need to know of every broken connection; --log-level selects what is logged",
+    ),
     ("max.poll.records", "librdkafka has no such property; the poll size is derived from the batch strategy"),
     ("acks", "a record is settled only when all in-sync replicas have it"),
     ("request.required.acks", "a record is settled only when all in-sync replicas have it"),

@@ -5,6 +5,7 @@ pub(super) mod clock;
 pub(super) mod cluster;
 pub(super) mod denied;
 pub(super) mod killed;
+pub(super) mod late;
 pub(super) mod program;
 pub(super) mod proxied;
 pub(super) mod refused;

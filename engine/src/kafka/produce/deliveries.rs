@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub rejections: Mutex<Rejections>,
     /// True if each record of the open transaction is sent separately, so that a rejected record caused the error.
     pub one_by_one: AtomicBool,
+    /// True if a request of the producer's transactions may still reach a broker after it was given up.
+    pub is_doubtful: AtomicBool,
     /// The reduction of the additions to dead letters, which increases when the queue rejects dead letters.
     pub reduced: AtomicU8,
 }
@@ -108,7 +110,15 @@ pub(super) struct Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        use RDKafkaLogLevel::{Info, Notice, Warning};
+        if gives_up_requests(level, facility, message) {
+            self.shared.is_doubtful.store(true, Ordering::Release);
+        }
+        // Lines of these levels are asked for to be read here only.
+        let is_between = matches!(level, Warning | Notice | Info);
+        if !is_between || tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+            log(level, facility, message);
+        }
     }
 
     /// Ignores errors of the client: during an outage records wait, and the ledger shows them as not settled.
@@ -171,6 +181,15 @@ impl Deliveries {
         }
         SendError::Transaction(reason)
     }
+}
+
+/// Returns true for a line of the client's log that says that a request was given up which a broker may still get.
+/// librdkafka tells it in no other way. While a connection is being made, no request is under way, and lines for
+/// debugging are about connections that the client itself closes.
+fn gives_up_requests(level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
+    let is_open = !message.contains("in state CONNECT") && !message.contains("in state TRY_CONNECT");
+    let is_given_up = facility == "REQTMOUT" || facility == "FAIL" && is_open;
+    is_given_up && !matches!(level, RDKafkaLogLevel::Debug)
 }
 
 /// Returns true for errors of which brokers name the records that cause them. All other records of the request then
@@ -256,6 +275,18 @@ mod tests {
         rejections.told.insert(("t".to_owned(), 0));
         let (named, is_rest) = rejections.named();
         assert_eq!((named, is_rest), (vec![(ticket(1), "r".to_owned())], true));
+    }
+
+    #[test]
+    fn only_a_connection_that_was_open_leaves_requests_under_way() {
+        let (info, debug) = (RDKafkaLogLevel::Info, RDKafkaLogLevel::Debug);
+        let closed = "b:9092/1: Disconnected (after 10ms in state UP)";
+        let refused = "b:9092/1: Connect to ipv4#127.0.0.1:9092 failed: refused (after 0ms in state CONNECT)";
+        assert!(
+            gives_up_requests(info, "FAIL", closed) && gives_up_requests(info, "REQTMOUT", "1 in-flight")
+        );
+        assert!(!gives_up_requests(info, "FAIL", refused) && !gives_up_requests(debug, "FAIL", closed));
+        assert!(!gives_up_requests(info, "GETPID", "retrying"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Writing to topics: outputs and dead letters, in transactions or not.
 
 mod alone;
+mod current;
 mod deliveries;
 mod record_producer;
 mod reduce;

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
+use super::current::Current;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::reduce::reduced;
 use super::served_producer::{ServedProducer, WAIT};
@@ -28,7 +30,7 @@ use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, 
 /// A topic to write to and its producer. Without transactions, each topic has a separate producer, because topics have
 /// different limits on the size of a batch.
 struct Target {
-    producer: Arc<ServedProducer<Deliveries>>,
+    producer: Arc<Current>,
     /// Sends records one per request; `None` with transactions, which have a single producer.
     alone: Option<Arc<Alone>>,
     /// Locked for reading while a record is passed to the client, and for writing while no record may be.
@@ -119,14 +121,13 @@ impl KafkaSink {
         let properties = producer_config(settings, queue, topics().filter_map(most), transactional_id);
         let of_transactions = transactional_id
             .map(|_| {
-                let suspects = Arc::default();
-                let context = Deliveries {
-                    acks: acks.clone(),
-                    transactional: true,
-                    shared: Arc::clone(&shared),
-                    suspects,
+                let (config, acks, shared) = (properties.clone(), acks.clone(), Arc::clone(&shared));
+                let create = move || {
+                    let (acks, shared) = (acks.clone(), Arc::clone(&shared));
+                    let context = Deliveries { acks, transactional: true, shared, suspects: Arc::default() };
+                    ServedProducer::create(&config, context, |_| {})
                 };
-                ServedProducer::create(&properties, context, |_| {}).map(Arc::new)
+                Current::new(create).map(Arc::new)
             })
             .transpose()?;
         let line = Arc::<RwLock<()>>::default();
@@ -217,21 +218,20 @@ impl KafkaSink {
             );
             return Err(SendError::Record(reason));
         }
-        if let Some(Err(error)) = self.transactions.as_ref().map(Transactions::begin) {
-            return Err(SendError::Transaction(KafkaError::from(error).to_string()));
-        }
+        self.transactions.as_ref().map_or(Ok(()), Transactions::begin)?;
+        let producer = to.producer.get();
         // A record that does not fit into an empty queue is rejected.
         let mut was_empty = false;
         loop {
             if let Some(alone) = to.alone.as_ref().filter(|alone| alone.has_suspects()) {
                 let _line = to.line.write().unwrap_or_else(PoisonError::into_inner);
-                alone.clear_suspects(&to.producer);
+                alone.clear_suspects(&producer);
             }
             let line = to.line.read().unwrap_or_else(PoisonError::into_inner);
             if self.shared.is_closed() {
                 return Ok(());
             }
-            let Err((error, refused)) = to.producer.send(record) else {
+            let Err((error, refused)) = producer.send(record) else {
                 reach(Edge::RecordSent);
                 break;
             };
@@ -239,17 +239,17 @@ impl KafkaSink {
             let code = error.rdkafka_error_code();
             let is_full = code == Some(RDKafkaErrorCode::QueueFull);
             if is_full && !was_empty {
-                was_empty = to.producer.in_flight_count() == 0;
+                was_empty = producer.in_flight_count() == 0;
                 record = refused;
                 if !was_empty {
-                    to.producer.poll(WAIT);
+                    producer.poll(WAIT);
                 }
                 continue;
             }
             return match &to.alone {
                 Some(alone) if is_full || code.is_some_and(is_of_record) => {
                     let _line = to.line.write().unwrap_or_else(PoisonError::into_inner);
-                    alone.send_after(&to.producer, ticket, single(refused));
+                    alone.send_after(&producer, ticket, single(refused));
                     Ok(())
                 }
                 None if is_full => Err(SendError::Record(
@@ -259,8 +259,8 @@ impl KafkaSink {
             };
         }
         if self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire) {
-            while to.producer.in_flight_count() > 0 && !self.shared.is_closed() {
-                to.producer.poll(WAIT);
+            while producer.in_flight_count() > 0 && !self.shared.is_closed() {
+                producer.poll(WAIT);
             }
         }
         Ok(())
@@ -268,7 +268,7 @@ impl KafkaSink {
 }
 
 /// The producer of a topic, the producer that sends its records one per request, and the lock of both.
-type OwnProducer = (Arc<ServedProducer<Deliveries>>, Arc<Alone>, Arc<RwLock<()>>);
+type OwnProducer = (Arc<Current>, Arc<Alone>, Arc<RwLock<()>>);
 
 fn own_producer(
     config: &ClientConfig,
@@ -286,17 +286,21 @@ fn own_producer(
         Arc::clone(&suspects),
     );
     let alone = Arc::new(alone);
-    let context =
-        Deliveries { acks: acks.clone(), transactional: false, shared: Arc::clone(shared), suspects };
+    let (acks, shared, config) = (acks.clone(), Arc::clone(shared), config.clone());
     let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
-    let producer = ServedProducer::create(config, context, move |producer| {
-        // If no more records are written, only this thread sends the suspects.
-        if clearing.has_suspects() {
-            let _line = order.write().unwrap_or_else(PoisonError::into_inner);
-            clearing.clear_suspects(producer);
-        }
-    })?;
-    Ok((Arc::new(producer), alone, line))
+    let create = move || {
+        let (acks, shared, suspects) = (acks.clone(), Arc::clone(&shared), Arc::clone(&suspects));
+        let context = Deliveries { acks, transactional: false, shared, suspects };
+        let (clearing, order) = (Arc::clone(&clearing), Arc::clone(&order));
+        ServedProducer::create(&config, context, move |producer| {
+            // If no more records are written, only this thread sends the suspects.
+            if clearing.has_suspects() {
+                let _line = order.write().unwrap_or_else(PoisonError::into_inner);
+                clearing.clear_suspects(producer);
+            }
+        })
+    };
+    Ok((Arc::new(Current::new(create)?), alone, line))
 }
 
 fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
@@ -336,7 +340,7 @@ pub(in crate::kafka) fn producer_config(
     }
     match transactional_id {
         // The transaction time-out limits the delivery time of a record.
-        Some(id) => owned.push(("transactional.id", id)),
+        Some(id) => owned.extend([("transactional.id", id), ("log.connection.close", "true")]),
         None => owned.push(("message.timeout.ms", "0")),
     }
     if bounds.len() > 1 {
@@ -344,7 +348,12 @@ pub(in crate::kafka) fn producer_config(
         defaults
             .extend(bounds.iter().min().map(|least| ("batch.size", client_bytes((*least).min(1_000_000)))));
     }
-    settings.client(&defaults, &owned)
+    let mut config = settings.client(&defaults, &owned);
+    if transactional_id.is_some() && !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+        // Transactions learn from the log that requests were given up: see `deliveries.rs`.
+        config.set_log_level(RDKafkaLogLevel::Info);
+    }
+    config
 }
 
 /// Returns an upper bound on the number of bytes of a record that is sent in a separate batch.
@@ -437,7 +446,8 @@ impl Sink for KafkaSink {
 
     fn unacknowledged(&self) -> usize {
         let targets = std::iter::once(&self.sink).chain(self.dead_letters.values());
-        let counts = targets.map(|target| usize::try_from(target.producer.in_flight_count()).unwrap_or(0));
+        let counts =
+            targets.map(|target| usize::try_from(target.producer.get().in_flight_count()).unwrap_or(0));
         counts.sum()
     }
 
@@ -447,7 +457,7 @@ impl Sink for KafkaSink {
         self.shared.closed.store(true, Ordering::Release);
         for target in std::iter::once(&self.sink).chain(self.dead_letters.values()) {
             let _line = target.line.write().unwrap_or_else(PoisonError::into_inner);
-            target.producer.purge(PurgeConfig::default().queue().inflight());
+            target.producer.get().purge(PurgeConfig::default().queue().inflight());
         }
     }
 }

@@ -1,4 +1,10 @@
 //! Transactions: outputs, dead letters and the offsets of their source records are committed atomically.
+//!
+//! A request that a broken connection holds back may reach a broker after its repetition was answered. Brokers tell
+//! such a request from those of the next transaction by the producer epoch only: the end of an aborted transaction
+//! would abort the next one unseen, and its offsets would then be committed without its records. A new producer raises
+//! the epoch, so the next transaction after an abort or a broken connection has a new producer. Brokers raise it
+//! themselves since Kafka 4.0 (KIP-890) for clients that ask for it, which librdkafka 2.12 does not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -7,9 +13,9 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
-use super::deliveries::{Deliveries, Shared};
-use super::served_producer::ServedProducer;
-use crate::failpoint::{Edge, reach};
+use super::current::Current;
+use super::deliveries::Shared;
+use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
 use crate::kafka::error::{Class, class};
 use crate::kafka::membership::Membership;
@@ -20,9 +26,9 @@ use crate::sink::{Ack, Acks, SendError, TransactionError};
 /// The time-out of one attempt. Between attempts the sink is checked for having been closed.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// The transactions of a producer, which include the offsets of a group member.
+/// The transactions of a sink, which include the offsets of a group member.
 pub(super) struct Transactions {
-    producer: Arc<ServedProducer<Deliveries>>,
+    producer: Arc<Current>,
     membership: Membership,
     is_open: AtomicBool,
     shared: Arc<Shared>,
@@ -35,25 +41,58 @@ impl Transactions {
     /// # Errors
     /// If the brokers do not answer in time or reject the request.
     pub(super) fn init(
-        producer: Arc<ServedProducer<Deliveries>>,
+        producer: Arc<Current>,
         membership: Membership,
         shared: Arc<Shared>,
         acks: Acks,
     ) -> Result<Self, KafkaError> {
-        let initialised = producer.init_transactions(REQUEST_TIMEOUT);
+        let initialised = producer.get().init_transactions(REQUEST_TIMEOUT);
         initialised
             .map_err(|error| KafkaError::new(format!("initialising transactions: {}", reason(&error))))?;
         Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared, acks })
     }
 
     /// Begins a transaction if none is open.
-    pub(super) fn begin(&self) -> Result<(), ClientError> {
-        if !self.is_open.load(Ordering::Acquire) {
-            self.producer.begin_transaction()?;
-            reach(Edge::TransactionBegun);
-            self.is_open.store(true, Ordering::Release);
+    ///
+    /// # Errors
+    /// [`SendError::Transaction`] if the transaction is to be tried again, [`SendError::Sink`] if that is of no use.
+    pub(super) fn begin(&self) -> Result<(), SendError> {
+        self.try_begin().map_err(|error| {
+            if is_fatal(&error) {
+                SendError::Sink(reason(&error))
+            } else {
+                SendError::Transaction(reason(&error))
+            }
+        })
+    }
+
+    fn try_begin(&self) -> Result<(), ClientError> {
+        if self.is_open.load(Ordering::Acquire) {
+            return Ok(());
         }
+        if self.shared.is_doubtful.load(Ordering::Acquire) && !is_on(Mutant::ProducerKept) {
+            self.replace_producer()?;
+        }
+        self.producer.get().begin_transaction()?;
+        reach(Edge::TransactionBegun);
+        self.is_open.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Replaces the producer by one with a higher epoch.
+    fn replace_producer(&self) -> Result<(), ClientError> {
+        tracing::info!("a new producer begins the next transaction");
+        // A connection that breaks from here on is one of the new producer.
+        self.shared.is_doubtful.store(false, Ordering::Release);
+        let replaced = self.producer.create().and_then(|producer| {
+            self.attempt(|| producer.init_transactions(ATTEMPT))?;
+            self.producer.set(producer);
+            Ok(())
+        });
+        if replaced.is_err() {
+            self.shared.is_doubtful.store(true, Ordering::Release);
+        }
+        replaced
     }
 
     /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
@@ -63,13 +102,15 @@ impl Transactions {
             return self.undo("the member has left its group");
         };
         let attempts = self
-            .attempt(|| self.begin())
+            .attempt(|| self.try_begin())
             .and_then(|()| {
-                self.attempt(|| self.producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
+                let producer = self.producer.get();
+                self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
             })
             .and_then(|()| {
                 reach(Edge::TransactionOffsets);
-                self.attempt(|| self.producer.commit_transaction(ATTEMPT))
+                let producer = self.producer.get();
+                self.attempt(|| producer.commit_transaction(ATTEMPT))
             });
         match attempts {
             Ok(()) => {
@@ -90,10 +131,12 @@ impl Transactions {
         if !self.is_open.load(Ordering::Acquire) {
             return Ok(());
         }
-        let aborted = self.attempt(|| self.producer.abort_transaction(ATTEMPT));
+        let producer = self.producer.get();
+        let aborted = self.attempt(|| producer.abort_transaction(ATTEMPT));
         aborted.map_err(|error| fatal(&reason(&error)))?;
         reach(Edge::TransactionAborted);
         self.is_open.store(false, Ordering::Release);
+        self.shared.is_doubtful.store(true, Ordering::Release);
         self.name_rejected();
         Ok(())
     }
@@ -143,7 +186,7 @@ impl Drop for Transactions {
     fn drop(&mut self) {
         if self.is_open.load(Ordering::Acquire) {
             // If the abort fails, the brokers abort the transaction after transaction.timeout.ms.
-            let _ = self.producer.abort_transaction(ATTEMPT);
+            let _ = self.producer.get().abort_transaction(ATTEMPT);
         }
     }
 }

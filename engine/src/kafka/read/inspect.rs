@@ -53,6 +53,9 @@ pub struct PartitionState {
 /// A client with the properties of a group member that does not join the group.
 pub struct Inspector {
     consumer: BaseConsumer<Context>,
+    /// Like `consumer`, but does not wait for transactions that have not ended: if a process has died, its transaction
+    /// may stay open for a minute.
+    impatient: BaseConsumer<Context>,
     names: Vec<String>,
     topic: String,
     group: String,
@@ -64,11 +67,14 @@ impl Inspector {
     /// # Errors
     /// If the client's properties are invalid.
     pub fn connect(settings: &ClientSettings, options: &GroupOptions) -> Result<Self, KafkaError> {
-        let config = options.config(settings)?;
-        let (context, _) = Context::new(Waker::default());
+        let mut config = options.config(settings)?;
+        let context = || Context::new(Waker::default()).0;
         let names = config.config_map().keys().map(|name| (*name).to_owned()).collect();
+        let consumer = config.create_with_context(context())?;
+        config.set("isolation.level", "read_uncommitted");
         Ok(Self {
-            consumer: config.create_with_context(context)?,
+            consumer,
+            impatient: config.create_with_context(context())?,
             names,
             topic: options.topic.clone(),
             group: options.group_id.clone(),
@@ -141,7 +147,7 @@ impl Inspector {
         for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
             list.add_partition(&self.topic, partition);
         }
-        let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT);
+        let committed = self.impatient.committed_offsets(list, REQUEST_TIMEOUT);
         committed.map_err(|error| KafkaError::during("reading the group's committed offsets", &error))
     }
 
