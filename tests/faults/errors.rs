@@ -129,6 +129,13 @@ fn plain(job: &Job<'_>, text: &str) -> String {
         .iter()
         .fold(text.to_owned(), |text, (name, plain)| text.replace(name.as_str(), plain))
         .replace('|', "\\|")
+        .split(' ')
+        .map(|word| if word.starts_with("127.0.0.1:") { "BROKER" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+        .split(" (after ")
+        .map(|part| part.split_once("ms)").map_or(part, |(_, rest)| rest))
+        .collect()
 }
 
 /// The table's file.

@@ -376,18 +376,11 @@ impl<'a> Trial<'a> {
         self.all_end(members, |_, _| false);
     }
 
-    /// Waits until every process has ended, each with everything done, or after it has given up a transaction that the
-    /// brokers have ended, or because the group has replaced it: a static member whose answer to a request to join is
-    /// lost is fenced by its next request.
-    pub(crate) fn all_end_well_or_give_up(&mut self, members: &mut [Member]) {
-        let mut words = Vec::new();
-        if self.plan.exactly_once {
-            words.push("has taken over the transactional id");
-        }
-        if self.plan.is_static {
-            words.push("uses the same --group-instance-id");
-        }
-        self.all_end_well_or_say(members, &words);
+    /// Waits until every process has ended, each with everything done, or because the group has replaced it: a static
+    /// member whose answer to a request to join is lost is fenced by its next request.
+    pub(crate) fn all_end_well_or_are_replaced(&mut self, members: &mut [Member]) {
+        let words: &[_] = if self.plan.is_static { &["uses the same --group-instance-id"] } else { &[] };
+        self.all_end_well_or_say(members, words);
     }
 
     /// Waits until every process has ended, each with everything done, or with an error that has one of these words.

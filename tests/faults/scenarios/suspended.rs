@@ -33,7 +33,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
         members[victim].signal("-CONT");
         trial.incident();
     }
-    trial.all_end_well_or_give_up(&mut members);
+    trial.all_end_well_or_are_replaced(&mut members);
     drop(members);
     trial.finish()
 }

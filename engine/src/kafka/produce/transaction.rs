@@ -121,6 +121,10 @@ impl Transactions {
                 self.shared.reduced.store(0, Ordering::Release);
                 Ok(())
             }
+            Err(error) if is_unknown(&error) => {
+                self.aborted();
+                Err(TransactionError::Undone(reason(&error)))
+            }
             Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
             Err(error) => self.undo(&reason(&error)),
         }
@@ -132,13 +136,21 @@ impl Transactions {
             return Ok(());
         }
         let producer = self.producer.get();
-        let aborted = self.attempt(|| producer.abort_transaction(ATTEMPT));
-        aborted.map_err(|error| fatal(&reason(&error)))?;
+        match self.attempt(|| producer.abort_transaction(ATTEMPT)) {
+            Err(error) if !is_unknown(&error) => Err(fatal(&reason(&error))),
+            _ => {
+                self.aborted();
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that the transaction was aborted, or will be by the next producer.
+    fn aborted(&self) {
         reach(Edge::TransactionAborted);
         self.is_open.store(false, Ordering::Release);
         self.shared.is_doubtful.store(true, Ordering::Release);
         self.name_rejected();
-        Ok(())
     }
 
     /// Acknowledges the records that have caused rejections, so that the next transaction is sent without them. All
@@ -206,11 +218,13 @@ fn fatal(reason: &impl ToString) -> TransactionError {
 }
 
 fn is_fenced(code: Code) -> bool {
-    // InvalidTransactionalState: the brokers or another process have already ended the transaction.
-    matches!(
-        code,
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidTransactionalState
-    )
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+}
+
+/// Returns true if the brokers know no open transaction of this producer and no newer producer. librdkafka ends a
+/// transaction before its first request has arrived, and takes the answer for a fatal error.
+fn is_unknown(error: &ClientError) -> bool {
+    matches!(error, ClientError::Transaction(error) if error.code() == Code::InvalidTransactionalState)
 }
 
 fn is_fatal(error: &ClientError) -> bool {
