@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark")]
 
 mod broker;
+mod cost;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use velo_engine::memory::MemoryBudget;
 use velo_engine::waker::Waker;
 
 use broker::Broker;
+use cost::{cpu_seconds, median};
 
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
@@ -94,11 +96,6 @@ fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Opt
         }
     }
     println!("{partitions} partitions, {records} records of {VALUE_BYTES} B, medians of {ROUNDS} rounds:");
-    let median = |costs: &[Cost], of: fn(&Cost) -> f64| {
-        let mut values: Vec<_> = costs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
     let bare = costs[&(0, "bare loop".to_owned())].clone();
     for ((_, name), costs) in &costs {
         let (rate, cpu) =
@@ -111,21 +108,6 @@ fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Opt
             median(costs, |cost| cost.peak_mib),
         );
     }
-}
-
-/// CPU seconds of this process, and of its children that have ended.
-fn cpu_seconds() -> (f64, f64) {
-    const TICKS_PER_S: f64 = 100.0;
-    let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<f64> = text
-        .rsplit(')')
-        .next()
-        .expect("fields")
-        .split_whitespace()
-        .map(|f| f.parse().unwrap_or(0.0))
-        .collect();
-    // utime, stime, cutime and cstime are the fields 14 to 17; the state is the third.
-    ((fields[11] + fields[12]) / TICKS_PER_S, (fields[13] + fields[14]) / TICKS_PER_S)
 }
 
 fn velo(program: &Path, sql: &Path, address: &str, records: u64) -> Cost {

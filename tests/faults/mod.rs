@@ -116,7 +116,7 @@ fn a_job_whose_network_fails_keeps_its_promises() {
 
 #[test]
 fn a_job_whose_requests_arrive_late_keeps_its_promises() {
-    keeps_its_promises("late", 0..5);
+    keeps_its_promises("late", 0..6);
 }
 
 #[test]

@@ -85,8 +85,8 @@ impl Proxy {
     }
 
     /// Delivers requests of this kind late, counting as [`drop_answer`](Self::drop_answer): the client's connection is
-    /// closed at once, and the broker gets the request right before the next one of the kind `before`, over a
-    /// connection of its own. With `last_byte`, only requests that end so count.
+    /// closed at once, and the broker gets the request right before the next one of the kind `before`, over another
+    /// connection. With `last_byte`, only requests that end so count.
     pub(crate) fn deliver_late(&self, key: ApiKey, last_byte: Option<u8>, nth: u32, before: ApiKey) {
         let fault = Fault::Late { before: before as i16 };
         self.shared.add(FrameRule { last_byte, fault, ..FrameRule::new(Direction::ToBroker, key, nth, 1) });
@@ -394,7 +394,7 @@ impl Shared {
             let mut frame = read_frame(&connection.sockets[direction as usize])?;
             let key = connection.key(direction, &frame);
             if let Some(key) = key.filter(|_| direction == Direction::ToBroker) {
-                self.deliver_before(key)?;
+                self.deliver_before(key);
             }
             let struck = key.and_then(|key| self.strike((direction, key), &mut frame));
             if queue.send((Instant::now(), frame)).is_err() || struck.is_some() {
@@ -420,17 +420,17 @@ impl Shared {
     }
 
     /// Delivers the requests that were kept for this moment, and waits for the broker's answers.
-    fn deliver_before(&self, key: i16) -> io::Result<()> {
+    fn deliver_before(&self, key: i16) {
         let mut state = self.state();
         let due: Vec<_> = state.kept.extract_if(.., |kept| kept.before == key).collect();
         let broker = state.broker;
         drop(state);
         for (kept, broker) in due.into_iter().zip(broker.into_iter().cycle()) {
-            let mut broker = TcpStream::connect_timeout(&broker, CONNECT_TIMEOUT)?;
-            broker.write_all(&kept.request)?;
-            read_frame(&broker)?;
+            let mut broker = TcpStream::connect_timeout(&broker, CONNECT_TIMEOUT).expect("the broker runs");
+            broker.set_read_timeout(Some(CONNECT_TIMEOUT)).expect("a time-out");
+            broker.write_all(&kept.request).expect("sent");
+            read_frame(&broker).expect("an answer");
         }
-        Ok(())
     }
 
     fn write(

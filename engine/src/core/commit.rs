@@ -24,10 +24,16 @@ impl Core {
         lanes.map(|(id, lane)| (id, lane.tracker.watermark() + ahead)).collect()
     }
 
-    /// Returns true if a lane has an offset to commit outside of a transaction.
+    /// Returns true if a lane has an offset to commit. With transactions, the offsets of unsettled records are committed
+    /// with their outputs.
     pub(super) fn may_commit(&self, lane: &Lane) -> bool {
         let alone = self.transaction.is_none() || lane.tracker.unsettled() == 0;
         alone && lane.tracker.watermark() > lane.committed
+    }
+
+    /// Returns true if a commit can begin now.
+    pub(super) fn can_commit(&self) -> bool {
+        self.commit_in_flight.is_none() && self.transaction.as_ref().is_none_or(Transaction::is_idle)
     }
 
     /// Adds processed batches to the transaction, and commits the transaction if it is complete.
@@ -56,20 +62,25 @@ impl Core {
             }
         }
         let open_rows = |id| batches.get(id).map_or(0, |batch| batch.open_rows);
-        // An older commit in flight must not overwrite the offsets of the transaction.
-        if self.commit_in_flight.is_none() && transaction.is_complete(now, closed, open_rows) {
-            let mut offsets = BTreeMap::new();
-            for batch in transaction.members().iter().filter_map(|member| batches.get(member.id)) {
-                for Span { lane, sequence, .. } in batch.runs.spans(&(0..batch.rows)) {
-                    if let Some(Lane { tracker, .. }) = lanes.get(lane) {
-                        offsets.insert(lane, tracker.watermark_at(sequence.end));
-                    }
+        if transaction.is_complete(now, closed, open_rows) {
+            self.commit_transaction(actions);
+        }
+    }
+
+    /// Commits the open transaction with the offsets of its batches, and those of lanes without unsettled records.
+    fn commit_transaction(&mut self, actions: &mut Vec<Action>) {
+        let mut offsets: BTreeMap<_, _> = self.committable().into_iter().collect();
+        let Some(transaction) = &mut self.transaction else { return };
+        for batch in transaction.members().iter().filter_map(|member| self.batches.get(member.id)) {
+            for Span { lane, sequence, .. } in batch.runs.spans(&(0..batch.rows)) {
+                if let Some(Lane { tracker, .. }) = self.lanes.get(lane) {
+                    offsets.insert(lane, tracker.watermark_at(sequence.end));
                 }
             }
-            let offsets: Vec<_> = offsets.into_iter().collect();
-            transaction.commit(offsets.clone());
-            actions.push(Action::CommitTransaction(offsets));
         }
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        transaction.commit(offsets.clone());
+        actions.push(Action::CommitTransaction(offsets));
     }
 
     pub(super) fn abort_transaction(&mut self, actions: &mut Vec<Action>) {
@@ -86,17 +97,34 @@ impl Core {
             }
         }
         self.committed(offsets);
+        self.commit_failed = false;
+    }
+
+    pub(super) fn transaction_aborted(&mut self, now: Tick) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.aborted(now);
+            self.commit_failed = true;
+            self.next_commit = now + self.config.commit_interval;
+        }
     }
 
     pub(super) fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
         // The last commit does not wait for the interval, unless the commit before it has failed.
         let is_last = self.end_of_input && self.is_settled() && !self.commit_failed;
-        if self.commit_in_flight.is_some() || (now < self.next_commit && !is_last) {
+        if !self.can_commit() || (now < self.next_commit && !is_last) {
             return;
         }
         let offsets = self.committable();
-        if !offsets.is_empty() {
-            self.next_commit = now + self.config.commit_interval;
+        if offsets.is_empty() {
+            return;
+        }
+        self.next_commit = now + self.config.commit_interval;
+        // Also offsets without records: a commit outside of transactions could arrive late, after a newer one of a
+        // transaction.
+        if let Some(transaction) = &mut self.transaction {
+            transaction.commit(offsets.clone());
+            actions.push(Action::CommitTransaction(offsets));
+        } else {
             self.commit_in_flight = Some(offsets.clone());
             actions.push(Action::Commit(offsets));
         }

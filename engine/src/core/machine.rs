@@ -135,9 +135,7 @@ impl Core {
             Event::CommitEnded(ok) => self.commit_ended(now, ok),
             Event::TransactionFailed => self.abort_transaction(actions),
             Event::TransactionEnded(true) => self.transaction_committed(now, actions),
-            Event::TransactionEnded(false) => {
-                self.transaction.iter_mut().for_each(|transaction| transaction.aborted(now));
-            }
+            Event::TransactionEnded(false) => self.transaction_aborted(now),
             Event::Revoked(lane, Revoke::Drain) => {
                 let until = now + self.config.drain_timeout;
                 self.lanes.set_state(lane, LaneState::Draining { until });
@@ -200,13 +198,10 @@ impl Core {
             _ => None,
         });
         let draining = self.lanes.draining().map(|(.., until)| until);
-        let may_commit = self.commit_in_flight.is_none()
-            && self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane));
+        let may_commit = self.can_commit() && self.lanes.uncommitted().any(|(_, lane)| self.may_commit(lane));
         let commit = may_commit.then_some(self.next_commit);
         let group = self.regroup.as_ref().and_then(SinkBatcher::deadline);
-        // A transaction is not committed while another commit is in flight, even if it is due.
-        let transaction = self.transaction.as_ref().filter(|_| self.commit_in_flight.is_none());
-        let transaction = transaction.and_then(|open| open.deadline(|id| self.open_rows(id)));
+        let transaction = self.transaction.as_ref().and_then(|open| open.deadline(|id| self.open_rows(id)));
         let group = group.into_iter().chain(transaction);
         holding.chain(draining).chain(self.batcher.deadline()).chain(group).chain(commit).min()
     }

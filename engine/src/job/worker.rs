@@ -212,6 +212,11 @@ impl Pool {
         self.sink.unacknowledged()
     }
 
+    /// Returns true if a write waits for the brokers although it has passed no record to them.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sink.is_waiting()
+    }
+
     /// Notes that the source was polled and has reported all lost lanes.
     pub(super) fn confirm(&self) {
         self.gate.confirm();

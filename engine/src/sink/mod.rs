@@ -101,6 +101,11 @@ pub trait Sink: Send + Sync {
     fn unacknowledged(&self) -> usize {
         0
     }
+    /// Returns true if a write waits for the brokers although it has passed no record to them. The provided method
+    /// returns false.
+    fn is_waiting(&self) -> bool {
+        false
+    }
     /// Closes the sink at the end of the job. Records that were not sent will be read again. Blocked calls must return.
     /// The provided method does nothing.
     fn close(&self) {}

@@ -13,13 +13,15 @@ use crate::faults::proxy::{ApiKey, Proxy};
 use crate::faults::trial::{Outcome, Plan, Site, Trial};
 use crate::faults::workload::Workload;
 
-/// The requests that are held back. The end of a transaction says in its last byte whether the transaction is committed.
-const LATE: [(ApiKey, Option<u8>); 5] = [
-    (ApiKey::EndTxn, Some(0)),
-    (ApiKey::EndTxn, Some(1)),
-    (ApiKey::TxnOffsetCommit, None),
-    (ApiKey::AddPartitionsToTxn, None),
-    (ApiKey::Produce, None),
+/// The requests that are held back, and before which one they arrive. The end of a transaction says in its last byte
+/// whether the transaction is committed.
+const LATE: [(ApiKey, Option<u8>, ApiKey); 6] = [
+    (ApiKey::EndTxn, Some(0), ApiKey::AddOffsetsToTxn),
+    (ApiKey::EndTxn, Some(1), ApiKey::AddOffsetsToTxn),
+    (ApiKey::TxnOffsetCommit, None, ApiKey::AddOffsetsToTxn),
+    (ApiKey::AddPartitionsToTxn, None, ApiKey::AddOffsetsToTxn),
+    (ApiKey::AddOffsetsToTxn, None, ApiKey::AddPartitionsToTxn),
+    (ApiKey::Produce, None, ApiKey::AddOffsetsToTxn),
 ];
 
 const SMALL: &str = "'batch.strategy' = 'fixed_size', 'batch.size' = '200'";
@@ -39,10 +41,10 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let is_large = ["mega_batch", "time_window"].iter().any(|name| drawn.strategy.contains(name));
     let plan = if is_large { Plan { strategy: SMALL, ..drawn } } else { drawn };
     // Every kind has its turn among consecutive seeds.
-    let (key, last_byte) = LATE[usize::try_from(seed).expect("small") % LATE.len()];
+    let (key, last_byte, before) = LATE[usize::try_from(seed).expect("small") % LATE.len()];
     let mut trial = Trial::new(&own, plan, Workload::new(seed, 10_000, 4));
     let nth = if last_byte == Some(0) { 1 } else { random.u32(1..3) };
-    proxy.deliver_late(key, last_byte, nth, ApiKey::AddOffsetsToTxn);
+    proxy.deliver_late(key, last_byte, nth, before);
     // In a transaction that another one's end has committed, a process that is killed would leave records that are
     // written again.
     let dies = last_byte == Some(1);

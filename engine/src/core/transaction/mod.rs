@@ -139,6 +139,11 @@ impl Transaction {
         self.phase == Phase::Open
     }
 
+    /// Returns true if no transaction is being written or ended.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Open && self.members.is_empty()
+    }
+
     /// Returns true if a batch is in the transaction.
     pub(super) fn has(&self, id: BatchId) -> bool {
         self.members.iter().any(|member| member.id == id)

@@ -160,10 +160,8 @@ impl World {
                     }
                 }
             }
-            Action::Commit(offsets) => {
-                self.commit(&offsets);
-                self.step(Event::CommitEnded(true));
-            }
+            // It could arrive late, after a newer one of a transaction.
+            Action::Commit(offsets) => panic!("{offsets:?} are committed outside of a transaction"),
             Action::CommitTransaction(offsets) => {
                 // The group lets nobody commit what somebody else has.
                 let ours = |(lane, _): &(LaneId, i64)| self.lanes.get(&self.partitions[lane]) == Some(lane);
@@ -180,8 +178,6 @@ impl World {
                 self.step(Event::TransactionEnded(false));
             }
             Action::Release(lanes) => {
-                let offsets = lanes.iter().filter_map(|(lane, offset)| Some((*lane, (*offset)?)));
-                self.commit(&offsets.collect::<Vec<_>>());
                 for (lane, _) in lanes {
                     let partition = self.partitions[&lane];
                     if self.lanes.get(&partition) == Some(&lane) {

@@ -33,7 +33,7 @@ impl<S: Source> Driver<S> {
     /// Returns what the job waits for outside of the process.
     fn waits(&self) -> Option<Waits> {
         let unacknowledged = self.pool.unacknowledged();
-        if unacknowledged > 0 || self.ending_transactions > 0 {
+        if unacknowledged > 0 || self.ending_transactions > 0 || self.pool.is_waiting() {
             return Some(Waits::Brokers(unacknowledged));
         }
         // Records that are taken or processed say that fetches succeed.

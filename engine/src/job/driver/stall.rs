@@ -16,7 +16,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(2);
 /// What a job waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Acknowledgements of this number of records; 0 if only a transaction has to end.
+    /// Acknowledgements of this number of records; 0 if only a transaction has to begin or end.
     Brokers(usize),
     /// Records from this number of partitions.
     Fetches(usize),
@@ -102,7 +102,7 @@ impl std::fmt::Display for Waits {
         let seconds = PATIENCE.as_secs();
         match self {
             Self::Brokers(0) => {
-                write!(f, "the transaction coordinator has not ended a transaction for {seconds} s")
+                write!(f, "the transaction coordinator has not answered for {seconds} s")
             }
             Self::Brokers(records) => write!(
                 f,

@@ -1,40 +1,38 @@
-//! The producer that a sink writes with now: how to create one in, a producer that can be replaced out.
+//! The producer that a sink writes with now. Transactions replace it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer;
 
 use super::deliveries::Deliveries;
 use super::served_producer::ServedProducer;
 
-type Create = dyn Fn() -> Result<ServedProducer<Deliveries>, KafkaError> + Send + Sync;
-
 /// A producer that can be replaced by another one of the same configuration.
-pub(super) struct Current {
-    producer: RwLock<Arc<ServedProducer<Deliveries>>>,
-    create: Box<Create>,
-}
+pub(super) struct Current(RwLock<Arc<ServedProducer<Deliveries>>>);
 
 impl Current {
-    /// Creates the first producer.
-    pub(super) fn new(
-        create: impl Fn() -> Result<ServedProducer<Deliveries>, KafkaError> + Send + Sync + 'static,
-    ) -> Result<Self, KafkaError> {
-        Ok(Self { producer: RwLock::new(Arc::new(create()?)), create: Box::new(create) })
+    pub(super) fn new(first: ServedProducer<Deliveries>) -> Self {
+        Self(RwLock::new(Arc::new(first)))
     }
 
-    /// Returns the producer to use.
+    /// Returns the producer to use. It cannot be replaced while the guard lives.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Arc<ServedProducer<Deliveries>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the producer to use, for calls that take long.
     pub(super) fn get(&self) -> Arc<ServedProducer<Deliveries>> {
-        Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.read())
     }
 
-    /// Creates another producer, which is not used yet.
-    pub(super) fn create(&self) -> Result<ServedProducer<Deliveries>, KafkaError> {
-        (self.create)()
-    }
-
-    /// Replaces the producer.
+    /// Replaces the producer. Whatever the old one still reports is ignored.
     pub(super) fn set(&self, producer: ServedProducer<Deliveries>) {
-        *self.producer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(producer);
+        self.read().client().context().retire();
+        let old = {
+            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, Arc::new(producer))
+        };
+        // It may take a while until its connections are closed.
+        drop(old);
     }
 }

@@ -83,6 +83,8 @@ pub(super) struct Shared {
     pub one_by_one: AtomicBool,
     /// True if a request of the producer's transactions may still reach a broker after it was given up.
     pub is_doubtful: AtomicBool,
+    /// True while a new producer is being initialised.
+    pub is_replacing: AtomicBool,
     /// The reduction of the additions to dead letters, which increases when the queue rejects dead letters.
     pub reduced: AtomicU8,
 }
@@ -106,12 +108,25 @@ pub(super) struct Deliveries {
     pub transactional: bool,
     pub shared: Arc<Shared>,
     pub suspects: Arc<Mutex<Vec<Suspect>>>,
+    /// True if the producer was replaced.
+    pub is_retired: AtomicBool,
+}
+
+impl Deliveries {
+    /// Ignores all further reports of the producer.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel::{Info, Notice, Warning};
-        if gives_up_requests(level, facility, message) {
+        if gives_up_requests(level, facility, message) && !self.is_retired() {
             self.shared.is_doubtful.store(true, Ordering::Release);
         }
         // Lines of these levels are asked for to be read here only.
@@ -129,6 +144,9 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        if self.is_retired() {
+            return;
+        }
         let ticket = unpack(opaque);
         let Err((error, message)) = result else {
             reach(Edge::RecordAcked);
@@ -184,8 +202,8 @@ impl Deliveries {
 }
 
 /// Returns true for a line of the client's log that says that a request was given up which a broker may still get.
-/// librdkafka tells it in no other way. While a connection is being made, no request is under way, and lines for
-/// debugging are about connections that the client itself closes.
+/// librdkafka tells it in no other way. While a connection is being made, no request is under way. Lines for debugging are
+/// about connections that the client itself closes because they are idle, after the requests on them have timed out.
 fn gives_up_requests(level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
     let is_open = !message.contains("in state CONNECT") && !message.contains("in state TRY_CONNECT");
     let is_given_up = facility == "REQTMOUT" || facility == "FAIL" && is_open;

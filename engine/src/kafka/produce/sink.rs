@@ -1,7 +1,7 @@
 //! Writes outputs and dead letters to topics. A record is acknowledged once all in-sync replicas have it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -119,17 +119,20 @@ impl KafkaSink {
         let queue = (linger, queue_bytes.max(largest.unwrap_or(0) + QUEUE_OVERHEAD_BYTES));
         let transactional_id = transactions.as_ref().map(|transactions| transactions.id.as_str());
         let properties = producer_config(settings, queue, topics().filter_map(most), transactional_id);
-        let of_transactions = transactional_id
-            .map(|_| {
-                let (config, acks, shared) = (properties.clone(), acks.clone(), Arc::clone(&shared));
-                let create = move || {
-                    let (acks, shared) = (acks.clone(), Arc::clone(&shared));
-                    let context = Deliveries { acks, transactional: true, shared, suspects: Arc::default() };
-                    ServedProducer::create(&config, context, |_| {})
-                };
-                Current::new(create).map(Arc::new)
-            })
-            .transpose()?;
+        let (to_acks, of_sink) = (acks.clone(), Arc::clone(&shared));
+        let config = properties.clone();
+        let create = move || {
+            let context = Deliveries {
+                acks: to_acks.clone(),
+                transactional: true,
+                shared: Arc::clone(&of_sink),
+                suspects: Arc::default(),
+                is_retired: AtomicBool::new(false),
+            };
+            ServedProducer::create(&config, context, |_| {})
+        };
+        let first = transactional_id.map(|_| create()).transpose()?;
+        let of_transactions = first.map(|producer| Arc::new(Current::new(producer)));
         let line = Arc::<RwLock<()>>::default();
         let target = |topic: &TargetTopic| -> Result<Target, KafkaError> {
             let (producer, alone, line) = if let Some(producer) = &of_transactions {
@@ -154,15 +157,11 @@ impl KafkaSink {
         let queues = queues.iter().map(|(name, topic)| Ok((name.clone(), target(topic)?)));
         let queues = queues.collect::<Result<BTreeMap<_, _>, KafkaError>>()?;
         let sink = target(&sink)?;
-        let begin = |TransactionOptions { membership, .. }: &TransactionOptions| {
-            Transactions::init(
-                Arc::clone(&sink.producer),
-                membership.clone(),
-                Arc::clone(&shared),
-                acks.clone(),
-            )
+        let begin = |TransactionOptions { membership, .. }| {
+            let producer = Arc::clone(&sink.producer);
+            Transactions::init(producer, Box::new(create), membership, Arc::clone(&shared), acks.clone())
         };
-        let transactions = transactions.as_ref().map(begin).transpose()?;
+        let transactions = transactions.map(begin).transpose()?;
         let properties = readable(&properties);
         Ok(Self {
             acks,
@@ -218,8 +217,11 @@ impl KafkaSink {
             );
             return Err(SendError::Record(reason));
         }
+        if self.shared.is_closed() {
+            return Ok(());
+        }
         self.transactions.as_ref().map_or(Ok(()), Transactions::begin)?;
-        let producer = to.producer.get();
+        let producer = to.producer.read();
         // A record that does not fit into an empty queue is rejected.
         let mut was_empty = false;
         loop {
@@ -286,21 +288,22 @@ fn own_producer(
         Arc::clone(&suspects),
     );
     let alone = Arc::new(alone);
-    let (acks, shared, config) = (acks.clone(), Arc::clone(shared), config.clone());
-    let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
-    let create = move || {
-        let (acks, shared, suspects) = (acks.clone(), Arc::clone(&shared), Arc::clone(&suspects));
-        let context = Deliveries { acks, transactional: false, shared, suspects };
-        let (clearing, order) = (Arc::clone(&clearing), Arc::clone(&order));
-        ServedProducer::create(&config, context, move |producer| {
-            // If no more records are written, only this thread sends the suspects.
-            if clearing.has_suspects() {
-                let _line = order.write().unwrap_or_else(PoisonError::into_inner);
-                clearing.clear_suspects(producer);
-            }
-        })
+    let context = Deliveries {
+        acks: acks.clone(),
+        transactional: false,
+        shared: Arc::clone(shared),
+        suspects,
+        is_retired: AtomicBool::new(false),
     };
-    Ok((Arc::new(Current::new(create)?), alone, line))
+    let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
+    let producer = ServedProducer::create(config, context, move |producer| {
+        // If no more records are written, only this thread sends the suspects.
+        if clearing.has_suspects() {
+            let _line = order.write().unwrap_or_else(PoisonError::into_inner);
+            clearing.clear_suspects(producer);
+        }
+    })?;
+    Ok((Arc::new(Current::new(producer)), alone, line))
 }
 
 fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
@@ -315,6 +318,11 @@ fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
 
 /// The maximum number of bytes that a record needs in the queue of the client in addition to its own bytes.
 const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
+
+/// The default time-out of a request of a transactional producer.
+const TRANSACTION_TIMEOUT_MS: u64 = 20_000;
+/// The time from the time-out of a request until its connection counts as idle.
+const IDLE_AFTER_TIMEOUT_MS: u64 = 10_000;
 
 /// Returns the properties of a producer for topics with these values of `max.message.bytes`.
 pub(in crate::kafka) fn producer_config(
@@ -332,14 +340,19 @@ pub(in crate::kafka) fn producer_config(
     // all records of its batch.
     defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));
     let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
+    let timeout_ms = settings.property("socket.timeout.ms").and_then(|ms| ms.parse().ok());
+    let timeout_ms: u64 = timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS);
+    let idle_ms = (timeout_ms + IDLE_AFTER_TIMEOUT_MS).to_string();
     if transactional_id.is_some() {
+        defaults.push(("socket.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()));
         // After an error of the group coordinator, the client looks for it again only when a connection is opened or
         // closed (librdkafka 2.12). Without this limit, a transaction waits until a broker closes an idle connection,
-        // after 10 min by default.
-        defaults.push(("connections.max.idle.ms", "30000".to_owned()));
+        // after 10 min by default. Requests on the connection time out before: the client does not report those that
+        // it gives up with an idle connection.
+        owned.push(("connections.max.idle.ms", &idle_ms));
     }
     match transactional_id {
-        // The transaction time-out limits the delivery time of a record.
+        // The transaction time-out limits the delivery time of a record. Broken connections are logged in any case.
         Some(id) => owned.extend([("transactional.id", id), ("log.connection.close", "true")]),
         None => owned.push(("message.timeout.ms", "0")),
     }
@@ -445,10 +458,14 @@ impl Sink for KafkaSink {
     }
 
     fn unacknowledged(&self) -> usize {
-        let targets = std::iter::once(&self.sink).chain(self.dead_letters.values());
-        let counts =
-            targets.map(|target| usize::try_from(target.producer.get().in_flight_count()).unwrap_or(0));
-        counts.sum()
+        // With transactions, all targets have the same producer.
+        let others = self.dead_letters.values().filter(|_| self.transactions.is_none());
+        let targets = std::iter::once(&self.sink).chain(others);
+        targets.map(|target| usize::try_from(target.producer.read().in_flight_count()).unwrap_or(0)).sum()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.shared.is_replacing.load(Ordering::Acquire)
     }
 
     /// Purges all unacknowledged records, which will be read and written again. After this call, no thread passes a
@@ -457,7 +474,7 @@ impl Sink for KafkaSink {
         self.shared.closed.store(true, Ordering::Release);
         for target in std::iter::once(&self.sink).chain(self.dead_letters.values()) {
             let _line = target.line.write().unwrap_or_else(PoisonError::into_inner);
-            target.producer.get().purge(PurgeConfig::default().queue().inflight());
+            target.producer.read().purge(PurgeConfig::default().queue().inflight());
         }
     }
 }

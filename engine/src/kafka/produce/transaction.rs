@@ -14,7 +14,8 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
 use super::current::Current;
-use super::deliveries::Shared;
+use super::deliveries::{Deliveries, Shared};
+use super::served_producer::ServedProducer;
 use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
 use crate::kafka::error::{Class, class};
@@ -26,9 +27,13 @@ use crate::sink::{Ack, Acks, SendError, TransactionError};
 /// The time-out of one attempt. Between attempts the sink is checked for having been closed.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
+/// Creates another producer for the same transactional id.
+type Create = dyn Fn() -> Result<ServedProducer<Deliveries>, ClientError> + Send + Sync;
+
 /// The transactions of a sink, which include the offsets of a group member.
 pub(super) struct Transactions {
     producer: Arc<Current>,
+    create: Box<Create>,
     membership: Membership,
     is_open: AtomicBool,
     shared: Arc<Shared>,
@@ -42,6 +47,7 @@ impl Transactions {
     /// If the brokers do not answer in time or reject the request.
     pub(super) fn init(
         producer: Arc<Current>,
+        create: Box<Create>,
         membership: Membership,
         shared: Arc<Shared>,
         acks: Acks,
@@ -49,7 +55,7 @@ impl Transactions {
         let initialised = producer.get().init_transactions(REQUEST_TIMEOUT);
         initialised
             .map_err(|error| KafkaError::new(format!("initialising transactions: {}", reason(&error))))?;
-        Ok(Self { producer, membership, is_open: AtomicBool::new(false), shared, acks })
+        Ok(Self { producer, create, membership, is_open: AtomicBool::new(false), shared, acks })
     }
 
     /// Begins a transaction if none is open.
@@ -70,6 +76,8 @@ impl Transactions {
         if self.is_open.load(Ordering::Acquire) {
             return Ok(());
         }
+        // The lines of the client's log come through its queue.
+        self.producer.get().poll(Duration::ZERO);
         if self.shared.is_doubtful.load(Ordering::Acquire) && !is_on(Mutant::ProducerKept) {
             self.replace_producer()?;
         }
@@ -82,13 +90,15 @@ impl Transactions {
     /// Replaces the producer by one with a higher epoch.
     fn replace_producer(&self) -> Result<(), ClientError> {
         tracing::info!("a new producer begins the next transaction");
+        self.shared.is_replacing.store(true, Ordering::Release);
         // A connection that breaks from here on is one of the new producer.
         self.shared.is_doubtful.store(false, Ordering::Release);
-        let replaced = self.producer.create().and_then(|producer| {
+        let replaced = (self.create)().and_then(|producer| {
             self.attempt(|| producer.init_transactions(ATTEMPT))?;
             self.producer.set(producer);
             Ok(())
         });
+        self.shared.is_replacing.store(false, Ordering::Release);
         if replaced.is_err() {
             self.shared.is_doubtful.store(true, Ordering::Release);
         }
@@ -101,18 +111,16 @@ impl Transactions {
         let Some(group) = self.membership.metadata() else {
             return self.undo("the member has left its group");
         };
-        let attempts = self
-            .attempt(|| self.try_begin())
-            .and_then(|()| {
-                let producer = self.producer.get();
-                self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
-            })
-            .and_then(|()| {
-                reach(Edge::TransactionOffsets);
-                let producer = self.producer.get();
-                self.attempt(|| producer.commit_transaction(ATTEMPT))
-            });
-        match attempts {
+        let sent = self.attempt(|| self.try_begin()).and_then(|()| {
+            let producer = self.producer.get();
+            self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
+        });
+        if let Err(error) = sent {
+            return self.undo_after(&error);
+        }
+        reach(Edge::TransactionOffsets);
+        let producer = self.producer.get();
+        match self.attempt(|| producer.commit_transaction(ATTEMPT)) {
             Ok(()) => {
                 reach(Edge::TransactionCommitted);
                 self.is_open.store(false, Ordering::Release);
@@ -121,12 +129,14 @@ impl Transactions {
                 self.shared.reduced.store(0, Ordering::Release);
                 Ok(())
             }
-            Err(error) if is_unknown(&error) => {
+            // If the brokers had committed it, this abort would fail, too.
+            Err(error) if !is_invalid_state(&error) && !is_fatal(&error) => {
+                let aborted = self.attempt(|| producer.abort_transaction(ATTEMPT));
+                aborted.map_err(|error| fatal(&reason(&error)))?;
                 self.aborted();
                 Err(TransactionError::Undone(reason(&error)))
             }
-            Err(error) if is_fatal(&error) => Err(fatal(&reason(&error))),
-            Err(error) => self.undo(&reason(&error)),
+            Err(error) => self.undo_after(&error),
         }
     }
 
@@ -137,7 +147,7 @@ impl Transactions {
         }
         let producer = self.producer.get();
         match self.attempt(|| producer.abort_transaction(ATTEMPT)) {
-            Err(error) if !is_unknown(&error) => Err(fatal(&reason(&error))),
+            Err(error) if !is_invalid_state(&error) => Err(fatal(&reason(&error))),
             _ => {
                 self.aborted();
                 Ok(())
@@ -151,6 +161,18 @@ impl Transactions {
         self.is_open.store(false, Ordering::Release);
         self.shared.is_doubtful.store(true, Ordering::Release);
         self.name_rejected();
+    }
+
+    /// Aborts the open transaction after a step of its commit has failed, if that is of use.
+    fn undo_after(&self, error: &ClientError) -> Result<(), TransactionError> {
+        if is_invalid_state(error) {
+            self.aborted();
+            return Err(TransactionError::Undone(reason(error)));
+        }
+        if is_fatal(error) {
+            return Err(fatal(&reason(error)));
+        }
+        self.undo(&reason(error))
     }
 
     /// Acknowledges the records that have caused rejections, so that the next transaction is sent without them. All
@@ -221,9 +243,9 @@ fn is_fenced(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
-/// Returns true if the brokers know no open transaction of this producer and no newer producer. librdkafka ends a
-/// transaction before its first request has arrived, and takes the answer for a fatal error.
-fn is_unknown(error: &ClientError) -> bool {
+/// Returns true if the brokers have no open transaction of this producer to end, and know no newer producer. librdkafka
+/// may end a transaction before its first request has arrived, and takes this answer for a fatal error.
+fn is_invalid_state(error: &ClientError) -> bool {
     matches!(error, ClientError::Transaction(error) if error.code() == Code::InvalidTransactionalState)
 }
 

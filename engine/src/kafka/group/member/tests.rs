@@ -493,31 +493,53 @@ fn a_partition_that_appears_is_read_from_its_first_record_on() {
     }
 }
 
-#[test]
-fn the_end_of_the_input_is_reached_with_what_others_have_committed() {
+/// Steps a member, and returns what it reports about the end of the input.
+fn reached(member: &mut Member, fact: Fact) -> Option<bool> {
+    let mut orders = Vec::new();
+    member.step(Tick::default(), fact, &mut orders);
+    let end = |order: &Order| match order {
+        Order::Report(SourceEvent::EndOfInput(is_reached)) => Some(*is_reached),
+        _ => None,
+    };
+    orders.iter().find_map(end)
+}
+
+/// Returns a member of a topic with 10 records in partition 0 and 20 in partition 1, to which these are assigned.
+fn reader_to_the_end(partitions: std::ops::Range<i32>) -> Member {
     let end = EndOfInput::new([(0, (0, 10)), (1, (0, 20))]);
     let mut member = Member::new(rules(Some(end)));
-    let mut orders = Vec::new();
-    let mut reached = |member: &mut Member, now: u64, fact| {
-        orders.clear();
-        member.step(Tick(now), fact, &mut orders);
-        let end = |order: &Order| match order {
-            Order::Report(SourceEvent::EndOfInput(is_reached)) => Some(*is_reached),
-            _ => None,
-        };
-        orders.iter().find_map(end)
-    };
-    assert_eq!(reached(&mut member, 0, Fact::Tick), None, "it has not joined yet");
-    reached(&mut member, 0, Fact::Assigned(vec![name(0)]));
+    assert_eq!(reached(&mut member, Fact::Tick), None, "it has not joined yet");
+    reached(&mut member, Fact::Assigned(partitions.clone().map(name).collect()));
     let position = Position { committed: None, bounds: (0, 10), start: 0 };
-    let answer = Answer::Positions(vec![position]);
-    assert_eq!(reached(&mut member, 0, Fact::Answered(Ok(answer))), None);
-    assert_eq!(reached(&mut member, 0, Fact::Ended(LaneId(0))), None, "partition 1 is somebody else's");
-    assert_eq!(reached(&mut member, 0, Fact::GroupCommitted(Ok(vec![(1, 19)]))), None);
-    assert_eq!(reached(&mut member, 0, Fact::GroupCommitted(Ok(vec![(1, 20)]))), Some(true));
+    let answer = Answer::Positions(partitions.map(|_| position).collect());
+    assert_eq!(reached(&mut member, Fact::Answered(Ok(answer))), None);
+    member
+}
+
+#[test]
+fn the_end_of_the_input_is_reached_with_what_others_have_committed() {
+    let mut member = reader_to_the_end(0..1);
+    assert_eq!(reached(&mut member, Fact::Ended(LaneId(0))), None, "partition 1 is somebody else's");
+    assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(1, 19)]))), None);
+    assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(1, 20)]))), Some(true));
     // Before its last commit the lane is lost: the next report has to come from the group.
-    reached(&mut member, 0, Fact::Revoked(vec![name(0)], true));
-    assert_eq!(reached(&mut member, 0, Fact::GroupCommitted(Ok(vec![(0, 10)]))), Some(true));
+    reached(&mut member, Fact::Revoked(vec![name(0)], true));
+    assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(0, 10)]))), Some(true));
+}
+
+#[test]
+fn a_lane_whose_records_were_given_up_is_not_read_to_the_end() {
+    let mut member = reader_to_the_end(0..2);
+    reached(&mut member, Fact::Ended(LaneId(0)));
+    assert_eq!(reached(&mut member, Fact::Ended(LaneId(1))), Some(true));
+    reached(&mut member, Fact::Revoked(vec![name(0), name(1)], false));
+    // The job waits for the records of the first one no longer, and hears nothing good while its commit is under way.
+    assert_eq!(reached(&mut member, Fact::Released(vec![(LaneId(0), Some(4))])), Some(false));
+    assert_eq!(reached(&mut member, Fact::Released(vec![(LaneId(1), Some(20))])), None);
+    assert_eq!(reached(&mut member, Fact::CommitEnded(vec![(name(1), 20)], Ok(()))), None);
+    assert_eq!(reached(&mut member, Fact::CommitEnded(vec![(name(0), 4)], Ok(()))), None);
+    assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(0, 4), (1, 20)]))), None);
+    assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(0, 10)]))), Some(true));
 }
 
 #[test]
