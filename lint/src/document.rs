@@ -1,6 +1,6 @@
 //! A text with the files that its statements name: read once, then checked, planned or run.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::ops::Range;
 
 use velo_schema::Scope;
@@ -89,11 +89,11 @@ impl Document {
             statements: Vec::new(),
             files: Vec::new(),
             variables,
-            expansions: Expansions::new(),
+            expansions: Expansions::default(),
         };
         document.fill_in(0, text, &statements);
         document.fill_in_names(&mut statements);
-        let mut numbers = HashMap::new();
+        let mut numbers = HashMap::default();
         for statement in &statements {
             let names = Names::new(&statement.names);
             let mut references = document.references(text, statement);

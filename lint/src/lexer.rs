@@ -143,7 +143,10 @@ impl<'a> Lexer<'a> {
     fn gap(&mut self) -> Option<Gap> {
         let rest = &self.bytes[self.at..];
         let first = *rest.first()?;
-        let blank = blank_length(rest);
+        if CLASSES[usize::from(first)] == Class::Word && !self.is_fresh {
+            return None;
+        }
+        let blank = blanks_length(rest);
         let (length, is_line_comment) = match rest {
             _ if blank > 0 => (blank, false),
             [b'-', b'-', ..] => (line_length(rest), true),
@@ -219,7 +222,12 @@ impl<'a> Lexer<'a> {
     fn word(&self) -> Token {
         let rest = &self.bytes[self.at..];
         let mut length = 0;
-        while length < rest.len() && is_word(rest[length]) && blank_length(&rest[length..]) == 0 {
+        while let Some(byte) = rest.get(length) {
+            match CLASSES[usize::from(*byte)] {
+                Class::Word => {}
+                Class::WordOrBlank if blank_length(&rest[length..]) == 0 => {}
+                _ => break,
+            }
             length += 1;
         }
         Token { kind: TokenKind::Word, span: self.at..self.at + length }
@@ -252,10 +260,47 @@ fn line_length(rest: &[u8]) -> usize {
     memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())
 }
 
+/// What a byte can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// A word, or it goes on in one.
+    Word,
+    /// The same, or a blank of several bytes.
+    WordOrBlank,
+    /// A blank of ASCII.
+    Blank,
+    Other,
+}
+
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            0xC2 | 0xE2 | 0xE3 | 0xEF => Class::WordOrBlank,
+            b'_' | b'$' | 0x80.. => Class::Word,
+            _ if byte.is_ascii_alphanumeric() => Class::Word,
+            0x0B => Class::Blank,
+            _ if byte.is_ascii_whitespace() => Class::Blank,
+            _ => Class::Other,
+        };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+/// The length of all blanks that `rest` starts with.
+fn blanks_length(rest: &[u8]) -> usize {
+    let ascii = rest.iter().take_while(|byte| CLASSES[usize::from(**byte)] == Class::Blank).count();
+    if ascii > 0 { ascii } else { blank_length(rest) }
+}
+
 /// The length of the blank that `rest` starts with: ASCII's, and those that come with pasted text.
 fn blank_length(rest: &[u8]) -> usize {
     match rest {
-        [byte, ..] if byte.is_ascii_whitespace() || *byte == 0x0B => 1,
+        [byte, ..] if CLASSES[usize::from(*byte)] == Class::Blank => 1,
         // No-break space.
         [0xC2, 0xA0, ..] => 2,
         // Byte order mark, zero-width space, ideographic space.
@@ -265,7 +310,7 @@ fn blank_length(rest: &[u8]) -> usize {
 }
 
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
+    matches!(CLASSES[usize::from(byte)], Class::Word | Class::WordOrBlank)
 }
 
 /// The comments of `range` that run to the end of their line, in order.

@@ -9,7 +9,7 @@ use velo_schema::neighbours::{FOREIGN_CLAUSE, FOREIGN_KEYS as KNOWN_FOREIGN};
 use velo_schema::strategy::Words;
 use velo_schema::{FailureStrategy, Scope};
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::scan::{Clause, Form, Name, RawValue};
 
@@ -75,8 +75,8 @@ impl Names {
     #[must_use]
     pub fn new(names: &[Name]) -> Self {
         let mut known = Self::default();
-        let mut short = HashMap::<&str, &str>::new();
-        let mut ambiguous = HashSet::new();
+        let mut short = HashMap::<&str, &str>::default();
+        let mut ambiguous = HashSet::default();
         for name in names {
             known.add(&name.text, &name.text);
             if let Some(last) = &name.short
@@ -302,8 +302,7 @@ fn is_slip(written: &str, meant: &str) -> bool {
 
 /// A near miss over the whole key: another spelling of the same letters, or at most two edits.
 fn near_miss(key: &str, scope: &Scope, rest: &str) -> Option<Key> {
-    let folded = fold(rest);
-    let same_letters = KEYS.iter().find(|def| fold(def.name) == folded).map(|def| def.key);
+    let same_letters = KEYS.iter().find(|def| fold(def.name).eq(fold(rest))).map(|def| def.key);
     // Two edits of a short word make any other short word.
     let edits = if rest.len() < 8 { 1 } else { 2 };
     same_letters.or_else(|| {
@@ -334,8 +333,8 @@ fn is_form(one: &str, other: &str) -> bool {
     one == other || (common >= 3 && one.len().max(other.len()) - common <= 3)
 }
 
-fn fold(key: &str) -> String {
-    key.chars().filter(|c| !matches!(c, '-' | '.' | '_')).flat_map(char::to_lowercase).collect()
+fn fold(key: &str) -> impl Iterator<Item = char> {
+    key.chars().filter(|c| !matches!(c, '-' | '.' | '_')).flat_map(char::to_lowercase)
 }
 
 /// The key at the fewest edits, if there are at most `limit`.

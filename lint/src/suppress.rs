@@ -5,7 +5,7 @@
 //! `allow-block` for the statement, the fenced block or the mapping that follows; `allow-file` for
 //! the whole file. What silences nothing is reported.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -72,7 +72,7 @@ impl Suppressions {
 
     /// Takes out what is silenced in `file`, and adds what silences nothing.
     pub(crate) fn apply(mut self, file: usize, findings: &mut Vec<Finding>, options: &Options) {
-        let mut by_rule = HashMap::<String, Vec<usize>>::new();
+        let mut by_rule = HashMap::<String, Vec<usize>>::default();
         self.0.sort_by_key(|suppression| (suppression.reach.start, suppression.reach.end));
         for (index, suppression) in self.0.iter().enumerate() {
             by_rule.entry(suppression.rule.clone()).or_default().push(index);

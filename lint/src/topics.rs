@@ -3,7 +3,7 @@
 //! The most specific key wins, wherever it stands: `<name>.topic.name`, `<name>.topic`, then `source.topic.name`,
 //! `source.topic` or the same of the sink. Without one a name is its own topic.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use velo_schema::value::{Kind, ValueError, parse, placeholder};
 use velo_schema::{Scope, Side};

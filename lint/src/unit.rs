@@ -4,9 +4,9 @@
 mod item;
 mod stranger;
 
-use std::collections::HashSet;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::hash_map::Entry;
 
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use velo_schema::keys::Key;
 use velo_schema::value::placeholder;
 use velo_schema::{Config, Scope, Settings, Side};
@@ -190,12 +190,12 @@ impl<'a> Unit<'a> {
             options,
             names: Names::new(&statement.names),
             topic_keys: TopicKeys::default(),
-            in_force: HashMap::new(),
-            by_scope: HashMap::new(),
+            in_force: HashMap::default(),
+            by_scope: HashMap::default(),
             sinks: sinks.map(|name| name.text.as_str()).collect(),
-            configs: HashMap::new(),
-            qualified: HashSet::new(),
-            repeated: HashSet::new(),
+            configs: HashMap::default(),
+            qualified: HashSet::default(),
+            repeated: HashSet::default(),
         };
         for clause in &statement.clauses {
             unit.sort(&Scope::Job, Part::new(0, text, clause).filled_in(expansions));
@@ -225,12 +225,12 @@ impl<'a> Unit<'a> {
             faults: self.faults.iter().filter(|mistake| keep(&at(mistake))).cloned().collect(),
             lost: self.lost.clone(),
             options: self.options,
-            in_force: HashMap::new(),
-            by_scope: HashMap::new(),
+            in_force: HashMap::default(),
+            by_scope: HashMap::default(),
             sinks: self.sinks.clone(),
-            configs: HashMap::new(),
-            qualified: HashSet::new(),
-            repeated: HashSet::new(),
+            configs: HashMap::default(),
+            qualified: HashSet::default(),
+            repeated: HashSet::default(),
         };
         unit.index();
         unit

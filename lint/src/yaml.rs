@@ -4,8 +4,8 @@
 //! bytes. Aliases and merge keys stand for what they name. Whether a document is ours at all is
 //! decided here: most YAML files that say `batch`, `source` or `timeout` belong to somebody else.
 
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -371,7 +371,7 @@ struct Flat {
 impl Flat {
     /// Adds the entries of a mapping at `path`, which ends with a dot unless it is empty.
     fn mapping(&mut self, pairs: &[Pair], path: &str, is_merged: bool) {
-        let mut names = HashSet::new();
+        let mut names = HashSet::default();
         for pair in pairs.iter().filter(|pair| !pair.is_merge()) {
             names.extend(pair.key.as_ref().map(|key| key.name.as_str()));
             self.pair(pair, path, is_merged);
@@ -490,7 +490,7 @@ fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     let mut surely = false;
     let (mut strangers, mut of_others, mut company) = (false, false, false);
     // The mappings that hold words of ours, and those that say which type of thing they describe.
-    let (mut worded, mut typed) = (HashSet::new(), HashSet::new());
+    let (mut worded, mut typed) = (HashSet::default(), HashSet::default());
     for entry in entries {
         let path = entry.name(text);
         let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));

@@ -17,19 +17,18 @@ pub trait Words: Sized + Copy + 'static {
 
     /// The member that was most probably meant by another name of it.
     fn from_hint(text: &str) -> Option<Self> {
-        let folded = fold(text);
-        Self::ALL.iter().copied().find(|word| word.hints().contains(&folded.as_str()))
+        let is_meant = |hint: &str| hint.chars().eq(fold(text));
+        Self::ALL.iter().copied().find(|word| word.hints().iter().any(|hint| is_meant(hint)))
     }
 
     /// The member that `text` spells, whatever its case and its `-`, `_` or spaces.
     fn from_text(text: &str) -> Option<Self> {
-        let folded = fold(text);
-        Self::ALL.iter().copied().find(|word| fold(word.word()) == folded)
+        Self::ALL.iter().copied().find(|word| fold(word.word()).eq(fold(text)))
     }
 }
 
-fn fold(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
+fn fold(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase)
 }
 
 /// Declares an enum of words: variant, canonical spelling, other names, meaning.

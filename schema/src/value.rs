@@ -336,6 +336,11 @@ const PROVIDERS: &[&str] =
 /// The placeholder in `text`, if there is one.
 #[must_use]
 pub fn placeholder(text: &str) -> Option<Placeholder<'_>> {
+    // Nearly every value is such a text, and no placeholder.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'.' | b'-');
+    if text.bytes().all(is_plain) {
+        return None;
+    }
     if TEMPLATES.iter().any(|template| text.contains(template))
         || is_filled_in(text.trim())
         || has_marks(text)

@@ -1,7 +1,7 @@
 //! What a program costs: CPU time, and medians over rounds.
 
 /// CPU seconds of this process, and of its children that have ended, with a resolution of 10 ms.
-pub fn cpu_seconds() -> (f64, f64) {
+pub(crate) fn cpu_seconds() -> (f64, f64) {
     const TICKS_PER_S: f64 = 100.0;
     let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<f64> = text
@@ -16,7 +16,7 @@ pub fn cpu_seconds() -> (f64, f64) {
 }
 
 /// The median of a measure over rounds.
-pub fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
+pub(crate) fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
     let mut values: Vec<_> = rounds.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

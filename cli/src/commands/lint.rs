@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 use velo_lint::{Document, Finding, Language, Level, Levels, Options, Severity};
 
 use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
@@ -26,11 +27,16 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         bail!("--unsafe-fixes goes with --fix or --diff");
     }
     let project = project(args)?;
-    let mut inputs = Vec::new();
+    let read = |file: Result<PathBuf>| {
+        let path = file?;
+        Ok((read(&path, args.stdin_filename.as_deref())?, path))
+    };
+    let texts: Vec<Result<_>> = files(&args.paths).into_par_iter().map(read).collect();
+    let mut inputs = Vec::with_capacity(texts.len());
     let mut unreadable = false;
-    for file in files(&args.paths) {
-        match file.and_then(|path| Ok((read(&path, args.stdin_filename.as_deref())?, path))) {
-            Ok((input, path)) => inputs.push((input, path)),
+    for text in texts {
+        match text {
+            Ok(input) => inputs.push(input),
             Err(error) => {
                 anstream::eprintln!("{} {error:#}", style::error("error:"));
                 unreadable = true;
@@ -42,9 +48,15 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         if mends { fixed(inputs, args, &project)? } else { (check(&inputs, &project.options), 0) };
     // With the mended text on stdout, findings have to go elsewhere.
     let to_stderr = args.diff || (args.fix && args.paths.iter().any(|path| path == Path::new("-")));
-    let mut out: Box<dyn Write> =
-        if to_stderr { Box::new(anstream::stderr().lock()) } else { Box::new(anstream::stdout().lock()) };
-    print(&mut out, args.format, &checked)?;
+    let (out, choice): (Box<dyn Write>, _) = if to_stderr {
+        (Box::new(anstream::stderr().lock()), anstream::AutoStream::choice(&std::io::stderr()))
+    } else {
+        (Box::new(anstream::stdout().lock()), anstream::AutoStream::choice(&std::io::stdout()))
+    };
+    let mut out = std::io::BufWriter::new(out);
+    print(&mut out, args.format, &checked, choice != anstream::ColorChoice::Never)?;
+    out.flush()?;
+    drop(out);
     let tally = Tally::of(&checked);
     if args.format == LintFormat::Text {
         let fixed = if args.fix && mended > 0 { format!("; {mended} fixed") } else { String::new() };
@@ -81,21 +93,45 @@ fn project(args: &LintArgs) -> Result<Project> {
 /// Checks every text. A configuration file that a statement names is checked as a part of that.
 fn check(inputs: &[(Input, PathBuf)], options: &Options) -> Vec<Checked> {
     let documents: Vec<_> = inputs
-        .iter()
+        .par_iter()
         .map(|(input, _)| (input.language != Language::Yaml).then(|| input.document()))
         .collect();
     let parts =
         documents.iter().flatten().flat_map(|document| (1..document.texts()).map(|n| document.name(n)));
     let named: HashSet<_> = parts.map(canonical).collect();
-    let mut checked = Results::default();
-    for ((input, _), document) in inputs.iter().zip(documents) {
-        match document {
-            Some(document) => checked.add(&document, options),
-            None if named.contains(&canonical(&input.name)) => checked.reserve(&input.name),
-            None => checked.add(&input.document(), options),
+    let is_part = |name: &str| !named.is_empty() && named.contains(&canonical(name));
+    let check = |((input, _), document): (&(Input, PathBuf), Option<Document>)| {
+        let document = match document {
+            None if is_part(&input.name) => Err(canonical(&input.name)),
+            known => Ok(known.unwrap_or_else(|| input.document())),
+        };
+        document.map(|document| Found::of(document, options)).map_err(|path| (path, input.name.clone()))
+    };
+    let found: Vec<_> = inputs.par_iter().zip(documents).map(check).collect();
+    let mut results = Results::default();
+    for found in found {
+        match found {
+            Ok(found) => results.add(found),
+            Err((path, name)) => drop(results.number(path, &name)),
         }
     }
-    checked.done()
+    results.done()
+}
+
+/// A text with the files that it names, and what was found in them.
+struct Found {
+    document: Document,
+    /// The canonical path of the text and of each file.
+    paths: Vec<PathBuf>,
+    findings: Vec<Finding>,
+}
+
+impl Found {
+    fn of(document: Document, options: &Options) -> Self {
+        let paths = (0..document.texts()).map(|file| canonical(document.name(file))).collect();
+        let findings = document.check(options);
+        Self { document, paths, findings }
+    }
 }
 
 /// What was found, by file, in the order in which the files are first met.
@@ -106,27 +142,26 @@ struct Results {
 }
 
 impl Results {
-    fn reserve(&mut self, name: &str) {
-        self.of(name);
-    }
-
-    fn of(&mut self, name: &str) -> &mut Checked {
+    /// Returns the place of a file.
+    fn number(&mut self, path: PathBuf, name: &str) -> usize {
         let next = self.checked.len();
-        let number = *self.numbers.entry(canonical(name)).or_insert(next);
+        let number = *self.numbers.entry(path).or_insert(next);
         if number == next {
             let name = name.to_owned();
             self.checked.push(Checked { name, text: String::new(), findings: Vec::new() });
         }
-        &mut self.checked[number]
+        number
     }
 
-    fn add(&mut self, document: &Document, options: &Options) {
-        for file in 0..document.texts() {
-            let checked = self.of(document.name(file));
-            document.text(file).clone_into(&mut checked.text);
+    fn add(&mut self, Found { document, paths, findings }: Found) {
+        let mut numbers = Vec::with_capacity(paths.len());
+        for (file, path) in paths.into_iter().enumerate() {
+            let number = self.number(path, document.name(file));
+            document.text(file).clone_into(&mut self.checked[number].text);
+            numbers.push(number);
         }
-        for mut finding in document.check(options) {
-            let checked = self.of(document.name(finding.file));
+        for mut finding in findings {
+            let checked = &mut self.checked[numbers[finding.file]];
             // --fix changes the files that it is given, and no file that those name.
             finding.fix = finding.fix.filter(|_| finding.file == 0);
             finding.file = 0;
@@ -150,6 +185,7 @@ fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> R
     // The text is somebody's own: every byte of it goes out as it is.
     let mut out = std::io::stdout().lock();
     let mut left = Vec::new();
+    // One after another: a file may name another one that is mended, too.
     for (input, path) in inputs {
         let is_stdin = path == Path::new("-");
         let Mended { text, applied } = mend(&input, &project.options, args.unsafe_fixes);
@@ -169,11 +205,11 @@ fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> R
     Ok((check(&left, &project.options), count))
 }
 
-fn print(out: &mut dyn Write, format: LintFormat, checked: &[Checked]) -> Result<()> {
+fn print(out: &mut dyn Write, format: LintFormat, checked: &[Checked], has_colors: bool) -> Result<()> {
     match format {
         LintFormat::Text => {
-            for file in checked {
-                finding_text::print(out, file)?;
+            for file in checked.iter().filter(|file| !file.findings.is_empty()) {
+                finding_text::print(out, file, has_colors)?;
             }
         }
         LintFormat::Json => {

@@ -10,16 +10,21 @@ use velo_lint::{Finding, Fix, Lines, Severity};
 use crate::commands::Checked;
 
 /// Prints all findings of a file.
-pub(crate) fn print(out: &mut dyn Write, file: &Checked) -> std::io::Result<()> {
+pub(crate) fn print(out: &mut dyn Write, file: &Checked, has_colors: bool) -> std::io::Result<()> {
+    let renderer = if has_colors { Renderer::styled() } else { Renderer::plain() };
     let lines = Lines::new(&file.text);
     for finding in &file.findings {
-        writeln!(out, "{}\n", text(&file.name, &file.text, &lines, finding))?;
+        writeln!(out, "{}\n", render(&renderer, &file.name, &file.text, &lines, finding))?;
     }
     Ok(())
 }
 
 /// One finding; `file` is the name and `source` the text that its span counts in.
 pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+    render(&Renderer::styled(), file, source, lines, finding)
+}
+
+fn render(renderer: &Renderer, file: &str, source: &str, lines: &Lines<'_>, finding: &Finding) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -33,7 +38,7 @@ pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Findin
         if let Some(help) = help {
             group = group.element(Level::HELP.message(help));
         }
-        let title = Renderer::styled().render(&[group]);
+        let title = renderer.render(&[group]);
         return format!("{title}\n --> {file}:{}:{}", place.line, place.column);
     };
     let within = |at: usize| at - shown.start;
@@ -46,7 +51,7 @@ pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Findin
     if let Some(help) = help {
         group = group.element(Level::HELP.message(help));
     }
-    Renderer::styled().render(&[group])
+    renderer.render(&[group])
 }
 
 /// What would mend it, in words.

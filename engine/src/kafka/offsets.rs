@@ -99,9 +99,12 @@ fn ask<C: ConsumerContext>(
 ) -> Result<Vec<Option<i64>>, KafkaError> {
     let Some(first) = names.first() else { return Ok(Vec::new()) };
     let times = list(names.iter().map(|name| (name.clone(), time(name))))?;
-    let found = consumer
-        .offsets_for_times(times, timeout)
-        .map_err(|error| KafkaError::during(format!("reading offsets of topic '{}'", first.topic), &error))?;
+    let found = consumer.offsets_for_times(times, timeout).map_err(|error| {
+        // What the client knows of the topic may come from a broker that had just been started and did not know all of
+        // it. The client itself asks again only after topic.metadata.refresh.interval.ms (5 min).
+        let _ = consumer.fetch_metadata(Some(&first.topic), timeout);
+        KafkaError::during(format!("reading offsets of topic '{}'", first.topic), &error)
+    })?;
     let elements = found.elements();
     let found: HashMap<_, _> = elements.iter().map(|element| (element.partition(), element)).collect();
     let answer = |name: &LaneName| {

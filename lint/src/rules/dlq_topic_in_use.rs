@@ -1,6 +1,6 @@
 //! `dlq-topic-in-use`: dead letters where records are read or written.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use velo_schema::Side;
 use velo_schema::keys::Key;
@@ -43,7 +43,7 @@ fn topics(unit: &Unit<'_>) -> HashMap<String, bool> {
     let named = sources.into_iter().chain(sinks).map(|name| (name.text.as_str(), name.is_sink));
     // A fragment without a query may still say its topics.
     let unnamed = [("", false), ("", true)];
-    let mut topics = HashMap::new();
+    let mut topics = HashMap::default();
     for (name, is_sink) in named.chain(unnamed) {
         let side = if is_sink { Side::Sink } else { Side::Source };
         if let Some(topic) = topic(unit, name, side).name.filter(|topic| !topic.is_empty()) {

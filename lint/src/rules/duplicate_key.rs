@@ -1,6 +1,6 @@
 //! `duplicate-key`: one key, one scope, two values.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::{Rule, Severity};
 use crate::finding::Detail;
@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.size' = '100', 'batch.size' = '500')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
-        let mut seen = HashMap::new();
+        let mut seen = HashMap::default();
         for item in &unit.items {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {

@@ -1,6 +1,6 @@
 //! `min-above-max`: an adaptive range that no size fits.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 use velo_schema::Strategy;
 use velo_schema::keys::Key;
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000')",
     better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000', 'batch.adaptive_max_size' = '5000')",
     check: |unit, out| {
-        let mut reported = HashSet::new();
+        let mut reported = HashSet::default();
         for scope in unit.scopes() {
             let config = unit.config(&scope);
             let Strategy::AdaptiveSize { min_records: min, max_records: max, .. } = config.strategy else {

@@ -50,7 +50,7 @@ pub mod unused_suppression;
 pub mod wrong_type;
 pub mod zero_retries;
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 use std::ops::Range;
 
 use velo_schema::keys::Key;
@@ -300,7 +300,7 @@ fn per_scope(
     if !unit.is_complete() {
         return;
     }
-    let mut told = HashSet::new();
+    let mut told = HashSet::default();
     for scope in unit.scopes() {
         crate::steps::add(1);
         let config = unit.config(&scope);
@@ -346,7 +346,7 @@ fn fault_findings(
 mod tests {
     use super::*;
     use crate::{Document, File, FileError, Files, Language, Options};
-    use std::collections::HashSet;
+    use rustc_hash::FxHashSet as HashSet;
 
     #[test]
     fn rules_have_names_of_their_own_and_docs_that_end() {

@@ -1,6 +1,6 @@
 //! `off-the-matrix`: a size that no row of the decision matrix covers.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 use velo_schema::keys::{Key, Relevance};
 use velo_schema::{Plan, Scope, Side, StrategyKind};
@@ -21,7 +21,7 @@ pub const RULE: Rule = Rule {
         if !unit.is_complete() {
             return;
         }
-        let mut told = HashSet::new();
+        let mut told = HashSet::default();
         // What polls are made of: the source's settings, and those of each source by its name.
         let reads = |scope: &Scope| match scope {
             Scope::Source => true,

@@ -1,6 +1,6 @@
 //! `required-key-missing`: a key that says how, without the one that says what.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 use velo_schema::keys::{Key, Relevance, RequiredWhen};
 use velo_schema::{Scope, StrategyKind};
@@ -41,7 +41,7 @@ fn missing(
     needs: impl Fn(&Scope, &Item<'_>) -> bool,
 ) {
     debug_assert_eq!(key.def().required_when, Some(when));
-    let mut told = HashSet::new();
+    let mut told = HashSet::default();
     for item in unit.effective_items() {
         let users = unit.users(item);
         let lacks = |scope: &Scope| unit.effective(scope, key).is_none() && needs(scope, item);

@@ -1,6 +1,6 @@
 //! `size-above-cap`: a batch size that the hard cap never lets a batch reach.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 use velo_schema::keys::Key;
 use velo_schema::value::Value;
@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500', 'batch.max_size' = '100')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500', 'batch.max_size' = '1000')",
     check: |unit, out| {
-        let mut told = HashSet::new();
+        let mut told = HashSet::default();
         for scope in unit.scopes() {
             let config = unit.config(&scope);
             let cap = unit.effective(&scope, Key::BatchMaxSize);

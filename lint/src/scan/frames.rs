@@ -1,7 +1,7 @@
 //! The brackets that are open at a place of a statement, and what may stand there: a source, a column, a
 //! common table expression. Words and brackets in; whether the next name is a source out.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// What a pair of brackets, or the statement itself, holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod frames;
 mod name;
 mod unbalanced;
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -43,7 +43,7 @@ impl Statement {
     /// The sources: every name that is read, once.
     #[must_use]
     pub fn sources(&self) -> Vec<&Name> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         self.names.iter().filter(|name| !name.is_sink && seen.insert(name.text.as_str())).collect()
     }
 
@@ -52,7 +52,7 @@ impl Statement {
     pub fn sinks(&self) -> Vec<&Name> {
         let own = self.name.as_ref();
         let is_own = |name: &Name| own.is_some_and(|own| own.outer == name.outer);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         let sinks = self.names.iter().filter(|name| name.is_sink && !is_own(name));
         let named: Vec<_> = sinks.filter(|name| seen.insert(name.text.as_str())).collect();
         if named.is_empty() { own.into_iter().collect() } else { named }
