@@ -19,7 +19,7 @@ use velo_cli as _;
 use cost::{cpu_seconds, median};
 
 const ROUNDS: usize = 11;
-/// Every file has this many statements of 17 lines.
+/// Every file has this many statements of 16 lines.
 const STATEMENTS: usize = 5;
 /// One of so many files has mistakes.
 const MISTAKES_EVERY: usize = 10;
@@ -78,7 +78,7 @@ fn main() {
     }
 }
 
-/// Statements as people write them: two of three without a clause of velo.
+/// Statements as people write them: three of five without settings of velo.
 fn text(number: usize) -> String {
     let mut text = String::new();
     for statement in 0..STATEMENTS {
@@ -121,7 +121,8 @@ fn read_all(folder: &Path) {
 fn run(command: &[String]) {
     let mut program = Command::new(&command[0]);
     program.args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null());
-    program.status().unwrap_or_else(|error| panic!("{}: {error}", command[0]));
+    let status = program.status().unwrap_or_else(|error| panic!("{}: {error}", command[0]));
+    assert!(matches!(status.code(), Some(0 | 1)), "{command:?}: {status}");
 }
 
 fn measured(what: impl FnOnce()) -> Cost {

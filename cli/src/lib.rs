@@ -21,6 +21,7 @@ mod log;
 mod mend;
 #[cfg(feature = "kafka")]
 mod metrics;
+mod parallel;
 #[cfg(feature = "kafka")]
 mod progress;
 #[cfg(feature = "kafka")]

@@ -27,7 +27,7 @@ fn hunter(mutant: Mutant) -> Hunter {
         Mutant::SkipOnOutage => Hunter::Scenario("program", 10),
         Mutant::OlderTransactionCounts | Mutant::BatchReused => Hunter::Scenario("refused", 20),
         Mutant::WriteAfterLoss => Hunter::Scenario("suspended", 20),
-        Mutant::ProducerKept => Hunter::Scenario("late", 5),
+        Mutant::ProducerKept => Hunter::Scenario("late", 6),
         Mutant::CommitResultsSwapped => Hunter::Member,
         Mutant::PassingIsPermanent => Hunter::Scenario("brokers", 10),
         Mutant::PermanentIsPassing => Hunter::Forbidden,

@@ -38,6 +38,16 @@ pub(crate) enum ApiKey {
     TxnOffsetCommit = 28,
 }
 
+/// When a request is delivered late, and which ones count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Late {
+    /// The last byte of the requests that count; any if `None`.
+    pub last_byte: Option<u8>,
+    /// The kind of the request before which it arrives, and the number of that request, counted from the fault on.
+    pub before: ApiKey,
+    pub nth: u32,
+}
+
 /// The proxy. Any thread may set faults at any time; they apply to all connections, open and new.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
@@ -84,12 +94,17 @@ impl Proxy {
             .add(FrameRule { fault: Fault::Half, ..FrameRule::new(Direction::ToClient, key, nth, times) });
     }
 
-    /// Delivers requests of this kind late, counting as [`drop_answer`](Self::drop_answer): the client's connection is
-    /// closed at once, and the broker gets the request right before the next one of the kind `before`, over another
-    /// connection. With `last_byte`, only requests that end so count.
-    pub(crate) fn deliver_late(&self, key: ApiKey, last_byte: Option<u8>, nth: u32, before: ApiKey) {
-        let fault = Fault::Late { before: before as i16 };
-        self.shared.add(FrameRule { last_byte, fault, ..FrameRule::new(Direction::ToBroker, key, nth, 1) });
+    /// Delivers the `nth` request of a kind late: the client's connection is closed at once, and the broker gets the
+    /// request over another connection, right before the `late.nth` request of the kind `late.before` that follows.
+    pub(crate) fn deliver_late(&self, key: ApiKey, nth: u32, late: Late) {
+        let fault = Fault::Late { before: late.before as i16, passing: late.nth.saturating_sub(1) };
+        let rule = FrameRule::new(Direction::ToBroker, key, nth, 1);
+        self.shared.add(FrameRule { last_byte: late.last_byte, fault, ..rule });
+    }
+
+    /// Returns the number of late requests that a broker has answered.
+    pub(crate) fn delivered_late(&self) -> u64 {
+        self.shared.state().delivered
     }
 
     /// Waits until `count` frames have been dropped, halved or kept since the proxy was bound; their connections are closed
@@ -168,8 +183,8 @@ enum Fault {
     Lost,
     /// Half of it is forwarded.
     Half,
-    /// It reaches the broker right before a request of another kind.
-    Late { before: i16 },
+    /// It reaches the broker right before a request of another kind, after so many of those have passed.
+    Late { before: i16, passing: u32 },
 }
 
 struct FrameRule {
@@ -202,9 +217,10 @@ impl FrameRule {
     }
 }
 
-/// A request that is delivered late: right before a request of this kind.
+/// A request that is delivered late: right before a request of this kind, after so many have passed.
 struct Kept {
     before: i16,
+    passing: u32,
     request: Vec<u8>,
 }
 
@@ -263,6 +279,7 @@ struct State {
     accepted: u64,
     dropped: u64,
     kept: Vec<Kept>,
+    delivered: u64,
     /// Flapping ends with the epoch that it began in.
     epoch: u64,
     stopped: bool,
@@ -412,7 +429,9 @@ impl Shared {
         match fault {
             Fault::Lost => frame.clear(),
             Fault::Half => frame.truncate(frame.len() / 2),
-            Fault::Late { before } => state.kept.push(Kept { before, request: std::mem::take(frame) }),
+            Fault::Late { before, passing } => {
+                state.kept.push(Kept { before, passing, request: std::mem::take(frame) });
+            }
         }
         state.dropped += 1;
         self.changed.notify_all();
@@ -422,14 +441,19 @@ impl Shared {
     /// Delivers the requests that were kept for this moment, and waits for the broker's answers.
     fn deliver_before(&self, key: i16) {
         let mut state = self.state();
-        let due: Vec<_> = state.kept.extract_if(.., |kept| kept.before == key).collect();
-        let broker = state.broker;
+        let mut due = Vec::new();
+        for kept in state.kept.extract_if(.., |kept| kept.before == key && kept.passing == 0) {
+            due.push(kept.request);
+        }
+        for kept in state.kept.iter_mut().filter(|kept| kept.before == key) {
+            kept.passing -= 1;
+        }
+        let Some(broker) = state.broker else { return };
         drop(state);
-        for (kept, broker) in due.into_iter().zip(broker.into_iter().cycle()) {
-            let mut broker = TcpStream::connect_timeout(&broker, CONNECT_TIMEOUT).expect("the broker runs");
-            broker.set_read_timeout(Some(CONNECT_TIMEOUT)).expect("a time-out");
-            broker.write_all(&kept.request).expect("sent");
-            read_frame(&broker).expect("an answer");
+        for request in due {
+            // What cannot be delivered is not counted.
+            let delivered = deliver(broker, &request).is_ok();
+            self.state().delivered += u64::from(delivered);
         }
     }
 
@@ -457,6 +481,14 @@ impl Shared {
 
 /// A frame and when it arrived.
 type Queued = (Instant, Vec<u8>);
+
+/// Sends a request over a connection of its own and waits for the answer.
+fn deliver(broker: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut broker = TcpStream::connect_timeout(&broker, CONNECT_TIMEOUT)?;
+    broker.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+    broker.write_all(request)?;
+    read_frame(&broker)
+}
 
 /// Reads a frame, which begins with its length.
 fn read_frame(mut source: &TcpStream) -> io::Result<Vec<u8>> {
@@ -576,16 +608,17 @@ fn a_dropped_request_does_not_reach_the_broker_and_half_an_answer_is_half_an_ans
 #[test]
 fn a_late_request_reaches_the_broker_right_before_another_kind() {
     let (proxy, seen) = fake();
-    proxy.deliver_late(ApiKey::EndTxn, Some(7), 1, ApiKey::AddOffsetsToTxn);
+    let late = Late { last_byte: Some(7), before: ApiKey::AddOffsetsToTxn, nth: 2 };
+    proxy.deliver_late(ApiKey::EndTxn, 1, late);
     ask(&client(&proxy), ApiKey::EndTxn, 0..1).expect_err("a closed connection");
     let again = client(&proxy);
     ask(&again, ApiKey::EndTxn, 1..2).expect("an answer");
-    ask(&again, ApiKey::AddOffsetsToTxn, 2..4).expect("answers");
-    let late = request(ApiKey::EndTxn, 0);
-    let others = request(ApiKey::EndTxn, 1);
-    let next = [2, 3].map(|id| request(ApiKey::AddOffsetsToTxn, id));
-    let [second, third] = next;
-    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [others, late, second, third]);
+    ask(&again, ApiKey::AddOffsetsToTxn, 2..5).expect("answers");
+    let repetition = request(ApiKey::EndTxn, 1);
+    let [first, second, third] = [2, 3, 4].map(|id| request(ApiKey::AddOffsetsToTxn, id));
+    let all = [repetition, first, request(ApiKey::EndTxn, 0), second, third];
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), all);
+    assert_eq!(proxy.delivered_late(), 1);
 }
 
 #[test]

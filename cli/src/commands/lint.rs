@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use rayon::prelude::*;
 use velo_lint::{Document, Finding, Language, Level, Levels, Options, Severity};
 
 use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
 use crate::input::{Input, canonical, files, read};
 use crate::mend::{Mended, diff, mend, write};
+use crate::parallel;
 use crate::render::{finding_github, finding_json, finding_sarif, finding_text, style};
 use crate::settings::{self, Project};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         let path = file?;
         Ok((read(&path, args.stdin_filename.as_deref())?, path))
     };
-    let texts: Vec<Result<_>> = files(&args.paths).into_par_iter().map(read).collect();
+    let texts: Vec<Result<_>> = parallel::map(files(&args.paths), read);
     let mut inputs = Vec::with_capacity(texts.len());
     let mut unreadable = false;
     for text in texts {
@@ -92,27 +92,21 @@ fn project(args: &LintArgs) -> Result<Project> {
 
 /// Checks every text. A configuration file that a statement names is checked as a part of that.
 fn check(inputs: &[(Input, PathBuf)], options: &Options) -> Vec<Checked> {
-    let documents: Vec<_> = inputs
-        .par_iter()
-        .map(|(input, _)| (input.language != Language::Yaml).then(|| input.document()))
-        .collect();
+    let document = |(input, _): &(Input, _)| (input.language != Language::Yaml).then(|| input.document());
+    let documents = parallel::map(inputs.iter().collect(), document);
     let parts =
         documents.iter().flatten().flat_map(|document| (1..document.texts()).map(|n| document.name(n)));
     let named: HashSet<_> = parts.map(canonical).collect();
     let is_part = |name: &str| !named.is_empty() && named.contains(&canonical(name));
-    let check = |((input, _), document): (&(Input, PathBuf), Option<Document>)| {
-        let document = match document {
-            None if is_part(&input.name) => Err(canonical(&input.name)),
-            known => Ok(known.unwrap_or_else(|| input.document())),
-        };
-        document.map(|document| Found::of(document, options)).map_err(|path| (path, input.name.clone()))
+    let find = |((input, _), document): (&(Input, _), Option<Document>)| match document {
+        None if is_part(&input.name) => Err(input.name.clone()),
+        known => Ok(Found::of(known.unwrap_or_else(|| input.document()), options)),
     };
-    let found: Vec<_> = inputs.par_iter().zip(documents).map(check).collect();
     let mut results = Results::default();
-    for found in found {
+    for found in parallel::map(inputs.iter().zip(documents).collect(), find) {
         match found {
             Ok(found) => results.add(found),
-            Err((path, name)) => drop(results.number(path, &name)),
+            Err(part) => results.reserve(&part),
         }
     }
     results.done()
@@ -142,8 +136,13 @@ struct Results {
 }
 
 impl Results {
-    /// Returns the place of a file.
-    fn number(&mut self, path: PathBuf, name: &str) -> usize {
+    /// Makes a place for a file whose findings come with those of another one.
+    fn reserve(&mut self, name: &str) {
+        self.place(canonical(name), name);
+    }
+
+    /// Returns the place of a file, and makes one if it has none.
+    fn place(&mut self, path: PathBuf, name: &str) -> usize {
         let next = self.checked.len();
         let number = *self.numbers.entry(path).or_insert(next);
         if number == next {
@@ -156,7 +155,7 @@ impl Results {
     fn add(&mut self, Found { document, paths, findings }: Found) {
         let mut numbers = Vec::with_capacity(paths.len());
         for (file, path) in paths.into_iter().enumerate() {
-            let number = self.number(path, document.name(file));
+            let number = self.place(path, document.name(file));
             document.text(file).clone_into(&mut self.checked[number].text);
             numbers.push(number);
         }

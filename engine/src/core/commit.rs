@@ -24,7 +24,7 @@ impl Core {
         lanes.map(|(id, lane)| (id, lane.tracker.watermark() + ahead)).collect()
     }
 
-    /// Returns true if a lane has an offset to commit. With transactions, the offsets of unsettled records are committed
+    /// Returns true if a lane has an offset to commit. With transactions, offsets of unsettled records are committed
     /// with their outputs.
     pub(super) fn may_commit(&self, lane: &Lane) -> bool {
         let alone = self.transaction.is_none() || lane.tracker.unsettled() == 0;
@@ -101,11 +101,12 @@ impl Core {
     }
 
     pub(super) fn transaction_aborted(&mut self, now: Tick) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.aborted(now);
+        let Some(transaction) = &mut self.transaction else { return };
+        if transaction.is_committing() {
             self.commit_failed = true;
             self.next_commit = now + self.config.commit_interval;
         }
+        transaction.aborted(now);
     }
 
     pub(super) fn commit_due(&mut self, now: Tick, actions: &mut Vec<Action>) {
@@ -119,8 +120,8 @@ impl Core {
             return;
         }
         self.next_commit = now + self.config.commit_interval;
-        // Also offsets without records: a commit outside of transactions could arrive late, after a newer one of a
-        // transaction.
+        // A commit outside of transactions could arrive late, after a newer one of a transaction. The last commit of a
+        // lane cannot: the group refuses it as soon as another member has the partition.
         if let Some(transaction) = &mut self.transaction {
             transaction.commit(offsets.clone());
             actions.push(Action::CommitTransaction(offsets));

@@ -217,7 +217,7 @@ impl Core {
     pub fn is_done(&self) -> bool {
         match self.phase {
             Phase::Failed => true,
-            Phase::Stopping => self.is_settled(),
+            Phase::Stopping => self.is_settled() && self.can_commit(),
             Phase::Running => self.is_at_end(),
         }
     }

@@ -101,8 +101,10 @@ fn ask<C: ConsumerContext>(
     let times = list(names.iter().map(|name| (name.clone(), time(name))))?;
     let found = consumer.offsets_for_times(times, timeout).map_err(|error| {
         // What the client knows of the topic may come from a broker that had just been started and did not know all of
-        // it. The client itself asks again only after topic.metadata.refresh.interval.ms (5 min).
-        let _ = consumer.fetch_metadata(Some(&first.topic), timeout);
+        // it. The client asks again only after topic.metadata.refresh.interval.ms (5 min).
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+            let _ = consumer.fetch_metadata(Some(&first.topic), timeout);
+        }
         KafkaError::during(format!("reading offsets of topic '{}'", first.topic), &error)
     })?;
     let elements = found.elements();

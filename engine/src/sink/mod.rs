@@ -81,7 +81,7 @@ pub trait Sink: Send + Sync {
     /// Writes a row unchanged to the dead letter queue.
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent;
     /// Commits all records that were written since the last commit or abort in one transaction with these offsets.
-    /// Called only with `JobConfig::exactly_once`. The provided method does nothing.
+    /// There may be offsets and no record. Called only with `JobConfig::exactly_once`. The provided method does nothing.
     ///
     /// # Errors
     /// If the transaction was not committed.

@@ -31,11 +31,12 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let workload = Workload::new(seed, 3000, 4);
     let trial = Trial::new(site, plan, workload);
     let (habit, every) = (HABITS[random.usize(..HABITS.len())], random.u32(3..8));
-    // The count is kept where it outlives the program. A program's first answer is a good one: whatever comes before
-    // that ends the job.
+    // The count is kept where it outlives the program, and is replaced in one step: other members read it, too. A
+    // program's first answer is a good one: whatever comes before that ends the job.
     let program = format!(
         "while read -r line; do [ -n \"$line\" ] && continue; n=$(($(cat {0}/count 2>/dev/null || echo 0) + 1)); \
-         echo $n >{0}/count; [ -n \"$began\" ] && [ $((n % {every})) = 0 ] && {{ {habit}; }}; began=1; \
+         echo $n >{0}/count.$$; mv {0}/count.$$ {0}/count; \
+         [ -n \"$began\" ] && [ $((n % {every})) = 0 ] && {{ {habit}; }}; began=1; \
          echo '{{\"ok\":true}}'; done",
         trial.folder().display()
     );

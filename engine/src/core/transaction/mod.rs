@@ -139,9 +139,14 @@ impl Transaction {
         self.phase == Phase::Open
     }
 
-    /// Returns true if no transaction is being written or ended.
+    /// Returns true if no batch is in the transaction or waits for it, and none is being ended.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Open && self.members.is_empty()
+        self.phase == Phase::Open && self.members.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Returns true if the transaction is being committed.
+    pub(super) fn is_committing(&self) -> bool {
+        self.phase == Phase::Committing
     }
 
     /// Returns true if a batch is in the transaction.

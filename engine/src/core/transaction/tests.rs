@@ -178,6 +178,8 @@ impl World {
                 self.step(Event::TransactionEnded(false));
             }
             Action::Release(lanes) => {
+                let offsets = lanes.iter().filter_map(|(lane, offset)| Some((*lane, (*offset)?)));
+                self.commit(&offsets.collect::<Vec<_>>());
                 for (lane, _) in lanes {
                     let partition = self.partitions[&lane];
                     if self.lanes.get(&partition) == Some(&lane) {

@@ -25,14 +25,9 @@ impl Current {
         Arc::clone(&self.read())
     }
 
-    /// Replaces the producer. Whatever the old one still reports is ignored.
+    /// Replaces the producer. Later reports of the old one are ignored.
     pub(super) fn set(&self, producer: ServedProducer<Deliveries>) {
         self.read().client().context().retire();
-        let old = {
-            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *held, Arc::new(producer))
-        };
-        // It may take a while until its connections are closed.
-        drop(old);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(producer);
     }
 }

@@ -129,7 +129,7 @@ impl ClientContext for Deliveries {
         if gives_up_requests(level, facility, message) && !self.is_retired() {
             self.shared.is_doubtful.store(true, Ordering::Release);
         }
-        // Lines of these levels are asked for to be read here only.
+        // The client writes lines of these levels only because they are read here.
         let is_between = matches!(level, Warning | Notice | Info);
         if !is_between || tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
             log(level, facility, message);
@@ -201,9 +201,10 @@ impl Deliveries {
     }
 }
 
-/// Returns true for a line of the client's log that says that a request was given up which a broker may still get.
-/// librdkafka tells it in no other way. While a connection is being made, no request is under way. Lines for debugging are
-/// about connections that the client itself closes because they are idle, after the requests on them have timed out.
+/// Returns true for a line of the client's log which says that a request was given up that a broker may still get. Only
+/// the log shows this. While a connection is being made, no request is under way. Connections that the client closes
+/// itself are logged at the level of debugging: idle ones, after their requests have timed out, and those to a broker
+/// that is no longer the coordinator or has another address.
 fn gives_up_requests(level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
     let is_open = !message.contains("in state CONNECT") && !message.contains("in state TRY_CONNECT");
     let is_given_up = facility == "REQTMOUT" || facility == "FAIL" && is_open;

@@ -342,7 +342,8 @@ pub(in crate::kafka) fn producer_config(
     let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
     let timeout_ms = settings.property("socket.timeout.ms").and_then(|ms| ms.parse().ok());
     let timeout_ms: u64 = timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS);
-    let idle_ms = (timeout_ms + IDLE_AFTER_TIMEOUT_MS).to_string();
+    let idle_ms = settings.property("connections.max.idle.ms").and_then(|ms| ms.parse().ok());
+    let idle_ms = (timeout_ms + IDLE_AFTER_TIMEOUT_MS).max(idle_ms.unwrap_or(0)).to_string();
     if transactional_id.is_some() {
         defaults.push(("socket.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()));
         // After an error of the group coordinator, the client looks for it again only when a connection is opened or

@@ -76,7 +76,7 @@ impl Transactions {
         if self.is_open.load(Ordering::Acquire) {
             return Ok(());
         }
-        // The lines of the client's log come through its queue.
+        // A line of the client's log may wait in its queue.
         self.producer.get().poll(Duration::ZERO);
         if self.shared.is_doubtful.load(Ordering::Acquire) && !is_on(Mutant::ProducerKept) {
             self.replace_producer()?;
@@ -147,15 +147,26 @@ impl Transactions {
         }
         let producer = self.producer.get();
         match self.attempt(|| producer.abort_transaction(ATTEMPT)) {
-            Err(error) if !is_invalid_state(&error) => Err(fatal(&reason(&error))),
-            _ => {
+            Ok(()) => {
                 self.aborted();
                 Ok(())
             }
+            Err(error) if is_invalid_state(&error) => {
+                self.abandoned();
+                Ok(())
+            }
+            Err(error) => Err(fatal(&reason(&error))),
         }
     }
 
-    /// Notes that the transaction was aborted, or will be by the next producer.
+    /// Gives up a producer that cannot continue. The next one aborts what is open.
+    fn abandoned(&self) {
+        // Records in flight are still reported, and must not count in the next transaction.
+        self.producer.read().client().context().retire();
+        self.aborted();
+    }
+
+    /// Notes that the transaction was aborted.
     fn aborted(&self) {
         reach(Edge::TransactionAborted);
         self.is_open.store(false, Ordering::Release);
@@ -166,7 +177,7 @@ impl Transactions {
     /// Aborts the open transaction after a step of its commit has failed, if that is of use.
     fn undo_after(&self, error: &ClientError) -> Result<(), TransactionError> {
         if is_invalid_state(error) {
-            self.aborted();
+            self.abandoned();
             return Err(TransactionError::Undone(reason(error)));
         }
         if is_fatal(error) {

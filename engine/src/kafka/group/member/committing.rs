@@ -98,9 +98,7 @@ impl Member {
 
     /// Handles drained lanes. They end once their last commit has ended.
     pub(super) fn released(&mut self, now: Tick, lanes: &[(LaneId, Option<i64>)], orders: &mut Vec<Order>) {
-        let offsets = lanes.iter().filter_map(|(id, offset)| Some((*id, (*offset)?)));
-        // What is settled in transactions is committed with them.
-        let offsets: Vec<_> = offsets.filter(|_| !self.rules.exactly_once).collect();
+        let offsets: Vec<_> = lanes.iter().filter_map(|(id, offset)| Some((*id, (*offset)?))).collect();
         // An older commit that was not started must not overlap the last one.
         if let Some(waiting) = &mut self.waiting_commit {
             waiting.retain(|(id, _)| !offsets.iter().any(|(released, _)| released == id));

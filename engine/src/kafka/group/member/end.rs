@@ -39,10 +39,10 @@ impl Member {
             until.is_reached = true;
             return report(orders, SourceEvent::EndOfInput(true));
         }
-        // The job may have given up records of a lane that waits for its last commit.
-        let is_given_up = |id| self.releases.iter().any(|release| release.lanes.contains(id));
+        // The job may have given up records of a lane that it has released and that waits for its last commit.
+        let is_released = |id| self.releases.iter().any(|release| release.lanes.contains(id));
         let read: BTreeSet<_> = if is_read_here {
-            let read = self.lanes.iter().filter(|(id, lane)| lane.has_ended && !is_given_up(id));
+            let read = self.lanes.iter().filter(|(id, lane)| lane.has_ended && !is_released(id));
             read.map(|(_, lane)| lane.name.partition).collect()
         } else {
             BTreeSet::new()

@@ -58,8 +58,6 @@ impl Member {
             Fact::WasAway => self.was_away(now),
             Fact::Finish(offsets) => {
                 self.waiting_commit = None;
-                // What is settled in transactions is committed with them.
-                let offsets = if self.rules.exactly_once { Vec::new() } else { offsets };
                 let (after, until) = (self.commits.next(), now + COMMIT_TIMEOUT);
                 self.finish = Some(Finish { offsets, after, until, result: None });
             }

@@ -533,7 +533,7 @@ fn a_lane_whose_records_were_given_up_is_not_read_to_the_end() {
     reached(&mut member, Fact::Ended(LaneId(0)));
     assert_eq!(reached(&mut member, Fact::Ended(LaneId(1))), Some(true));
     reached(&mut member, Fact::Revoked(vec![name(0), name(1)], false));
-    // The job waits for the records of the first one no longer, and hears nothing good while its commit is under way.
+    // The job has given up records of the first one: its input is not read to the end, whatever becomes of the commit.
     assert_eq!(reached(&mut member, Fact::Released(vec![(LaneId(0), Some(4))])), Some(false));
     assert_eq!(reached(&mut member, Fact::Released(vec![(LaneId(1), Some(20))])), None);
     assert_eq!(reached(&mut member, Fact::CommitEnded(vec![(name(1), 20)], Ok(()))), None);
