@@ -86,7 +86,8 @@ fn text(number: usize) -> String {
         let size = if number.is_multiple_of(MISTAKES_EVERY) { "'5o0'" } else { "'500'" };
         let clause = if statement.is_multiple_of(3) {
             format!(
-                "WITH (\n    'batch.strategy' = 'fixed_size',\n    'batch.size' = {size},\n    'failure_strategy' = 'LogAndContinue'\n)"
+                "WITH (\n    'batch.strategy' = 'fixed_size',\n    'batch.size' = {size},\n    \
+                 'failure_strategy' = 'LogAndContinue'\n)"
             )
         } else {
             "WITH (\n    'connector' = 'kafka',\n    'topic' = 'orders',\n    'format' = 'json'\n)".to_owned()
