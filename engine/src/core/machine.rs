@@ -217,7 +217,9 @@ impl Core {
     pub fn is_done(&self) -> bool {
         match self.phase {
             Phase::Failed => true,
-            Phase::Stopping => self.is_settled() && self.can_commit(),
+            Phase::Stopping => {
+                self.is_settled() && self.transaction.as_ref().is_none_or(Transaction::is_idle)
+            }
             Phase::Running => self.is_at_end(),
         }
     }
