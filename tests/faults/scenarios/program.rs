@@ -25,18 +25,20 @@ const HABITS: [&str; 8] = [
     "kill -9 $$",
 ];
 
+/// The number of batches, of all members, after which a program no longer misbehaves.
+const BAD_BATCHES: u32 = 60;
+
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
     let workload = Workload::new(seed, 3000, 4);
     let trial = Trial::new(site, plan, workload);
     let (habit, every) = (HABITS[random.usize(..HABITS.len())], random.u32(3..8));
-    // The count is kept where it outlives the program, and is replaced in one step: other members read it, too. A
-    // program's first answer is a good one: whatever comes before that ends the job.
+    // The count is the size of a file, which outlives the program; all members add to it. A program's first answer is a
+    // good one: whatever comes before that ends the job. After so many batches the program is a good one.
     let program = format!(
-        "while read -r line; do [ -n \"$line\" ] && continue; n=$(($(cat {0}/count 2>/dev/null || echo 0) + 1)); \
-         echo $n >{0}/count.$$; mv {0}/count.$$ {0}/count; \
-         [ -n \"$began\" ] && [ $((n % {every})) = 0 ] && {{ {habit}; }}; began=1; \
+        "while read -r line; do [ -n \"$line\" ] && continue; printf x >>{0}/count; n=$(wc -c <{0}/count); \
+         [ -n \"$began\" ] && [ $n -lt {BAD_BATCHES} ] && [ $((n % {every})) = 0 ] && {{ {habit}; }}; began=1; \
          echo '{{\"ok\":true}}'; done",
         trial.folder().display()
     );
