@@ -42,9 +42,10 @@ pub(crate) enum OnBad {
 pub(crate) struct Incident {
     /// The committed offsets. Records from these offsets on may be written again.
     pub committed: Offsets,
-    /// The ends of the sink and of the dead letter queue before the incident. A repeated record lies behind them.
+    /// The ends of the sink and of the dead letter queue before the incident. A repeated record has an offset
+    /// of at least these.
     pub began: [Offsets; 2],
-    /// The ends some time after the incident, if they are known. The first copy of a repeated record lies before them.
+    /// The ends some time after the incident, if they are known. The first copy of a repeated record has a lower offset.
     pub over: Option<[Offsets; 2]>,
 }
 

@@ -184,7 +184,7 @@ fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> R
     // The text is somebody's own: every byte of it goes out as it is.
     let mut out = std::io::stdout().lock();
     let mut left = Vec::new();
-    // One after another: a file may name another one that is mended, too.
+    // In order, because the settings of a file may stand in another file that is mended before it.
     for (input, path) in inputs {
         let is_stdin = path == Path::new("-");
         let Mended { text, applied } = mend(&input, &project.options, args.unsafe_fixes);

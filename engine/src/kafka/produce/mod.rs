@@ -1,6 +1,7 @@
 //! Writing to topics: outputs and dead letters, in transactions or not.
 
 mod alone;
+mod config;
 mod current;
 mod deliveries;
 mod record_producer;
@@ -9,6 +10,6 @@ mod served_producer;
 mod sink;
 mod transaction;
 
+pub(super) use config::producer_config;
 pub use record_producer::{NewRecord, RecordProducer, Undelivered};
-pub(super) use sink::producer_config;
 pub use sink::{KafkaSink, SinkOptions, TargetTopic, TransactionOptions};

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
+use super::config::producer_config;
 use super::current::Current;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::reduce::reduced;
@@ -319,57 +319,6 @@ fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
 /// The maximum number of bytes that a record needs in the queue of the client in addition to its own bytes.
 const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 
-/// The default time-out of a request of a transactional producer.
-const TRANSACTION_TIMEOUT_MS: u64 = 20_000;
-/// The time from the time-out of a request until its connection counts as idle.
-const IDLE_AFTER_TIMEOUT_MS: u64 = 10_000;
-
-/// Returns the properties of a producer for topics with these values of `max.message.bytes`.
-pub(in crate::kafka) fn producer_config(
-    settings: &ClientSettings,
-    (linger, queue_bytes): (Duration, u64),
-    max_message_bytes: impl Iterator<Item = u64>,
-    transactional_id: Option<&str>,
-) -> ClientConfig {
-    let bounds: Vec<_> = max_message_bytes.collect();
-    let mut defaults = vec![
-        ("linger.ms", linger.as_millis().to_string()),
-        ("queue.buffering.max.kbytes", (queue_bytes / 1024).clamp(1, i32::MAX as u64).to_string()),
-    ];
-    // With this limit the client rejects a record that is too large for the topic. Otherwise the broker would reject
-    // all records of its batch.
-    defaults.extend(bounds.iter().max().map(|most| ("message.max.bytes", client_bytes(*most))));
-    let mut owned = vec![("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
-    let timeout_ms = settings.property("socket.timeout.ms").and_then(|ms| ms.parse().ok());
-    let timeout_ms: u64 = timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS);
-    let idle_ms = settings.property("connections.max.idle.ms").and_then(|ms| ms.parse().ok());
-    let idle_ms = (timeout_ms + IDLE_AFTER_TIMEOUT_MS).max(idle_ms.unwrap_or(0)).to_string();
-    if transactional_id.is_some() {
-        defaults.push(("socket.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()));
-        // After an error of the group coordinator, the client looks for it again only when a connection is opened or
-        // closed (librdkafka 2.12). Without this limit, a transaction waits until a broker closes an idle connection,
-        // after 10 min by default. Requests on the connection time out before: the client does not report those that
-        // it gives up with an idle connection.
-        owned.push(("connections.max.idle.ms", &idle_ms));
-    }
-    match transactional_id {
-        // The transaction time-out limits the delivery time of a record. Broken connections are logged in any case.
-        Some(id) => owned.extend([("transactional.id", id), ("log.connection.close", "true")]),
-        None => owned.push(("message.timeout.ms", "0")),
-    }
-    if bounds.len() > 1 {
-        // A batch of records must fit into each of the topics.
-        defaults
-            .extend(bounds.iter().min().map(|least| ("batch.size", client_bytes((*least).min(1_000_000)))));
-    }
-    let mut config = settings.client(&defaults, &owned);
-    if transactional_id.is_some() && !matches!(config.log_level, RDKafkaLogLevel::Debug) {
-        // Transactions learn from the log that requests were given up: see `deliveries.rs`.
-        config.set_log_level(RDKafkaLogLevel::Info);
-    }
-    config
-}
-
 /// Returns an upper bound on the number of bytes of a record that is sent in a separate batch.
 fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
     const OVERHEAD: usize = 61 + 40;
@@ -378,11 +327,6 @@ fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
     let headers: usize =
         headers.map(|header| HEADER_OVERHEAD + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
     (OVERHEAD + headers + record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64
-}
-
-/// Returns the limit of a topic, clamped to the range that librdkafka accepts.
-fn client_bytes(max_message_bytes: u64) -> String {
-    max_message_bytes.clamp(1000, 1_000_000_000).to_string()
 }
 
 fn record<'a>(
