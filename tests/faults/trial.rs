@@ -114,7 +114,7 @@ pub(crate) struct Trial<'a> {
     observed: Observed,
     sampler: Observer,
     /// The program that processes batches, if velo does not do it itself.
-    program: Option<String>,
+    program: Option<(String, Duration)>,
     environment: Vec<(String, String)>,
     incidents: Vec<(Instant, Incident)>,
     /// What was wrong before the end.
@@ -191,9 +191,9 @@ impl<'a> Trial<'a> {
         self
     }
 
-    /// Processes batches by an external program.
-    pub(crate) fn with_program(mut self, program: String) -> Self {
-        self.program = Some(program);
+    /// Processes batches by an external program that has so much time for each.
+    pub(crate) fn with_program(mut self, program: String, timeout: Duration) -> Self {
+        self.program = Some((program, timeout));
         self
     }
 
@@ -269,7 +269,9 @@ impl<'a> Trial<'a> {
             command.args(["--on-data-loss", "continue"]);
         }
         match &self.program {
-            Some(program) => command.args(["--exec", program, "--exec-timeout", "2s"]),
+            Some((program, timeout)) => {
+                command.args(["--exec", program, "--exec-timeout", &format!("{}s", timeout.as_secs())])
+            }
             None => command.args(["--cost", self.plan.cost]),
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
