@@ -1,26 +1,40 @@
 //! Fetches the records of partitions: lanes to start and stop in, rows of batches out. The caller decides which
 //! partitions are read.
 
+mod clock;
 mod lane;
-mod queues;
+mod lanes;
+mod librdkafka;
 mod ready;
 
 use velo_schema::Tier;
 
-pub(super) use lane::Lane;
-pub(super) use queues::QueueFetcher;
+pub(super) use lanes::Lanes;
+pub(super) use librdkafka::QueueFetcher;
 
 use super::KafkaError;
 use crate::batch::BatchBuilder;
 use crate::core::batcher::Capacity;
-use crate::ids::{LaneId, LaneName};
-use crate::source::{Filled, SourceError};
+use crate::ids::{LaneId, LaneName, Tick};
+use crate::source::{Filled, SourceError, SourceEvent};
 
 /// The first offset of a lane, and the offset at which it ends, if there is one.
 pub(super) type Bounds = (i64, Option<i64>);
 
 /// Fetches the records of partitions. A fetcher neither joins a group nor commits offsets.
 pub(super) trait Fetcher {
+    /// Sets the time. The first call relates the engine's clock to the wall clock.
+    fn set_clock(&mut self, now: Tick);
+
+    /// Returns the state of the lanes.
+    fn lanes(&self) -> &Lanes;
+
+    /// Reports what has changed since the last call.
+    ///
+    /// # Errors
+    /// If a lane cannot be read for too long.
+    fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
+
     /// Starts a lane. It must be started before the partition is assigned to the client.
     ///
     /// # Errors
@@ -30,8 +44,14 @@ pub(super) trait Fetcher {
     /// Stops a lane. Fetched records that were not taken are dropped.
     fn stop(&mut self, lane: LaneId);
 
+    /// Stops all lanes.
+    fn clear(&mut self);
+
     /// Continues a lane at `position`. Fetched records that were not taken are dropped.
     fn seek(&mut self, lane: LaneId, position: i64);
+
+    /// Drops the fetched records of all lanes and returns the positions from which the lanes are fetched again.
+    fn refetch(&mut self) -> Vec<(LaneName, i64)>;
 
     /// Appends the lanes that may have had new records since they were last drained.
     fn ready(&mut self, lanes: &mut Vec<LaneId>);

@@ -59,7 +59,7 @@ pub struct GroupSource {
     group_id: String,
     on_data_loss: OnDataLoss,
     member: Member,
-    fetcher: QueueFetcher,
+    fetcher: Box<dyn Fetcher + Send>,
     consumer: Arc<BaseConsumer<Context>>,
     membership: Membership,
     /// True if the queue of the client has received an event since the last poll.
@@ -128,7 +128,7 @@ impl GroupSource {
             group_id: options.group_id,
             on_data_loss: options.on_data_loss,
             member: Member::new(rules),
-            fetcher: QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone()),
+            fetcher: Box::new(QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone())),
             questions: Questions::start(&consumer, options.start, waker.clone()),
             membership: Membership::of(&consumer),
             _closing: Closing::of(&consumer),
@@ -324,7 +324,7 @@ impl GroupSource {
                 self.facts.push_back(Fact::Ended(*lane));
             }
         }
-        let broken = self.fetcher.broken().filter(|(lane, _)| self.member.is_reading(lane.id));
+        let broken = self.fetcher.lanes().broken().filter(|(lane, _)| self.member.is_reading(lane.id));
         self.facts.extend(broken.map(|(lane, why)| Fact::Broken(lane.id, lane.position, why.to_owned())));
         Ok(())
     }
@@ -420,11 +420,11 @@ impl Source for GroupSource {
     }
 
     fn position(&self, lane: LaneId) -> Option<i64> {
-        self.fetcher.position(lane)
+        self.fetcher.lanes().get(lane).map(|lane| lane.position)
     }
 
     fn stable_end(&self, lane: LaneId) -> Option<i64> {
-        self.inbox.meter().stable_end(self.fetcher.name(lane)?).filter(|_| self.reads_committed)
+        self.inbox.meter().stable_end(&self.fetcher.lanes().get(lane)?.name).filter(|_| self.reads_committed)
     }
 
     fn committer(&mut self) -> Option<&mut dyn Commit> {

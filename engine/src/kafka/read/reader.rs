@@ -19,7 +19,7 @@ use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
-use crate::kafka::fetch::{Fetcher, Lane, QueueFetcher};
+use crate::kafka::fetch::{Fetcher, QueueFetcher};
 use crate::kafka::ffi::controller_id;
 use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
@@ -290,7 +290,7 @@ impl TopicReader {
         let consumer = Arc::new(self.consumer);
         let memory = MemoryBudget::unlimited(ranges.len());
         ReadSource {
-            lanes: QueueFetcher::new(Arc::clone(&consumer), &memory, self.waker),
+            fetcher: QueueFetcher::new(Arc::clone(&consumer), &memory, self.waker),
             consumer,
             inbox: self.inbox,
             topic: topic.to_owned(),
@@ -305,7 +305,7 @@ impl TopicReader {
 
 /// A source that reads from fixed offsets and cannot commit.
 pub struct ReadSource {
-    lanes: QueueFetcher,
+    fetcher: QueueFetcher,
     consumer: Arc<BaseConsumer<Context>>,
     inbox: Inbox,
     topic: String,
@@ -330,7 +330,7 @@ impl ReadSource {
         let mut positions = Vec::new();
         for (lane, (partition, position, end)) in (0..).map(LaneId).zip(&self.ranges) {
             let name = LaneName { topic: self.topic.as_str().into(), partition: *partition };
-            self.lanes.start(lane, &name, (*position, *end))?;
+            self.fetcher.start(lane, &name, (*position, *end))?;
             events.push(SourceEvent::Assigned(lane, name.clone(), *position));
             positions.push((name, *position));
         }
@@ -356,7 +356,7 @@ impl ReadSource {
 
 impl Source for ReadSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
-        self.lanes.set_clock(now);
+        self.fetcher.set_clock(now);
         if !self.assigned {
             self.assigned = true;
             self.assign(events)?;
@@ -377,14 +377,14 @@ impl Source for ReadSource {
                 _ => {}
             }
         }
-        self.lanes.report(events)?;
-        if self.lanes.all_ended() {
+        self.fetcher.report(events)?;
+        if self.fetcher.lanes().all_ended() {
             events.push(SourceEvent::EndOfInput(true));
         }
-        match self.lanes.broken().next() {
-            Some((Lane { name, position, .. }, reason)) => Err(SourceError(format!(
-                "{}[{}]@{position} cannot be read: {reason}",
-                name.topic, name.partition
+        match self.fetcher.lanes().broken().next() {
+            Some((lane, reason)) => Err(SourceError(format!(
+                "{}[{}]@{} cannot be read: {reason}",
+                lane.name.topic, lane.name.partition, lane.position
             ))),
             None => Ok(()),
         }
@@ -403,13 +403,13 @@ impl Source for ReadSource {
             return Ok(Filled { drained: true, ..Filled::default() });
         }
         let before = batch.bytes();
-        let filled = self.lanes.take(lane, tier, room, batch)?;
+        let filled = self.fetcher.take(lane, tier, room, batch)?;
         self.pay(now, batch.bytes() - before);
         Ok(filled)
     }
 
     fn ready(&mut self, lanes: &mut Vec<LaneId>) -> bool {
-        self.lanes.ready(lanes);
+        self.fetcher.ready(lanes);
         // A lane that the rate cap has turned away is not empty.
         self.max_bytes_per_s.is_none()
     }
@@ -419,13 +419,13 @@ impl Source for ReadSource {
     }
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
-        self.lanes.end_offset(lane)
+        self.fetcher.end_offset(lane)
     }
 }
 
 impl Drop for ReadSource {
     fn drop(&mut self) {
         self.inbox.close();
-        self.lanes.clear();
+        self.fetcher.clear();
     }
 }
