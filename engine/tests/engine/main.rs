@@ -15,7 +15,7 @@ use velo_engine::ids::Tick;
 use velo_engine::ids::{LaneId, LaneName};
 use velo_engine::process::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
-use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink};
+use velo_engine::sink::{Ack, Acks, Discard, MemorySink, Outgoing, Rejected, SendError, Sent, Sink, Ticket};
 use velo_engine::source::memory::MemorySource;
 use velo_engine::source::{Filled, Source, SourceError, SourceEvent};
 use velo_engine::{Control, Engine, JobConfig};
@@ -673,6 +673,101 @@ fn a_mega_batch_is_processed_in_parallel_in_memory_that_is_used_again() {
         let right = kept.records.iter().zip(values(105_000)).zip(0..);
         assert!(right.into_iter().all(|((kept, value), offset)| kept.1 == offset && kept.2 == Some(value)));
     }
+}
+
+/// Acknowledges nothing before it is told to.
+struct Late {
+    /// The records that are not acknowledged; `None` once all are.
+    waiting: Arc<Mutex<Option<Vec<Ticket>>>>,
+}
+
+impl Sink for Late {
+    fn write(&self, outgoing: Outgoing<'_>) -> Sent {
+        match &mut *self.waiting.lock().expect("no panic") {
+            Some(waiting) => {
+                waiting.push(outgoing.ticket);
+                Sent::Pending
+            }
+            None => Sent::Arrived,
+        }
+    }
+
+    fn dead_letter(&self, _: Rejected<'_>) -> Sent {
+        Sent::Arrived
+    }
+}
+
+/// A source of two lanes. It gives a record each time that the last one has been sealed, until one batch of the memory
+/// that is used again is free. Then the first lane fills that one, and the second has a record, too.
+struct AlmostFull {
+    /// The number of batches that are to be begun.
+    batches: u32,
+    offsets: [i64; 2],
+    acks: Acks,
+    waiting: Arc<Mutex<Option<Vec<Ticket>>>>,
+    is_announced: bool,
+}
+
+impl Source for AlmostFull {
+    fn poll(&mut self, _: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
+        let lanes = [LaneId(0), LaneId(1)];
+        if !std::mem::replace(&mut self.is_announced, true) {
+            events.extend(lanes.map(|lane| {
+                let partition = i32::from(lane == LaneId(1));
+                SourceEvent::Assigned(lane, LaneName { topic: "memory".into(), partition }, 0)
+            }));
+        }
+        if self.batches == 0 {
+            // All batches are in use now.
+            let waiting = self.waiting.lock().expect("no panic").take();
+            waiting.into_iter().flatten().for_each(|ticket| self.acks.push(Ack::of(ticket, Ok(()))));
+        }
+        if self.offsets[1] > 0 {
+            events.extend(lanes.map(SourceEvent::Ended));
+            events.push(SourceEvent::EndOfInput(true));
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        _: Tick,
+        lane: LaneId,
+        _: Tier,
+        room: Capacity,
+        batch: &mut BatchBuilder,
+    ) -> Result<Filled, SourceError> {
+        let is_first = lane == LaneId(0);
+        let records = match self.batches {
+            0 => u64::from(!is_first && self.offsets[1] == 0),
+            1 if is_first && batch.is_empty() => room.records,
+            _ => u64::from(is_first && batch.is_empty()),
+        };
+        self.batches -= u32::from(is_first && records > 0);
+        for _ in 0..records {
+            let offset = &mut self.offsets[lane.0 as usize];
+            batch.push(lane, Record { offset: *offset, value: Some(b"{}"), ..Record::default() });
+            *offset += 1;
+        }
+        Ok(Filled { calls: u64::from(records > 0), drained: true, ..Filled::default() })
+    }
+}
+
+#[test]
+fn no_batch_is_filled_while_all_memory_that_is_used_again_is_in_use() {
+    // Six batches: four full ones, which are as many records as may be in flight, and two more.
+    let mega = config(&[
+        (Key::BatchStrategy, "mega_batch"),
+        (Key::BatchMegaBatchSize, "10000"),
+        (Key::BatchTimeout, "1ms"),
+    ]);
+    let builder = Engine::builder(mega);
+    let waiting = Arc::new(Mutex::new(Some(Vec::new())));
+    let sink = Late { waiting: Arc::clone(&waiting) };
+    let source =
+        AlmostFull { batches: 6, offsets: [0, 0], acks: builder.acks(), waiting, is_announced: false };
+    let report = builder.sink(sink).run(source, &mut |_| {});
+    assert_eq!((report.outcome, report.ledger.ok, report.error), (Outcome::Drained, 10_006, None));
 }
 
 /// Notes the threads that it works on; each of its forks notes them in the same place.

@@ -14,12 +14,7 @@ impl<S: Source> Driver<S> {
     pub(super) fn fill(&mut self) -> bool {
         let mut took_any = false;
         loop {
-            // Without a free buffer, the core takes no records.
-            let out_of_buffers = !self.builder.is_ready();
-            if out_of_buffers != self.out_of_buffers {
-                self.out_of_buffers = out_of_buffers;
-                self.step(Event::OutOfBuffers(out_of_buffers));
-            }
+            self.count_buffers();
             self.find_ready();
             let mut took = false;
             let mut drained = true;
@@ -37,6 +32,8 @@ impl<S: Source> Driver<S> {
                     continue;
                 }
                 let (taken, lane_drained) = self.fill_from(lane, room);
+                // The batch may be full and sealed now, and no buffer free for the next one.
+                self.count_buffers();
                 took |= taken > 0;
                 drained &= lane_drained;
                 if !lane_drained {
@@ -50,6 +47,15 @@ impl<S: Source> Driver<S> {
             if !took || self.core.is_done() {
                 return took_any;
             }
+        }
+    }
+
+    /// Tells the core whether a batch can be filled. Without a free buffer, the core takes no records.
+    fn count_buffers(&mut self) {
+        let out_of_buffers = !self.builder.is_ready();
+        if out_of_buffers != self.out_of_buffers {
+            self.out_of_buffers = out_of_buffers;
+            self.step(Event::OutOfBuffers(out_of_buffers));
         }
     }
 
