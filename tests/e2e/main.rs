@@ -14,6 +14,7 @@ mod dlq;
 mod exec;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod fetchers;
 mod generated;
 mod lint;
 mod matrix;

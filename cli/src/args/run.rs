@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use velo_engine::kafka::{OnDataLoss, Start};
+use velo_engine::kafka::{Fetching, OnDataLoss, Start};
 use velo_engine::process::exec::protocol::Version;
 use velo_engine::process::{Synthetic, ValueFormat};
 
@@ -105,6 +105,23 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FetcherArg {
+    /// Connections of the job's own; records are read where they were received
+    Native,
+    /// The client of the group member
+    Librdkafka,
+}
+
+impl From<FetcherArg> for Fetching {
+    fn from(fetcher: FetcherArg) -> Self {
+        match fetcher {
+            FetcherArg::Native => Self::Native,
+            FetcherArg::Librdkafka => Self::Librdkafka,
+        }
+    }
+}
+
 /// Logging while a job runs.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
@@ -142,6 +159,9 @@ pub(crate) struct RunArgs {
     /// 2024-05-02T10:00:00Z, or milliseconds since the epoch [default: earliest]
     #[arg(long, value_name = "START", value_parser = start, help_heading = "Input")]
     pub from: Option<Start>,
+    /// What fetches the records
+    #[arg(long, value_enum, default_value = "librdkafka", env = "VELO_FETCHER", help_heading = "Input")]
+    pub fetcher: FetcherArg,
     /// Stop after the records that exist when the job starts
     #[arg(long, help_heading = "Input")]
     pub until_end: bool,

@@ -3,6 +3,7 @@
 mod announce;
 mod dry;
 mod exit;
+mod fetching;
 mod full;
 mod job;
 mod member;

@@ -2,6 +2,7 @@
 //!
 //! All uses of rdkafka are in this module, and all `unsafe` code is in `ffi/`.
 
+mod connection;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod context;
 mod error;
@@ -17,6 +18,7 @@ mod membership;
 mod offsets;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod produce;
+mod protocol;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod read;
 mod settings;
@@ -25,6 +27,7 @@ mod test;
 
 pub use context::{Meter, Received};
 pub use error::KafkaError;
+pub use fetch::Fetching;
 pub use group::{GroupOptions, GroupSource, OnDataLoss};
 pub use membership::Membership;
 pub use offsets::Start;

@@ -230,6 +230,7 @@ impl Ending {
             strategy: plan.strategy,
             max_poll_records: plan.max_poll_records,
             memory: None,
+            fetcher: None,
             properties: BTreeMap::new(),
             notices: meter.notices,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),

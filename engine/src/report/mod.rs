@@ -75,6 +75,9 @@ pub struct Report {
     /// The memory limits, if there is a Kafka client.
     #[serde(default)]
     pub memory: Option<MemoryBudget>,
+    /// What has fetched the records, `native` or `librdkafka`; `None` without a Kafka client.
+    #[serde(default)]
+    pub fetcher: Option<String>,
     /// The properties of the Kafka client with masked secrets; empty without a client.
     pub properties: BTreeMap<String, String>,
     /// The notices of the run.

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use velo_engine::Builder;
-use velo_engine::kafka::{ClientSettings, TopicReader};
+use velo_engine::kafka::{ClientSettings, Fetching, TopicReader};
 use velo_engine::memory::MemoryBudget;
 use velo_engine::report::Report;
 use velo_engine::waker::Waker;
 
+use super::fetching::fetching;
 use super::job::{DEFAULT_START, Job};
 use super::watch::watch;
 use crate::args::RunArgs;
@@ -21,12 +22,21 @@ pub(super) fn dry_run(
     let partitions = TopicReader::connect(settings, 0, Waker::default())?.partitions(&job.source_topic)?;
     let memory = MemoryBudget::unlimited(partitions.len());
     let reader = TopicReader::connect_within(settings, &memory, builder.waker())?;
-    let properties = reader.properties().clone();
+    let properties = reader.properties();
     let mut ranges = Vec::new();
     let positions = reader.offsets(&job.source_topic, &partitions, args.from.unwrap_or(DEFAULT_START))?;
     for (partition, position) in partitions.into_iter().zip(positions) {
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
-    let source = reader.read(&job.source_topic, ranges);
-    Ok(Report { properties, ..watch(&Metrics::default(), false, |observe| builder.run(source, observe)) })
+    let fetching = fetching(args, settings)?;
+    let source = match fetching {
+        Fetching::Librdkafka => reader.read(&job.source_topic, ranges),
+        Fetching::Native => reader.read_natively(&job.source_topic, ranges)?,
+    };
+    let fetcher = Some(fetching.to_string());
+    Ok(Report {
+        properties,
+        fetcher,
+        ..watch(&Metrics::default(), false, |observe| builder.run(source, observe))
+    })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, TransactionOptions,
+    ClientSettings, Fetching, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader,
+    TransactionOptions,
 };
 use velo_engine::process::exec::MOST_ANSWER_BYTES;
 use velo_engine::report::Report;
@@ -16,6 +17,7 @@ use velo_engine::{Builder, Control, JobConfig};
 use velo_schema::Strategy;
 
 use super::announce::{note_committed, note_idle_members};
+use super::fetching::fetching;
 use super::job::{DEFAULT_START, Job};
 use super::member::member;
 use super::memory::memory;
@@ -58,6 +60,7 @@ pub(super) fn full_run(
         exactly_once: args.exactly_once,
         max_poll_records: job.plan.max_poll_records.max,
         memory,
+        fetching: fetching(args, settings)?,
         ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
     };
     if let Some(check) = args.check {
@@ -122,7 +125,8 @@ pub(super) fn full_run(
         metrics.serve(listener, memory);
     }
     let report = watch(&metrics, true, |observe| Builder::run_all(members, observe));
-    Ok(Ended::Ran(Box::new(Report { properties, memory: Some(memory), ..report })))
+    let fetcher = Some(Fetching::from(args.fetcher).to_string());
+    Ok(Ended::Ran(Box::new(Report { properties, memory: Some(memory), fetcher, ..report })))
 }
 
 fn transactional_id(args: &RunArgs, group_id: &str) -> String {

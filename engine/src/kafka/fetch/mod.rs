@@ -2,15 +2,19 @@
 //! partitions are read.
 
 mod clock;
+mod fetching;
 mod lane;
 mod lanes;
 mod librdkafka;
+mod native;
 mod ready;
 
 use velo_schema::Tier;
 
+pub use fetching::Fetching;
 pub(super) use lanes::Lanes;
 pub(super) use librdkafka::QueueFetcher;
+pub(super) use native::NativeFetcher;
 
 use super::KafkaError;
 use crate::batch::BatchBuilder;
@@ -34,6 +38,9 @@ pub(super) trait Fetcher {
     /// # Errors
     /// If a lane cannot be read for too long.
     fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
+
+    /// Returns true if the client of the member fetches, so that it must be told from where.
+    fn uses_client(&self) -> bool;
 
     /// Starts a lane. It must be started before the partition is assigned to the client.
     ///
@@ -70,4 +77,7 @@ pub(super) trait Fetcher {
 
     /// Returns the offset after the newest record of a lane, if it is known.
     fn end_offset(&self, lane: LaneId) -> Option<i64>;
+
+    /// Returns the last stable offset of a lane, if records after it belong to open transactions and that is known.
+    fn stable_end(&self, lane: LaneId) -> Option<i64>;
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_schema::Tier;
 
 use super::closing::Closing;
@@ -33,7 +33,7 @@ use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
-use crate::kafka::fetch::{Fetcher, QueueFetcher};
+use crate::kafka::fetch::{Fetcher, Fetching, NativeFetcher, QueueFetcher};
 use crate::kafka::ffi::{commit_async, is_member, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
@@ -117,6 +117,7 @@ impl GroupSource {
             .subscribe(&[&options.topic])
             .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
         let consumer = Arc::new(consumer);
+        let fetcher = fetcher(&consumer, &inbox, &config, &options, &waker)?;
         let rules = Rules {
             topic: options.topic,
             partitions: options.partitions,
@@ -128,7 +129,7 @@ impl GroupSource {
             group_id: options.group_id,
             on_data_loss: options.on_data_loss,
             member: Member::new(rules),
-            fetcher: Box::new(QueueFetcher::new(Arc::clone(&consumer), &options.memory, waker.clone())),
+            fetcher,
             questions: Questions::start(&consumer, options.start, waker.clone()),
             membership: Membership::of(&consumer),
             _closing: Closing::of(&consumer),
@@ -198,6 +199,11 @@ impl GroupSource {
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
                 assign(&self.consumer, &list)
                     .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                if !self.fetcher.uses_client() {
+                    self.consumer
+                        .pause(&list)
+                        .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                }
                 self.membership.assigned();
                 reach(Edge::MemberAssigned);
             }
@@ -227,6 +233,9 @@ impl GroupSource {
     /// partition cannot seek, so it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
         self.fetcher.seek(lane, position);
+        if !self.fetcher.uses_client() {
+            return Ok(());
+        }
         let failed = |error| KafkaError::during(format!("resuming partition {name}"), &error);
         if is_cooperative(&self.consumer) {
             let partition = offsets_of([(name.clone(), position)])?;
@@ -424,7 +433,7 @@ impl Source for GroupSource {
     }
 
     fn stable_end(&self, lane: LaneId) -> Option<i64> {
-        self.inbox.meter().stable_end(&self.fetcher.lanes().get(lane)?.name).filter(|_| self.reads_committed)
+        self.fetcher.stable_end(lane).filter(|_| self.reads_committed)
     }
 
     fn committer(&mut self) -> Option<&mut dyn Commit> {
@@ -466,6 +475,23 @@ impl Drop for GroupSource {
         reach(Edge::MemberLeft);
         self.inbox.close();
     }
+}
+
+/// Returns the fetcher of a member.
+fn fetcher(
+    consumer: &Arc<BaseConsumer<Context>>,
+    inbox: &Inbox,
+    config: &ClientConfig,
+    options: &GroupOptions,
+    waker: &Waker,
+) -> Result<Box<dyn Fetcher + Send>, KafkaError> {
+    let (memory, waker) = (&options.memory, waker.clone());
+    Ok(match options.fetching {
+        Fetching::Librdkafka => {
+            Box::new(QueueFetcher::new(Arc::clone(consumer), inbox.meter().clone(), memory, waker))
+        }
+        Fetching::Native => Box::new(NativeFetcher::start(config, &options.topic, memory, waker)?),
+    })
 }
 
 /// Returns the current ends of the partitions of the topic.

@@ -4,6 +4,7 @@ use rdkafka::ClientConfig;
 
 use super::reset::OnDataLoss;
 use crate::kafka::KafkaError;
+use crate::kafka::fetch::Fetching;
 use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::Start;
 use crate::kafka::settings::ClientSettings;
@@ -26,6 +27,8 @@ pub struct GroupOptions {
     pub exactly_once: bool,
     /// The instance id for static membership, with which the member keeps its partitions during a restart.
     pub instance_id: Option<String>,
+    /// What fetches the records.
+    pub fetching: Fetching,
     /// The maximum number of records per poll. The prefetch is sized by it.
     pub max_poll_records: u64,
     /// The number of partitions of the topic.
@@ -46,6 +49,7 @@ impl GroupOptions {
             on_data_loss: OnDataLoss::default(),
             exactly_once: false,
             instance_id: None,
+            fetching: Fetching::default(),
             max_poll_records: 500,
             partitions,
             memory: MemoryBudget::unlimited(partitions),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
@@ -19,7 +20,7 @@ use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
-use crate::kafka::fetch::{Fetcher, QueueFetcher};
+use crate::kafka::fetch::{Fetcher, NativeFetcher, QueueFetcher};
 use crate::kafka::ffi::controller_id;
 use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
@@ -71,7 +72,7 @@ pub struct TopicReader {
     inbox: Inbox,
     waker: Waker,
     bootstrap_servers: String,
-    properties: BTreeMap<String, String>,
+    config: ClientConfig,
 }
 
 impl TopicReader {
@@ -150,14 +151,14 @@ impl TopicReader {
             inbox,
             waker,
             bootstrap_servers: settings.bootstrap_servers().to_owned(),
-            properties: readable(&config),
+            config,
         })
     }
 
     /// Returns the client's properties. Secrets are masked.
     #[must_use]
-    pub fn properties(&self) -> &BTreeMap<String, String> {
-        &self.properties
+    pub fn properties(&self) -> BTreeMap<String, String> {
+        readable(&self.config)
     }
 
     /// Returns the number of partitions of a topic; `None` if the topic does not exist.
@@ -289,23 +290,29 @@ impl TopicReader {
     pub fn read(self, topic: &str, ranges: Vec<(i32, i64, Option<i64>)>) -> ReadSource {
         let consumer = Arc::new(self.consumer);
         let memory = MemoryBudget::unlimited(ranges.len());
-        ReadSource {
-            fetcher: QueueFetcher::new(Arc::clone(&consumer), &memory, self.waker),
-            consumer,
-            inbox: self.inbox,
-            topic: topic.to_owned(),
-            ranges,
-            assigned: false,
-            max_bytes_per_s: None,
-            paid_at: None,
-            throttled_until: None,
-        }
+        let meter = self.inbox.meter().clone();
+        let fetcher = QueueFetcher::new(Arc::clone(&consumer), meter, &memory, self.waker);
+        ReadSource::new(Box::new(fetcher), consumer, self.inbox, topic, ranges)
+    }
+
+    /// Like [`read`](Self::read), with connections of the engine's own.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn read_natively(
+        self,
+        topic: &str,
+        ranges: Vec<(i32, i64, Option<i64>)>,
+    ) -> Result<ReadSource, KafkaError> {
+        let memory = MemoryBudget::unlimited(ranges.len());
+        let fetcher = NativeFetcher::start(&self.config, topic, &memory, self.waker)?;
+        Ok(ReadSource::new(Box::new(fetcher), Arc::new(self.consumer), self.inbox, topic, ranges))
     }
 }
 
 /// A source that reads from fixed offsets and cannot commit.
 pub struct ReadSource {
-    fetcher: QueueFetcher,
+    fetcher: Box<dyn Fetcher + Send>,
     consumer: Arc<BaseConsumer<Context>>,
     inbox: Inbox,
     topic: String,
@@ -319,6 +326,26 @@ pub struct ReadSource {
 }
 
 impl ReadSource {
+    fn new(
+        fetcher: Box<dyn Fetcher + Send>,
+        consumer: Arc<BaseConsumer<Context>>,
+        inbox: Inbox,
+        topic: &str,
+        ranges: Vec<(i32, i64, Option<i64>)>,
+    ) -> Self {
+        Self {
+            fetcher,
+            consumer,
+            inbox,
+            topic: topic.to_owned(),
+            ranges,
+            assigned: false,
+            max_bytes_per_s: None,
+            paid_at: None,
+            throttled_until: None,
+        }
+    }
+
     /// Limits the rate of payload bytes, in bytes per second. Unused rate accumulates for at most 250 ms.
     #[must_use]
     pub fn with_max_rate(mut self, max_bytes_per_s: Option<u64>) -> Self {
@@ -334,7 +361,9 @@ impl ReadSource {
             events.push(SourceEvent::Assigned(lane, name.clone(), *position));
             positions.push((name, *position));
         }
-        self.consumer.assign(&offsets_of(positions)?)?;
+        if self.fetcher.uses_client() {
+            self.consumer.assign(&offsets_of(positions)?)?;
+        }
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::batch::BatchBuilder;
 use crate::core::batcher::Capacity;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
-use crate::kafka::context::Context;
+use crate::kafka::context::{Context, Meter};
 use crate::kafka::ffi::{PartitionQueue, known_end};
 use crate::memory::MemoryBudget;
 use crate::source::{Filled, SourceError, SourceEvent};
@@ -30,6 +30,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The queues of the partitions of a consumer.
 pub(in crate::kafka) struct QueueFetcher {
     consumer: Arc<BaseConsumer<Context>>,
+    /// The statistics of the client.
+    meter: Meter,
     lanes: Lanes,
     queues: HashMap<LaneId, Queue>,
     ready: ReadyLanes,
@@ -45,11 +47,13 @@ impl QueueFetcher {
     /// Creates a fetcher without lanes. It wakes `waker` when records arrive.
     pub(in crate::kafka) fn new(
         consumer: Arc<BaseConsumer<Context>>,
+        meter: Meter,
         memory: &MemoryBudget,
         waker: Waker,
     ) -> Self {
         Self {
             consumer,
+            meter,
             lanes: Lanes::default(),
             queues: HashMap::new(),
             ready: ReadyLanes::new(waker),
@@ -72,6 +76,10 @@ impl Fetcher for QueueFetcher {
 
     fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         self.lanes.report(self.clock.now, events)
+    }
+
+    fn uses_client(&self) -> bool {
+        true
     }
 
     fn start(&mut self, id: LaneId, name: &LaneName, bounds: Bounds) -> Result<(), KafkaError> {
@@ -136,5 +144,9 @@ impl Fetcher for QueueFetcher {
     fn end_offset(&self, id: LaneId) -> Option<i64> {
         let lane = self.lanes.get(id)?;
         known_end(&self.consumer, &lane.name).or(lane.end)
+    }
+
+    fn stable_end(&self, id: LaneId) -> Option<i64> {
+        self.meter.stable_end(&self.lanes.get(id)?.name)
     }
 }

@@ -1,0 +1,47 @@
+//! How connections are made: properties of the client in, options out.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use super::address::Family;
+
+/// The options of a connection.
+#[derive(Debug, Clone)]
+pub(in crate::kafka) struct Options {
+    pub client_id: String,
+    /// The maximum time until a connection is made.
+    pub connect_timeout: Duration,
+    /// The maximum time until an answer arrives, beside what the request itself asks the broker to wait.
+    pub answer_timeout: Duration,
+    pub family: Family,
+    /// The limit on bytes of an answer.
+    pub most_bytes: usize,
+}
+
+impl Options {
+    /// Reads the options of an effective configuration, in which every default is set.
+    pub(in crate::kafka) fn of(config: &ClientConfig) -> Self {
+        Self {
+            client_id: config.get("client.id").unwrap_or("rdkafka").to_owned(),
+            connect_timeout: milliseconds(config, "socket.connection.setup.timeout.ms", 30_000),
+            answer_timeout: milliseconds(config, "socket.timeout.ms", 60_000),
+            family: match config.get("broker.address.family") {
+                Some("v4") => Family::V4,
+                Some("v6") => Family::V6,
+                _ => Family::Any,
+            },
+            most_bytes: number(config, "receive.message.max.bytes", 100_000_000),
+        }
+    }
+}
+
+/// Returns the value of a property in milliseconds.
+pub(in crate::kafka) fn milliseconds(config: &ClientConfig, name: &str, default: u64) -> Duration {
+    Duration::from_millis(number(config, name, default))
+}
+
+/// Returns the value of a property that is a number. The client itself refuses what is none.
+pub(in crate::kafka) fn number<T: std::str::FromStr>(config: &ClientConfig, name: &str, default: T) -> T {
+    config.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,52 @@
+//! Which fetcher reads a topic: properties of the client in, the fetcher and the reason out.
+
+use crate::kafka::settings::ClientSettings;
+
+/// What fetches records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fetching {
+    /// The client of the group member.
+    #[default]
+    Librdkafka,
+    /// Connections of the engine's own, from whose answers records are read without a copy.
+    Native,
+}
+
+impl std::fmt::Display for Fetching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Librdkafka => "librdkafka",
+            Self::Native => "native",
+        })
+    }
+}
+
+/// Properties that concern fetching and that only librdkafka has.
+const CLIENT_ONLY: &[&str] = &[
+    "api.version.request",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "client.dns.lookup",
+    "connections.max.idle.ms",
+    "debug",
+    "fetch.error.backoff.ms",
+    "fetch.queue.backoff.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+];
+
+impl Fetching {
+    /// Returns why the native fetcher cannot be used with these properties; `None` if it can be.
+    #[must_use]
+    pub fn needs_librdkafka(settings: &ClientSettings) -> Option<String> {
+        let protocol = settings.property("security.protocol").unwrap_or("plaintext");
+        if !protocol.eq_ignore_ascii_case("plaintext") {
+            return Some(format!("security.protocol is {protocol}"));
+        }
+        let set = CLIENT_ONLY.iter().find(|name| settings.property(name).is_some());
+        set.map(|name| format!("{name} is a property of librdkafka"))
+    }
+}

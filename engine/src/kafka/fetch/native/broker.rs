@@ -1,0 +1,296 @@
+//! The thread that fetches from one broker: what to ask for in, segments of records out.
+//!
+//! The next request is sent before the records of the last answer are decoded, so that the broker and this thread work
+//! at the same time. For the next request only the headers of the record batches are needed.
+#![allow(clippy::disallowed_methods, reason = "fetches are repeated after a while")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::shared::Shared;
+use super::state::{Asked, Choice, Health, State};
+use crate::kafka::connection::{Connection, ConnectionError, Response};
+use crate::kafka::error::{Class, class};
+use crate::kafka::hint;
+use crate::kafka::protocol::api::Api;
+use crate::kafka::protocol::fetch::{self, Fetched, Limits};
+use crate::kafka::protocol::records::{AbortedTransaction, Amount, Reading, Segment, Unreadable, outline};
+
+/// How long a broker waits for records if partitions of it were left out of the request, so that they need not wait.
+const PARTIAL_WAIT: Duration = Duration::from_millis(10);
+/// The records of a partition that are a smaller part of an answer are copied, so that they do not pin all of it.
+const LEAST_PART: usize = 4;
+
+/// Fetches from a broker until the fetcher is closed.
+pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
+    let mut retry = shared.config.retry;
+    loop {
+        // A connection that nobody needs is not made.
+        let Some(choice) = shared.wait_for_choice(broker) else { return };
+        shared.state().answered(&choice.asked);
+        let (result, has_fetched) = connect_and_fetch(shared, broker);
+        let Err(error) = result else { return };
+        let what = if has_fetched { "the connection broke" } else { "it cannot be asked" };
+        let reason = format!("broker {broker}: {what}: {error}");
+        tracing::info!(target: "fetch", "{reason}");
+        let lanes = if let ConnectionError::Unsupported(_) = error {
+            let why = format!("broker {broker}: {error}; --fetcher librdkafka may do");
+            shared.change(|state| state.unreadable(broker, &why, Instant::now()))
+        } else {
+            shared.change(|state| state.unreachable(broker, &reason, Instant::now()))
+        };
+        shared.tell(lanes);
+        retry = if has_fetched { shared.config.retry } else { (retry * 2).min(shared.config.most_retry) };
+        if !shared.wait(retry, |_| false) {
+            return;
+        }
+    }
+}
+
+/// Returns the error that ended the connection, and whether anything was fetched before.
+fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<(), ConnectionError>, bool) {
+    let Some(address) = shared.state().addresses.get(&broker).cloned() else {
+        let error = std::io::Error::new(std::io::ErrorKind::NotFound, "no broker knows its address");
+        return (Err(error.into()), false);
+    };
+    let opened = |interrupt| shared.opened(Some(broker), interrupt);
+    let opened = Connection::open(&address, &shared.config.connection, shared.pool.clone(), opened);
+    let version = |connection: &Connection| connection.version(Api::Fetch);
+    let (connection, version) = match opened.and_then(|connection| Ok((version(&connection)?, connection))) {
+        Ok((version, connection)) => (connection, version),
+        Err(error) => return (Err(error), false),
+    };
+    let mut session = Session {
+        shared,
+        broker,
+        connection,
+        version,
+        sent: None,
+        undecoded: Vec::new(),
+        has_fetched: false,
+    };
+    let result = session.run();
+    if let Some(sent) = session.sent.take() {
+        shared.change(|state| state.answered(&sent.asked));
+    }
+    (result, session.has_fetched)
+}
+
+/// The work on one connection.
+struct Session<'a> {
+    shared: &'a Arc<Shared>,
+    broker: i32,
+    connection: Connection,
+    /// The newest version of fetch requests.
+    version: i16,
+    /// The request that is not answered yet.
+    sent: Option<Sent>,
+    undecoded: Vec<Undecoded>,
+    has_fetched: bool,
+}
+
+struct Sent {
+    asked: Vec<Asked>,
+    /// The time that the broker may wait for records.
+    wait: Duration,
+}
+
+/// The records of a partition in an answer.
+struct Undecoded {
+    asked: Asked,
+    amount: Amount,
+    records: Bytes,
+    aborted: Vec<AbortedTransaction>,
+}
+
+impl Session<'_> {
+    /// Returns without an error once the fetcher is closed.
+    fn run(&mut self) -> Result<(), ConnectionError> {
+        loop {
+            let choice = if self.undecoded.is_empty() {
+                let Some(choice) = self.shared.wait_for_choice(self.broker) else { return Ok(()) };
+                choice
+            } else {
+                self.shared.state().choose(self.broker, Instant::now())
+            };
+            // What has been fetched is decoded even if no more can be.
+            let sent = self.ask(choice);
+            self.decode();
+            sent?;
+            if let Some(Sent { wait, .. }) = self.sent {
+                let response = self.connection.receive(wait)?;
+                self.has_fetched = true;
+                self.accept(&response)?;
+            }
+        }
+    }
+
+    fn ask(&mut self, choice: Choice) -> Result<(), ConnectionError> {
+        let Choice { asked, is_partial, .. } = choice;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let config = &self.shared.config;
+        let wait = if is_partial { config.wait.min(PARTIAL_WAIT) } else { config.wait };
+        let limits = Limits {
+            wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            least_bytes: config.least_bytes,
+            most_bytes: config.most_bytes,
+            committed_only: config.committed_only,
+            rack: config.rack.clone(),
+        };
+        let wanted: Vec<_> = asked.iter().map(|asked| asked.wanted).collect();
+        let topic = self.shared.state().topic.clone();
+        let version = fetch::version_for(&topic, self.version);
+        self.sent = Some(Sent { asked, wait });
+        self.connection.send(&fetch::request(version, &topic, &limits, &wanted))
+    }
+
+    /// Moves the partitions past what was fetched, so that the next request can be made.
+    fn accept(&mut self, response: &Response) -> Result<(), ConnectionError> {
+        let answer = fetch::read(&mut response.cursor(), response.version)?;
+        let Some(Sent { asked, .. }) = self.sent.take() else { return Err(ConnectionError::OutOfOrder) };
+        let throttle = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or(0));
+        let (now, broker, undecoded) = (Instant::now(), self.broker, &mut self.undecoded);
+        let told = self.shared.change(|state| {
+            state.answered(&asked);
+            if !throttle.is_zero() {
+                state.throttled = state.throttled.max(Some(throttle));
+            }
+            let mut told = Vec::new();
+            if answer.error != 0 {
+                let health = Health::Failing(failed(broker, code(answer.error)));
+                told.extend(
+                    asked.iter().filter(|asked| state.failed(asked, Amount::default(), health.clone(), now)),
+                );
+            }
+            for fetched in answer.partitions {
+                let of = |asked: &&Asked| asked.wanted.partition == fetched.partition;
+                let Some(asked) = asked.iter().find(of) else { continue };
+                let step = Step { state, broker, now, asked };
+                let is_told = step.accept(fetched, response, undecoded);
+                told.extend(is_told.then_some(asked));
+            }
+            told.into_iter().map(|asked: &Asked| asked.lane).collect::<Vec<_>>()
+        });
+        self.shared.tell(told);
+        // A broker of today has answered already and reads no further request until then.
+        if !throttle.is_zero() {
+            self.decode();
+            self.shared.wait(throttle, |_| false);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) {
+        let config = &self.shared.config;
+        let reading =
+            Reading { committed_only: config.committed_only, most_bytes: config.connection.most_bytes };
+        for Undecoded { asked, amount, records, aborted } in self.undecoded.drain(..) {
+            let segment = Segment::read(records, aborted, reading);
+            let is_told = self.shared.change(|state| match segment {
+                Ok(segment) => state.decoded(&asked, segment, amount),
+                Err(error) => state.failed(&asked, amount, unreadable(self.broker, &error), Instant::now()),
+            });
+            self.shared.tell(is_told.then_some(asked.lane));
+        }
+    }
+}
+
+/// One partition of an answer.
+struct Step<'a> {
+    state: &'a mut State,
+    broker: i32,
+    now: Instant,
+    asked: &'a Asked,
+}
+
+impl Step<'_> {
+    /// Returns true if the lane has news.
+    fn accept(self, fetched: Fetched, response: &Response, undecoded: &mut Vec<Undecoded>) -> bool {
+        let Self { state, broker, now, asked } = self;
+        if fetched.error != 0 {
+            return Step { state, broker, now, asked }.fail(code(fetched.error));
+        }
+        if let Some(offset) = fetched.diverges_at {
+            let reason = format!("the log of the leader was truncated at offset {offset}");
+            return state.failed(asked, Amount::default(), Health::Broken(reason), now);
+        }
+        if fetched.preferred_replica >= 0 {
+            state.prefer(asked, fetched.preferred_replica);
+            return false;
+        }
+        let mut is_told = state.bounds(asked, fetched.high_watermark, fetched.last_stable_offset);
+        let records = &response.bytes[fetched.records.clone()];
+        if records.is_empty() {
+            return is_told;
+        }
+        match outline(records) {
+            Ok(outline) if outline.next.is_some_and(|(next, _)| next > asked.wanted.position) => {
+                let next = outline.next.unwrap_or_default();
+                if state.advance(broker, asked, next, outline.amount) {
+                    let range = fetched.records.start..fetched.records.start + outline.amount.bytes;
+                    let is_small = range.len().saturating_mul(LEAST_PART) < response.bytes.len();
+                    let records = if is_small {
+                        Bytes::copy_from_slice(&response.bytes[range])
+                    } else {
+                        response.bytes.slice(range)
+                    };
+                    undecoded.push(Undecoded {
+                        asked: *asked,
+                        amount: outline.amount,
+                        records,
+                        aborted: fetched.aborted,
+                    });
+                }
+            }
+            Ok(_) => {
+                let reason = format!("broker {broker} returned no record batch at the requested offset");
+                is_told |= state.failed(asked, Amount::default(), Health::Failing(reason), now);
+            }
+            Err(error) => is_told |= state.failed(asked, Amount::default(), unreadable(broker, &error), now),
+        }
+        is_told
+    }
+
+    fn fail(self, code: Code) -> bool {
+        let Self { state, broker, now, asked } = self;
+        let reason = failed(broker, code);
+        let health = match code {
+            Code::OffsetOutOfRange if state.is_follower(asked, broker) => Health::Failing(reason),
+            Code::OffsetOutOfRange => {
+                return state.failed(asked, Amount::default(), Health::Broken(reason), now);
+            }
+            // Whether the topic is gone for good is for the member of the group to find out.
+            Code::UnknownTopicOrPartition | Code::UnknownTopicId => Health::Failing(reason),
+            code if class(code) == Class::Passing => Health::Failing(reason),
+            code => Health::Failed(format!("{reason}{}", hint(Some(code), ""))),
+        };
+        if let Health::Failing(_) = health {
+            state.leader_has_moved(asked);
+        }
+        state.failed(asked, Amount::default(), health, now)
+    }
+}
+
+/// Returns the error code of a broker.
+pub(super) fn code(code: i16) -> Code {
+    RDKafkaRespErr::try_from(i32::from(code)).map_or(Code::Unknown, Code::from)
+}
+
+fn failed(broker: i32, code: Code) -> String {
+    format!("{code} (fetch from broker {broker})")
+}
+
+fn unreadable(broker: i32, error: &Unreadable) -> Health {
+    let reason = format!("what broker {broker} returned is not readable: {error}");
+    match error {
+        Unreadable::OldFormat(_) => Health::Failed(format!("{reason}; read it with --fetcher librdkafka")),
+        error if error.is_passing() => Health::Failing(reason),
+        _ => Health::Failed(reason),
+    }
+}
