@@ -1,5 +1,5 @@
 //! How fast does `velo run --dry-run --until-end` drain a prefilled topic, at what cost in CPU time and memory, beside
-//! a bare loop over the same client? One run, one broker, alternating rounds; prints medians and ratios.
+//! a bare loop over librdkafka, and beside the limit: a loop that parses every record in place on one connection? One run, one broker, alternating rounds; prints medians and ratios.
 //!
 //! `cargo bench -p velo-cli --bench drain`. `VELO_BENCH_RECORDS` sets the number of records, `VELO_BENCH_PARTITIONS` a
 //! list of partition counts, and `VELO_BENCH_BEFORE` the path of another build of velo to measure side by side.
@@ -25,6 +25,7 @@ use cost::{cpu_seconds, median};
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
 const VALUE_BYTES: usize = 200;
+const LIMIT: &str = "limit";
 
 /// The jobs, by name.
 const JOBS: [(&str, &str); 6] = [
@@ -83,39 +84,53 @@ fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Opt
             peak_mib: 0.0,
         };
         costs.entry((0, "bare loop".to_owned())).or_default().push(bare);
+        let (own, _) = cpu_seconds();
+        let parsed = baseline::parse(settings, &topic).expect("parsed");
+        assert_eq!((parsed.records, parsed.checksum), (records, drained.checksum));
+        let limit = Cost {
+            records_per_s: records as f64 / parsed.elapsed.as_secs_f64(),
+            cpu_s_per_million: (cpu_seconds().0 - own) / (records as f64 / 1e6),
+            peak_mib: 0.0,
+        };
+        costs.entry((0, LIMIT.to_owned())).or_default().push(limit);
         for (number, (name, clause)) in (1..).zip(JOBS) {
             let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
             let path = folder.path().join("job.sql");
             std::fs::write(&path, sql).expect("written");
-            let programs = [(Path::new(env!("CARGO_BIN_EXE_velo")), name.to_owned())];
-            let others = before.map(|program| (program, format!("{name}, before")));
-            for (program, name) in programs.into_iter().chain(others) {
-                let cost = velo(program, &path, settings.bootstrap_servers(), records);
+            let program = Path::new(env!("CARGO_BIN_EXE_velo"));
+            let programs =
+                [(program, name.to_owned(), "librdkafka"), (program, format!("{name}, native"), "native")];
+            let others = before.map(|program| (program, format!("{name}, before"), "librdkafka"));
+            for (program, name, fetcher) in programs.into_iter().chain(others) {
+                let cost = velo(program, &path, (settings.bootstrap_servers(), fetcher), records);
                 costs.entry((number, name)).or_default().push(cost);
             }
         }
     }
     println!("{partitions} partitions, {records} records of {VALUE_BYTES} B, medians of {ROUNDS} rounds:");
-    let bare = costs[&(0, "bare loop".to_owned())].clone();
+    let of = |name: &str| costs[&(0, name.to_owned())].clone();
+    let (bare, limit) = (of("bare loop"), of(LIMIT));
     for ((_, name), costs) in &costs {
         let (rate, cpu) =
             (median(costs, |cost| cost.records_per_s), median(costs, |cost| cost.cpu_s_per_million));
         println!(
-            "  {name:28} {:5.2} M records/s ({:.2} of the bare loop), {cpu:5.2} CPU s per million ({:.2}), peak {:4.0} MiB",
+            "  {name:28} {:5.2} M records/s ({:.2} of the bare loop, {:.2} of the limit), {cpu:5.2} CPU s per million ({:.2}), peak {:4.0} MiB",
             rate / 1e6,
             rate / median(&bare, |cost| cost.records_per_s),
+            rate / median(&limit, |cost| cost.records_per_s),
             cpu / median(&bare, |cost| cost.cpu_s_per_million),
             median(costs, |cost| cost.peak_mib),
         );
     }
 }
 
-fn velo(program: &Path, sql: &Path, address: &str, records: u64) -> Cost {
+fn velo(program: &Path, sql: &Path, (address, fetcher): (&str, &str), records: u64) -> Cost {
     let (_, before) = cpu_seconds();
     let mut child = Command::new(program)
         .arg("run")
         .arg(sql)
         .args(["--bootstrap-servers", address, "--dry-run", "--until-end", "--report", "-"])
+        .env("VELO_FETCHER", fetcher)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -32,6 +32,12 @@ pub mod kafka;
 pub mod memory;
 pub mod process;
 pub mod progress;
+#[cfg(feature = "kafka")]
+mod protocol;
+#[cfg(all(fuzzing, feature = "protocol", not(feature = "kafka")))]
+#[allow(dead_code, reason = "requests are not fuzzed")]
+#[doc(hidden)]
+pub mod protocol;
 pub mod report;
 pub mod simulate;
 pub mod sink;

@@ -60,15 +60,19 @@ fn records_that_were_deleted_before_they_were_read_end_the_job_or_are_counted() 
 fn records_that_are_deleted_under_the_cursor_end_the_job_or_are_counted() {
     let _busy = busy();
     let broker = real();
-    for (choice, assignor) in
-        [("fail", "cooperative-sticky"), ("continue", "cooperative-sticky"), ("continue", "range")]
-    {
+    for (choice, assignor, fetcher) in [
+        ("fail", "cooperative-sticky", "librdkafka"),
+        ("fail", "range", "native"),
+        ("continue", "cooperative-sticky", "librdkafka"),
+        ("continue", "range", "librdkafka"),
+        ("continue", "cooperative-sticky", "native"),
+    ] {
         let job = Job::new(&broker, LOAD, SETTINGS);
         produce(&broker, &job.source, 0, 100..2000);
         let mut command = job.command();
         // Little is fetched ahead, and each record takes its time.
         command.args(["-X", "queued.min.messages=1", "-X", "fetch.message.max.bytes=1000"]);
-        command.args(["--cost", "20ms/record", "--on-data-loss", choice]);
+        command.args(["--cost", "20ms/record", "--on-data-loss", choice, "--fetcher", fetcher]);
         command.args(["-X", &format!("partition.assignment.strategy={assignor}")]);
         let mut child = command.spawn().expect("velo runs");
         wait_for_commit(&job, &mut child, 10);
@@ -132,6 +136,34 @@ fn a_topic_that_is_recreated_is_read_anew_only_where_that_is_wanted() {
             }
             stop(child, "-TERM");
             assert_eq!(committed(&broker, &job.group, &job.source)[&0], 20);
+        }
+    }
+}
+
+#[test]
+fn the_native_fetcher_knows_a_topic_that_was_created_again_whatever_its_offsets() {
+    let _busy = busy();
+    let broker = real();
+    for choice in ["fail", "continue"] {
+        let job = Job::new(&broker, LOAD, SETTINGS);
+        let mut command = job.endless_command();
+        command.args(["--on-data-loss", choice, "--fetcher", "native"]);
+        let mut child = command.spawn().expect("velo runs");
+        wait_for_commit(&job, &mut child, 100);
+        delete_topic(&broker, &job.source);
+        broker.create(&job.source, 1);
+        // The job's position is an offset of the new topic, too.
+        produce(&broker, &job.source, 0, 0..300);
+        if choice == "fail" {
+            let output = child.wait_with_output().expect("gone");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+        } else {
+            while count(&broker, &job.sink) < 400 {
+                assert_running(&mut child);
+            }
+            stop(child, "-TERM");
+            assert_eq!(committed(&broker, &job.group, &job.source)[&0], 300);
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use velo_engine::batch::Batch;
 use velo_engine::core::failure::{ByStage, RowError, Stage};
 use velo_engine::kafka::{
-    GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic, topic_settings,
+    Fetching, GroupOptions, GroupSource, KafkaSink, NewRecord, RecordProducer, SinkOptions, TargetTopic,
+    topic_settings,
 };
 use velo_engine::process::{Attempt, Failure, Forward, Output, Processor, ValueFormat};
 use velo_engine::report::{Outcome, Report};
@@ -147,7 +148,13 @@ impl<'a> Targets<'a> {
         (count(self.broker, &self.sink.name), count(self.broker, &self.dlq.name))
     }
 
-    fn run(&self, source: &Poisoned, group: &str, settings: &[Setting], stage: Stage) -> Report {
+    fn run(
+        &self,
+        source: &Poisoned,
+        group: &str,
+        settings: &[Setting],
+        (stage, fetching): (Stage, Fetching),
+    ) -> Report {
         let format = if stage == Stage::Decode { ValueFormat::Json } else { ValueFormat::Bytes };
         let job = JobConfig { format, ..JobConfig::uniform(config(settings)) };
         let max_poll_records = job.plan().max_poll_records.max;
@@ -165,6 +172,7 @@ impl<'a> Targets<'a> {
         let options = GroupOptions {
             until_end: true,
             max_poll_records,
+            fetching,
             ..GroupOptions::new(group, source.topic.clone(), self.sink.partitions)
         };
         let joined = GroupSource::join(&self.broker.settings(), options, builder.waker()).expect("a source");
@@ -174,7 +182,8 @@ impl<'a> Targets<'a> {
     fn check(&self, source: &Poisoned, number: usize, settings: &[Setting], stage: Stage, fate: Fate) {
         let group = format!("{}-{number}", self.sink.name);
         let before = self.counts();
-        let report = self.run(source, &group, settings, stage);
+        let fetching = [Fetching::Librdkafka, Fetching::Native][number % 2];
+        let report = self.run(source, &group, settings, (stage, fetching));
         let after = self.counts();
         let (written, dead) = (after.0 - before.0, after.1 - before.1);
         let what = format!("{settings:?} in {stage} with {:?}: {written} {dead} {report:?}", source.bad);

@@ -125,8 +125,12 @@ fn every_mechanism_and_every_way_to_say_it_logs_in() {
     }
     let sasl = &secured.addresses["sasl_ssl"];
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        let job = Job::new(&broker, LOAD, BUFFERED);
-        moves_everything(&job, run_as(&job, sasl, &secured.login(mechanism, "user")));
+        for fetcher in ["librdkafka", "native"] {
+            let job = Job::new(&broker, LOAD, BUFFERED);
+            let mut command = run_as(&job, sasl, &secured.login(mechanism, "user"));
+            command.args(["--fetcher", fetcher]);
+            moves_everything(&job, command);
+        }
     }
     let token = [
         "sasl.mechanism=OAUTHBEARER",
@@ -142,8 +146,12 @@ fn every_mechanism_and_every_way_to_say_it_logs_in() {
         format!("ssl.certificate.location={}", secured.certificate("client.pem")),
         format!("ssl.key.location={}", secured.certificate("client.key")),
     ];
-    let job = Job::new(&broker, LOAD, BUFFERED);
-    moves_everything(&job, run_as(&job, &secured.addresses["mtls"], &certificate));
+    for fetcher in ["librdkafka", "native"] {
+        let job = Job::new(&broker, LOAD, BUFFERED);
+        let mut command = run_as(&job, &secured.addresses["mtls"], &certificate);
+        command.args(["--fetcher", fetcher]);
+        moves_everything(&job, command);
+    }
 
     // A Java client's file, which says where the brokers are, too.
     let mut file = tempfile::NamedTempFile::new().expect("a file");
@@ -157,7 +165,7 @@ fn every_mechanism_and_every_way_to_say_it_logs_in() {
     .expect("written");
     let job = Job::new(&broker, LOAD, BUFFERED);
     let mut command = job.command_without_broker();
-    command.arg("--until-end").arg("--properties").arg(file.path());
+    command.args(["--until-end", "--fetcher", "native", "--properties"]).arg(file.path());
     moves_everything(&job, command);
 
     // A password of a file, or of a variable.

@@ -265,6 +265,9 @@ impl<'a> Trial<'a> {
         for property in &self.site.properties {
             command.args(["-X", property]);
         }
+        // Every other seed, so that both fetchers see every fault.
+        let fetcher = if self.workload.seed % 2 == 1 { "native" } else { "librdkafka" };
+        command.args(["--fetcher", fetcher]);
         if self.plan.accepts_loss {
             command.args(["--on-data-loss", "continue"]);
         }

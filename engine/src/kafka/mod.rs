@@ -18,7 +18,6 @@ mod membership;
 mod offsets;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod produce;
-mod protocol;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod read;
 mod settings;

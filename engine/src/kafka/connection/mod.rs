@@ -3,24 +3,31 @@
 //! Requests are answered in their order, so several may be under way at once. Time-outs are those of the socket: a call
 //! returns once it has been waited for as long as the options say, or another thread has interrupted the connection.
 #![allow(clippy::disallowed_types, reason = "it is the connection")]
+#![allow(clippy::disallowed_methods, reason = "a log-in has an end")]
 
 mod address;
+mod login;
 mod options;
 mod pool;
+mod stream;
+mod tls;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 pub(super) use address::Address;
+pub(super) use login::MECHANISMS;
 pub(super) use options::{Options, milliseconds, number};
 pub(super) use pool::Pool;
 
-use super::protocol::api::{self, Api, Request, Versions};
-use super::protocol::cursor::{Cursor, Malformed};
+use super::hint;
+use crate::protocol::api::{self, Api, Request, Versions};
+use crate::protocol::cursor::{Cursor, Malformed};
+use stream::Stream;
 
 /// The number of bytes that are made room for at once while an answer arrives, so that a length that lies costs no more.
 const STEP_BYTES: usize = 1 << 20;
@@ -40,6 +47,12 @@ pub(super) enum ConnectionError {
     /// An answer belongs to another request.
     #[error("the broker has answered another request")]
     OutOfOrder,
+    /// The connection cannot be encrypted, or the broker is not trusted.
+    #[error("TLS: {0}{hint}", hint = hint(None, .0))]
+    Tls(String),
+    /// The broker does not let the user in.
+    #[error("the broker refuses the log-in: {0}")]
+    Login(String),
     /// The broker does not support a request that is needed.
     #[error("the broker supports no version of {0:?} requests that is known here")]
     Unsupported(Api),
@@ -47,7 +60,7 @@ pub(super) enum ConnectionError {
 
 /// A connection to a broker.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     client_id: String,
     answer_timeout: Duration,
     most_bytes: usize,
@@ -55,6 +68,8 @@ pub(super) struct Connection {
     /// The requests that are not answered yet.
     waiting: VecDeque<(i32, Api, i16)>,
     versions: Versions,
+    /// The time from which on the broker demands to be logged in to again.
+    expires: Option<Instant>,
     pool: Pool,
 }
 
@@ -95,10 +110,15 @@ impl Connection {
         pool: Pool,
         opened: impl FnOnce(Interrupt),
     ) -> Result<Self, ConnectionError> {
-        let stream = connect(address, options)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(options.answer_timeout))?;
-        opened(Interrupt(stream.try_clone()?));
+        let socket = connect(address, options)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(options.answer_timeout))?;
+        socket.set_write_timeout(Some(options.answer_timeout))?;
+        opened(Interrupt(socket.try_clone()?));
+        let stream = match &options.tls {
+            Some(tls) => Stream::Tls(tls.connect(&address.host, socket)?),
+            None => Stream::Plain(socket),
+        };
         let mut connection = Self {
             stream,
             client_id: options.client_id.clone(),
@@ -107,6 +127,7 @@ impl Connection {
             next_id: 0,
             waiting: VecDeque::new(),
             versions: Versions::default(),
+            expires: None,
             pool,
         };
         connection.send(&api::api_versions())?;
@@ -116,7 +137,17 @@ impl Connection {
             return Err(ConnectionError::Unsupported(Api::ApiVersions));
         }
         connection.versions = versions;
+        if let Some(login) = &options.login {
+            // Early, so that no request is under way when the time is over.
+            let lifetime = login.log_in(&mut connection)?;
+            connection.expires = lifetime.map(|lifetime| Instant::now() + lifetime / 10 * 8);
+        }
         Ok(connection)
+    }
+
+    /// Returns true if the broker will soon demand to be logged in to again. Another connection does that.
+    pub(super) fn expires(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= Instant::now())
     }
 
     /// Returns the newest version of a request that both sides support.
@@ -145,7 +176,7 @@ impl Connection {
     /// If the connection is broken, the time is up, or what arrives is no answer.
     pub(super) fn receive(&mut self, broker_waits: Duration) -> Result<Response, ConnectionError> {
         let (id, api, version) = self.waiting.pop_front().ok_or(ConnectionError::OutOfOrder)?;
-        self.stream.set_read_timeout(Some(self.answer_timeout + broker_waits))?;
+        self.stream.socket().set_read_timeout(Some(self.answer_timeout + broker_waits))?;
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).map_err(explained)?;
         let length = i32::from_be_bytes(length);

@@ -5,6 +5,9 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use super::address::Family;
+use super::login::Login;
+use super::tls::Tls;
+use crate::kafka::KafkaError;
 
 /// The options of a connection.
 #[derive(Debug, Clone)]
@@ -17,12 +20,18 @@ pub(in crate::kafka) struct Options {
     pub family: Family,
     /// The limit on bytes of an answer.
     pub most_bytes: usize,
+    pub(super) tls: Option<Tls>,
+    pub(super) login: Option<Login>,
 }
 
 impl Options {
     /// Reads the options of an effective configuration, in which every default is set.
-    pub(in crate::kafka) fn of(config: &ClientConfig) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If a certificate cannot be read, or logging in needs librdkafka.
+    pub(in crate::kafka) fn of(config: &ClientConfig) -> Result<Self, KafkaError> {
+        let protocol = config.get("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
+        Ok(Self {
             client_id: config.get("client.id").unwrap_or("rdkafka").to_owned(),
             connect_timeout: milliseconds(config, "socket.connection.setup.timeout.ms", 30_000),
             answer_timeout: milliseconds(config, "socket.timeout.ms", 60_000),
@@ -32,7 +41,9 @@ impl Options {
                 _ => Family::Any,
             },
             most_bytes: number(config, "receive.message.max.bytes", 100_000_000),
-        }
+            tls: protocol.ends_with("ssl").then(|| Tls::of(config)).transpose()?,
+            login: protocol.starts_with("sasl").then(|| Login::of(config)).transpose()?,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which fetcher reads a topic: properties of the client in, the fetcher and the reason out.
 
+use crate::kafka::connection::MECHANISMS;
 use crate::kafka::settings::ClientSettings;
 
 /// What fetches records.
@@ -36,6 +37,12 @@ const CLIENT_ONLY: &[&str] = &[
     "socket.nagle.disable",
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
+    "ssl.crl.location",
+    "ssl.engine.id",
+    "ssl.engine.location",
+    "ssl.providers",
+    "ssl.ca.certificate.stores",
+    "https.ca.location",
 ];
 
 impl Fetching {
@@ -43,8 +50,10 @@ impl Fetching {
     #[must_use]
     pub fn needs_librdkafka(settings: &ClientSettings) -> Option<String> {
         let protocol = settings.property("security.protocol").unwrap_or("plaintext");
-        if !protocol.eq_ignore_ascii_case("plaintext") {
-            return Some(format!("security.protocol is {protocol}"));
+        let mechanism = settings.property("sasl.mechanisms").unwrap_or("GSSAPI");
+        let is_known = MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(mechanism));
+        if protocol.to_ascii_lowercase().starts_with("sasl") && !is_known {
+            return Some(format!("sasl.mechanisms is {mechanism}"));
         }
         let set = CLIENT_ONLY.iter().find(|name| settings.property(name).is_some());
         set.map(|name| format!("{name} is a property of librdkafka"))

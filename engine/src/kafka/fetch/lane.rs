@@ -16,9 +16,24 @@ pub(in crate::kafka) struct Lane {
     /// True if the lane was read to `end`.
     pub(super) ended: bool,
     /// The reason if the lane cannot be read at `position`.
-    pub(super) broken: Option<String>,
+    pub(super) broken: Option<Broken>,
     /// The temporary error of the current fetches, if they fail.
     pub(super) failing: Option<Failing>,
+}
+
+/// Why a lane cannot be read at its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::kafka) struct Broken {
+    pub reason: String,
+    /// True if the topic is known to be another one than before, so that no offset of it means what it did.
+    pub is_replaced: bool,
+}
+
+impl Broken {
+    /// Creates one whose topic may be the same as before.
+    pub(in crate::kafka) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_replaced: false }
+    }
 }
 
 /// A temporary error of fetches, which are repeated.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::lane::{Failing, Lane};
+use super::lane::{Broken, Failing, Lane};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::source::{SourceError, SourceEvent};
 
@@ -132,9 +132,9 @@ impl Lanes {
     }
 
     /// Returns the lanes that cannot be read at their position, each with the reason.
-    pub(in crate::kafka) fn broken(&self) -> impl Iterator<Item = (&Lane, &str)> {
+    pub(in crate::kafka) fn broken(&self) -> impl Iterator<Item = (&Lane, &Broken)> {
         let lanes = self.broken.iter().filter_map(|id| self.open.get(id));
-        lanes.filter_map(|lane| Some((lane, lane.broken.as_deref()?)))
+        lanes.filter_map(|lane| Some((lane, lane.broken.as_ref()?)))
     }
 
     /// Returns a lane.
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn a_broken_lane_is_mended_by_moving_it() {
         let mut lanes = lanes((7, None));
-        lanes.change(LaneId(1), |lane| lane.broken = Some("gone".to_owned()));
-        let broken: Vec<_> = lanes.broken().map(|(lane, reason)| (lane.position, reason)).collect();
-        assert_eq!(broken, [(7, "gone")]);
+        lanes.change(LaneId(1), |lane| lane.broken = Some(Broken::new("gone")));
+        let broken: Vec<_> = lanes.broken().map(|(lane, broken)| (lane.position, broken.clone())).collect();
+        assert_eq!(broken, [(7, Broken::new("gone"))]);
         assert!(lanes.seek(LaneId(1), 2));
         assert_eq!(lanes.broken().count(), 0);
         assert_eq!(lanes.get(LaneId(1)).map(|lane| lane.position), Some(2));

@@ -334,7 +334,7 @@ impl GroupSource {
             }
         }
         let broken = self.fetcher.lanes().broken().filter(|(lane, _)| self.member.is_reading(lane.id));
-        self.facts.extend(broken.map(|(lane, why)| Fact::Broken(lane.id, lane.position, why.to_owned())));
+        self.facts.extend(broken.map(|(lane, why)| Fact::Broken(lane.id, lane.position, why.clone())));
         Ok(())
     }
 

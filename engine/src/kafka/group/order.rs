@@ -3,6 +3,7 @@
 
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::KafkaError;
+use crate::kafka::fetch::Broken;
 use crate::kafka::offsets::{Bounds, Offsets};
 use crate::source::SourceEvent;
 
@@ -22,7 +23,7 @@ pub(super) enum Fact {
     /// The committed offsets of the group by partition, including those of other members.
     GroupCommitted(Result<Vec<(i32, i64)>, KafkaError>),
     /// A lane cannot be read at this offset for this reason.
-    Broken(LaneId, i64, String),
+    Broken(LaneId, i64, Broken),
     /// A lane has been read to its end.
     Ended(LaneId),
     /// The job commits these offsets.

@@ -411,9 +411,9 @@ impl Source for ReadSource {
             events.push(SourceEvent::EndOfInput(true));
         }
         match self.fetcher.lanes().broken().next() {
-            Some((lane, reason)) => Err(SourceError(format!(
-                "{}[{}]@{} cannot be read: {reason}",
-                lane.name.topic, lane.name.partition, lane.position
+            Some((lane, broken)) => Err(SourceError(format!(
+                "{}[{}]@{} cannot be read: {}",
+                lane.name.topic, lane.name.partition, lane.position, broken.reason
             ))),
             None => Ok(()),
         }

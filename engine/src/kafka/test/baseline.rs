@@ -1,14 +1,18 @@
-//! The baseline for measurements of the engine: a loop over librdkafka's batch call on the same split queues that only
-//! sums the bytes of each value.
+//! The baselines for measurements of the engine: a loop over librdkafka's batch call on the same split queues, and a loop
+//! that parses every record in place on one connection. Both only sum the bytes of each value.
 #![allow(clippy::disallowed_methods, reason = "it is a measurement")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::LaneName;
+use crate::kafka::connection::{Address, Connection, Options, Pool};
 use crate::kafka::ffi::{Messages, PartitionQueue};
 use crate::kafka::offsets::offsets_of;
-use crate::kafka::{KafkaError, TopicReader};
+use crate::kafka::{ClientSettings, KafkaError, TopicReader};
+use crate::protocol::api::Api;
+use crate::protocol::fetch::{self, Limits, Topic, Wanted};
+use crate::protocol::records::{Next, Reading, Segment, outline};
 use crate::waker::Waker;
 
 /// The result of the baseline loop.
@@ -67,4 +71,85 @@ pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> R
     drop((messages, lanes));
     let elapsed = first.map_or(Duration::ZERO, |first| last.duration_since(first));
     Ok(Drained { records, checksum, elapsed })
+}
+
+/// Reads a topic from its oldest record to its current end on one connection, parses every record where it was received
+/// and sums the bytes of its value: the limit of what a client can do on one thread. All leaders must be the first broker
+/// of the settings.
+///
+/// # Errors
+/// If the topic cannot be read.
+pub fn parse(settings: &ClientSettings, topic: &str) -> Result<Drained, KafkaError> {
+    let reader = TopicReader::connect(settings, 0, Waker::default())?;
+    let mut wanted: Vec<_> =
+        reader.partitions(topic)?.into_iter().map(|p| (p.partition, p.low, p.high)).collect();
+    let config = settings.client(&[], &[]);
+    let addresses = Address::list(settings.bootstrap_servers());
+    let address = addresses.first().ok_or_else(|| KafkaError::new("bootstrap.servers names no broker"))?;
+    let options = Options::of(&config)?;
+    let failed = |error: &dyn std::fmt::Display| KafkaError::new(format!("parsing topic '{topic}': {error}"));
+    let mut connection =
+        Connection::open(address, &options, Pool::default(), drop).map_err(|error| failed(&error))?;
+    let topic = Topic { name: topic.to_owned(), id: 0 };
+    let version = connection.version(Api::Fetch).map_err(|error| failed(&error))?;
+    let version = fetch::version_for(&topic, version);
+    let limits = Limits {
+        wait_ms: 500,
+        least_bytes: 1,
+        most_bytes: 8 << 20,
+        committed_only: true,
+        rack: String::new(),
+    };
+    let (mut records, mut checksum, mut unparsed) = (0, 0_u64, Vec::new());
+    let started = Instant::now();
+    loop {
+        wanted.retain(|(_, position, end)| position < end);
+        let asked: Vec<_> = wanted
+            .iter()
+            .map(|(partition, position, _)| Wanted {
+                partition: *partition,
+                leader_epoch: -1,
+                position: *position,
+                last_epoch: -1,
+                most_bytes: 1 << 20,
+            })
+            .collect();
+        if !asked.is_empty() {
+            connection
+                .send(&fetch::request(version, &topic, &limits, &asked))
+                .map_err(|error| failed(&error))?;
+        }
+        for (bytes, aborted) in unparsed.drain(..) {
+            let reading = Reading { committed_only: true, most_bytes: options.most_bytes };
+            let segment = Segment::read(bytes, aborted, reading).map_err(|error| failed(&error))?;
+            let mut reader = segment.reader();
+            loop {
+                let (next, after) = reader.next(&segment).map_err(|error| failed(&error))?;
+                reader = after;
+                match next {
+                    Next::Record(record) => {
+                        let value = record.value.map(|value| &segment.buffer[value]).unwrap_or_default();
+                        checksum += value.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                        records += 1;
+                    }
+                    Next::Passed(_) => {}
+                    Next::End => break,
+                }
+            }
+        }
+        if asked.is_empty() {
+            return Ok(Drained { records, checksum, elapsed: started.elapsed() });
+        }
+        let response = connection.receive(Duration::from_millis(500)).map_err(|error| failed(&error))?;
+        let answer = fetch::read(&mut response.cursor(), response.version).map_err(|error| failed(&error))?;
+        for fetched in answer.partitions {
+            let bytes = response.bytes.slice(fetched.records);
+            let outline = outline(&bytes).map_err(|error| failed(&error))?;
+            let partition = wanted.iter_mut().find(|(partition, ..)| *partition == fetched.partition);
+            if let (Some((_, position, _)), Some((next, _))) = (partition, outline.next) {
+                *position = next;
+                unparsed.push((bytes.slice(..outline.amount.bytes), fetched.aborted));
+            }
+        }
+    }
 }

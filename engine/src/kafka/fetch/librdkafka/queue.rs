@@ -4,7 +4,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use velo_schema::Tier;
 
 use super::super::clock::Clock;
-use super::super::lane::{Fate, Lane};
+use super::super::lane::{Broken, Fate, Lane};
 use crate::batch::{BatchBuilder, Record};
 use crate::core::batcher::Capacity;
 use crate::kafka::error::{Class, class};
@@ -160,7 +160,7 @@ fn take(
             return Ok(());
         }
         Some(error @ (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::LogTruncation)) => {
-            lane.broken = Some(reason(error, message));
+            lane.broken = Some(Broken::new(reason(error, message)));
             return Ok(());
         }
         // The client retries the fetch.

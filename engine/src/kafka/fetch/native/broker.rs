@@ -15,10 +15,11 @@ use super::shared::Shared;
 use super::state::{Asked, Choice, Health, State};
 use crate::kafka::connection::{Connection, ConnectionError, Response};
 use crate::kafka::error::{Class, class};
+use crate::kafka::fetch::Broken;
 use crate::kafka::hint;
-use crate::kafka::protocol::api::Api;
-use crate::kafka::protocol::fetch::{self, Fetched, Limits};
-use crate::kafka::protocol::records::{AbortedTransaction, Amount, Reading, Segment, Unreadable, outline};
+use crate::protocol::api::Api;
+use crate::protocol::fetch::{self, Fetched, Limits};
+use crate::protocol::records::{AbortedTransaction, Amount, Outline, Reading, Segment, Unreadable, outline};
 
 /// How long a broker waits for records if partitions of it were left out of the request, so that they need not wait.
 const PARTIAL_WAIT: Duration = Duration::from_millis(10);
@@ -33,7 +34,11 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
         let Some(choice) = shared.wait_for_choice(broker) else { return };
         shared.state().answered(&choice.asked);
         let (result, has_fetched) = connect_and_fetch(shared, broker);
-        let Err(error) = result else { return };
+        let error = match result {
+            Ok(End::Closed) => return,
+            Ok(End::Expired) => continue,
+            Err(error) => error,
+        };
         let what = if has_fetched { "the connection broke" } else { "it cannot be asked" };
         let reason = format!("broker {broker}: {what}: {error}");
         tracing::info!(target: "fetch", "{reason}");
@@ -52,7 +57,7 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
 }
 
 /// Returns the error that ended the connection, and whether anything was fetched before.
-fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<(), ConnectionError>, bool) {
+fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<End, ConnectionError>, bool) {
     let Some(address) = shared.state().addresses.get(&broker).cloned() else {
         let error = std::io::Error::new(std::io::ErrorKind::NotFound, "no broker knows its address");
         return (Err(error.into()), false);
@@ -78,6 +83,14 @@ fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<(), Connectio
         shared.change(|state| state.answered(&sent.asked));
     }
     (result, session.has_fetched)
+}
+
+/// Why the work on a connection has ended.
+enum End {
+    /// The fetcher is closed.
+    Closed,
+    /// The broker demands to be logged in to again.
+    Expired,
 }
 
 /// The work on one connection.
@@ -108,15 +121,19 @@ struct Undecoded {
 }
 
 impl Session<'_> {
-    /// Returns without an error once the fetcher is closed.
-    fn run(&mut self) -> Result<(), ConnectionError> {
+    fn run(&mut self) -> Result<End, ConnectionError> {
         loop {
             let choice = if self.undecoded.is_empty() {
-                let Some(choice) = self.shared.wait_for_choice(self.broker) else { return Ok(()) };
+                let Some(choice) = self.shared.wait_for_choice(self.broker) else { return Ok(End::Closed) };
                 choice
             } else {
                 self.shared.state().choose(self.broker, Instant::now())
             };
+            if self.connection.expires() {
+                self.shared.state().answered(&choice.asked);
+                self.decode();
+                return Ok(End::Expired);
+            }
             // What has been fetched is decoded even if no more can be.
             let sent = self.ask(choice);
             self.decode();
@@ -156,6 +173,12 @@ impl Session<'_> {
         let Some(Sent { asked, .. }) = self.sent.take() else { return Err(ConnectionError::OutOfOrder) };
         let throttle = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or(0));
         let (now, broker, undecoded) = (Instant::now(), self.broker, &mut self.undecoded);
+        // Without the lock: an answer can be long.
+        let partitions: Vec<_> = answer
+            .partitions
+            .into_iter()
+            .map(|fetched| (records_of(&fetched, &response.bytes), fetched))
+            .collect();
         let told = self.shared.change(|state| {
             state.answered(&asked);
             if !throttle.is_zero() {
@@ -168,11 +191,11 @@ impl Session<'_> {
                     asked.iter().filter(|asked| state.failed(asked, Amount::default(), health.clone(), now)),
                 );
             }
-            for fetched in answer.partitions {
+            for (records, fetched) in partitions {
                 let of = |asked: &&Asked| asked.wanted.partition == fetched.partition;
                 let Some(asked) = asked.iter().find(of) else { continue };
                 let step = Step { state, broker, now, asked };
-                let is_told = step.accept(fetched, response, undecoded);
+                let is_told = step.accept(fetched, records, undecoded);
                 told.extend(is_told.then_some(asked));
             }
             told.into_iter().map(|asked: &Asked| asked.lane).collect::<Vec<_>>()
@@ -201,6 +224,18 @@ impl Session<'_> {
     }
 }
 
+/// Returns the complete record batches of a partition and their outline; `None` if there are no bytes.
+fn records_of(fetched: &Fetched, answer: &Bytes) -> Result<Option<(Outline, Bytes)>, Unreadable> {
+    if fetched.records.is_empty() {
+        return Ok(None);
+    }
+    let outline = outline(&answer[fetched.records.clone()])?;
+    let range = fetched.records.start..fetched.records.start + outline.amount.bytes;
+    let is_small = range.len().saturating_mul(LEAST_PART) < answer.len();
+    let records = if is_small { Bytes::copy_from_slice(&answer[range]) } else { answer.slice(range) };
+    Ok(Some((outline, records)))
+}
+
 /// One partition of an answer.
 struct Step<'a> {
     state: &'a mut State,
@@ -211,48 +246,39 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Returns true if the lane has news.
-    fn accept(self, fetched: Fetched, response: &Response, undecoded: &mut Vec<Undecoded>) -> bool {
+    fn accept(
+        self,
+        fetched: Fetched,
+        records: Result<Option<(Outline, Bytes)>, Unreadable>,
+        undecoded: &mut Vec<Undecoded>,
+    ) -> bool {
         let Self { state, broker, now, asked } = self;
         if fetched.error != 0 {
             return Step { state, broker, now, asked }.fail(code(fetched.error));
         }
         if let Some(offset) = fetched.diverges_at {
             let reason = format!("the log of the leader was truncated at offset {offset}");
-            return state.failed(asked, Amount::default(), Health::Broken(reason), now);
+            return state.failed(asked, Amount::default(), Health::Broken(Broken::new(reason)), now);
         }
         if fetched.preferred_replica >= 0 {
             state.prefer(asked, fetched.preferred_replica);
             return false;
         }
         let mut is_told = state.bounds(asked, fetched.high_watermark, fetched.last_stable_offset);
-        let records = &response.bytes[fetched.records.clone()];
-        if records.is_empty() {
-            return is_told;
-        }
-        match outline(records) {
-            Ok(outline) if outline.next.is_some_and(|(next, _)| next > asked.wanted.position) => {
-                let next = outline.next.unwrap_or_default();
-                if state.advance(broker, asked, next, outline.amount) {
-                    let range = fetched.records.start..fetched.records.start + outline.amount.bytes;
-                    let is_small = range.len().saturating_mul(LEAST_PART) < response.bytes.len();
-                    let records = if is_small {
-                        Bytes::copy_from_slice(&response.bytes[range])
-                    } else {
-                        response.bytes.slice(range)
-                    };
-                    undecoded.push(Undecoded {
-                        asked: *asked,
-                        amount: outline.amount,
-                        records,
-                        aborted: fetched.aborted,
-                    });
+        match records {
+            Ok(None) => {}
+            Ok(Some((Outline { next: Some(next), amount }, records))) if next.0 > asked.wanted.position => {
+                if state.advance(broker, asked, next, amount) {
+                    undecoded.push(Undecoded { asked: *asked, amount, records, aborted: fetched.aborted });
                 }
             }
             Ok(_) => {
                 let reason = format!("broker {broker} returned no record batch at the requested offset");
                 is_told |= state.failed(asked, Amount::default(), Health::Failing(reason), now);
             }
-            Err(error) => is_told |= state.failed(asked, Amount::default(), unreadable(broker, &error), now),
+            Err(error) => {
+                is_told |= state.failed(asked, Amount::default(), unreadable(broker, &error), now);
+            }
         }
         is_told
     }
@@ -263,7 +289,7 @@ impl Step<'_> {
         let health = match code {
             Code::OffsetOutOfRange if state.is_follower(asked, broker) => Health::Failing(reason),
             Code::OffsetOutOfRange => {
-                return state.failed(asked, Amount::default(), Health::Broken(reason), now);
+                return state.failed(asked, Amount::default(), Health::Broken(Broken::new(reason)), now);
             }
             // Whether the topic is gone for good is for the member of the group to find out.
             Code::UnknownTopicOrPartition | Code::UnknownTopicId => Health::Failing(reason),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use crate::kafka::KafkaError;
 use crate::kafka::connection::{Address, Options, milliseconds, number};
-use crate::kafka::protocol::records::Amount;
+use crate::protocol::records::Amount;
 
 /// The options of a fetcher.
 #[derive(Debug, Clone)]
@@ -33,11 +34,14 @@ pub(super) struct Config {
 
 impl Config {
     /// Reads the options of an effective configuration, in which every default is set.
-    pub(super) fn of(config: &ClientConfig) -> Self {
+    ///
+    /// # Errors
+    /// If the options of connections are wrong.
+    pub(super) fn of(config: &ClientConfig) -> Result<Self, KafkaError> {
         let kbytes: usize = number(config, "queued.max.messages.kbytes", 65_536);
-        Self {
+        Ok(Self {
             bootstrap: Address::list(config.get("bootstrap.servers").unwrap_or_default()),
-            connection: Options::of(config),
+            connection: Options::of(config)?,
             wait: milliseconds(config, "fetch.wait.max.ms", 500),
             least_bytes: number(config, "fetch.min.bytes", 1),
             most_bytes: number(config, "fetch.max.bytes", 52_428_800),
@@ -51,6 +55,6 @@ impl Config {
             retry: milliseconds(config, "reconnect.backoff.ms", 100),
             most_retry: milliseconds(config, "reconnect.backoff.max.ms", 10_000),
             refresh: milliseconds(config, "topic.metadata.refresh.interval.ms", 300_000),
-        }
+        })
     }
 }

@@ -14,8 +14,8 @@ use super::state::Health;
 use crate::kafka::connection::{Address, Connection, ConnectionError};
 use crate::kafka::error::{Class, class};
 use crate::kafka::hint;
-use crate::kafka::protocol::api::Api;
-use crate::kafka::protocol::metadata::{self, TopicMetadata};
+use crate::protocol::api::Api;
+use crate::protocol::metadata::{self, TopicMetadata};
 
 /// The longest time between two searches for a leader.
 const MOST_RETRY: Duration = Duration::from_secs(1);
@@ -60,13 +60,13 @@ impl Finder<'_> {
             }
         };
         let now = Instant::now();
-        let (told, brokers) = self.shared.change(|state| {
-            let without = state.leaders(&metadata);
-            let told =
-                if without.is_empty() { without } else { state.leaders_unknown(&health_of(&metadata), now) };
-            (told, state.asked_brokers())
+        let (is_found, told, brokers) = self.shared.change(|state| {
+            let (without, mut told) = state.leaders(&metadata, now);
+            if !without.is_empty() {
+                told.extend(state.leaders_unknown(&health_of(&metadata), now));
+            }
+            (without.is_empty(), told, state.asked_brokers())
         });
-        let is_found = told.is_empty();
         self.shared.tell(told);
         for broker in brokers {
             if self.threads.insert(broker) {
@@ -86,6 +86,7 @@ impl Finder<'_> {
     fn ask(&mut self) -> Result<TopicMetadata, ConnectionError> {
         let shared = self.shared;
         let topic = shared.state().topic.name.clone();
+        self.connection.take_if(|connection| connection.expires());
         if self.connection.is_none() {
             let address = self.next_address()?;
             let opened = |interrupt| shared.opened(None, interrupt);

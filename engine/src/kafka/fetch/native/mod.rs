@@ -15,6 +15,8 @@ mod finder;
 mod segments;
 mod shared;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,14 +60,14 @@ impl NativeFetcher {
     /// in which every default is set.
     ///
     /// # Errors
-    /// If the thread that finds leaders cannot be started.
+    /// If a certificate cannot be read, or the thread that finds leaders cannot be started.
     pub(in crate::kafka) fn start(
         config: &ClientConfig,
         topic: &str,
         memory: &MemoryBudget,
         waker: Waker,
     ) -> Result<Self, KafkaError> {
-        let shared = Arc::new(Shared::new(Config::of(config), topic, ReadyLanes::new(waker)));
+        let shared = Arc::new(Shared::new(Config::of(config)?, topic, ReadyLanes::new(waker)));
         let finder = Arc::clone(&shared);
         thread::Builder::new()
             .name("velo-fetch-leaders".to_owned())

@@ -8,7 +8,7 @@ use crate::batch::{BatchBuilder, BufferIndex, Record, SharedRecord};
 use crate::core::batcher::Capacity;
 use crate::kafka::fetch::clock::Clock;
 use crate::kafka::fetch::lane::{Fate, Lane};
-use crate::kafka::protocol::records::{Amount, Next, RecordFields, Segment, SegmentReader};
+use crate::protocol::records::{Amount, Next, RecordFields, Segment, SegmentReader};
 use crate::source::{Filled, SourceError};
 
 /// The segment of a lane that is being read.
@@ -76,7 +76,7 @@ impl Segments {
             None => {}
             Some(Health::Good) => lane.failing = None,
             Some(Health::Failing(reason)) => lane.fetch_failed(clock.now, || reason),
-            Some(Health::Broken(reason)) => lane.broken = Some(reason),
+            Some(Health::Broken(broken)) => lane.broken = Some(broken),
             Some(Health::Failed(reason)) => {
                 return Err(SourceError(format!("{} cannot be read any further: {reason}", lane.name)));
             }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::ids::LaneId;
 use crate::kafka::connection::Address;
-use crate::kafka::protocol::fetch::{Topic, Wanted};
-use crate::kafka::protocol::metadata::TopicMetadata;
-use crate::kafka::protocol::records::{Amount, Segment};
+use crate::kafka::fetch::lane::Broken;
+use crate::protocol::fetch::{Topic, Wanted};
+use crate::protocol::metadata::TopicMetadata;
+use crate::protocol::records::{Amount, Segment};
 
 /// The time after which a partition is fetched again if the fetch has failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -23,7 +24,7 @@ pub(super) enum Health {
     /// It failed with a temporary error and is repeated.
     Failing(String),
     /// There are no records at the position.
-    Broken(String),
+    Broken(Broken),
     /// The partition cannot be read.
     Failed(String),
 }
@@ -349,10 +350,28 @@ impl State {
         told.collect()
     }
 
-    /// Takes the leaders of partitions from metadata. Returns the lanes that still have none.
-    pub(super) fn leaders(&mut self, metadata: &TopicMetadata) -> Vec<LaneId> {
-        self.topic.id = metadata.id;
-        let address = |broker: &crate::kafka::protocol::metadata::Broker| {
+    /// Notes that the topic is another one than before. Returns the lanes, whose positions mean nothing any more.
+    fn replaced(&mut self, now: Instant) -> Vec<LaneId> {
+        let reason = format!("topic '{}' was deleted and created again", self.topic.name);
+        let broken = Broken { reason, is_replaced: true };
+        for partition in self.partitions.values_mut() {
+            self.version += 1;
+            partition.version = self.version;
+            (partition.is_asked, partition.decoding) = (false, None);
+            partition.is_bad(Health::Broken(broken.clone()), now);
+        }
+        self.partitions.keys().copied().collect()
+    }
+
+    /// Takes the leaders of partitions from metadata. Returns the lanes that still have none, and those of a topic that
+    /// was replaced.
+    pub(super) fn leaders(&mut self, metadata: &TopicMetadata, now: Instant) -> (Vec<LaneId>, Vec<LaneId>) {
+        let is_new = metadata.id != 0 && self.topic.id != 0 && metadata.id != self.topic.id;
+        let replaced = if is_new { self.replaced(now) } else { Vec::new() };
+        if metadata.id != 0 {
+            self.topic.id = metadata.id;
+        }
+        let address = |broker: &crate::protocol::metadata::Broker| {
             (broker.id, Address { host: broker.host.clone(), port: broker.port })
         };
         self.addresses = metadata.brokers.iter().map(address).collect();
@@ -378,7 +397,7 @@ impl State {
             }
         }
         self.wants_leaders = !without.is_empty();
-        without
+        (without, replaced)
     }
 
     /// Returns the brokers that are asked.

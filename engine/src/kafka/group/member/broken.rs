@@ -6,15 +6,16 @@ use super::state::{Lane, Member, State};
 use crate::core::Revoke;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
+use crate::kafka::fetch::Broken;
 use crate::kafka::group::order::{Order, Question};
 use crate::kafka::group::reset::{Resume, resume};
 use crate::kafka::offsets::Bounds;
 use crate::source::SourceEvent;
 
 impl Member {
-    pub(super) fn broken(&mut self, id: LaneId, position: i64, reason: String) {
+    pub(super) fn broken(&mut self, id: LaneId, position: i64, broken: Broken) {
         if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.state == State::Reading) {
-            lane.state = State::Broken(position, reason);
+            lane.state = State::Broken(position, broken);
         }
     }
 
@@ -47,9 +48,9 @@ impl Member {
             // The partition may have been revoked since the question was asked.
             let Some(id) = self.by_name.get(name).copied() else { continue };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let State::Broken(position, reason) = &lane.state else { continue };
-            let (position, reason) = (*position, reason.clone());
-            match resume(name, position, *bounds, self.rules.on_data_loss)? {
+            let State::Broken(position, broken) = &lane.state else { continue };
+            let (position, Broken { reason, is_replaced }) = (*position, broken.clone());
+            match resume(name, position, (*bounds, is_replaced), self.rules.on_data_loss)? {
                 // The offset exists: a broker was not up to date.
                 Resume::Here => {
                     lane.state = State::Resuming(position);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
+use crate::kafka::fetch::Broken;
 use crate::kafka::group::commits::Commits;
 use crate::kafka::group::end_of_input::EndOfInput;
 use crate::kafka::group::order::Question;
@@ -47,7 +48,7 @@ pub(super) struct Lane {
 pub(super) enum State {
     Reading,
     /// The lane cannot be read at this offset for this reason.
-    Broken(i64, String),
+    Broken(i64, Broken),
     /// The lane continues at this offset once no rebalance waits for an answer.
     Resuming(i64),
     /// The partition now has other records. Once the lane is drained, a new lane starts at this offset. No offset of

@@ -10,6 +10,7 @@ use crate::core::Revoke;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::error::Class;
+use crate::kafka::fetch::Broken;
 use crate::kafka::group::end_of_input::EndOfInput;
 use crate::kafka::group::order::{Answer, Fact, Order, Position, Question};
 use crate::kafka::group::reset::OnDataLoss;
@@ -316,7 +317,7 @@ impl World {
             self.counts.replaced += 1;
             self.recreated.insert(partition);
         }
-        self.step(Fact::Broken(lane, position, "offset out of range".to_owned()));
+        self.step(Fact::Broken(lane, position, Broken::new("offset out of range")));
     }
 
     fn pass_time(&mut self, time: Duration) {

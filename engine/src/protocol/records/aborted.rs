@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::header::BatchHeader;
-use crate::kafka::protocol::cursor::Cursor;
+use crate::protocol::cursor::Cursor;
 
 /// A transaction that was aborted, as a broker lists it beside the records that it may be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct AbortedTransaction {
+pub(crate) struct AbortedTransaction {
     pub producer_id: i64,
     /// The offset of its first record.
     pub first_offset: i64,

@@ -16,14 +16,14 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, Malformed};
 use aborted::Aborted;
-pub(in crate::kafka) use aborted::AbortedTransaction;
-pub(in crate::kafka) use header::BatchHeader;
+pub(crate) use aborted::AbortedTransaction;
+pub(crate) use header::BatchHeader;
 use header::HEADER_BYTES;
-pub(in crate::kafka) use record::RecordFields;
+pub(crate) use record::RecordFields;
 
 /// Records that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::kafka) enum Unreadable {
+pub(crate) enum Unreadable {
     /// The bytes are no records.
     #[error("{0}")]
     Malformed(#[from] Malformed),
@@ -57,14 +57,14 @@ pub(in crate::kafka) enum Unreadable {
 
 impl Unreadable {
     /// Returns true if another fetch of the same records may succeed.
-    pub(in crate::kafka) fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Malformed(_) | Self::Checksum { .. } | Self::Compressed { .. })
     }
 }
 
 /// The records of one batch within a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct BatchRows {
+pub(crate) struct BatchRows {
     /// Where the records are in the buffer of the segment.
     records: Range<usize>,
     /// The number of records; 0 if the batch has none that count.
@@ -78,14 +78,14 @@ pub(in crate::kafka) struct BatchRows {
 
 /// Consecutive record batches of a partition in one buffer.
 #[derive(Debug, Clone, Default)]
-pub(in crate::kafka) struct Segment {
+pub(crate) struct Segment {
     pub buffer: Bytes,
     batches: Vec<BatchRows>,
 }
 
 /// What is known of an answer's records before they are read: enough for the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct Outline {
+pub(crate) struct Outline {
     /// The offset after the last complete batch, and the leader epoch of that batch.
     pub next: Option<(i64, i32)>,
     /// The complete batches.
@@ -94,25 +94,25 @@ pub(in crate::kafka) struct Outline {
 
 /// A number of records, and of the bytes of their batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::kafka) struct Amount {
+pub(crate) struct Amount {
     pub bytes: usize,
     pub records: usize,
 }
 
 impl Amount {
     /// Returns true if there are as many bytes or as many records as in `limit`.
-    pub(in crate::kafka) fn reaches(self, limit: Self) -> bool {
+    pub(crate) fn reaches(self, limit: Self) -> bool {
         self.bytes >= limit.bytes || self.records >= limit.records
     }
 
     /// Returns what is left without `other`.
-    pub(in crate::kafka) fn without(self, other: Self) -> Self {
+    pub(crate) fn without(self, other: Self) -> Self {
         let Self { bytes, records } = other;
         Self { bytes: self.bytes.saturating_sub(bytes), records: self.records.saturating_sub(records) }
     }
 
     /// Returns both together.
-    pub(in crate::kafka) fn with(self, other: Self) -> Self {
+    pub(crate) fn with(self, other: Self) -> Self {
         Self { bytes: self.bytes + other.bytes, records: self.records + other.records }
     }
 }
@@ -121,7 +121,7 @@ impl Amount {
 ///
 /// # Errors
 /// If there are no batches of message format 2.
-pub(in crate::kafka) fn outline(bytes: &[u8]) -> Result<Outline, Unreadable> {
+pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, Unreadable> {
     let mut outline = Outline { next: None, amount: Amount::default() };
     while let Some(header) = BatchHeader::read(&bytes[outline.amount.bytes..])? {
         let next = header.last_offset.checked_add(1);
@@ -139,7 +139,7 @@ pub(in crate::kafka) fn outline(bytes: &[u8]) -> Result<Outline, Unreadable> {
 
 /// What of the batches is read.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kafka) struct Reading {
+pub(crate) struct Reading {
     /// True if records of aborted transactions are left out.
     pub committed_only: bool,
     /// The limit on decompressed bytes.
@@ -151,7 +151,7 @@ impl Segment {
     ///
     /// # Errors
     /// If a batch is damaged, or has another message format or an unknown codec.
-    pub(in crate::kafka) fn read(
+    pub(crate) fn read(
         bytes: Bytes,
         aborted: Vec<AbortedTransaction>,
         reading: Reading,
@@ -199,20 +199,20 @@ impl Segment {
     }
 
     /// Returns the number of records, and of the bytes of the buffer.
-    pub(in crate::kafka) fn amount(&self) -> Amount {
+    pub(crate) fn amount(&self) -> Amount {
         let records = self.batches.iter().map(|batch| batch.count as usize).sum();
         Amount { bytes: self.buffer.len(), records }
     }
 
     /// Returns a reader at the first record.
-    pub(in crate::kafka) fn reader(&self) -> SegmentReader {
+    pub(crate) fn reader(&self) -> SegmentReader {
         SegmentReader::at_batch(self, 0)
     }
 }
 
 /// The position of the next record in a segment.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::kafka) struct SegmentReader {
+pub(crate) struct SegmentReader {
     batch: usize,
     at: usize,
     /// The number of records of the batch that were read.
@@ -223,7 +223,7 @@ pub(in crate::kafka) struct SegmentReader {
 
 /// What comes next in a segment.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::kafka) enum Next {
+pub(crate) enum Next {
     Record(RecordFields),
     /// All records before this offset were read.
     Passed(i64),
@@ -243,7 +243,7 @@ impl SegmentReader {
     /// # Errors
     /// If the bytes are no records.
     #[inline]
-    pub(in crate::kafka) fn next(self, segment: &Segment) -> Result<(Next, Self), Malformed> {
+    pub(crate) fn next(self, segment: &Segment) -> Result<(Next, Self), Malformed> {
         let Some(batch) = segment.batches.get(self.batch) else { return Ok((Next::End, self)) };
         if self.read < batch.count {
             let mut cursor = Cursor::within(&segment.buffer, self.at..batch.records.end);

@@ -8,10 +8,12 @@ use super::encoder::Encoder;
 
 /// A request type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::kafka) enum Api {
+pub(crate) enum Api {
     Fetch,
     Metadata,
+    SaslHandshake,
     ApiVersions,
+    SaslAuthenticate,
 }
 
 impl Api {
@@ -20,7 +22,9 @@ impl Api {
         match self {
             Self::Fetch => 1,
             Self::Metadata => 3,
+            Self::SaslHandshake => 17,
             Self::ApiVersions => 18,
+            Self::SaslAuthenticate => 36,
         }
     }
 
@@ -29,7 +33,9 @@ impl Api {
         match self {
             Self::Fetch => 10..=16,
             Self::Metadata => 7..=12,
+            Self::SaslHandshake => 1..=1,
             Self::ApiVersions => 0..=0,
+            Self::SaslAuthenticate => 0..=2,
         }
     }
 
@@ -38,13 +44,15 @@ impl Api {
         match self {
             Self::Fetch => version >= 12,
             Self::Metadata => version >= 9,
+            Self::SaslHandshake => false,
             Self::ApiVersions => version >= 3,
+            Self::SaslAuthenticate => version >= 2,
         }
     }
 }
 
 /// A request in one version, without the header.
-pub(in crate::kafka) struct Request {
+pub(crate) struct Request {
     pub api: Api,
     pub version: i16,
     pub body: Vec<u8>,
@@ -52,7 +60,7 @@ pub(in crate::kafka) struct Request {
 
 impl Request {
     /// Returns the bytes on the wire: length, header and body.
-    pub(in crate::kafka) fn frame(&self, correlation_id: i32, client_id: &str) -> Vec<u8> {
+    pub(crate) fn frame(&self, correlation_id: i32, client_id: &str) -> Vec<u8> {
         let flexible = self.api.is_flexible(self.version);
         let mut encoder = Encoder::new(flexible);
         encoder.i16(self.api.key());
@@ -73,11 +81,7 @@ impl Request {
 ///
 /// # Errors
 /// If the bytes are too few.
-pub(in crate::kafka) fn read_header(
-    cursor: &mut Cursor<'_>,
-    api: Api,
-    version: i16,
-) -> Result<i32, Malformed> {
+pub(crate) fn read_header(cursor: &mut Cursor<'_>, api: Api, version: i16) -> Result<i32, Malformed> {
     let correlation_id = cursor.i32("the correlation id")?;
     // The answer to ApiVersions never has tagged fields in its header: its version may be unknown.
     cursor.skip_tags(api != Api::ApiVersions && api.is_flexible(version))?;
@@ -85,20 +89,20 @@ pub(in crate::kafka) fn read_header(
 }
 
 /// The request for what a broker supports.
-pub(in crate::kafka) fn api_versions() -> Request {
+pub(crate) fn api_versions() -> Request {
     Request { api: Api::ApiVersions, version: 0, body: Vec::new() }
 }
 
 /// The versions that a broker supports, by request type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::kafka) struct Versions(BTreeMap<i16, (i16, i16)>);
+pub(crate) struct Versions(BTreeMap<i16, (i16, i16)>);
 
 impl Versions {
     /// Reads the answer to [`api_versions`]: an error code and the versions.
     ///
     /// # Errors
     /// If the bytes are no such answer.
-    pub(in crate::kafka) fn read(cursor: &mut Cursor<'_>) -> Result<(i16, Self), Malformed> {
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<(i16, Self), Malformed> {
         let error = cursor.i16("the error code")?;
         let versions = cursor.items(false, "the request types", |cursor| {
             let key = cursor.i16("a request type")?;
@@ -108,7 +112,7 @@ impl Versions {
     }
 
     /// Returns the newest version that both sides support.
-    pub(in crate::kafka) fn of(&self, api: Api) -> Option<i16> {
+    pub(crate) fn of(&self, api: Api) -> Option<i16> {
         let (first, last) = self.0.get(&api.key())?;
         let ours = api.versions();
         let version = (*last).min(*ours.end());

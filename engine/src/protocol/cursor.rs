@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// Bytes that are no message of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::kafka) enum Malformed {
+pub(crate) enum Malformed {
     /// The bytes end within a field.
     #[error("{what} ends early: {missing} more bytes expected")]
     Short {
@@ -27,38 +27,34 @@ pub(in crate::kafka) enum Malformed {
 
 /// A position in bytes.
 #[derive(Debug, Clone)]
-pub(in crate::kafka) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(in crate::kafka) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// Returns a cursor over a range of `bytes` whose positions are those in `bytes`.
-    pub(in crate::kafka) fn within(bytes: &'a [u8], range: Range<usize>) -> Self {
+    pub(crate) fn within(bytes: &'a [u8], range: Range<usize>) -> Self {
         let bytes = &bytes[..range.end.min(bytes.len())];
         Self { bytes, at: range.start.min(bytes.len()) }
     }
 
     /// Returns the position of the next byte.
-    pub(in crate::kafka) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Returns the number of bytes that are left.
-    pub(in crate::kafka) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// Passes `length` bytes and returns where they are.
-    pub(in crate::kafka) fn skip(
-        &mut self,
-        length: usize,
-        what: &'static str,
-    ) -> Result<Range<usize>, Malformed> {
+    pub(crate) fn skip(&mut self, length: usize, what: &'static str) -> Result<Range<usize>, Malformed> {
         if length > self.left() {
             return Err(Malformed::Short { what, missing: length - self.left() });
         }
@@ -77,29 +73,29 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(in crate::kafka) fn i8(&mut self, what: &'static str) -> Result<i8, Malformed> {
+    pub(crate) fn i8(&mut self, what: &'static str) -> Result<i8, Malformed> {
         Ok(i8::from_be_bytes(self.array(what)?))
     }
 
-    pub(in crate::kafka) fn i16(&mut self, what: &'static str) -> Result<i16, Malformed> {
+    pub(crate) fn i16(&mut self, what: &'static str) -> Result<i16, Malformed> {
         Ok(i16::from_be_bytes(self.array(what)?))
     }
 
-    pub(in crate::kafka) fn i32(&mut self, what: &'static str) -> Result<i32, Malformed> {
+    pub(crate) fn i32(&mut self, what: &'static str) -> Result<i32, Malformed> {
         Ok(i32::from_be_bytes(self.array(what)?))
     }
 
-    pub(in crate::kafka) fn i64(&mut self, what: &'static str) -> Result<i64, Malformed> {
+    pub(crate) fn i64(&mut self, what: &'static str) -> Result<i64, Malformed> {
         Ok(i64::from_be_bytes(self.array(what)?))
     }
 
-    pub(in crate::kafka) fn uuid(&mut self, what: &'static str) -> Result<u128, Malformed> {
+    pub(crate) fn uuid(&mut self, what: &'static str) -> Result<u128, Malformed> {
         Ok(u128::from_be_bytes(self.array(what)?))
     }
 
     /// Reads a variable-length unsigned number of at most 64 bits.
     #[inline]
-    pub(in crate::kafka) fn uvarint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+    pub(crate) fn uvarint(&mut self, what: &'static str) -> Result<u64, Malformed> {
         match self.bytes.get(self.at) {
             // Most numbers of a record have one byte.
             Some(byte) if *byte < 0x80 => {
@@ -128,17 +124,14 @@ impl<'a> Cursor<'a> {
 
     /// Reads a variable-length signed number of at most 64 bits (zigzag).
     #[inline]
-    pub(in crate::kafka) fn varint(&mut self, what: &'static str) -> Result<i64, Malformed> {
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<i64, Malformed> {
         let raw = self.uvarint(what)?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
     /// Reads a signed length and passes its bytes; `None` for null, whose length is -1.
     #[inline]
-    pub(in crate::kafka) fn varint_bytes(
-        &mut self,
-        what: &'static str,
-    ) -> Result<Option<Range<usize>>, Malformed> {
+    pub(crate) fn varint_bytes(&mut self, what: &'static str) -> Result<Option<Range<usize>>, Malformed> {
         let length = self.varint(what)?;
         self.nullable(length, what)
     }
@@ -153,7 +146,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the length of a field and passes the field. `flexible` encodings write the length plus one.
-    pub(in crate::kafka) fn bytes(
+    pub(crate) fn bytes(
         &mut self,
         flexible: bool,
         what: &'static str,
@@ -163,11 +156,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a string; `None` for null.
-    pub(in crate::kafka) fn string(
-        &mut self,
-        flexible: bool,
-        what: &'static str,
-    ) -> Result<Option<String>, Malformed> {
+    pub(crate) fn string(&mut self, flexible: bool, what: &'static str) -> Result<Option<String>, Malformed> {
         let length = if flexible { self.compact_length(what)? } else { i64::from(self.i16(what)?) };
         let range = self.nullable(length, what)?;
         Ok(range.map(|range| String::from_utf8_lossy(&self.bytes[range]).into_owned()))
@@ -179,7 +168,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads an array, null as empty. Elements take at least one byte each, so an array has no more than are left.
-    pub(in crate::kafka) fn items<T>(
+    pub(crate) fn items<T>(
         &mut self,
         flexible: bool,
         what: &'static str,
@@ -194,7 +183,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the tagged fields at the end of a structure, if the encoding is `flexible`, and hands each to `field`.
-    pub(in crate::kafka) fn tags(
+    pub(crate) fn tags(
         &mut self,
         flexible: bool,
         mut field: impl FnMut(u64, &mut Cursor<'a>) -> Result<(), Malformed>,
@@ -213,7 +202,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes the tagged fields at the end of a structure.
-    pub(in crate::kafka) fn skip_tags(&mut self, flexible: bool) -> Result<(), Malformed> {
+    pub(crate) fn skip_tags(&mut self, flexible: bool) -> Result<(), Malformed> {
         self.tags(flexible, |_, _| Ok(()))
     }
 }

@@ -12,7 +12,7 @@ const TOPIC_IDS: i16 = 13;
 
 /// A topic of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Topic {
+pub(crate) struct Topic {
     pub name: String,
     /// The id; 0 if it is unknown.
     pub id: u128,
@@ -20,7 +20,7 @@ pub(in crate::kafka) struct Topic {
 
 /// A partition of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct Wanted {
+pub(crate) struct Wanted {
     pub partition: i32,
     /// The epoch of the leader as of the metadata; negative if it is unknown.
     pub leader_epoch: i32,
@@ -33,7 +33,7 @@ pub(in crate::kafka) struct Wanted {
 
 /// What applies to all partitions of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Limits {
+pub(crate) struct Limits {
     pub wait_ms: i32,
     pub least_bytes: i32,
     pub most_bytes: i32,
@@ -44,17 +44,12 @@ pub(in crate::kafka) struct Limits {
 }
 
 /// Returns the newest version, up to `version`, in which a topic without an id can be asked for.
-pub(in crate::kafka) fn version_for(topic: &Topic, version: i16) -> i16 {
+pub(crate) fn version_for(topic: &Topic, version: i16) -> i16 {
     if topic.id == 0 { version.min(TOPIC_IDS - 1) } else { version }
 }
 
 /// The request for records of partitions of one topic.
-pub(in crate::kafka) fn request(
-    version: i16,
-    topic: &Topic,
-    limits: &Limits,
-    partitions: &[Wanted],
-) -> Request {
+pub(crate) fn request(version: i16, topic: &Topic, limits: &Limits, partitions: &[Wanted]) -> Request {
     let mut encoder = Encoder::new(Api::Fetch.is_flexible(version));
     if version <= 14 {
         // A consumer is no replica.
@@ -98,7 +93,7 @@ pub(in crate::kafka) fn request(
 
 /// The answer to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::kafka) struct Answer {
+pub(crate) struct Answer {
     pub throttle_ms: i32,
     /// The error code of the request; 0 if there is none.
     pub error: i16,
@@ -107,7 +102,7 @@ pub(in crate::kafka) struct Answer {
 
 /// What was fetched of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::kafka) struct Fetched {
+pub(crate) struct Fetched {
     pub partition: i32,
     /// The error code; 0 if there is none.
     pub error: i16,
@@ -128,7 +123,7 @@ pub(in crate::kafka) struct Fetched {
 ///
 /// # Errors
 /// If the bytes are no such answer.
-pub(in crate::kafka) fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Answer, Malformed> {
+pub(crate) fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Answer, Malformed> {
     let flexible = Api::Fetch.is_flexible(version);
     let throttle_ms = cursor.i32("the throttle time")?;
     let error = cursor.i16("the error code")?;

@@ -6,7 +6,7 @@ use super::encoder::Encoder;
 
 /// A broker and its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Broker {
+pub(crate) struct Broker {
     pub id: i32,
     pub host: String,
     pub port: u16,
@@ -14,7 +14,7 @@ pub(in crate::kafka) struct Broker {
 
 /// The leader of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct Leader {
+pub(crate) struct Leader {
     pub partition: i32,
     /// The error code; 0 if there is none.
     pub error: i16,
@@ -26,7 +26,7 @@ pub(in crate::kafka) struct Leader {
 
 /// What the brokers know about a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::kafka) struct TopicMetadata {
+pub(crate) struct TopicMetadata {
     pub brokers: Vec<Broker>,
     /// The error code of the topic; 0 if there is none.
     pub error: i16,
@@ -36,7 +36,7 @@ pub(in crate::kafka) struct TopicMetadata {
 }
 
 /// The request for the metadata of a topic.
-pub(in crate::kafka) fn request(version: i16, topic: &str) -> Request {
+pub(crate) fn request(version: i16, topic: &str) -> Request {
     let mut encoder = Encoder::new(Api::Metadata.is_flexible(version));
     encoder.length(1);
     if version >= 10 {
@@ -62,11 +62,7 @@ pub(in crate::kafka) fn request(version: i16, topic: &str) -> Request {
 ///
 /// # Errors
 /// If the bytes are no such answer.
-pub(in crate::kafka) fn read(
-    cursor: &mut Cursor<'_>,
-    version: i16,
-    topic: &str,
-) -> Result<TopicMetadata, Malformed> {
+pub(crate) fn read(cursor: &mut Cursor<'_>, version: i16, topic: &str) -> Result<TopicMetadata, Malformed> {
     let flexible = Api::Metadata.is_flexible(version);
     cursor.i32("the throttle time")?;
     let brokers = cursor.items(flexible, "the brokers", |cursor| {

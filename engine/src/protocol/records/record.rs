@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::BatchRows;
 use crate::batch::Headers;
-use crate::kafka::protocol::cursor::{Cursor, Malformed};
+use crate::protocol::cursor::{Cursor, Malformed};
 
 /// The fields of a record. Ranges are those of the buffer that the record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct RecordFields {
+pub(crate) struct RecordFields {
     pub offset: i64,
     /// The timestamp in milliseconds since the epoch; `None` if the record has none.
     pub timestamp_ms: Option<i64>,
@@ -19,7 +19,7 @@ pub(in crate::kafka) struct RecordFields {
 
 impl RecordFields {
     /// Returns the number of bytes of the key and the value.
-    pub(in crate::kafka) fn payload_bytes(&self) -> u64 {
+    pub(crate) fn payload_bytes(&self) -> u64 {
         let length = |range: &Option<Range<usize>>| range.as_ref().map_or(0, ExactSizeIterator::len);
         (length(&self.key) + length(&self.value)) as u64
     }

@@ -72,6 +72,11 @@ impl Encoder {
             None => self.i16(-1),
         }
     }
+    /// Writes bytes with their length.
+    pub(super) fn byte_string(&mut self, value: &[u8]) {
+        self.length(value.len());
+        self.bytes.extend(value);
+    }
 
     /// Writes the number of elements of an array.
     pub(super) fn length(&mut self, length: usize) {

@@ -1,7 +1,7 @@
 //! The header of a record batch (message format 2): the first bytes of a batch in, its fields out.
 
 use super::Unreadable;
-use crate::kafka::protocol::cursor::{Cursor, Malformed};
+use crate::protocol::cursor::{Cursor, Malformed};
 
 /// The number of bytes before the length of a batch has its say: base offset and length.
 const LENGTH_PREFIX: usize = 12;
@@ -19,7 +19,7 @@ const CONTROL: i16 = 1 << 5;
 
 /// The header of a record batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct BatchHeader {
+pub(crate) struct BatchHeader {
     /// The offset to which the records' offsets are relative.
     pub base_offset: i64,
     /// The number of bytes of the whole batch.
@@ -43,7 +43,7 @@ impl BatchHeader {
     ///
     /// # Errors
     /// If the batch has another message format, or its length or count is not possible.
-    pub(in crate::kafka) fn read(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
         let mut cursor = Cursor::new(bytes);
         if cursor.left() <= CRC_END {
             return Ok(None);
@@ -91,7 +91,7 @@ impl BatchHeader {
     /// # Errors
     /// If they differ.
     pub(super) fn check(&self, batch: &[u8]) -> Result<(), Unreadable> {
-        if crc32c::crc32c(&batch[CRC_END..]) == self.crc {
+        if cfg!(fuzzing) || crc32c::crc32c(&batch[CRC_END..]) == self.crc {
             Ok(())
         } else {
             Err(Unreadable::Checksum { base_offset: self.base_offset })
