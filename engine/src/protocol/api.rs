@@ -12,7 +12,8 @@ pub(crate) enum Api {
     Fetch,
     Metadata,
     SaslHandshake,
-    ApiVersions,
+    /// The request types of a broker (`ApiVersions`).
+    Versions,
     SaslAuthenticate,
 }
 
@@ -23,7 +24,7 @@ impl Api {
             Self::Fetch => 1,
             Self::Metadata => 3,
             Self::SaslHandshake => 17,
-            Self::ApiVersions => 18,
+            Self::Versions => 18,
             Self::SaslAuthenticate => 36,
         }
     }
@@ -34,7 +35,7 @@ impl Api {
             Self::Fetch => 10..=16,
             Self::Metadata => 7..=12,
             Self::SaslHandshake => 1..=1,
-            Self::ApiVersions => 0..=0,
+            Self::Versions => 0..=0,
             Self::SaslAuthenticate => 0..=2,
         }
     }
@@ -45,7 +46,7 @@ impl Api {
             Self::Fetch => version >= 12,
             Self::Metadata => version >= 9,
             Self::SaslHandshake => false,
-            Self::ApiVersions => version >= 3,
+            Self::Versions => version >= 3,
             Self::SaslAuthenticate => version >= 2,
         }
     }
@@ -84,13 +85,13 @@ impl Request {
 pub(crate) fn read_header(cursor: &mut Cursor<'_>, api: Api, version: i16) -> Result<i32, Malformed> {
     let correlation_id = cursor.i32("the correlation id")?;
     // The answer to ApiVersions never has tagged fields in its header: its version may be unknown.
-    cursor.skip_tags(api != Api::ApiVersions && api.is_flexible(version))?;
+    cursor.skip_tags(api != Api::Versions && api.is_flexible(version))?;
     Ok(correlation_id)
 }
 
 /// The request for what a broker supports.
 pub(crate) fn api_versions() -> Request {
-    Request { api: Api::ApiVersions, version: 0, body: Vec::new() }
+    Request { api: Api::Versions, version: 0, body: Vec::new() }
 }
 
 /// The versions that a broker supports, by request type.

@@ -42,11 +42,14 @@ impl Encoder {
     }
 
     fn uvarint(&mut self, mut value: usize) {
-        while value >= 0x80 {
-            self.bytes.push((value & 0x7f) as u8 | 0x80);
+        loop {
+            let [low, ..] = value.to_le_bytes();
             value >>= 7;
+            if value == 0 {
+                return self.bytes.push(low);
+            }
+            self.bytes.push(low | 0x80);
         }
-        self.bytes.push(value as u8);
     }
 
     /// Writes a string in the encoding of request headers, which is never compact.

@@ -8,6 +8,7 @@ pub(crate) mod cursor;
 mod encoder;
 pub(crate) mod fetch;
 pub(crate) mod metadata;
+pub(crate) mod pool;
 pub(crate) mod records;
 pub(crate) mod sasl;
 
@@ -15,7 +16,7 @@ pub(crate) mod sasl;
 #[cfg(fuzzing)]
 pub fn read_everything(bytes: &[u8]) {
     use cursor::Cursor;
-    use records::{Next, Reading, Segment};
+    use records::{Reading, Segment};
 
     /// The limit on decompressed bytes.
     const MOST_BYTES: usize = 1 << 20;
@@ -34,20 +35,17 @@ pub fn read_everything(bytes: &[u8]) {
     };
     assert!(segment.buffer.len() <= bytes.len() + MOST_BYTES);
     let (mut reader, mut last) = (segment.reader(), i64::MIN);
-    while let Ok((next, after)) = reader.next(&segment) {
+    while let Ok((next, after)) = reader.next(segment) {
         reader = after;
         match next {
             Next::Record(record) => {
-                assert!(record.offset > last, "offsets ascend");
-                last = record.offset;
+                assert!(record.offset > *last, "offsets ascend");
+                *last = record.offset;
                 let ranges = [record.key, record.value];
                 assert!(ranges.into_iter().flatten().all(|range| segment.buffer.get(range).is_some()));
             }
             Next::Passed(_) => {}
-            Next::End => {
-                assert!(outline.is_ok(), "the records of a damaged answer were read");
-                return;
-            }
+            Next::End => return,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Log-in by SASL: a user and a password in, an authenticated connection out.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,6 +11,11 @@ use super::{Connection, ConnectionError};
 use crate::kafka::KafkaError;
 use crate::protocol::api::Api;
 use crate::protocol::sasl;
+
+/// The numbers of iterations of SCRAM that are accepted.
+const ITERATIONS: RangeInclusive<u32> = 4096..=1_000_000;
+/// The number of characters of a broker's text that are repeated in an error.
+const MOST_CHARACTERS: usize = 500;
 
 /// The mechanisms that a user and a password are enough for.
 pub(in crate::kafka) const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
@@ -50,7 +56,8 @@ impl Login {
         let response = connection.receive(Duration::ZERO)?;
         let (error, mechanisms) = sasl::read_handshake(&mut response.cursor())?;
         if error != 0 {
-            let known = mechanisms.join(", ");
+            let known: String = mechanisms.join(", ").chars().take(MOST_CHARACTERS).collect();
+            let known = known.escape_debug();
             let reason = format!("the broker does not know {}, but {known}", self.mechanism);
             return Err(ConnectionError::Login(reason));
         }
@@ -69,16 +76,57 @@ impl Login {
             let answer = sasl::read(&mut response.cursor(), response.version)?;
             if answer.error != 0 {
                 let reason = answer.reason.unwrap_or_else(|| format!("error {}", answer.error));
-                return Err(ConnectionError::Login(reason));
+                let reason: String = reason.chars().take(MOST_CHARACTERS).collect();
+                return Err(ConnectionError::Login(reason.escape_debug().to_string()));
             }
             message.clear();
             if state.is_running() {
                 let said = &response.bytes[answer.message];
+                check(said)?;
                 state = session.step(Some(said), &mut message).map_err(|error| failed(&error))?;
             }
             if !state.is_running() && message.is_empty() {
                 return Ok(Some(answer.lifetime).filter(|lifetime| !lifetime.is_zero()));
             }
+        }
+    }
+}
+
+/// Checks a message of SCRAM before the library reads it. The library takes any number of iterations, of which few do not
+/// protect a password and many never end, and it does not expect attributes without a name.
+///
+/// # Errors
+/// If the message has such an attribute, or such a number of iterations.
+fn check(message: &[u8]) -> Result<(), ConnectionError> {
+    let refused = |reason: &str| Err(ConnectionError::Login(reason.to_owned()));
+    for part in message.split(|byte| *byte == b',') {
+        match part {
+            [b'i', b'=', number @ ..] => {
+                let number = str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+                if number.is_none_or(|number: u32| !ITERATIONS.contains(&number)) {
+                    return refused(
+                        "the broker wants a number of SCRAM iterations that is not in 4,096 to 1,000,000",
+                    );
+                }
+            }
+            [_, b'=', ..] => {}
+            _ => return refused("the broker has sent a message that is no SCRAM message"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_the_library_does_not_expect_are_refused() {
+        for message in ["", "r=x,", "r=x,s=c2FsdA==,i=1", "r=x,s=c2FsdA==,i=4294967295", "v", "i=x"] {
+            assert!(check(message.as_bytes()).is_err(), "{message}");
+        }
+        for message in ["r=x,s=c2FsdA==,i=4096", "v=c2ln", "e=other-error"] {
+            assert!(check(message.as_bytes()).is_ok(), "{message}");
         }
     }
 }

@@ -8,7 +8,6 @@
 mod address;
 mod login;
 mod options;
-mod pool;
 mod stream;
 mod tls;
 
@@ -21,16 +20,19 @@ use bytes::Bytes;
 
 pub(super) use address::Address;
 pub(super) use login::MECHANISMS;
-pub(super) use options::{Options, milliseconds, number};
-pub(super) use pool::Pool;
+pub(super) use options::{Options, is, milliseconds, number};
 
 use super::hint;
 use crate::protocol::api::{self, Api, Request, Versions};
 use crate::protocol::cursor::{Cursor, Malformed};
+use crate::protocol::pool::Pool;
 use stream::Stream;
 
 /// The number of bytes that are made room for at once while an answer arrives, so that a length that lies costs no more.
 const STEP_BYTES: usize = 1 << 20;
+
+/// The limit on bytes of an answer before the broker is known.
+const FIRST_ANSWER_BYTES: usize = 1 << 20;
 
 /// Why a broker cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +114,7 @@ impl Connection {
     ) -> Result<Self, ConnectionError> {
         let socket = connect(address, options)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(options.answer_timeout))?;
+        socket.set_read_timeout(Some(options.connect_timeout))?;
         socket.set_write_timeout(Some(options.answer_timeout))?;
         opened(Interrupt(socket.try_clone()?));
         let stream = match &options.tls {
@@ -123,7 +125,7 @@ impl Connection {
             stream,
             client_id: options.client_id.clone(),
             answer_timeout: options.answer_timeout,
-            most_bytes: options.most_bytes,
+            most_bytes: FIRST_ANSWER_BYTES.min(options.most_bytes),
             next_id: 0,
             waiting: VecDeque::new(),
             versions: Versions::default(),
@@ -134,7 +136,7 @@ impl Connection {
         let response = connection.receive(Duration::ZERO)?;
         let (error, versions) = Versions::read(&mut response.cursor())?;
         if error != 0 {
-            return Err(ConnectionError::Unsupported(Api::ApiVersions));
+            return Err(ConnectionError::Unsupported(Api::Versions));
         }
         connection.versions = versions;
         if let Some(login) = &options.login {
@@ -142,6 +144,7 @@ impl Connection {
             let lifetime = login.log_in(&mut connection)?;
             connection.expires = lifetime.map(|lifetime| Instant::now() + lifetime / 10 * 8);
         }
+        connection.most_bytes = options.most_bytes;
         Ok(connection)
     }
 

@@ -4,16 +4,17 @@
 #![allow(clippy::disallowed_methods, reason = "certificates are files")]
 
 use std::net::{IpAddr, TcpStream};
+use std::path::Path;
 
 use openssl::error::ErrorStack;
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::X509;
-use openssl::x509::verify::X509CheckFlags;
 use rdkafka::ClientConfig;
 
 use super::ConnectionError;
+use super::options::{is, is_false};
 use crate::kafka::KafkaError;
 
 /// How connections are encrypted.
@@ -40,7 +41,7 @@ impl Tls {
         let get = |name| config.get(name).filter(|value| !value.is_empty());
         let mut builder =
             SslContextBuilder::new(SslMethod::tls_client()).map_err(|error| failed("TLS", &error))?;
-        let is_verified = get("enable.ssl.certificate.verification") != Some("false");
+        let is_verified = !is_false(config, "enable.ssl.certificate.verification");
         builder.set_verify(if is_verified { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
         for (name, set) in [
             ("ssl.cipher.suites", SslContextBuilder::set_cipher_list as fn(&mut _, &str) -> _),
@@ -74,7 +75,7 @@ impl Tls {
             keystore(&mut builder, &bytes, password)
                 .map_err(|error| failed("ssl.keystore.location", &error))?;
         }
-        let names_host = is_verified && get("ssl.endpoint.identification.algorithm") != Some("none");
+        let names_host = is_verified && !is(config, "ssl.endpoint.identification.algorithm", "none");
         Ok(Self { context: builder.build(), names_host })
     }
 
@@ -89,13 +90,15 @@ impl Tls {
     ) -> Result<SslStream<TcpStream>, ConnectionError> {
         let tls = |error: &dyn std::fmt::Display| ConnectionError::Tls(error.to_string());
         let mut ssl = Ssl::new(&self.context).map_err(|error| tls(&error))?;
+        if host.is_empty() || host.starts_with('.') {
+            return Err(tls(&format!("'{host}' is no host that a certificate can name")));
+        }
         let address = host.parse::<IpAddr>().ok();
         if address.is_none() {
             ssl.set_hostname(host).map_err(|error| tls(&error))?;
         }
         if self.names_host {
             let param = ssl.param_mut();
-            param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
             match address {
                 Some(address) => param.set_ip(address),
                 None => param.set_host(host),
@@ -106,39 +109,38 @@ impl Tls {
     }
 }
 
-/// Adds the CAs: those of the properties, or else those of the system.
+/// Adds the CAs: those of both properties, or else those that OpenSSL knows.
 fn trust(
     builder: &mut SslContextBuilder,
     location: Option<&str>,
     pem: Option<&str>,
 ) -> Result<(), KafkaError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| KafkaError::new(format!("{what}: {error}"));
-    if let Some(pem) = pem {
-        let add = |builder: &mut SslContextBuilder| {
-            for certificate in X509::stack_from_pem(pem.as_bytes())? {
-                builder.cert_store_mut().add_cert(certificate)?;
-            }
-            Ok::<_, ErrorStack>(())
-        };
-        return add(builder).map_err(|error| failed("ssl.ca.pem", &error));
-    }
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
-    match location.filter(|location| *location != "probe") {
-        Some(path) if std::path::Path::new(path).is_dir() => folders.push(path.into()),
-        Some(path) => files.push(path.into()),
-        None => {
+    let load = |builder: &mut SslContextBuilder, path: &Path| {
+        let (file, folder) = if path.is_dir() { (None, Some(path)) } else { (Some(path), None) };
+        builder.load_verify_locations(file, folder).map_err(|error| failed("ssl.ca.location", &error))
+    };
+    match location {
+        Some("probe") => {
             let found = openssl_probe::probe();
-            files.extend(found.cert_file);
-            folders.extend(found.cert_dir);
+            let found = found.cert_file.or_else(|| found.cert_dir.into_iter().next());
+            if let Some(path) = found {
+                load(builder, &path)?;
+            }
         }
+        Some(path) => load(builder, Path::new(path))?,
+        None if pem.is_none() => {
+            builder.set_default_verify_paths().map_err(|error| failed("the CAs of OpenSSL", &error))?;
+        }
+        None => {}
     }
-    let (file, folder) = (files.first().map(std::path::PathBuf::as_path), folders.first());
-    if file.is_none() && folder.is_none() {
-        return builder.set_default_verify_paths().map_err(|error| failed("the CAs of the system", &error));
-    }
-    builder
-        .load_verify_locations(file, folder.map(std::path::PathBuf::as_path))
-        .map_err(|error| failed("ssl.ca.location", &error))
+    let add = |builder: &mut SslContextBuilder, pem: &str| {
+        for certificate in X509::stack_from_pem(pem.as_bytes())? {
+            builder.cert_store_mut().add_cert(certificate)?;
+        }
+        Ok::<_, ErrorStack>(())
+    };
+    pem.map_or(Ok(()), |pem| add(builder, pem).map_err(|error| failed("ssl.ca.pem", &error)))
 }
 
 /// Adds the client's certificate, which comes first, and those that signed it.

@@ -24,25 +24,35 @@ impl std::fmt::Display for Fetching {
 
 /// Properties that concern fetching and that only librdkafka has.
 const CLIENT_ONLY: &[&str] = &[
+    "api.version.fallback.ms",
     "api.version.request",
+    "api.version.request.timeout.ms",
     "broker.address.ttl",
     "broker.version.fallback",
+    "check.crcs",
     "client.dns.lookup",
     "connections.max.idle.ms",
     "debug",
     "fetch.error.backoff.ms",
     "fetch.queue.backoff.ms",
+    "https.ca.location",
+    "metadata.max.age.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "plugin.library.paths",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
     "socket.keepalive.enable",
     "socket.max.fails",
     "socket.nagle.disable",
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
+    "ssl.ca.certificate.stores",
     "ssl.crl.location",
     "ssl.engine.id",
     "ssl.engine.location",
     "ssl.providers",
-    "ssl.ca.certificate.stores",
-    "https.ca.location",
+    "topic.metadata.refresh.fast.interval.ms",
 ];
 
 impl Fetching {

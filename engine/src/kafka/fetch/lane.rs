@@ -25,14 +25,15 @@ pub(in crate::kafka) struct Lane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kafka) struct Broken {
     pub reason: String,
-    /// True if the topic is known to be another one than before, so that no offset of it means what it did.
-    pub is_replaced: bool,
+    /// The offset from which on the partition is known to have other records than those that were read: it was truncated,
+    /// or its topic was created again.
+    pub differs_from: Option<i64>,
 }
 
 impl Broken {
-    /// Creates one whose topic may be the same as before.
+    /// Creates one whose partition may be the same as before.
     pub(in crate::kafka) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_replaced: false }
+        Self { reason: reason.into(), differs_from: None }
     }
 }
 
@@ -42,6 +43,18 @@ pub(super) struct Failing {
     pub since: Tick,
     pub last: Tick,
     pub reason: String,
+    pub kind: FailureKind,
+}
+
+/// How long fetches may fail, and how it is known that they no longer do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// The brokers answer with errors. Success is silent: fetches are taken for good after a while without an error.
+    Silent,
+    /// The brokers answer with errors, or with what cannot be read. Success is reported.
+    Refused,
+    /// No broker can be asked: an outage, or no leader. The job waits for its end. Success is reported.
+    Unavailable,
 }
 
 /// What to do with a record.
@@ -65,6 +78,11 @@ impl Lane {
     /// Returns true if records can be taken.
     pub(super) fn is_open(&self) -> bool {
         !self.ended && self.broken.is_none()
+    }
+
+    /// Returns true if the lane cannot be read at its position.
+    pub(in crate::kafka) fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// Returns what to do with the record at `offset`.
@@ -100,8 +118,12 @@ impl Lane {
     }
 
     /// Notes that a fetch has failed with a temporary error.
-    pub(super) fn fetch_failed(&mut self, now: Tick, reason: impl FnOnce() -> String) {
-        let failing = self.failing.get_or_insert_with(|| Failing { since: now, last: now, reason: reason() });
+    pub(super) fn fetch_failed(&mut self, now: Tick, kind: FailureKind, reason: impl FnOnce() -> String) {
+        let failing =
+            self.failing.get_or_insert_with(|| Failing { since: now, last: now, reason: reason(), kind });
+        if failing.kind != kind {
+            (failing.kind, failing.since) = (kind, now);
+        }
         failing.last = now;
     }
 }

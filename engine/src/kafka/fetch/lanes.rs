@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::lane::{Broken, Failing, Lane};
+use super::lane::{Broken, Failing, FailureKind, Lane};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::source::{SourceError, SourceEvent};
 
 /// The time for which fetches of a partition may fail with a temporary error before the job fails.
 const FETCH_PATIENCE: Duration = Duration::from_mins(2);
-/// The time without a failed fetch after which fetches are assumed to succeed again.
+/// The time without a failed fetch after which fetches are assumed to succeed again, if success is silent.
 const FETCH_SILENCE: Duration = Duration::from_secs(30);
 
 /// The lanes of a fetcher.
@@ -55,6 +55,12 @@ impl Lanes {
         lane.position = position;
         lane.broken = None;
         self.broken.remove(&id);
+        // Nothing may follow that says so.
+        if !lane.ended && lane.end.is_some_and(|end| position >= end) {
+            lane.ended = true;
+            self.unended -= 1;
+            self.ended.push(id);
+        }
         true
     }
 
@@ -112,12 +118,14 @@ impl Lanes {
         events.extend(self.notices.drain(..).map(SourceEvent::Notice));
         for id in std::mem::take(&mut self.failing) {
             let Some(lane) = self.open.get_mut(&id) else { continue };
-            // A successful fetch without records is not reported, so errors that stop are the only sign.
-            if lane.failing.take_if(|failing| now.since(failing.last) >= FETCH_SILENCE).is_some() {
+            let is_over = |failing: &mut Failing| {
+                failing.kind == FailureKind::Silent && now.since(failing.last) >= FETCH_SILENCE
+            };
+            if lane.failing.take_if(is_over).is_some() {
                 events.push(SourceEvent::Notice(format!("{} can be read again", lane.name)));
             }
-            let Some(Failing { since, reason, .. }) = &lane.failing else { continue };
-            if now.since(*since) >= FETCH_PATIENCE {
+            let Some(Failing { since, reason, kind, .. }) = &lane.failing else { continue };
+            if *kind != FailureKind::Unavailable && now.since(*since) >= FETCH_PATIENCE {
                 let error = format!("{} could not be read for {FETCH_PATIENCE:?}: {reason}", lane.name);
                 return Err(SourceError(error));
             }
@@ -182,21 +190,52 @@ mod tests {
     #[test]
     fn fetches_that_fail_for_too_long_are_an_error() {
         let mut lanes = lanes((0, None));
-        let fail = |lanes: &mut Lanes, seconds: u64| {
+        let fail = |lanes: &mut Lanes, seconds: u64, kind| {
             let at = Tick(seconds * 1_000_000_000);
-            lanes.change(LaneId(1), |lane| lane.fetch_failed(at, || "no leader".to_owned()));
+            lanes.change(LaneId(1), |lane| lane.fetch_failed(at, kind, || "no leader".to_owned()));
         };
-        fail(&mut lanes, 1);
+        let silent = FailureKind::Silent;
+        fail(&mut lanes, 1, silent);
         let notice = SourceEvent::Notice("t[0] cannot be read; fetches are retried: no leader".to_owned());
         assert_eq!(report(&mut lanes, 1).unwrap(), [notice]);
         assert_eq!(report(&mut lanes, 31).unwrap().len(), 1, "no failure for 30 seconds");
         for seconds in (40..160).step_by(10) {
-            fail(&mut lanes, seconds);
+            fail(&mut lanes, seconds, silent);
             assert!(report(&mut lanes, seconds).is_ok());
         }
-        fail(&mut lanes, 160);
+        fail(&mut lanes, 160, silent);
         let error = report(&mut lanes, 160).unwrap_err();
         assert!(error.0.contains("t[0] could not be read for 120s: no leader"), "{error}");
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_and_success_ends_it() {
+        let mut lanes = lanes((0, None));
+        let fail = |lanes: &mut Lanes, seconds: u64, kind| {
+            let at = Tick(seconds * 1_000_000_000);
+            lanes.change(LaneId(1), |lane| lane.fetch_failed(at, kind, || "gone".to_owned()));
+        };
+        for seconds in (1..3600).step_by(40) {
+            fail(&mut lanes, seconds, FailureKind::Unavailable);
+            assert_eq!(report(&mut lanes, seconds).unwrap().len(), usize::from(seconds == 1));
+        }
+        fail(&mut lanes, 3600, FailureKind::Refused);
+        assert_eq!(report(&mut lanes, 3700).unwrap(), [], "an answer that is an error, for 100 seconds");
+        lanes.change(LaneId(1), |lane| lane.failing = None);
+        let notice = SourceEvent::Notice("t[0] can be read again".to_owned());
+        assert_eq!(report(&mut lanes, 3700).unwrap(), [notice]);
+        fail(&mut lanes, 3800, FailureKind::Refused);
+        assert!(report(&mut lanes, 3919).is_ok() && report(&mut lanes, 3920).is_err());
+    }
+
+    #[test]
+    fn a_lane_that_is_moved_past_its_end_has_ended() {
+        let mut lanes = lanes((3, Some(10)));
+        assert!(lanes.seek(LaneId(1), 9) && !lanes.all_ended());
+        assert!(lanes.seek(LaneId(1), 10) && lanes.all_ended());
+        assert_eq!(report(&mut lanes, 0).unwrap(), [SourceEvent::Ended(LaneId(1))]);
+        assert!(lanes.seek(LaneId(1), 12));
+        assert_eq!(report(&mut lanes, 0).unwrap(), []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod ready;
 use velo_schema::Tier;
 
 pub use fetching::Fetching;
-pub(super) use lane::Broken;
+pub(super) use lane::{Broken, Lane};
 pub(super) use lanes::Lanes;
 pub(super) use librdkafka::QueueFetcher;
 pub(super) use native::NativeFetcher;

@@ -33,7 +33,7 @@ use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
-use crate::kafka::fetch::{Fetcher, Fetching, NativeFetcher, QueueFetcher};
+use crate::kafka::fetch::{Fetcher, Fetching, Lane, NativeFetcher, QueueFetcher};
 use crate::kafka::ffi::{commit_async, is_member, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
@@ -232,10 +232,14 @@ impl GroupSource {
     /// Continues a lane at another offset. The client stops a partition at an offset that does not exist. A stopped
     /// partition cannot seek, so it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
-        self.fetcher.seek(lane, position);
         if !self.fetcher.uses_client() {
+            // A lane that replaces another one is read from its position on as soon as it is started.
+            if self.fetcher.lanes().get(lane).is_some_and(Lane::is_broken) {
+                self.fetcher.seek(lane, position);
+            }
             return Ok(());
         }
+        self.fetcher.seek(lane, position);
         let failed = |error| KafkaError::during(format!("resuming partition {name}"), &error);
         if is_cooperative(&self.consumer) {
             let partition = offsets_of([(name.clone(), position)])?;

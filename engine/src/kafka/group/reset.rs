@@ -26,23 +26,27 @@ pub(super) enum Resume {
 }
 
 /// Returns where a member resumes from `position` in a partition with records from `low` up to, but not including,
-/// `high`. `is_replaced` says that the partition is known to be another one than before.
+/// `high`. `differs_from` is the offset from which on it is known to have other records than those that were read.
 ///
 /// # Errors
-/// If `position` is outside the partition, or the partition is another one, and `on_data_loss` is [`OnDataLoss::Fail`].
+/// If `position` is outside the partition, or records differ, and `on_data_loss` is [`OnDataLoss::Fail`].
 pub(super) fn resume(
     LaneName { topic, partition }: &LaneName,
     position: i64,
-    ((low, high), is_replaced): ((i64, i64), bool),
+    ((low, high), differs_from): ((i64, i64), Option<i64>),
     on_data_loss: OnDataLoss,
 ) -> Result<Resume, KafkaError> {
     const CONTINUE: &str = "use --on-data-loss continue to resume at the oldest record";
+    if let Some(offset) = differs_from.filter(|offset| *offset < position) {
+        return match on_data_loss {
+            OnDataLoss::Continue => Ok(Resume::Anew(offset.clamp(low, low.max(high)))),
+            OnDataLoss::Fail => Err(KafkaError::new(format!(
+                "{topic}[{partition}] has other records from offset {offset} on than those that were read up to \
+                 {position}: the topic was deleted and created again, or truncated; {CONTINUE}"
+            ))),
+        };
+    }
     match on_data_loss {
-        OnDataLoss::Continue if is_replaced => Ok(Resume::Anew(low)),
-        OnDataLoss::Fail if is_replaced => Err(KafkaError::new(format!(
-            "topic '{topic}' was deleted and created again while the job ran: what was not read before of \
-             {topic}[{partition}] from offset {position} on is lost; {CONTINUE}"
-        ))),
         _ if (low..=high).contains(&position) => Ok(Resume::Here),
         OnDataLoss::Continue if position < low => Ok(Resume::Behind(low)),
         OnDataLoss::Continue => Ok(Resume::Anew(low)),
@@ -65,16 +69,19 @@ mod tests {
     fn what_is_gone_is_named_or_passed_over() {
         let name = LaneName { topic: "orders".into(), partition: 3 };
         let at =
-            |position, on| resume(&name, position, ((10, 20), false), on).map_err(|error| error.to_string());
+            |position, on| resume(&name, position, ((10, 20), None), on).map_err(|error| error.to_string());
         for on in [OnDataLoss::Fail, OnDataLoss::Continue] {
             assert_eq!((at(10, on), at(20, on)), (Ok(Resume::Here), Ok(Resume::Here)));
         }
         assert_eq!(at(4, OnDataLoss::Continue), Ok(Resume::Behind(10)));
         assert_eq!(at(21, OnDataLoss::Continue), Ok(Resume::Anew(10)));
         assert!(at(4, OnDataLoss::Fail).unwrap_err().contains("offsets 4 to 9 of orders[3] were deleted"));
-        let anew = |on| resume(&name, 15, ((10, 20), true), on).map_err(|error| error.to_string());
-        assert_eq!(anew(OnDataLoss::Continue), Ok(Resume::Anew(10)));
-        assert!(anew(OnDataLoss::Fail).unwrap_err().contains("deleted and created again"));
+        let differs =
+            |from, on| resume(&name, 15, ((10, 20), Some(from)), on).map_err(|error| error.to_string());
+        assert_eq!(differs(0, OnDataLoss::Continue), Ok(Resume::Anew(10)));
+        assert_eq!(differs(12, OnDataLoss::Continue), Ok(Resume::Anew(12)));
+        assert_eq!(differs(15, OnDataLoss::Fail), Ok(Resume::Here), "what was read is the same");
+        assert!(differs(12, OnDataLoss::Fail).unwrap_err().contains("other records from offset 12 on"));
         assert!(at(21, OnDataLoss::Fail).unwrap_err().contains("after its end at 20"));
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::LaneName;
-use crate::kafka::connection::{Address, Connection, Options, Pool};
+use crate::kafka::connection::{Address, Connection, Options};
 use crate::kafka::ffi::{Messages, PartitionQueue};
 use crate::kafka::offsets::offsets_of;
 use crate::kafka::{ClientSettings, KafkaError, TopicReader};
 use crate::protocol::api::Api;
 use crate::protocol::fetch::{self, Limits, Topic, Wanted};
+use crate::protocol::pool::Pool;
 use crate::protocol::records::{Next, Reading, Segment, outline};
 use crate::waker::Waker;
 
@@ -88,8 +89,9 @@ pub fn parse(settings: &ClientSettings, topic: &str) -> Result<Drained, KafkaErr
     let address = addresses.first().ok_or_else(|| KafkaError::new("bootstrap.servers names no broker"))?;
     let options = Options::of(&config)?;
     let failed = |error: &dyn std::fmt::Display| KafkaError::new(format!("parsing topic '{topic}': {error}"));
+    let pool = Pool::default();
     let mut connection =
-        Connection::open(address, &options, Pool::default(), drop).map_err(|error| failed(&error))?;
+        Connection::open(address, &options, pool.clone(), drop).map_err(|error| failed(&error))?;
     let topic = Topic { name: topic.to_owned(), id: 0 };
     let version = connection.version(Api::Fetch).map_err(|error| failed(&error))?;
     let version = fetch::version_for(&topic, version);
@@ -120,20 +122,22 @@ pub fn parse(settings: &ClientSettings, topic: &str) -> Result<Drained, KafkaErr
                 .map_err(|error| failed(&error))?;
         }
         for (bytes, aborted) in unparsed.drain(..) {
-            let reading = Reading { committed_only: true, most_bytes: options.most_bytes };
-            let segment = Segment::read(bytes, aborted, reading).map_err(|error| failed(&error))?;
-            let mut reader = segment.reader();
-            loop {
-                let (next, after) = reader.next(&segment).map_err(|error| failed(&error))?;
-                reader = after;
-                match next {
-                    Next::Record(record) => {
-                        let value = record.value.map(|value| &segment.buffer[value]).unwrap_or_default();
-                        checksum += value.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-                        records += 1;
+            let reading = Reading { committed_only: true, most_batch_bytes: options.most_bytes };
+            let segments = Segment::read(&bytes, aborted, reading, &pool).map_err(|error| failed(&error))?;
+            for segment in segments {
+                let mut reader = segment.reader();
+                loop {
+                    let (next, after) = reader.next(&segment).map_err(|error| failed(&error))?;
+                    reader = after;
+                    match next {
+                        Next::Record(record) => {
+                            let value = record.value.map(|value| &segment.buffer[value]).unwrap_or_default();
+                            checksum += value.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                            records += 1;
+                        }
+                        Next::Passed(_) => {}
+                        Next::End => break,
                     }
-                    Next::Passed(_) => {}
-                    Next::End => break,
                 }
             }
         }

@@ -9,6 +9,9 @@ const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 /// The number of bytes before the first block of that framing: magic and two versions.
 const XERIAL_HEADER: usize = 16;
 
+/// No block of snappy becomes so many times as long: three bytes copy at most 64.
+const MOST_SNAPPY_RATIO: usize = 64;
+
 /// Appends the decompressed bytes to `into`, which may get at most `most` bytes longer.
 ///
 /// # Errors
@@ -25,7 +28,7 @@ pub(super) fn decompress(
         3 => read_all("lz4", lz4_flex::frame::FrameDecoder::new(bytes), most, into),
         4 => match zstd::stream::read::Decoder::with_buffer(bytes) {
             Ok(decoder) => read_all("zstd", decoder, most, into),
-            Err(error) => Err(failed("zstd", error)),
+            Err(error) => Err(failed("zstd", &error)),
         },
         other => Err(Unreadable::Codec(other)),
     }
@@ -34,7 +37,7 @@ pub(super) fn decompress(
 fn read_all(codec: &'static str, from: impl Read, most: usize, into: &mut Vec<u8>) -> Result<(), Unreadable> {
     let before = into.len();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    from.take(limit).read_to_end(into).map_err(|error| failed(codec, error))?;
+    from.take(limit).read_to_end(into).map_err(|error| failed(codec, &error))?;
     if into.len() - before > most { Err(Unreadable::Bomb { most }) } else { Ok(()) }
 }
 
@@ -43,14 +46,14 @@ fn snappy(bytes: &[u8], most: usize, into: &mut Vec<u8>) -> Result<(), Unreadabl
     if !bytes.starts_with(XERIAL_MAGIC) {
         return block(bytes, most, into).map(drop);
     }
-    let mut rest = bytes.get(XERIAL_HEADER..).ok_or_else(|| failed("snappy", "it ends early"))?;
+    let mut rest = bytes.get(XERIAL_HEADER..).ok_or_else(|| failed("snappy", &"it ends early"))?;
     let mut most = most;
     while !rest.is_empty() {
         let (length, after) =
-            rest.split_first_chunk::<4>().ok_or_else(|| failed("snappy", "it ends early"))?;
+            rest.split_first_chunk::<4>().ok_or_else(|| failed("snappy", &"it ends early"))?;
         let length = u32::from_be_bytes(*length) as usize;
         let (compressed, after) =
-            after.split_at_checked(length).ok_or_else(|| failed("snappy", "a block is longer than all"))?;
+            after.split_at_checked(length).ok_or_else(|| failed("snappy", &"a block is longer than all"))?;
         most -= block(compressed, most, into)?;
         rest = after;
     }
@@ -59,15 +62,18 @@ fn snappy(bytes: &[u8], most: usize, into: &mut Vec<u8>) -> Result<(), Unreadabl
 
 /// Decompresses a block of snappy. Returns its length.
 fn block(bytes: &[u8], most: usize, into: &mut Vec<u8>) -> Result<usize, Unreadable> {
-    let length = snap::raw::decompress_len(bytes).map_err(|error| failed("snappy", error))?;
+    let length = snap::raw::decompress_len(bytes).map_err(|error| failed("snappy", &error))?;
     if length > most {
         return Err(Unreadable::Bomb { most });
     }
+    if length / MOST_SNAPPY_RATIO > bytes.len() {
+        return Err(failed("snappy", &"its length is not possible"));
+    }
     let before = into.len();
     into.resize(before + length, 0);
-    snap::raw::Decoder::new().decompress(bytes, &mut into[before..]).map_err(|error| failed("snappy", error))
+    snap::raw::Decoder::new().decompress(bytes, &mut into[before..]).map_err(|error| failed("snappy", &error))
 }
 
-fn failed(codec: &'static str, error: impl ToString) -> Unreadable {
+fn failed(codec: &'static str, error: &dyn std::fmt::Display) -> Unreadable {
     Unreadable::Compressed { codec, reason: error.to_string() }
 }

@@ -15,6 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::cursor::{Cursor, Malformed};
+use super::pool::Pool;
 use aborted::Aborted;
 pub(crate) use aborted::AbortedTransaction;
 pub(crate) use header::BatchHeader;
@@ -48,7 +49,7 @@ pub(crate) enum Unreadable {
         reason: String,
     },
     /// The records are larger than a client has to take.
-    #[error("the decompressed records of an answer are larger than {most} bytes")]
+    #[error("the decompressed records of a batch are larger than receive.message.max.bytes ({most})")]
     Bomb {
         /// The limit in bytes.
         most: usize,
@@ -137,65 +138,109 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, Unreadable> {
     Ok(outline)
 }
 
+/// The number of decompressed bytes after which a segment ends.
+const SEGMENT_BYTES: usize = 4 << 20;
+
+/// The segment that batches are added to.
+enum Open {
+    /// Batches that stay where they are.
+    Plain(Vec<BatchRows>),
+    /// Decompressed batches, and their memory.
+    Unpacked(Vec<u8>, Vec<BatchRows>),
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self::Plain(Vec::new())
+    }
+}
+
+impl Open {
+    /// Returns true if another batch can be added.
+    fn takes(&self, is_compressed: bool) -> bool {
+        match self {
+            Self::Plain(_) => !is_compressed,
+            Self::Unpacked(buffer, _) => is_compressed && buffer.len() < SEGMENT_BYTES,
+        }
+    }
+
+    fn close(self, bytes: &Bytes, pool: &Pool) -> Option<Segment> {
+        let (buffer, batches) = match self {
+            Self::Plain(batches) => (bytes.clone(), batches),
+            Self::Unpacked(buffer, batches) => {
+                let length = buffer.len();
+                (pool.share(buffer, length), batches)
+            }
+        };
+        (!batches.is_empty()).then_some(Segment { buffer, batches })
+    }
+}
+
 /// What of the batches is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
     /// True if records of aborted transactions are left out.
     pub committed_only: bool,
-    /// The limit on decompressed bytes.
-    pub most_bytes: usize,
+    /// The limit on decompressed bytes of one batch.
+    pub most_batch_bytes: usize,
 }
 
 impl Segment {
-    /// Checks and decompresses the complete batches in `bytes`.
+    /// Checks and decompresses the complete batches in `bytes`. Batches that are not compressed stay where they are.
+    /// Compressed ones become segments of about [`SEGMENT_BYTES`], in memory of the pool.
     ///
     /// # Errors
     /// If a batch is damaged, or has another message format or an unknown codec.
     pub(crate) fn read(
-        bytes: Bytes,
+        bytes: &Bytes,
         aborted: Vec<AbortedTransaction>,
         reading: Reading,
-    ) -> Result<Self, Unreadable> {
+        pool: &Pool,
+    ) -> Result<Vec<Self>, Unreadable> {
         let mut aborted = Aborted::new(if reading.committed_only { aborted } else { Vec::new() });
-        let mut batches = Vec::new();
-        // The records of all batches from the first compressed one on.
-        let mut unpacked: Option<Vec<u8>> = None;
-        let (mut at, mut left) = (0, reading.most_bytes);
+        let (mut segments, mut open) = (Vec::new(), Open::Plain(Vec::new()));
+        let mut at = 0;
         while let Some(header) = BatchHeader::read(&bytes[at..])? {
             let batch = &bytes[at..at + header.bytes];
             header.check(batch)?;
-            let mut records = at + HEADER_BYTES..at + header.bytes;
-            if header.codec() != 0 && unpacked.is_none() {
-                // What was read so far is moved to the new buffer, at the same place.
-                unpacked = Some(bytes[..at].to_vec());
+            let records = at + HEADER_BYTES..at + header.bytes;
+            let is_compressed = header.codec() != 0;
+            if !open.takes(is_compressed) {
+                let next =
+                    if is_compressed { Open::Unpacked(Vec::new(), Vec::new()) } else { Open::default() };
+                segments.extend(std::mem::replace(&mut open, next).close(bytes, pool));
             }
-            if let Some(unpacked) = &mut unpacked {
-                let start = unpacked.len();
-                match header.codec() {
-                    0 => unpacked.extend_from_slice(&bytes[records]),
-                    codec => codec::decompress(codec, &bytes[records], left, unpacked)?,
-                }
-                records = start..unpacked.len();
-                left -= records.len().min(left);
-            }
-            let excluded = {
-                let buffer = unpacked.as_deref().unwrap_or(&bytes);
-                aborted.excludes(&header, &buffer[records.clone()])
-            };
-            if excluded && let Some(unpacked) = &mut unpacked {
-                unpacked.truncate(records.start);
-            }
-            batches.push(BatchRows {
+            let rows = |records: Range<usize>, excluded: bool| BatchRows {
                 records: if excluded { 0..0 } else { records },
                 count: if excluded { 0 } else { header.records },
                 base_offset: header.base_offset,
                 last_offset: header.last_offset,
                 base_timestamp_ms: header.base_timestamp_ms,
                 append_time_ms: header.append_time_ms(),
-            });
+            };
+            match &mut open {
+                Open::Plain(batches) => {
+                    let excluded = aborted.excludes(&header, &bytes[records.clone()]);
+                    batches.push(rows(records, excluded));
+                }
+                Open::Unpacked(buffer, batches) => {
+                    if buffer.capacity() == 0 {
+                        *buffer = pool.take(SEGMENT_BYTES);
+                        buffer.clear();
+                    }
+                    let start = buffer.len();
+                    codec::decompress(header.codec(), &bytes[records], reading.most_batch_bytes, buffer)?;
+                    let excluded = aborted.excludes(&header, &buffer[start..]);
+                    if excluded {
+                        buffer.truncate(start);
+                    }
+                    batches.push(rows(start..buffer.len(), excluded));
+                }
+            }
             at += header.bytes;
         }
-        Ok(Self { buffer: unpacked.map_or(bytes, Bytes::from), batches })
+        segments.extend(open.close(bytes, pool));
+        Ok(segments)
     }
 
     /// Returns the number of records, and of the bytes of the buffer.

@@ -1,5 +1,3 @@
-use bytes::Bytes;
-
 use super::*;
 
 /// A batch as a producer writes it.
@@ -113,28 +111,39 @@ fn sized(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend(bytes);
 }
 
-const READING: Reading = Reading { committed_only: true, most_bytes: 1 << 20 };
+const READING: Reading = Reading { committed_only: true, most_batch_bytes: 1 << 20 };
+
+fn segments(bytes: Vec<u8>, aborted: Vec<AbortedTransaction>) -> Result<Vec<Segment>, Unreadable> {
+    Segment::read(&bytes.into(), aborted, READING, &Pool::default())
+}
+
+/// Returns the only segment of a batch.
+fn segment(written: &Written) -> Segment {
+    segments(written.bytes(), Vec::new()).unwrap().remove(0)
+}
 
 /// Reads all records: offset and value of each, and the offsets that were passed.
 fn read_all(
     bytes: Vec<u8>,
     aborted: Vec<AbortedTransaction>,
 ) -> Result<(Vec<(i64, String)>, Vec<i64>), Unreadable> {
-    let segment = Segment::read(Bytes::from(bytes), aborted, READING)?;
     let (mut records, mut passed) = (Vec::new(), Vec::new());
-    let mut reader = segment.reader();
-    loop {
-        let (next, after) = reader.next(&segment)?;
-        reader = after;
-        match next {
-            Next::Record(record) => {
-                let value = &segment.buffer[record.value.clone().unwrap()];
-                records.push((record.offset, String::from_utf8(value.to_vec()).unwrap()));
+    for segment in segments(bytes, aborted)? {
+        let mut reader = segment.reader();
+        loop {
+            let (next, after) = reader.next(&segment)?;
+            reader = after;
+            match next {
+                Next::Record(record) => {
+                    let value = &segment.buffer[record.value.clone().unwrap()];
+                    records.push((record.offset, String::from_utf8(value.to_vec()).unwrap()));
+                }
+                Next::Passed(offset) => passed.push(offset),
+                Next::End => break,
             }
-            Next::Passed(offset) => passed.push(offset),
-            Next::End => return Ok((records, passed)),
         }
     }
+    Ok((records, passed))
 }
 
 fn offsets(bytes: Vec<u8>, aborted: Vec<AbortedTransaction>) -> Vec<i64> {
@@ -170,7 +179,7 @@ fn snappy_is_read_in_the_framing_of_the_java_client() {
 fn fields_keep_their_values() {
     let headers = vec![("a", Some(b"1".as_slice())), ("b", None), ("a", Some(b""))];
     let written = Written { key: None, headers, deltas: vec![2], last_delta: 9, ..Written::new(40, 1) };
-    let segment = Segment::read(written.bytes().into(), Vec::new(), READING).unwrap();
+    let segment = segment(&written);
     let (Next::Record(record), after) = segment.reader().next(&segment).unwrap() else { panic!() };
     assert_eq!((record.offset, record.timestamp_ms, record.key.clone()), (42, Some(1_020), None));
     assert_eq!(record.payload_bytes(), 8);
@@ -180,7 +189,7 @@ fn fields_keep_their_values() {
     assert_eq!(after.next(&segment).unwrap().0, Next::Passed(50), "compaction has removed the last records");
 
     let appended = Written { attributes: 1 << 3, ..Written::new(0, 1) };
-    let segment = Segment::read(appended.bytes().into(), Vec::new(), READING).unwrap();
+    let segment = self::segment(&appended);
     let (Next::Record(record), _) = segment.reader().next(&segment).unwrap() else { panic!() };
     assert_eq!(record.timestamp_ms, Some(5_000));
 }
@@ -216,8 +225,8 @@ fn records_of_aborted_transactions_are_left_out() {
     let bytes = parts.concat();
     assert_eq!(offsets(bytes.clone(), vec![aborted(2, 10), aborted(1, 0)]), [2, 3, 4, 6, 7]);
     let all = Reading { committed_only: false, ..READING };
-    let segment = Segment::read(bytes.into(), vec![aborted(1, 0)], all).unwrap();
-    assert_eq!(segment.batches.iter().map(|batch| batch.count).sum::<u32>(), 9, "markers are never records");
+    let segments = Segment::read(&bytes.into(), vec![aborted(1, 0)], all, &Pool::default()).unwrap();
+    assert_eq!((segments.len(), segments[0].amount().records), (1, 9), "markers are never records");
 }
 
 #[test]
@@ -280,6 +289,22 @@ fn what_is_decompressed_has_a_limit() {
         let bytes = Written { attributes: codec, ..written.clone() }.with(&bomb);
         assert_eq!(read_all(bytes, Vec::new()), Err(Unreadable::Bomb { most: 1 << 20 }));
     }
+    let lie = [0x80, 0x80, 0x10, 0, 0];
+    let bytes = Written { attributes: 2, ..written }.with(&lie);
+    assert!(matches!(read_all(bytes, Vec::new()), Err(Unreadable::Compressed { .. })));
+}
+
+#[test]
+fn much_that_was_compressed_becomes_several_segments() {
+    let many = |first: i64| {
+        let key = Some(vec![7; 100_000]);
+        Written { key, ..Written::new(first, 9) }.compressed(4)
+    };
+    let bytes: Vec<_> = (0..10).flat_map(|number| many(number * 9)).collect();
+    let read = segments(bytes, Vec::new()).unwrap();
+    let records: Vec<_> = read.iter().map(|segment| segment.amount().records).collect();
+    assert_eq!(records, [45, 45], "none has much more than 4 MiB");
+    assert!(read.iter().all(|segment| segment.amount().bytes < 6 << 20));
 }
 
 #[test]

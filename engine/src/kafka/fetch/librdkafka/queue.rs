@@ -4,7 +4,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use velo_schema::Tier;
 
 use super::super::clock::Clock;
-use super::super::lane::{Broken, Fate, Lane};
+use super::super::lane::{Broken, FailureKind, Fate, Lane};
 use crate::batch::{BatchBuilder, Record};
 use crate::core::batcher::Capacity;
 use crate::kafka::error::{Class, class};
@@ -13,7 +13,7 @@ use crate::source::{Filled, SourceError};
 
 /// The queue of a partition.
 pub(super) struct Queue {
-    queue: PartitionQueue,
+    messages: PartitionQueue,
     /// The messages that were taken from the queue and did not fit into the batch.
     rest: Messages,
     /// The approximate size of a record, in bytes.
@@ -35,7 +35,7 @@ enum Left {
 
 impl Queue {
     pub(super) fn new(queue: PartitionQueue, call_bytes: u64, mean_bytes: u64) -> Self {
-        Self { queue, rest: Messages::default(), mean_bytes, call_bytes }
+        Self { messages: queue, rest: Messages::default(), mean_bytes, call_bytes }
     }
 
     /// Drops the messages that were taken from the queue and did not fit.
@@ -92,7 +92,7 @@ impl Queue {
     fn ask(&mut self, tier: Tier, room: Capacity, (taken, taken_bytes): (u64, u64)) -> Left {
         match tier {
             Tier::Standard => {
-                self.queue.pop(&mut self.rest);
+                self.messages.pop(&mut self.rest);
                 Left::Unknown
             }
             Tier::Buffered | Tier::Auto => {
@@ -101,7 +101,7 @@ impl Queue {
                 let at_once = self.call_bytes / self.mean_bytes + 1;
                 let wanted = (room.records - taken).min(by_bytes.unwrap_or(u64::MAX));
                 let most = usize::try_from(wanted.min(at_once)).unwrap_or(usize::MAX);
-                self.queue.pop_batch(most, &mut self.rest);
+                self.messages.pop_batch(most, &mut self.rest);
                 match self.rest.len() {
                     // A batch call that returns fewer messages than requested has emptied the queue.
                     len if len < most => Left::None,
@@ -165,7 +165,7 @@ fn take(
         }
         // The client retries the fetch.
         Some(error) if class(error) == Class::Passing => {
-            lane.fetch_failed(clock.now, || reason(error, message));
+            lane.fetch_failed(clock.now, FailureKind::Silent, || reason(error, message));
             return Ok(());
         }
         Some(error) => {

@@ -11,18 +11,24 @@ use bytes::Bytes;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::health::Health;
 use super::shared::Shared;
-use super::state::{Asked, Choice, Health, State};
+use super::state::{Asked, Choice, State};
 use crate::kafka::connection::{Connection, ConnectionError, Response};
 use crate::kafka::error::{Class, class};
 use crate::kafka::fetch::Broken;
 use crate::kafka::hint;
 use crate::protocol::api::Api;
 use crate::protocol::fetch::{self, Fetched, Limits};
+use crate::protocol::pool::Pool;
 use crate::protocol::records::{AbortedTransaction, Amount, Outline, Reading, Segment, Unreadable, outline};
 
-/// How long a broker waits for records if partitions of it were left out of the request, so that they need not wait.
+/// How long a broker waits for records if partitions of it were left out of the request, so that they need not wait:
+/// at first, and after answers without records.
 const PARTIAL_WAIT: Duration = Duration::from_millis(10);
+const MOST_PARTIAL_WAIT: Duration = Duration::from_millis(100);
+/// The longest time that is waited because a broker says so.
+const MOST_THROTTLE: Duration = Duration::from_mins(1);
 /// The records of a partition that are a smaller part of an answer are copied, so that they do not pin all of it.
 const LEAST_PART: usize = 4;
 
@@ -32,7 +38,7 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
     loop {
         // A connection that nobody needs is not made.
         let Some(choice) = shared.wait_for_choice(broker) else { return };
-        shared.state().answered(&choice.asked);
+        shared.change(|state| state.answered(&choice.asked));
         let (result, has_fetched) = connect_and_fetch(shared, broker);
         let error = match result {
             Ok(End::Closed) => return,
@@ -77,11 +83,13 @@ fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<End, Connecti
         sent: None,
         undecoded: Vec::new(),
         has_fetched: false,
+        partial_wait: PARTIAL_WAIT,
     };
     let result = session.run();
     if let Some(sent) = session.sent.take() {
         shared.change(|state| state.answered(&sent.asked));
     }
+    shared.closed(Some(broker));
     (result, session.has_fetched)
 }
 
@@ -104,6 +112,8 @@ struct Session<'a> {
     sent: Option<Sent>,
     undecoded: Vec<Undecoded>,
     has_fetched: bool,
+    /// How long the broker waits for records while partitions of it are left out.
+    partial_wait: Duration,
 }
 
 struct Sent {
@@ -130,7 +140,7 @@ impl Session<'_> {
                 self.shared.state().choose(self.broker, Instant::now())
             };
             if self.connection.expires() {
-                self.shared.state().answered(&choice.asked);
+                self.shared.change(|state| state.answered(&choice.asked));
                 self.decode();
                 return Ok(End::Expired);
             }
@@ -152,7 +162,7 @@ impl Session<'_> {
             return Ok(());
         }
         let config = &self.shared.config;
-        let wait = if is_partial { config.wait.min(PARTIAL_WAIT) } else { config.wait };
+        let wait = if is_partial { config.wait.min(self.partial_wait) } else { config.wait };
         let limits = Limits {
             wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
             least_bytes: config.least_bytes,
@@ -177,7 +187,7 @@ impl Session<'_> {
         let partitions: Vec<_> = answer
             .partitions
             .into_iter()
-            .map(|fetched| (records_of(&fetched, &response.bytes), fetched))
+            .map(|fetched| (records_of(&fetched, &response.bytes, &self.shared.pool), fetched))
             .collect();
         let told = self.shared.change(|state| {
             state.answered(&asked);
@@ -186,10 +196,8 @@ impl Session<'_> {
             }
             let mut told = Vec::new();
             if answer.error != 0 {
-                let health = Health::Failing(failed(broker, code(answer.error)));
-                told.extend(
-                    asked.iter().filter(|asked| state.failed(asked, Amount::default(), health.clone(), now)),
-                );
+                let health = Health::refused(failed(broker, code(answer.error)));
+                told.extend(asked.iter().filter(|asked| state.failed(asked, health.clone(), now)));
             }
             for (records, fetched) in partitions {
                 let of = |asked: &&Asked| asked.wanted.partition == fetched.partition;
@@ -201,10 +209,13 @@ impl Session<'_> {
             told.into_iter().map(|asked: &Asked| asked.lane).collect::<Vec<_>>()
         });
         self.shared.tell(told);
+        let is_empty = self.undecoded.is_empty();
+        self.partial_wait =
+            if is_empty { (self.partial_wait * 2).min(MOST_PARTIAL_WAIT) } else { PARTIAL_WAIT };
         // A broker of today has answered already and reads no further request until then.
         if !throttle.is_zero() {
             self.decode();
-            self.shared.wait(throttle, |_| false);
+            self.shared.wait(throttle.min(MOST_THROTTLE), |_| false);
         }
         Ok(())
     }
@@ -212,12 +223,14 @@ impl Session<'_> {
     fn decode(&mut self) {
         let config = &self.shared.config;
         let reading =
-            Reading { committed_only: config.committed_only, most_bytes: config.connection.most_bytes };
+            Reading { committed_only: config.committed_only, most_batch_bytes: config.connection.most_bytes };
         for Undecoded { asked, amount, records, aborted } in self.undecoded.drain(..) {
-            let segment = Segment::read(records, aborted, reading);
-            let is_told = self.shared.change(|state| match segment {
-                Ok(segment) => state.decoded(&asked, segment, amount),
-                Err(error) => state.failed(&asked, amount, unreadable(self.broker, &error), Instant::now()),
+            let segments = Segment::read(&records, aborted, reading, &self.shared.pool);
+            let is_told = self.shared.change(|state| match segments {
+                Ok(segments) => state.decoded(&asked, segments, amount),
+                Err(error) => {
+                    state.undecodable(&asked, amount, unreadable(self.broker, &error), Instant::now())
+                }
             });
             self.shared.tell(is_told.then_some(asked.lane));
         }
@@ -225,14 +238,18 @@ impl Session<'_> {
 }
 
 /// Returns the complete record batches of a partition and their outline; `None` if there are no bytes.
-fn records_of(fetched: &Fetched, answer: &Bytes) -> Result<Option<(Outline, Bytes)>, Unreadable> {
+fn records_of(
+    fetched: &Fetched,
+    answer: &Bytes,
+    pool: &Pool,
+) -> Result<Option<(Outline, Bytes)>, Unreadable> {
     if fetched.records.is_empty() {
         return Ok(None);
     }
     let outline = outline(&answer[fetched.records.clone()])?;
     let range = fetched.records.start..fetched.records.start + outline.amount.bytes;
     let is_small = range.len().saturating_mul(LEAST_PART) < answer.len();
-    let records = if is_small { Bytes::copy_from_slice(&answer[range]) } else { answer.slice(range) };
+    let records = if is_small { pool.copy(&answer[range]) } else { answer.slice(range) };
     Ok(Some((outline, records)))
 }
 
@@ -257,11 +274,21 @@ impl Step<'_> {
             return Step { state, broker, now, asked }.fail(code(fetched.error));
         }
         if let Some(offset) = fetched.diverges_at {
-            let reason = format!("the log of the leader was truncated at offset {offset}");
-            return state.failed(asked, Amount::default(), Health::Broken(Broken::new(reason)), now);
+            let health = if state.is_follower(asked, broker) {
+                // It may only lag behind.
+                Health::unavailable(format!("broker {broker} lags behind the leader"))
+            } else {
+                let reason = format!("the log of the leader was truncated at offset {offset}");
+                Health::Broken(Broken { reason, differs_from: Some(offset) })
+            };
+            let is_told = state.failed(asked, health, now);
+            if state.is_follower(asked, broker) {
+                state.leader_has_moved(asked);
+            }
+            return is_told;
         }
-        if fetched.preferred_replica >= 0 {
-            state.prefer(asked, fetched.preferred_replica);
+        if fetched.preferred_replica >= 0 && fetched.preferred_replica != broker {
+            state.prefer(asked, fetched.preferred_replica, now);
             return false;
         }
         let mut is_told = state.bounds(asked, fetched.high_watermark, fetched.last_stable_offset);
@@ -274,10 +301,10 @@ impl Step<'_> {
             }
             Ok(_) => {
                 let reason = format!("broker {broker} returned no record batch at the requested offset");
-                is_told |= state.failed(asked, Amount::default(), Health::Failing(reason), now);
+                is_told |= state.failed(asked, Health::refused(reason), now);
             }
             Err(error) => {
-                is_told |= state.failed(asked, Amount::default(), unreadable(broker, &error), now);
+                is_told |= state.failed(asked, unreadable(broker, &error), now);
             }
         }
         is_told
@@ -287,19 +314,27 @@ impl Step<'_> {
         let Self { state, broker, now, asked } = self;
         let reason = failed(broker, code);
         let health = match code {
-            Code::OffsetOutOfRange if state.is_follower(asked, broker) => Health::Failing(reason),
-            Code::OffsetOutOfRange => {
-                return state.failed(asked, Amount::default(), Health::Broken(Broken::new(reason)), now);
-            }
-            // Whether the topic is gone for good is for the member of the group to find out.
-            Code::UnknownTopicOrPartition | Code::UnknownTopicId => Health::Failing(reason),
-            code if class(code) == Class::Passing => Health::Failing(reason),
+            Code::OffsetOutOfRange if state.is_follower(asked, broker) => Health::unavailable(reason),
+            Code::OffsetOutOfRange => return state.failed(asked, Health::Broken(Broken::new(reason)), now),
+            // Leaders move, and whether a topic is gone for good is for the member of the group to find out.
+            Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::KafkaStorageError
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId => Health::unavailable(reason),
+            code if class(code) == Class::Passing => Health::refused(reason),
             code => Health::Failed(format!("{reason}{}", hint(Some(code), ""))),
         };
-        if let Health::Failing(_) = health {
+        if let Health::Failing(..) = health {
+            let is_told = state.failed(asked, health, now);
             state.leader_has_moved(asked);
+            return is_told;
         }
-        state.failed(asked, Amount::default(), health, now)
+        state.failed(asked, health, now)
     }
 }
 
@@ -316,7 +351,7 @@ fn unreadable(broker: i32, error: &Unreadable) -> Health {
     let reason = format!("what broker {broker} returned is not readable: {error}");
     match error {
         Unreadable::OldFormat(_) => Health::Failed(format!("{reason}; read it with --fetcher librdkafka")),
-        error if error.is_passing() => Health::Failing(reason),
+        error if error.is_passing() => Health::refused(reason),
         _ => Health::Failed(reason),
     }
 }

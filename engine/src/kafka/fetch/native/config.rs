@@ -5,8 +5,11 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use crate::kafka::KafkaError;
-use crate::kafka::connection::{Address, Options, milliseconds, number};
+use crate::kafka::connection::{Address, Options, is, milliseconds, number};
 use crate::protocol::records::Amount;
+
+/// The least time between two attempts.
+const LEAST_RETRY: Duration = Duration::from_millis(50);
 
 /// The options of a fetcher.
 #[derive(Debug, Clone)]
@@ -38,23 +41,25 @@ impl Config {
     /// # Errors
     /// If the options of connections are wrong.
     pub(super) fn of(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let kbytes: usize = number(config, "queued.max.messages.kbytes", 65_536);
+        let kbytes: usize = number(config, "queued.max.messages.kbytes", 65_536)?;
         Ok(Self {
             bootstrap: Address::list(config.get("bootstrap.servers").unwrap_or_default()),
             connection: Options::of(config)?,
-            wait: milliseconds(config, "fetch.wait.max.ms", 500),
-            least_bytes: number(config, "fetch.min.bytes", 1),
-            most_bytes: number(config, "fetch.max.bytes", 52_428_800),
-            most_partition_bytes: number(config, "fetch.message.max.bytes", 1_048_576),
+            wait: milliseconds(config, "fetch.wait.max.ms", 500)?,
+            least_bytes: number(config, "fetch.min.bytes", 1)?,
+            most_bytes: number(config, "fetch.max.bytes", 52_428_800)?,
+            most_partition_bytes: number(config, "fetch.message.max.bytes", 1_048_576)?,
             most_queued: Amount {
                 bytes: kbytes.saturating_mul(1024),
-                records: number(config, "queued.min.messages", 100_000),
+                records: number(config, "queued.min.messages", 100_000)?,
             },
-            committed_only: config.get("isolation.level") != Some("read_uncommitted"),
+            committed_only: !is(config, "isolation.level", "read_uncommitted"),
             rack: config.get("client.rack").unwrap_or_default().to_owned(),
-            retry: milliseconds(config, "reconnect.backoff.ms", 100),
-            most_retry: milliseconds(config, "reconnect.backoff.max.ms", 10_000),
-            refresh: milliseconds(config, "topic.metadata.refresh.interval.ms", 300_000),
+            retry: milliseconds(config, "reconnect.backoff.ms", 100)?.max(LEAST_RETRY),
+            most_retry: milliseconds(config, "reconnect.backoff.max.ms", 10_000)?,
+            refresh: Some(milliseconds(config, "topic.metadata.refresh.interval.ms", 300_000)?)
+                .filter(|refresh| !refresh.is_zero())
+                .unwrap_or(Duration::MAX),
         })
     }
 }

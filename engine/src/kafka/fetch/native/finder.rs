@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::broker::{self, code};
+use super::health::Health;
 use super::shared::Shared;
-use super::state::Health;
 use crate::kafka::connection::{Address, Connection, ConnectionError};
 use crate::kafka::error::{Class, class};
 use crate::kafka::hint;
@@ -20,9 +20,12 @@ use crate::protocol::metadata::{self, TopicMetadata};
 /// The longest time between two searches for a leader.
 const MOST_RETRY: Duration = Duration::from_secs(1);
 
+/// The longest time to connect to a broker, and to wait for its answer: there are others.
+const MOST_WAIT: Duration = Duration::from_secs(10);
+
 /// Finds leaders until the fetcher is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
-    let mut finder = Finder { shared, connection: None, asked: 0, threads: BTreeSet::new() };
+    let mut finder = Finder { shared, asked: 0, threads: BTreeSet::new() };
     let mut retry = shared.config.retry;
     while shared.wait(shared.config.refresh, |state| state.wants_leaders) {
         if finder.find() {
@@ -38,8 +41,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
 
 struct Finder<'a> {
     shared: &'a Arc<Shared>,
-    connection: Option<Connection>,
-    /// The number of brokers that were asked in vain.
+    /// The number of times that brokers were asked.
     asked: usize,
     /// The brokers that have a thread.
     threads: BTreeSet<i32>,
@@ -48,52 +50,56 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// Returns false if leaders are still unknown.
     fn find(&mut self) -> bool {
-        let metadata = match self.ask() {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                self.connection = None;
-                self.asked += 1;
-                let health = Health::Failing(format!("no broker names the leader: {error}"));
-                let lanes = self.shared.change(|state| state.leaders_unknown(&health, Instant::now()));
-                self.shared.tell(lanes);
-                return false;
-            }
-        };
+        let answer = self.ask();
+        self.shared.closed(None);
+        // The next one: this one may be gone, or lag behind.
+        self.asked += 1;
         let now = Instant::now();
-        let (is_found, told, brokers) = self.shared.change(|state| {
-            let (without, mut told) = state.leaders(&metadata, now);
-            if !without.is_empty() {
-                told.extend(state.leaders_unknown(&health_of(&metadata), now));
+        let (is_found, told, brokers) = self.shared.change(|state| match &answer {
+            Ok(metadata) => {
+                let (without, mut told) = state.leaders(metadata, now);
+                if !without.is_empty() {
+                    told.extend(state.leaders_unknown(&health_of(metadata), now));
+                }
+                (without.is_empty(), told, state.asked_brokers())
             }
-            (without.is_empty(), told, state.asked_brokers())
+            Err(error) => {
+                let health = Health::unavailable(format!("no broker names the leader: {error}"));
+                (false, state.leaders_unknown(&health, now), Vec::new())
+            }
         });
         self.shared.tell(told);
-        for broker in brokers {
-            if self.threads.insert(broker) {
-                let shared = Arc::clone(self.shared);
-                let name = format!("velo-fetch-{broker}");
-                let spawned = thread::Builder::new().name(name).spawn(move || broker::run(&shared, broker));
-                if let Err(error) = spawned {
-                    self.threads.remove(&broker);
-                    tracing::warn!("no thread for broker {broker}: {error}");
-                    return false;
-                }
-            }
+        let spawned = brokers.into_iter().filter(|broker| !self.spawn(*broker)).count() == 0;
+        if !spawned {
+            self.shared.change(|state| state.wants_leaders = true);
         }
-        is_found
+        is_found && spawned
     }
 
-    fn ask(&mut self) -> Result<TopicMetadata, ConnectionError> {
+    /// Starts the thread of a broker. Returns false if that is not possible now.
+    fn spawn(&mut self, broker: i32) -> bool {
+        if self.threads.contains(&broker) {
+            return true;
+        }
+        let shared = Arc::clone(self.shared);
+        let name = format!("velo-fetch-{broker}");
+        let work = move || shared.guard(|| broker::run(&shared, broker));
+        match thread::Builder::new().name(name).spawn(work) {
+            Ok(_) => self.threads.insert(broker),
+            Err(error) => {
+                tracing::warn!("no thread for broker {broker}: {error}");
+                false
+            }
+        }
+    }
+
+    fn ask(&self) -> Result<TopicMetadata, ConnectionError> {
         let shared = self.shared;
         let topic = shared.state().topic.name.clone();
-        self.connection.take_if(|connection| connection.expires());
-        if self.connection.is_none() {
-            let address = self.next_address()?;
-            let opened = |interrupt| shared.opened(None, interrupt);
-            let options = &shared.config.connection;
-            self.connection = Some(Connection::open(&address, options, shared.pool.clone(), opened)?);
-        }
-        let connection = self.connection.as_mut().ok_or(ConnectionError::OutOfOrder)?;
+        let address = self.next_address()?;
+        let options = shared.config.connection.within(MOST_WAIT);
+        let opened = |interrupt| shared.opened(None, interrupt);
+        let mut connection = Connection::open(&address, &options, shared.pool.clone(), opened)?;
         let version = connection.version(Api::Metadata)?;
         connection.send(&metadata::request(version, &topic))?;
         let response = connection.receive(Duration::ZERO)?;
@@ -119,6 +125,6 @@ fn health_of(metadata: &TopicMetadata) -> Health {
     if class(code) == Class::Unauthorized {
         Health::Failed(format!("{reason}{}", hint(Some(code), "")))
     } else {
-        Health::Failing(reason)
+        Health::unavailable(reason)
     }
 }

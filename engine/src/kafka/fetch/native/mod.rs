@@ -12,6 +12,7 @@
 mod broker;
 mod config;
 mod finder;
+mod health;
 mod segments;
 mod shared;
 mod state;
@@ -44,6 +45,9 @@ use shared::Shared;
 /// The interval at which every lane is read even if nothing was reported of it.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The interval at which it is reported that brokers throttle the fetches.
+const THROTTLE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Fetches partitions of one topic on connections of its own.
 pub(in crate::kafka) struct NativeFetcher {
     shared: Arc<Shared>,
@@ -51,6 +55,7 @@ pub(in crate::kafka) struct NativeFetcher {
     segments: HashMap<LaneId, Segments>,
     clock: Clock,
     swept: Tick,
+    told_of_throttle: Tick,
     /// The number of fetched bytes in use up to which batches refer to them. Beyond it records are copied.
     most_shared_bytes: usize,
 }
@@ -71,7 +76,7 @@ impl NativeFetcher {
         let finder = Arc::clone(&shared);
         thread::Builder::new()
             .name("velo-fetch-leaders".to_owned())
-            .spawn(move || finder::run(&finder))
+            .spawn(move || finder.guard(|| finder::run(&finder)))
             .map_err(|error| KafkaError::new(format!("no thread for fetching: {error}")))?;
         let most_shared_bytes = usize::try_from(memory.prefetch_bytes + memory.in_flight_bytes / 2);
         Ok(Self {
@@ -80,6 +85,7 @@ impl NativeFetcher {
             segments: HashMap::new(),
             clock: Clock::default(),
             swept: Tick::default(),
+            told_of_throttle: Tick::default(),
             most_shared_bytes: most_shared_bytes.unwrap_or(usize::MAX),
         })
     }
@@ -95,7 +101,12 @@ impl Fetcher for NativeFetcher {
     }
 
     fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
-        events.extend(self.shared.state().throttled.take().map(SourceEvent::Throttled));
+        if self.clock.now.since(self.told_of_throttle) >= THROTTLE_INTERVAL
+            && let Some(throttle) = self.shared.state().throttled.take()
+        {
+            self.told_of_throttle = self.clock.now;
+            events.push(SourceEvent::Throttled(throttle));
+        }
         self.lanes.report(self.clock.now, events)
     }
 
@@ -129,7 +140,13 @@ impl Fetcher for NativeFetcher {
             if let Some(segments) = self.segments.get_mut(&id) {
                 segments.clear();
             }
-            self.shared.change(|state| state.seek(id, position));
+            let has_ended = self.lanes.get(id).is_some_and(|lane| lane.ended);
+            self.shared.change(|state| {
+                state.seek(id, position);
+                if has_ended {
+                    state.finish(id);
+                }
+            });
         }
     }
 

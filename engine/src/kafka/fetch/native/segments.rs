@@ -2,8 +2,9 @@
 
 use velo_schema::Tier;
 
+use super::health::Health;
 use super::shared::Shared;
-use super::state::{Health, News};
+use super::state::News;
 use crate::batch::{BatchBuilder, BufferIndex, Record, SharedRecord};
 use crate::core::batcher::Capacity;
 use crate::kafka::fetch::clock::Clock;
@@ -75,7 +76,7 @@ impl Segments {
         match health {
             None => {}
             Some(Health::Good) => lane.failing = None,
-            Some(Health::Failing(reason)) => lane.fetch_failed(clock.now, || reason),
+            Some(Health::Failing(kind, reason)) => lane.fetch_failed(clock.now, kind, || reason),
             Some(Health::Broken(broken)) => lane.broken = Some(broken),
             Some(Health::Failed(reason)) => {
                 return Err(SourceError(format!("{} cannot be read any further: {reason}", lane.name)));

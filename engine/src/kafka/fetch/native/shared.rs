@@ -2,17 +2,19 @@
 #![allow(clippy::disallowed_methods, reason = "fetches are repeated after a while")]
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::state::{Choice, State};
 use crate::ids::LaneId;
-use crate::kafka::connection::{Interrupt, Pool};
+use crate::kafka::connection::Interrupt;
 use crate::kafka::fetch::ready::ReadyLanes;
+use crate::protocol::pool::Pool;
 
 /// The longest time for which a thread waits at once.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// What the threads of a fetcher share.
 pub(super) struct Shared {
@@ -54,6 +56,17 @@ impl Shared {
         lanes.into_iter().for_each(|lane| self.ready.add(lane));
     }
 
+    /// Runs the work of a thread. If it panics, the lanes are told, which would wait for ever otherwise.
+    pub(super) fn guard(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            let reason = format!("a thread that fetches has failed: {text}");
+            let lanes = self.change(|state| state.all_failed(&reason, Instant::now()));
+            self.tell(lanes);
+        }
+    }
+
     /// Waits for `time`, or until `is_over`. Returns false if the fetcher is closed.
     pub(super) fn wait(&self, time: Duration, is_over: impl Fn(&State) -> bool) -> bool {
         let waits = |state: &mut State| !state.is_closing && !is_over(state);
@@ -87,6 +100,11 @@ impl Shared {
         if self.state().is_closing {
             self.close();
         }
+    }
+
+    /// Forgets a connection that is no longer used. It is closed once nobody can interrupt it.
+    pub(super) fn closed(&self, broker: Option<i32>) {
+        self.interrupts.lock().unwrap_or_else(PoisonError::into_inner).remove(&broker);
     }
 
     /// Ends all threads. They may go on for as long as they connect.

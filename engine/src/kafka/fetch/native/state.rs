@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::health::{Condition, Health};
 use crate::ids::LaneId;
 use crate::kafka::connection::Address;
 use crate::kafka::fetch::lane::Broken;
@@ -13,21 +14,8 @@ use crate::protocol::records::{Amount, Segment};
 
 /// The time after which a partition is fetched again if the fetch has failed.
 const RETRY: Duration = Duration::from_millis(100);
-/// The time for which fetches may fail before the lane is told: leaders move, and brokers are restarted.
-const QUIET: Duration = Duration::from_secs(3);
-
-/// How the last fetch of a partition went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Health {
-    /// It succeeded, or there was none.
-    Good,
-    /// It failed with a temporary error and is repeated.
-    Failing(String),
-    /// There are no records at the position.
-    Broken(Broken),
-    /// The partition cannot be read.
-    Failed(String),
-}
+/// The time after which the leader is asked again which replica to fetch from.
+const REPLICA_AGE: Duration = Duration::from_mins(5);
 
 /// A partition that is fetched.
 #[derive(Debug)]
@@ -41,24 +29,23 @@ pub(super) struct Partition {
     last_epoch: i32,
     /// The leader and its epoch.
     leader: Option<(i32, i32)>,
-    /// The replica that the leader wants to be asked instead.
-    replica: Option<i32>,
+    /// The newest epoch that is known; negative if none is.
+    newest_epoch: i32,
+    /// The replica that the leader wants to be asked instead, and since when.
+    replica: Option<(i32, Instant)>,
     /// True if no more records are wanted.
     is_finished: bool,
-    /// True if a request for the partition is not answered yet.
-    is_asked: bool,
+    /// The broker that was asked for the partition and has not answered yet.
+    asked: Option<i32>,
+    /// Answers to requests before this one are dropped.
+    least_request: u64,
     /// The broker whose answer is being decoded.
     decoding: Option<i32>,
     queue: VecDeque<Segment>,
     /// The records that are queued, being read or being decoded.
     queued: Amount,
     retry_at: Option<Instant>,
-    health: Health,
-    failing_since: Option<Instant>,
-    /// True if the lane was told that fetches fail.
-    is_told: bool,
-    /// True if the lane is to be told of `health`.
-    is_news: bool,
+    condition: Condition,
     high_watermark: Option<i64>,
     last_stable_offset: Option<i64>,
 }
@@ -68,6 +55,8 @@ pub(super) struct Partition {
 pub(super) struct Asked {
     pub lane: LaneId,
     pub version: u64,
+    /// The number of the request.
+    pub request: u64,
     pub wanted: Wanted,
 }
 
@@ -100,10 +89,11 @@ pub(super) struct State {
     pub is_closing: bool,
     /// The longest time by which a broker has throttled a request since it was last reported.
     pub throttled: Option<Duration>,
-    /// The lane that comes first in the next request.
-    first: LaneId,
-    /// The last version of a position.
+    /// The lane that comes first in the next request to each broker.
+    first: BTreeMap<i32, LaneId>,
+    /// The last version of a position, and the last request.
     version: u64,
+    request: u64,
     most_partition_bytes: i32,
     most_queued: Amount,
 }
@@ -117,8 +107,9 @@ impl State {
             wants_leaders: false,
             is_closing: false,
             throttled: None,
-            first: LaneId(0),
+            first: BTreeMap::new(),
             version: 0,
+            request: 0,
             most_partition_bytes,
             most_queued,
         }
@@ -129,6 +120,10 @@ impl State {
         let leader = self.partitions.values().find(|partition| partition.number == number);
         let leader = leader.and_then(|partition| partition.leader);
         self.wants_leaders |= leader.is_none();
+        if self.partitions.is_empty() {
+            // The topic may have been created again while nothing of it was read.
+            self.topic.id = 0;
+        }
         self.version += 1;
         self.partitions.insert(
             lane,
@@ -138,17 +133,16 @@ impl State {
                 position,
                 last_epoch: -1,
                 leader,
+                newest_epoch: leader.map_or(-1, |(_, epoch)| epoch),
                 replica: None,
                 is_finished: false,
-                is_asked: false,
+                asked: None,
+                least_request: 0,
                 decoding: None,
                 queue: VecDeque::new(),
                 queued: Amount::default(),
                 retry_at: None,
-                health: Health::Good,
-                failing_since: None,
-                is_told: false,
-                is_news: false,
+                condition: Condition::default(),
                 high_watermark: None,
                 last_stable_offset: None,
             },
@@ -179,27 +173,26 @@ impl State {
         partition.position = position;
         partition.last_epoch = -1;
         partition.is_finished = false;
-        partition.is_asked = false;
+        partition.asked = None;
         partition.decoding = None;
         partition.queue.clear();
         partition.queued = Amount::default();
-        partition.health = Health::Good;
-        partition.failing_since = None;
-        partition.is_told = false;
-        partition.is_news = false;
+        partition.replica = None;
+        partition.condition = Condition::default();
         partition.retry_at = None;
     }
 
     /// Returns what to ask a broker for.
     pub(super) fn choose(&mut self, broker: i32, now: Instant) -> Choice {
         let mut choice = Choice::default();
-        let first = self.first;
+        self.request += 1;
+        let first = self.first.get(&broker).copied().unwrap_or(LaneId(0));
         let (before, after): (Vec<_>, Vec<_>) =
             self.partitions.iter_mut().partition(|(lane, _)| **lane < first);
         for (lane, partition) in after.into_iter().chain(before) {
             let Some((_, epoch)) = partition.leader else { continue };
-            let can_be_read = matches!(partition.health, Health::Good | Health::Failing(_));
-            if !partition.is_at(broker) || !can_be_read || partition.is_finished {
+            partition.replica.take_if(|(_, since)| now.duration_since(*since) >= REPLICA_AGE);
+            if !partition.is_at(broker) || !partition.condition.can_be_read() || partition.is_finished {
                 continue;
             }
             let waits = partition.retry_at.is_some_and(|at| at > now);
@@ -208,11 +201,11 @@ impl State {
             }
             let is_full = partition.queued.reaches(self.most_queued);
             let is_elsewhere = partition.decoding.is_some_and(|decoding| decoding != broker);
-            if waits || is_full || is_elsewhere || partition.is_asked {
+            if waits || is_full || is_elsewhere || partition.asked.is_some() {
                 choice.is_partial = true;
                 continue;
             }
-            partition.is_asked = true;
+            partition.asked = Some(broker);
             let wanted = Wanted {
                 partition: partition.number,
                 leader_epoch: epoch,
@@ -220,11 +213,12 @@ impl State {
                 last_epoch: partition.last_epoch,
                 most_bytes: self.most_partition_bytes,
             };
-            choice.asked.push(Asked { lane: *lane, version: partition.version, wanted });
+            let (version, request) = (partition.version, self.request);
+            choice.asked.push(Asked { lane: *lane, version, request, wanted });
         }
         // A broker fills its answer in this order, so every partition is the first one in turn.
         if let Some(asked) = choice.asked.get(1) {
-            self.first = asked.lane;
+            self.first.insert(broker, asked.lane);
         }
         choice
     }
@@ -232,8 +226,8 @@ impl State {
     /// Notes that a request was answered, or will not be.
     pub(super) fn answered(&mut self, asked: &[Asked]) {
         for asked in asked {
-            if let Some(partition) = self.current(asked) {
-                partition.is_asked = false;
+            if let Some(partition) = self.awaiting(asked) {
+                partition.asked = None;
             }
         }
     }
@@ -243,19 +237,24 @@ impl State {
         self.partitions.get_mut(&asked.lane).filter(|partition| partition.version == asked.version)
     }
 
+    /// Like [`current`](Self::current), if the answer to the request is still wanted: the leader has not moved meanwhile.
+    fn awaiting(&mut self, asked: &Asked) -> Option<&mut Partition> {
+        self.current(asked).filter(|partition| partition.least_request <= asked.request)
+    }
+
     /// Notes the offsets up to which a partition can be read. Returns true if that is news for the lane.
     pub(super) fn bounds(&mut self, asked: &Asked, high_watermark: i64, last_stable_offset: i64) -> bool {
-        let Some(partition) = self.current(asked) else { return false };
+        let Some(partition) = self.awaiting(asked) else { return false };
         partition.high_watermark = Some(high_watermark).filter(|offset| *offset >= 0);
         partition.last_stable_offset = Some(last_stable_offset).filter(|offset| *offset >= 0);
         partition.retry_at = None;
-        partition.is_good();
-        partition.is_news
+        partition.condition.is_good();
+        partition.condition.is_news()
     }
 
     /// Moves a partition past records that will be decoded. Returns false if nobody wants them any more.
     pub(super) fn advance(&mut self, broker: i32, asked: &Asked, next: (i64, i32), amount: Amount) -> bool {
-        let Some(partition) = self.current(asked) else { return false };
+        let Some(partition) = self.awaiting(asked) else { return false };
         (partition.position, partition.last_epoch) = next;
         partition.decoding = Some(broker);
         partition.queued = partition.queued.with(amount);
@@ -263,55 +262,71 @@ impl State {
     }
 
     /// Queues records that were decoded. Returns true if the lane has them.
-    pub(super) fn decoded(&mut self, asked: &Asked, segment: Segment, amount: Amount) -> bool {
+    pub(super) fn decoded(&mut self, asked: &Asked, segments: Vec<Segment>, amount: Amount) -> bool {
         let Some(partition) = self.current(asked) else { return false };
         partition.decoding = None;
-        partition.queued = partition.queued.without(amount).with(segment.amount());
+        let decoded = segments.iter().map(Segment::amount).fold(Amount::default(), Amount::with);
+        partition.queued = partition.queued.without(amount).with(decoded);
         if !partition.is_finished {
-            partition.queue.push_back(segment);
+            partition.queue.extend(segments);
         }
         true
     }
 
-    /// Notes that the fetch of a partition has failed. It is fetched again at the position of the request. `amount` is
-    /// what was being decoded. Returns true if the lane is to be told.
-    pub(super) fn failed(&mut self, asked: &Asked, amount: Amount, health: Health, now: Instant) -> bool {
+    /// Notes that the fetch of a partition has failed. Returns true if the lane is to be told.
+    pub(super) fn failed(&mut self, asked: &Asked, health: Health, now: Instant) -> bool {
+        let Some(partition) = self.awaiting(asked) else { return false };
+        partition.is_bad(health, now);
+        partition.condition.is_news()
+    }
+
+    /// Notes that records cannot be decoded. They are fetched again, and all that follow. `amount` is what was being
+    /// decoded. Returns true if the lane is to be told.
+    pub(super) fn undecodable(
+        &mut self,
+        asked: &Asked,
+        amount: Amount,
+        health: Health,
+        now: Instant,
+    ) -> bool {
         self.version += 1;
         let version = self.version;
         let Some(partition) = self.current(asked) else { return false };
-        if partition.decoding.take().is_some() {
-            // Whatever is fetched meanwhile comes after the records that are missing.
-            partition.queued = partition.queued.without(amount);
-            partition.position = asked.wanted.position;
-            partition.last_epoch = asked.wanted.last_epoch;
-            partition.version = version;
-            partition.is_asked = false;
-        }
+        partition.decoding = None;
+        partition.queued = partition.queued.without(amount);
+        partition.position = asked.wanted.position;
+        partition.last_epoch = asked.wanted.last_epoch;
+        partition.version = version;
+        partition.asked = None;
         partition.is_bad(health, now);
-        partition.is_news
+        partition.condition.is_news()
     }
 
     /// Asks for another leader of a partition.
     pub(super) fn leader_has_moved(&mut self, asked: &Asked) {
-        if let Some(partition) = self.current(asked) {
+        if let Some(partition) = self.awaiting(asked) {
             (partition.leader, partition.replica) = (None, None);
             self.wants_leaders = true;
         }
     }
 
-    /// Fetches a partition from another replica, if its address is known. Returns true if that is so.
-    pub(super) fn prefer(&mut self, asked: &Asked, replica: i32) -> bool {
+    /// Fetches a partition from another replica. If its address is unknown, the brokers are asked for it first.
+    pub(super) fn prefer(&mut self, asked: &Asked, replica: i32, now: Instant) {
         let is_known = self.addresses.contains_key(&replica);
-        let partition = self.current(asked).filter(|_| is_known);
-        let is_preferred = partition.map(|partition| partition.replica = Some(replica)).is_some();
-        // The replica may not have been asked for anything yet.
-        self.wants_leaders |= is_preferred;
-        is_preferred
+        let Some(partition) = self.awaiting(asked) else { return };
+        if is_known {
+            partition.replica = Some((replica, now));
+        } else {
+            partition.retry_at = Some(now + RETRY);
+        }
+        // The replica may have no thread yet.
+        self.wants_leaders = true;
     }
 
     /// Returns true if a partition is fetched from a replica that is not its leader.
     pub(super) fn is_follower(&mut self, asked: &Asked, broker: i32) -> bool {
-        self.current(asked).is_some_and(|partition| partition.replica == Some(broker))
+        let replica = self.awaiting(asked).and_then(|partition| partition.replica);
+        replica.is_some_and(|(replica, _)| replica == broker)
     }
 
     /// Gives up all partitions of a broker that cannot be reached. Returns their lanes.
@@ -320,7 +335,7 @@ impl State {
         for (lane, partition) in &mut self.partitions {
             if partition.is_at(broker) {
                 (partition.leader, partition.replica) = (None, None);
-                partition.is_bad(Health::Failing(reason.to_owned()), now);
+                partition.is_bad(Health::unavailable(reason), now);
                 lanes.push(*lane);
             }
         }
@@ -340,6 +355,14 @@ impl State {
         lanes
     }
 
+    /// Notes that nothing can be read any more. Returns all lanes.
+    pub(super) fn all_failed(&mut self, reason: &str, now: Instant) -> Vec<LaneId> {
+        for partition in self.partitions.values_mut() {
+            partition.is_bad(Health::Failed(reason.to_owned()), now);
+        }
+        self.partitions.keys().copied().collect()
+    }
+
     /// Notes that the search for leaders has failed. Returns the lanes that wait for one.
     pub(super) fn leaders_unknown(&mut self, health: &Health, now: Instant) -> Vec<LaneId> {
         let waiting = self.partitions.iter_mut().filter(|(_, partition)| partition.leader.is_none());
@@ -353,11 +376,12 @@ impl State {
     /// Notes that the topic is another one than before. Returns the lanes, whose positions mean nothing any more.
     fn replaced(&mut self, now: Instant) -> Vec<LaneId> {
         let reason = format!("topic '{}' was deleted and created again", self.topic.name);
-        let broken = Broken { reason, is_replaced: true };
+        let broken = Broken { reason, differs_from: Some(0) };
         for partition in self.partitions.values_mut() {
             self.version += 1;
             partition.version = self.version;
-            (partition.is_asked, partition.decoding) = (false, None);
+            (partition.asked, partition.decoding) = (None, None);
+            (partition.leader, partition.newest_epoch) = (None, -1);
             partition.is_bad(Health::Broken(broken.clone()), now);
         }
         self.partitions.keys().copied().collect()
@@ -378,22 +402,25 @@ impl State {
         let leaders: BTreeMap<_, _> =
             metadata.leaders.iter().map(|leader| (leader.partition, leader)).collect();
         let mut without = Vec::new();
+        let request = self.request + 1;
+        let has_epochs = self.topic.id != 0;
         for (lane, partition) in &mut self.partitions {
             let found =
                 leaders.get(&partition.number).filter(|leader| self.addresses.contains_key(&leader.broker));
-            match found {
-                // Answers of a broker that lags behind may name a leader of the past.
-                Some(leader) if partition.leader.is_none_or(|(_, epoch)| leader.epoch >= epoch) => {
-                    if partition.leader.is_none_or(|(broker, _)| broker != leader.broker) {
-                        partition.replica = None;
-                    }
-                    partition.leader = Some((leader.broker, leader.epoch));
+            // A broker that lags behind may name a leader of the past, or none.
+            let found = found.filter(|leader| !has_epochs || leader.epoch >= partition.newest_epoch);
+            if let Some(leader) = found {
+                if partition.leader.is_none_or(|(broker, _)| broker != leader.broker) {
+                    partition.replica = None;
                 }
-                Some(_) => {}
-                None => {
-                    partition.leader = None;
-                    without.push(*lane);
+                partition.leader = Some((leader.broker, leader.epoch));
+                partition.newest_epoch = leader.epoch;
+                if partition.asked.is_some_and(|broker| !partition.is_at(broker)) {
+                    // The broker that was asked may never answer.
+                    (partition.asked, partition.least_request) = (None, request);
                 }
+            } else if partition.leader.is_none() {
+                without.push(*lane);
             }
         }
         self.wants_leaders = !without.is_empty();
@@ -402,7 +429,9 @@ impl State {
 
     /// Returns the brokers that are asked.
     pub(super) fn asked_brokers(&self) -> Vec<i32> {
-        let asked = |partition: &Partition| partition.replica.or_else(|| Some(partition.leader?.0));
+        let asked = |partition: &Partition| {
+            partition.replica.map(|(replica, _)| replica).or_else(|| Some(partition.leader?.0))
+        };
         let mut brokers: Vec<_> = self.partitions.values().filter_map(asked).collect();
         brokers.sort_unstable();
         brokers.dedup();
@@ -420,8 +449,7 @@ impl State {
         partition.queued = partition.queued.without(read);
         let is_open_again = was_full && !partition.queued.reaches(most_queued);
         let segment = partition.queue.pop_front();
-        let is_told = segment.is_none() && std::mem::take(&mut partition.is_news);
-        let health = is_told.then(|| partition.health.clone());
+        let health = if segment.is_none() { partition.condition.take_news() } else { None };
         (News { segment, health }, is_open_again)
     }
 
@@ -435,23 +463,13 @@ impl State {
 impl Partition {
     /// Returns true if the partition is fetched from this broker.
     fn is_at(&self, broker: i32) -> bool {
-        self.leader.is_some_and(|(leader, _)| self.replica.unwrap_or(leader) == broker)
+        let replica = self.replica.map(|(replica, _)| replica);
+        self.leader.is_some_and(|(leader, _)| replica.unwrap_or(leader) == broker)
     }
 
-    /// Notes that a fetch has succeeded.
-    fn is_good(&mut self) {
-        self.failing_since = None;
-        self.is_news |= std::mem::take(&mut self.is_told);
-        self.health = Health::Good;
-    }
-
-    /// Notes that a fetch has failed. A lane hears of each failure after a while: one that hears of none takes the
-    /// fetches for good again.
+    /// Notes that a fetch has failed. It is repeated after a while.
     fn is_bad(&mut self, health: Health, now: Instant) {
-        let since = *self.failing_since.get_or_insert(now);
         self.retry_at = Some(now + RETRY);
-        self.is_news = !matches!(health, Health::Failing(_)) || now.duration_since(since) >= QUIET;
-        self.is_told |= self.is_news;
-        self.health = health;
+        self.condition.is_bad(health, now);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::{Asked, Health, News, State};
+use super::health::Health;
+use super::state::{Asked, News, State};
 use crate::ids::LaneId;
 use crate::kafka::fetch::Broken;
 use crate::protocol::metadata::{Broker, Leader, TopicMetadata};
@@ -73,6 +74,8 @@ fn every_partition_is_asked_for_at_its_leader_once_at_a_time_and_first_in_turn()
     assert!(choice.asked.is_empty() && choice.is_partial, "they are asked for already");
     world.state.answered(&asked[..1]);
     assert_eq!(world.positions(0), [(2, 0)]);
+    assert_eq!(world.positions(1), [(1, 0), (3, 0)]);
+    assert_eq!(world.positions(1), [(3, 0), (1, 0)], "whatever other brokers are asked for");
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn a_partition_goes_on_before_its_records_are_decoded_but_not_at_another_broker(
     let brokers = vec![Broker { id: 1, host: "h".to_owned(), port: 1 }];
     world.state.leaders(&TopicMetadata { brokers, error: 0, id: 1, leaders }, world.now);
     assert_eq!(world.positions(1), [], "its records would overtake those that are being decoded");
-    assert!(world.state.decoded(&asked[0], Segment::default(), SOME));
+    assert!(world.state.decoded(&asked[0], vec![Segment::default()], SOME));
     assert_eq!(world.positions(1), [(0, 10)]);
 }
 
@@ -115,8 +118,8 @@ fn answers_to_what_was_asked_before_a_seek_are_dropped() {
     assert_eq!(world.positions(0), [(0, 3)]);
     assert!(!world.state.bounds(&asked[0], 100, 100));
     assert!(!world.state.advance(0, &asked[0], (50, 5), SOME));
-    assert!(!world.state.decoded(&asked[0], Segment::default(), SOME));
-    assert!(!world.state.failed(&asked[0], NONE, Health::Failed("no".to_owned()), world.now));
+    assert!(!world.state.decoded(&asked[0], vec![Segment::default()], SOME));
+    assert!(!world.state.failed(&asked[0], Health::Failed("no".to_owned()), world.now));
     assert_eq!((world.positions(0), world.health(0)), (vec![(0, 3)], None));
 
     let asked = world.ask(0);
@@ -132,7 +135,7 @@ fn records_that_cannot_be_decoded_are_fetched_again_with_all_that_follow() {
     world.state.answered(&first);
     world.state.advance(0, &first[0], (10, 5), SOME);
     let second = world.ask(0);
-    world.state.failed(&first[0], SOME, Health::Failing("crc".to_owned()), world.now);
+    world.state.undecodable(&first[0], SOME, Health::refused("crc"), world.now);
     world.state.answered(&second);
     assert!(!world.state.advance(0, &second[0], (20, 5), SOME), "they would be taken for the first ones");
     assert_eq!(world.positions(0), [], "not at once");
@@ -143,12 +146,12 @@ fn records_that_cannot_be_decoded_are_fetched_again_with_all_that_follow() {
 #[test]
 fn a_lane_hears_of_failures_that_last_and_of_their_end() {
     let mut world = World::new(1);
-    let failing = || Health::Failing("no leader".to_owned());
+    let failing = || Health::unavailable("no leader");
     let fail = |world: &mut World| {
         world.now += Duration::from_secs(1);
         let asked = world.ask(0);
         world.state.answered(&asked);
-        world.state.failed(&asked[0], NONE, failing(), world.now)
+        world.state.failed(&asked[0], failing(), world.now)
     };
     assert!((0..3).all(|_| !fail(&mut world)) && world.health(0).is_none(), "leaders move");
     assert!(fail(&mut world));
@@ -167,10 +170,10 @@ fn what_is_queued_is_read_before_the_lane_hears_that_nothing_follows() {
     let asked = world.ask(0);
     world.state.answered(&asked);
     world.state.advance(0, &asked[0], (10, 5), SOME);
-    world.state.decoded(&asked[0], Segment::default(), SOME);
+    world.state.decoded(&asked[0], vec![Segment::default()], SOME);
     let asked = world.ask(0);
     let broken = Health::Broken(Broken::new("out of range"));
-    assert!(world.state.failed(&asked[0], NONE, broken.clone(), world.now));
+    assert!(world.state.failed(&asked[0], broken.clone(), world.now));
     let news = world.take(0, NONE);
     assert!(news.segment.is_some() && news.health.is_none());
     assert_eq!(world.health(0), Some(broken));
@@ -186,10 +189,47 @@ fn a_broker_that_is_gone_makes_way_for_the_next_leader() {
     assert_eq!(world.state.unreachable(1, "gone", world.now), [lane(1)]);
     assert!(world.state.wants_leaders && world.positions(1).is_empty());
     assert_eq!(world.metadata(1, 1, 6), (vec![lane(1)], vec![]), "no broker knows a leader of the second");
+    assert_eq!(world.metadata(1, 2, 4), (vec![lane(1)], vec![]), "a leader of the past");
     assert!(world.state.wants_leaders);
     assert_eq!(world.metadata(1, 2, 6), (vec![], vec![]));
     world.now += Duration::from_secs(1);
     assert_eq!((world.positions(1), world.state.wants_leaders), (vec![(1, 0)], false));
+    assert_eq!(
+        world.metadata(1, 0, 6),
+        (vec![], vec![]),
+        "what can be read is not given up for a broker that lags"
+    );
+    assert_eq!(world.positions(1), [(1, 0)]);
+}
+
+#[test]
+fn a_broker_that_does_not_answer_does_not_keep_its_partitions() {
+    let mut world = World::new(1);
+    let late = world.ask(0);
+    let leaders = vec![Leader { partition: 0, error: 0, broker: 1, epoch: 6 }];
+    let brokers = vec![Broker { id: 1, host: "h".to_owned(), port: 1 }];
+    world.state.leaders(&TopicMetadata { brokers, error: 0, id: 1, leaders }, world.now);
+    let asked = world.ask(1);
+    assert_eq!(asked.len(), 1);
+    world.state.answered(&late);
+    assert!(!world.state.advance(0, &late[0], (10, 5), SOME), "it has answered too late");
+    assert!(world.ask(1).is_empty(), "the next one is still asked");
+    world.state.answered(&asked);
+    assert!(world.state.advance(1, &asked[0], (10, 6), SOME));
+}
+
+#[test]
+fn what_is_worse_stays() {
+    let mut world = World::new(2);
+    let asked = world.ask(1);
+    let broken = Health::Broken(Broken::new("out of range"));
+    world.state.failed(&asked[0], broken.clone(), world.now);
+    world.state.unreachable(1, "gone", world.now);
+    assert_eq!(world.health(1), Some(broken));
+    // One answer says both: the topic is another one, and has no leaders yet.
+    world.metadata(2, 0, 0);
+    world.state.leaders_unknown(&Health::unavailable("no leader"), world.now);
+    assert!(matches!(world.health(0), Some(Health::Broken(broken)) if broken.differs_from == Some(0)));
 }
 
 #[test]
@@ -197,8 +237,13 @@ fn a_replica_is_asked_if_the_leader_says_so_until_it_fails() {
     let mut world = World::new(1);
     let asked = world.ask(0);
     world.state.answered(&asked);
-    assert!(!world.state.prefer(&asked[0], 9), "nobody knows its address");
-    assert!(world.state.prefer(&asked[0], 1));
+    world.state.prefer(&asked[0], 9, world.now);
+    assert!(world.state.wants_leaders, "nobody knows its address");
+    assert_eq!(world.positions(0), [], "the leader would say the same again");
+    world.now += Duration::from_secs(1);
+    let asked = world.ask(0);
+    world.state.prefer(&asked[0], 1, world.now);
+    world.state.answered(&asked);
     assert_eq!(world.state.asked_brokers(), [1]);
     let asked = world.ask(1);
     assert!(world.state.is_follower(&asked[0], 1) && !world.state.is_follower(&asked[0], 0));
@@ -206,6 +251,14 @@ fn a_replica_is_asked_if_the_leader_says_so_until_it_fails() {
     world.metadata(1, 1, 5);
     world.state.answered(&asked);
     assert_eq!((world.positions(0), world.positions(1)), (vec![(0, 0)], vec![]));
+
+    let asked = world.ask(0);
+    world.state.prefer(&asked[0], 1, world.now);
+    world.state.answered(&asked);
+    world.now += Duration::from_secs(299);
+    assert_eq!((world.positions(0), world.positions(1)), (vec![], vec![(0, 0)]));
+    world.now += Duration::from_secs(1);
+    assert_eq!((world.positions(0), world.positions(1)), (vec![(0, 0)], vec![]), "it may have better advice");
 }
 
 #[test]
@@ -213,6 +266,12 @@ fn a_topic_that_was_created_again_is_not_the_one_that_was_read() {
     let mut world = World::new(2);
     assert_eq!(world.metadata(2, 2, 0), (vec![], vec![lane(0), lane(1)]));
     let Some(Health::Broken(broken)) = world.health(0) else { panic!("it can be read") };
-    assert!(broken.is_replaced, "{broken:?}");
+    assert_eq!(broken.differs_from, Some(0), "{broken:?}");
     assert_eq!(world.positions(0), []);
+    // Lanes that start when none was read know nothing of the topic of before.
+    world.state.stop(lane(0));
+    world.state.stop(lane(1));
+    world.state.start(lane(2), 0, 50);
+    assert_eq!(world.metadata(3, 1, 0), (vec![], vec![]));
+    assert_eq!(world.positions(0), [(0, 50)]);
 }

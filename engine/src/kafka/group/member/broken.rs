@@ -49,8 +49,8 @@ impl Member {
             let Some(id) = self.by_name.get(name).copied() else { continue };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let State::Broken(position, broken) = &lane.state else { continue };
-            let (position, Broken { reason, is_replaced }) = (*position, broken.clone());
-            match resume(name, position, (*bounds, is_replaced), self.rules.on_data_loss)? {
+            let (position, Broken { reason, differs_from }) = (*position, broken.clone());
+            match resume(name, position, (*bounds, differs_from), self.rules.on_data_loss)? {
                 // The offset exists: a broker was not up to date.
                 Resume::Here => {
                     lane.state = State::Resuming(position);

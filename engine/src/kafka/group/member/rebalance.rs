@@ -92,7 +92,7 @@ impl Member {
         bounds: Bounds,
         orders: &mut Vec<Order>,
     ) -> Result<i64, KafkaError> {
-        match resume(name, committed, (bounds, false), self.rules.on_data_loss)? {
+        match resume(name, committed, (bounds, None), self.rules.on_data_loss)? {
             Resume::Here => {
                 self.begin(name, committed, orders);
                 Ok(committed)

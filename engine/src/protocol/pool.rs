@@ -15,7 +15,7 @@ const LEAST_BYTES: usize = 16 << 10;
 
 /// Buffers for answers. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(in crate::kafka) struct Pool(Arc<Mutex<Inner>>);
+pub(crate) struct Pool(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -30,7 +30,7 @@ impl Pool {
     }
 
     /// Returns a buffer for about `bytes` bytes: a kept one, whose old content it has, or an empty one.
-    pub(in crate::kafka) fn take(&self, bytes: usize) -> Vec<u8> {
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
         let mut inner = self.inner();
         let fits = |spare: &&Vec<u8>| spare.len() >= bytes && spare.len() / LEAST_USE <= bytes;
         let best = inner.spare.iter().filter(fits).map(Vec::len).min();
@@ -42,13 +42,21 @@ impl Pool {
     }
 
     /// Returns the first `length` bytes of a buffer, whose memory comes back to the pool once nobody refers to them.
-    pub(in crate::kafka) fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
+    pub(crate) fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
         self.inner().used_bytes += buffer.capacity();
         Bytes::from_owner(Shared { buffer, length, pool: self.clone() })
     }
 
+    /// Returns a copy of these bytes.
+    pub(crate) fn copy(&self, bytes: &[u8]) -> Bytes {
+        let mut buffer = self.take(bytes.len());
+        buffer.clear();
+        buffer.extend_from_slice(bytes);
+        self.share(buffer, bytes.len())
+    }
+
     /// Returns the number of bytes of the buffers that somebody refers to.
-    pub(in crate::kafka) fn used_bytes(&self) -> usize {
+    pub(crate) fn used_bytes(&self) -> usize {
         self.inner().used_bytes
     }
 }
