@@ -12,23 +12,32 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(usize, String, String)>> {
     let mut properties = Vec::new();
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
-        let mut line = line.trim().to_owned();
+        let mut line = trimmed(line).to_owned();
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
         // After an odd number of backslashes, the property continues on the next line.
         while line.len().wrapping_sub(line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
-            line += lines.next().map_or("", |(_, more)| more.trim());
+            line += lines.next().map_or("", |(_, more)| trimmed(more));
         }
         let Some(at) = separator(&line) else {
             // The line may be a secret, so the message does not repeat it.
             bail!("line {number}: expected key=value");
         };
-        let (name, value) = (line[..at].trim(), line[at + 1..].trim());
+        let (name, value) = (trimmed(&line[..at]), trimmed(&line[at + 1..]));
         properties.push((number, unescaped(name), unescaped(value)));
     }
     Ok(properties)
+}
+
+/// Removes blanks at both ends. A blank after a backslash is part of the text.
+fn trimmed(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = text.trim_end().len();
+    let backslashes = end - text[..end].trim_end_matches('\\').len();
+    let escaped = if backslashes % 2 == 1 { text[end..].chars().next() } else { None };
+    &text[..end + escaped.map_or(0, char::len_utf8)]
 }
 
 /// Returns the position of the first `=` or `:` that is not escaped.
@@ -55,9 +64,16 @@ fn unescaped(text: &str) -> String {
             Some('r') => plain.push('\r'),
             Some('t') => plain.push('\t'),
             Some('u') => {
-                let digits: String = characters.by_ref().take(4).collect();
-                let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-                plain.push(code.unwrap_or(char::REPLACEMENT_CHARACTER));
+                let code = code_unit(&mut characters);
+                // A character beyond the first 65,536 is written as two escapes.
+                let mut ahead = characters.clone();
+                let is_escape = (ahead.next(), ahead.next()) == (Some('\\'), Some('u'));
+                let second = if is_escape { code_unit(&mut ahead) } else { None };
+                let pair = char::decode_utf16(code.into_iter().chain(second)).next().and_then(Result::ok);
+                if pair.is_some_and(|pair| pair.len_utf16() == 2) {
+                    characters = ahead;
+                }
+                plain.push(pair.unwrap_or(char::REPLACEMENT_CHARACTER));
             }
             other => plain.extend(other),
         }
@@ -159,6 +175,12 @@ fn quoted(jaas: &str, option: &str) -> Option<String> {
     }
 }
 
+/// Takes the four hexadecimal digits of an escape.
+fn code_unit(characters: &mut std::str::Chars<'_>) -> Option<u16> {
+    let digits: String = characters.by_ref().take(4).collect();
+    u16::from_str_radix(&digits, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +189,14 @@ mod tests {
         let mut properties = parse(text)?.into_iter().map(|(_, name, value)| (name, value)).collect();
         translate(&mut properties)?;
         Ok(properties)
+    }
+
+    #[test]
+    fn escapes_are_those_of_java() {
+        let text = "a=x\\ \nb= y \nc=z\\\\ \nd=1\\  \ne=\\u00e9\\ud83d\\ude00\\ud83d!\n";
+        let parsed = parse(text).unwrap();
+        let values: Vec<_> = parsed.iter().map(|(_, name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(values, [("a", "x "), ("b", "y"), ("c", "z\\"), ("d", "1 "), ("e", "é😀\u{fffd}!")]);
     }
 
     #[test]
