@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::broker::{Broker, busy, real};
 use crate::run::{Audit, BUFFERED, Job, assert_running, audit, stop, wait_for_commit};
-use crate::topic::{Load, committed, count, has_open_transaction};
+use crate::topic::{Load, committed, count};
 
 fn sum_of_commits(job: &Job<'_>) -> i64 {
     committed(job.broker, &job.group, &job.source).values().sum()
@@ -281,36 +281,6 @@ fn a_member_that_lost_its_partitions_is_not_at_the_end() {
     let kafka = real();
     comes_back_to_the_end(&kafka, false);
     comes_back_to_the_end(&kafka, true);
-}
-
-#[test]
-fn a_transaction_that_was_open_for_too_long_is_written_again() {
-    let _busy = busy();
-    let broker = real();
-    let load = Load { number: 20_000, partitions: 2, bytes: 100, poison_every: 100 };
-    let job = Job::new(&broker, load, BUFFERED);
-    let mut command = job.command();
-    // It stays a member of its group for longer than its transaction lives.
-    command.args(["--exactly-once", "--cost", "0.3ms/record"]);
-    command.args(["-X", "transaction.timeout.ms=2000", "-X", "session.timeout.ms=120000"]);
-    let mut child = command.spawn().expect("velo runs");
-    wait_for_commit(&job, &mut child, 1000);
-    signal(&child, "-STOP");
-    while !has_open_transaction(&broker, &job.sink) {
-        signal(&child, "-CONT");
-        assert_running(&mut child);
-        signal(&child, "-STOP");
-    }
-    // The brokers abort it.
-    while has_open_transaction(&broker, &job.sink) {
-        assert_running(&mut child);
-    }
-    signal(&child, "-CONT");
-    let output = child.wait_with_output().expect("gone");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("a transaction was aborted and is written again"), "{stderr}");
-    assert_eq!(audit(&job, load), everything(load));
 }
 
 #[test]

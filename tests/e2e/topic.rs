@@ -90,24 +90,6 @@ pub(crate) fn count(broker: &Broker, topic: &str) -> u64 {
     partitions.iter().map(|p| u64::try_from(p.high - p.low).expect("ordered")).sum()
 }
 
-/// Returns true if a transaction is open that has written to a topic.
-pub(crate) fn has_open_transaction(broker: &Broker, topic: &str) -> bool {
-    let ends = |isolation: &str| {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", broker.address())
-            .set("isolation.level", isolation)
-            .create()
-            .expect("a consumer");
-        let end = |partition: i32| {
-            consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)).expect("an end").1
-        };
-        broker.reader().partitions(topic).expect("partitions").iter().map(|p| end(p.partition)).sum::<i64>()
-    };
-    // In this order: what is committed meanwhile is in both.
-    let written = ends("read_uncommitted");
-    ends("read_committed") < written
-}
-
 /// Reads a whole topic, as it ends now, through the wrapper's own consumer, and hands each record on that
 /// is committed.
 pub(crate) fn for_each(broker: &Broker, topic: &str, mut each: impl FnMut(Read)) {

@@ -53,22 +53,14 @@ pub(in crate::kafka) fn producer_config(
     config
 }
 
-/// The default of the client for `transaction.timeout.ms`.
-const TRANSACTION_MS: u64 = 60_000;
-
-/// Returns the time after which the brokers abort a transaction.
-pub(super) fn transaction_timeout(settings: &ClientSettings) -> Duration {
-    let set = settings.property("transaction.timeout.ms").and_then(|ms| ms.parse().ok());
-    Duration::from_millis(set.unwrap_or(TRANSACTION_MS))
-}
-
 /// Returns the time-out of a request of a transactional producer, and the time after which its connections are idle, in
 /// milliseconds. Requests time out before their connection is idle: the client does not report requests that it gives up
 /// with an idle connection.
 fn transaction_times(settings: &ClientSettings) -> (u64, u64) {
     const TIMEOUT_MS: u64 = 20_000;
     const IDLE_AFTER_TIMEOUT_MS: u64 = 10_000;
-    // The limits of the client.
+    // The default and the limits of the client.
+    const TRANSACTION_MS: u64 = 60_000;
     const BEFORE_TRANSACTION_MS: u64 = 100;
     const LEAST_TIMEOUT_MS: u64 = 900;
     const MOST_MS: u64 = i32::MAX as u64;

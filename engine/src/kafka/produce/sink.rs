@@ -11,7 +11,7 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
-use super::config::{producer_config, transaction_timeout};
+use super::config::producer_config;
 use super::current::Current;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
 use super::reduce::reduced;
@@ -159,7 +159,6 @@ impl KafkaSink {
         let sink = target(&sink)?;
         let begin = |TransactionOptions { membership, .. }| {
             let producer = Arc::clone(&sink.producer);
-            let membership = (membership, transaction_timeout(settings));
             Transactions::init(producer, Box::new(create), membership, Arc::clone(&shared), acks.clone())
         };
         let transactions = transactions.map(begin).transpose()?;

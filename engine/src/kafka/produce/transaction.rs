@@ -5,15 +5,10 @@
 //! would abort the next one unseen, and its offsets would then be committed without its records. A new producer raises
 //! the epoch, so the next transaction after an abort or a broken connection has a new producer. Brokers raise it
 //! themselves since Kafka 4.0 (KIP-890) for clients that ask for it, which librdkafka 2.12 does not.
-//!
-//! Brokers abort a transaction that is open for longer than `transaction.timeout.ms` and raise the epoch, too. The producer
-//! is then told that it was fenced, as if another process had the transactional id. The transaction is written again with
-//! a new producer if it is older than the time-out.
-#![allow(clippy::disallowed_methods, reason = "the brokers measure the age of transactions, too")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
@@ -41,10 +36,6 @@ pub(super) struct Transactions {
     create: Box<Create>,
     membership: Membership,
     is_open: AtomicBool,
-    /// The time at which the last transaction was begun.
-    begun: Mutex<Option<Instant>>,
-    /// The time after which the brokers abort a transaction.
-    timeout: Duration,
     shared: Arc<Shared>,
     acks: Acks,
 }
@@ -57,15 +48,14 @@ impl Transactions {
     pub(super) fn init(
         producer: Arc<Current>,
         create: Box<Create>,
-        (membership, timeout): (Membership, Duration),
+        membership: Membership,
         shared: Arc<Shared>,
         acks: Acks,
     ) -> Result<Self, KafkaError> {
         let initialised = producer.get().init_transactions(REQUEST_TIMEOUT);
         initialised
             .map_err(|error| KafkaError::new(format!("initialising transactions: {}", reason(&error))))?;
-        let (is_open, begun) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { producer, create, membership, is_open, begun, timeout, shared, acks })
+        Ok(Self { producer, create, membership, is_open: AtomicBool::new(false), shared, acks })
     }
 
     /// Begins a transaction if none is open.
@@ -93,18 +83,8 @@ impl Transactions {
         }
         self.producer.get().begin_transaction()?;
         reach(Edge::TransactionBegun);
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.is_open.store(true, Ordering::Release);
         Ok(())
-    }
-
-    /// Returns true if the producer cannot continue and the brokers have no transaction of it: there is none, or it was
-    /// open for too long.
-    fn is_gone(&self, error: &ClientError) -> bool {
-        let ClientError::Transaction(cause) = error else { return false };
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = begun.is_some_and(|begun| begun.elapsed() >= self.timeout);
-        is_invalid_state(error) || (is_fenced(cause.code()) && is_old)
     }
 
     /// Replaces the producer by one with a higher epoch.
@@ -151,11 +131,9 @@ impl Transactions {
             }
             // If the brokers had committed it, this abort would fail, too.
             Err(error) if !is_invalid_state(&error) && !is_fatal(&error) => {
-                match self.attempt(|| producer.abort_transaction(ATTEMPT)) {
-                    Ok(()) => self.aborted(),
-                    Err(error) if self.is_gone(&error) => self.abandoned(),
-                    Err(error) => return Err(fatal(&reason(&error))),
-                }
+                let aborted = self.attempt(|| producer.abort_transaction(ATTEMPT));
+                aborted.map_err(|error| fatal(&reason(&error)))?;
+                self.aborted();
                 Err(TransactionError::Undone(reason(&error)))
             }
             Err(error) => self.undo_after(&error),
@@ -173,7 +151,7 @@ impl Transactions {
                 self.aborted();
                 Ok(())
             }
-            Err(error) if self.is_gone(&error) => {
+            Err(error) if is_invalid_state(&error) => {
                 self.abandoned();
                 Ok(())
             }
@@ -198,7 +176,7 @@ impl Transactions {
 
     /// Aborts the open transaction after a step of its commit has failed, if that is of use.
     fn undo_after(&self, error: &ClientError) -> Result<(), TransactionError> {
-        if self.is_gone(error) {
+        if is_invalid_state(error) {
             self.abandoned();
             return Err(TransactionError::Undone(reason(error)));
         }

@@ -177,7 +177,7 @@ fn what_is_queued_is_read_before_the_lane_hears_that_nothing_follows() {
     let news = world.take(0, NONE);
     assert!(news.segment.is_some() && news.health.is_none());
     assert_eq!(world.health(0), Some(broken));
-    world.now += Duration::from_mins(1);
+    world.now += Duration::from_secs(60);
     assert_eq!(world.positions(0), [], "nobody knows where it goes on");
     world.state.seek(lane(0), 40);
     assert_eq!(world.positions(0), [(0, 40)]);
