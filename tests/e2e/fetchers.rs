@@ -18,7 +18,7 @@ use velo_schema::Tier;
 use crate::admin::delete_records;
 use crate::broker::{Broker, busy, embedded, real};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// All that a fetcher tells of a record: partition and offset, timestamp, key, value, headers.

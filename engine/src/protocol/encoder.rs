@@ -46,7 +46,7 @@ impl Encoder {
             let [low, ..] = value.to_le_bytes();
             value >>= 7;
             if value == 0 {
-                return self.bytes.push(low);
+                return self.bytes.push(low & 0x7f);
             }
             self.bytes.push(low | 0x80);
         }

@@ -18,9 +18,9 @@ pub fn read_everything(bytes: &[u8]) {
     use cursor::Cursor;
     use records::{Reading, Segment};
 
-    /// The limit on decompressed bytes.
-    const MOST_BYTES: usize = 1 << 20;
+    let _ = sasl::read_handshake(&mut Cursor::new(bytes));
     for version in 0..=20 {
+        let _ = api::read_header(&mut Cursor::new(bytes), api::Api::Fetch, version);
         let _ = api::Versions::read(&mut Cursor::new(bytes));
         let _ = metadata::read(&mut Cursor::new(bytes), version, "t");
         let _ = sasl::read(&mut Cursor::new(bytes), version);
@@ -28,13 +28,24 @@ pub fn read_everything(bytes: &[u8]) {
             assert!(answer.partitions.iter().all(|partition| bytes.get(partition.records.clone()).is_some()));
         }
     }
-    let outline = records::outline(bytes);
-    let reading = Reading { committed_only: true, most_bytes: MOST_BYTES };
-    let Ok(segment) = Segment::read(bytes::Bytes::copy_from_slice(bytes), Vec::new(), reading) else {
+    // As the fetcher does: nothing is read whose headers are damaged.
+    if records::outline(bytes).is_err() {
         return;
-    };
-    assert!(segment.buffer.len() <= bytes.len() + MOST_BYTES);
-    let (mut reader, mut last) = (segment.reader(), i64::MIN);
+    }
+    let reading = Reading { committed_only: true, most_batch_bytes: 1 << 20 };
+    let whole = bytes::Bytes::copy_from_slice(bytes);
+    let Ok(segments) = Segment::read(&whole, Vec::new(), reading, &pool::Pool::default()) else { return };
+    let mut last = i64::MIN;
+    for segment in segments {
+        read_records(&segment, &mut last);
+    }
+}
+
+#[cfg(fuzzing)]
+fn read_records(segment: &records::Segment, last: &mut i64) {
+    use records::Next;
+
+    let mut reader = segment.reader();
     while let Ok((next, after)) = reader.next(segment) {
         reader = after;
         match next {

@@ -119,11 +119,9 @@ impl Lane {
 
     /// Notes that a fetch has failed with a temporary error.
     pub(super) fn fetch_failed(&mut self, now: Tick, kind: FailureKind, reason: impl FnOnce() -> String) {
-        let failing =
-            self.failing.get_or_insert_with(|| Failing { since: now, last: now, reason: reason(), kind });
-        if failing.kind != kind {
-            (failing.kind, failing.since) = (kind, now);
+        match &mut self.failing {
+            Some(failing) if failing.kind == kind => failing.last = now,
+            failing => *failing = Some(Failing { since: now, last: now, reason: reason(), kind }),
         }
-        failing.last = now;
     }
 }

@@ -233,8 +233,10 @@ impl GroupSource {
     /// partition cannot seek, so it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
         if !self.fetcher.uses_client() {
-            // A lane that replaces another one is read from its position on as soon as it is started.
-            if self.fetcher.lanes().get(lane).is_some_and(Lane::is_broken) {
+            // A lane that replaces another one is read from its position on as soon as it is started, and never moves
+            // back.
+            let moves = |lane: &Lane| lane.is_broken() && lane.position <= position;
+            if self.fetcher.lanes().get(lane).is_some_and(moves) {
                 self.fetcher.seek(lane, position);
             }
             return Ok(());

@@ -167,8 +167,12 @@ impl Open {
     fn close(self, bytes: &Bytes, pool: &Pool) -> Option<Segment> {
         let (buffer, batches) = match self {
             Self::Plain(batches) => (bytes.clone(), batches),
-            Self::Unpacked(buffer, batches) => {
+            Self::Unpacked(mut buffer, batches) => {
                 let length = buffer.len();
+                if length < buffer.capacity() / 4 {
+                    // Few records do not pin much memory.
+                    buffer.shrink_to_fit();
+                }
                 (pool.share(buffer, length), batches)
             }
         };

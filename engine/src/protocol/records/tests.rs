@@ -99,11 +99,14 @@ impl Written {
 
 fn varint(into: &mut Vec<u8>, value: i64) {
     let mut raw = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    while raw >= 0x80 {
-        into.push((raw & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = raw.to_le_bytes();
         raw >>= 7;
+        if raw == 0 {
+            return into.push(low & 0x7f);
+        }
+        into.push(low | 0x80);
     }
-    into.push(raw as u8);
 }
 
 fn sized(into: &mut Vec<u8>, bytes: &[u8]) {
@@ -122,11 +125,11 @@ fn segment(written: &Written) -> Segment {
     segments(written.bytes(), Vec::new()).unwrap().remove(0)
 }
 
-/// Reads all records: offset and value of each, and the offsets that were passed.
-fn read_all(
-    bytes: Vec<u8>,
-    aborted: Vec<AbortedTransaction>,
-) -> Result<(Vec<(i64, String)>, Vec<i64>), Unreadable> {
+/// The offset and the value of each record, and the offsets that were passed.
+type All = (Vec<(i64, String)>, Vec<i64>);
+
+/// Reads all records.
+fn read_all(bytes: Vec<u8>, aborted: Vec<AbortedTransaction>) -> Result<All, Unreadable> {
     let (mut records, mut passed) = (Vec::new(), Vec::new());
     for segment in segments(bytes, aborted)? {
         let mut reader = segment.reader();

@@ -38,7 +38,7 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
     loop {
         // A connection that nobody needs is not made.
         let Some(choice) = shared.wait_for_choice(broker) else { return };
-        shared.change(|state| state.answered(&choice.asked));
+        shared.change(|state| state.answered(&choice.asked, Instant::now()));
         let (result, has_fetched) = connect_and_fetch(shared, broker);
         let error = match result {
             Ok(End::Closed) => return,
@@ -52,7 +52,12 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
             let why = format!("broker {broker}: {error}; --fetcher librdkafka may do");
             shared.change(|state| state.unreadable(broker, &why, Instant::now()))
         } else {
-            shared.change(|state| state.unreachable(broker, &reason, Instant::now()))
+            // Only an outage is waited for.
+            let health = match error {
+                ConnectionError::Io(_) => Health::unavailable(reason),
+                _ => Health::refused(reason),
+            };
+            shared.change(|state| state.unreachable(broker, &health, Instant::now()))
         };
         shared.tell(lanes);
         retry = if has_fetched { shared.config.retry } else { (retry * 2).min(shared.config.most_retry) };
@@ -87,7 +92,7 @@ fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<End, Connecti
     };
     let result = session.run();
     if let Some(sent) = session.sent.take() {
-        shared.change(|state| state.answered(&sent.asked));
+        shared.change(|state| state.answered(&sent.asked, Instant::now()));
     }
     shared.closed(Some(broker));
     (result, session.has_fetched)
@@ -140,7 +145,7 @@ impl Session<'_> {
                 self.shared.state().choose(self.broker, Instant::now())
             };
             if self.connection.expires() {
-                self.shared.change(|state| state.answered(&choice.asked));
+                self.shared.change(|state| state.answered(&choice.asked, Instant::now()));
                 self.decode();
                 return Ok(End::Expired);
             }
@@ -190,7 +195,7 @@ impl Session<'_> {
             .map(|fetched| (records_of(&fetched, &response.bytes, &self.shared.pool), fetched))
             .collect();
         let told = self.shared.change(|state| {
-            state.answered(&asked);
+            state.answered(&asked, now);
             if !throttle.is_zero() {
                 state.throttled = state.throttled.max(Some(throttle));
             }
@@ -291,23 +296,21 @@ impl Step<'_> {
             state.prefer(asked, fetched.preferred_replica, now);
             return false;
         }
-        let mut is_told = state.bounds(asked, fetched.high_watermark, fetched.last_stable_offset);
+        state.bounds(asked, fetched.high_watermark, fetched.last_stable_offset);
         match records {
-            Ok(None) => {}
+            Ok(None) => state.nothing(asked),
             Ok(Some((Outline { next: Some(next), amount }, records))) if next.0 > asked.wanted.position => {
                 if state.advance(broker, asked, next, amount) {
                     undecoded.push(Undecoded { asked: *asked, amount, records, aborted: fetched.aborted });
                 }
+                false
             }
             Ok(_) => {
                 let reason = format!("broker {broker} returned no record batch at the requested offset");
-                is_told |= state.failed(asked, Health::refused(reason), now);
+                state.failed(asked, Health::refused(reason), now)
             }
-            Err(error) => {
-                is_told |= state.failed(asked, unreadable(broker, &error), now);
-            }
+            Err(error) => state.failed(asked, unreadable(broker, &error), now),
         }
-        is_told
     }
 
     fn fail(self, code: Code) -> bool {

@@ -46,8 +46,11 @@ impl Health {
 }
 
 impl Condition {
-    /// Notes that a fetch has succeeded.
+    /// Notes that a fetch has succeeded: its records could be read, or there were none.
     pub(super) fn is_good(&mut self) {
+        if !self.can_be_read() {
+            return;
+        }
         self.failing_since = None;
         self.is_news |= std::mem::take(&mut self.is_told);
         self.health = Health::Good;
@@ -62,9 +65,16 @@ impl Condition {
             // What is worse stays.
             return;
         }
-        self.is_news = !is_passing || now.duration_since(since) >= QUIET;
-        self.is_told |= self.is_news;
+        let is_news = !is_passing || now.duration_since(since) >= QUIET;
+        self.is_told |= is_news;
+        self.is_news |= is_news;
         self.health = health;
+    }
+
+    /// Notes that the partition cannot be read at all.
+    pub(super) fn is_failed(&mut self, reason: &str) {
+        self.health = Health::Failed(reason.to_owned());
+        self.is_news = true;
     }
 
     /// Returns true if fetches of the partition may succeed.

@@ -140,6 +140,8 @@ impl Fetcher for NativeFetcher {
             if let Some(segments) = self.segments.get_mut(&id) {
                 segments.clear();
             }
+            // Whether it can be read there is not known yet.
+            self.lanes.change(id, |lane| lane.failing = None);
             let has_ended = self.lanes.get(id).is_some_and(|lane| lane.ended);
             self.shared.change(|state| {
                 state.seek(id, position);

@@ -1,7 +1,7 @@
 //! What is fetched from which broker: lanes, leaders and answers in; the partitions of the next request out. Pure: the
 //! threads of a fetcher share it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::health::{Condition, Health};
@@ -86,6 +86,10 @@ pub(super) struct State {
     pub addresses: BTreeMap<i32, Address>,
     /// True if the leaders of some partitions are not known.
     pub wants_leaders: bool,
+    /// The ids of earlier topics of this name. A broker that lags behind may still know one.
+    replaced_ids: BTreeSet<u128>,
+    /// The reason if nothing can be read any more.
+    failed: Option<String>,
     pub is_closing: bool,
     /// The longest time by which a broker has throttled a request since it was last reported.
     pub throttled: Option<Duration>,
@@ -105,6 +109,8 @@ impl State {
             partitions: BTreeMap::new(),
             addresses: BTreeMap::new(),
             wants_leaders: false,
+            replaced_ids: BTreeSet::new(),
+            failed: None,
             is_closing: false,
             throttled: None,
             first: BTreeMap::new(),
@@ -120,6 +126,10 @@ impl State {
         let leader = self.partitions.values().find(|partition| partition.number == number);
         let leader = leader.and_then(|partition| partition.leader);
         self.wants_leaders |= leader.is_none();
+        let mut condition = Condition::default();
+        if let Some(reason) = &self.failed {
+            condition.is_failed(reason);
+        }
         if self.partitions.is_empty() {
             // The topic may have been created again while nothing of it was read.
             self.topic.id = 0;
@@ -142,7 +152,7 @@ impl State {
                 queue: VecDeque::new(),
                 queued: Amount::default(),
                 retry_at: None,
-                condition: Condition::default(),
+                condition,
                 high_watermark: None,
                 last_stable_offset: None,
             },
@@ -191,7 +201,6 @@ impl State {
             self.partitions.iter_mut().partition(|(lane, _)| **lane < first);
         for (lane, partition) in after.into_iter().chain(before) {
             let Some((_, epoch)) = partition.leader else { continue };
-            partition.replica.take_if(|(_, since)| now.duration_since(*since) >= REPLICA_AGE);
             if !partition.is_at(broker) || !partition.condition.can_be_read() || partition.is_finished {
                 continue;
             }
@@ -224,10 +233,12 @@ impl State {
     }
 
     /// Notes that a request was answered, or will not be.
-    pub(super) fn answered(&mut self, asked: &[Asked]) {
+    pub(super) fn answered(&mut self, asked: &[Asked], now: Instant) {
         for asked in asked {
             if let Some(partition) = self.awaiting(asked) {
                 partition.asked = None;
+                // The leader may have better advice by now.
+                partition.replica.take_if(|(_, since)| now.duration_since(*since) >= REPLICA_AGE);
             }
         }
     }
@@ -242,12 +253,17 @@ impl State {
         self.current(asked).filter(|partition| partition.least_request <= asked.request)
     }
 
-    /// Notes the offsets up to which a partition can be read. Returns true if that is news for the lane.
-    pub(super) fn bounds(&mut self, asked: &Asked, high_watermark: i64, last_stable_offset: i64) -> bool {
-        let Some(partition) = self.awaiting(asked) else { return false };
+    /// Notes the offsets up to which a partition can be read. Whether what was fetched can be read is not known yet.
+    pub(super) fn bounds(&mut self, asked: &Asked, high_watermark: i64, last_stable_offset: i64) {
+        let Some(partition) = self.awaiting(asked) else { return };
         partition.high_watermark = Some(high_watermark).filter(|offset| *offset >= 0);
         partition.last_stable_offset = Some(last_stable_offset).filter(|offset| *offset >= 0);
         partition.retry_at = None;
+    }
+
+    /// Notes that there are no records yet. Returns true if that is news for the lane.
+    pub(super) fn nothing(&mut self, asked: &Asked) -> bool {
+        let Some(partition) = self.awaiting(asked) else { return false };
         partition.condition.is_good();
         partition.condition.is_news()
     }
@@ -265,6 +281,7 @@ impl State {
     pub(super) fn decoded(&mut self, asked: &Asked, segments: Vec<Segment>, amount: Amount) -> bool {
         let Some(partition) = self.current(asked) else { return false };
         partition.decoding = None;
+        partition.condition.is_good();
         let decoded = segments.iter().map(Segment::amount).fold(Amount::default(), Amount::with);
         partition.queued = partition.queued.without(amount).with(decoded);
         if !partition.is_finished {
@@ -330,12 +347,12 @@ impl State {
     }
 
     /// Gives up all partitions of a broker that cannot be reached. Returns their lanes.
-    pub(super) fn unreachable(&mut self, broker: i32, reason: &str, now: Instant) -> Vec<LaneId> {
+    pub(super) fn unreachable(&mut self, broker: i32, health: &Health, now: Instant) -> Vec<LaneId> {
         let mut lanes = Vec::new();
         for (lane, partition) in &mut self.partitions {
             if partition.is_at(broker) {
                 (partition.leader, partition.replica) = (None, None);
-                partition.is_bad(Health::unavailable(reason), now);
+                partition.is_bad(health.clone(), now);
                 lanes.push(*lane);
             }
         }
@@ -357,6 +374,7 @@ impl State {
 
     /// Notes that nothing can be read any more. Returns all lanes.
     pub(super) fn all_failed(&mut self, reason: &str, now: Instant) -> Vec<LaneId> {
+        self.failed = Some(reason.to_owned());
         for partition in self.partitions.values_mut() {
             partition.is_bad(Health::Failed(reason.to_owned()), now);
         }
@@ -377,6 +395,7 @@ impl State {
     fn replaced(&mut self, now: Instant) -> Vec<LaneId> {
         let reason = format!("topic '{}' was deleted and created again", self.topic.name);
         let broken = Broken { reason, differs_from: Some(0) };
+        self.replaced_ids.insert(self.topic.id);
         for partition in self.partitions.values_mut() {
             self.version += 1;
             partition.version = self.version;
@@ -390,6 +409,12 @@ impl State {
     /// Takes the leaders of partitions from metadata. Returns the lanes that still have none, and those of a topic that
     /// was replaced.
     pub(super) fn leaders(&mut self, metadata: &TopicMetadata, now: Instant) -> (Vec<LaneId>, Vec<LaneId>) {
+        if self.replaced_ids.contains(&metadata.id) {
+            let waits = |(_, partition): &(&LaneId, &Partition)| partition.leader.is_none();
+            let without: Vec<_> = self.partitions.iter().filter(waits).map(|(lane, _)| *lane).collect();
+            self.wants_leaders = !without.is_empty();
+            return (without, Vec::new());
+        }
         let is_new = metadata.id != 0 && self.topic.id != 0 && metadata.id != self.topic.id;
         let replaced = if is_new { self.replaced(now) } else { Vec::new() };
         if metadata.id != 0 {
