@@ -1,8 +1,10 @@
 //! How fast does `velo run --dry-run --until-end` drain a prefilled topic, at what cost in CPU time and memory, beside
-//! a bare loop over librdkafka, and beside the limit: a loop that parses every record in place on one connection? One run, one broker, alternating rounds; prints medians and ratios.
+//! a bare loop over librdkafka, and beside the limit: a loop that parses every record in place on one connection? One
+//! run, one broker, alternating rounds; prints medians and ratios.
 //!
 //! `cargo bench -p velo-cli --bench drain`. `VELO_BENCH_RECORDS` sets the number of records, `VELO_BENCH_PARTITIONS` a
-//! list of partition counts, and `VELO_BENCH_BEFORE` the path of another build of velo to measure side by side.
+//! list of partition counts, `VELO_BENCH_JOBS` a list of the beginnings of job names, and `VELO_BENCH_BEFORE` the path
+//! of another build of velo to measure side by side.
 #![allow(clippy::disallowed_methods, reason = "a benchmark")]
 
 mod broker;
@@ -93,7 +95,9 @@ fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Opt
             peak_mib: 0.0,
         };
         costs.entry((0, LIMIT.to_owned())).or_default().push(limit);
-        for (number, (name, clause)) in (1..).zip(JOBS) {
+        let jobs = std::env::var("VELO_BENCH_JOBS").unwrap_or_default();
+        let is_wanted = |name: &str| jobs.split(',').any(|job| name.starts_with(job));
+        for (number, (name, clause)) in (1..).zip(JOBS).filter(|(_, (name, _))| is_wanted(name)) {
             let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
             let path = folder.path().join("job.sql");
             std::fs::write(&path, sql).expect("written");

@@ -107,7 +107,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FetcherArg {
-    /// Connections of the job's own; records are read where they were received
+    /// Connections of the job's own; needs less CPU time, and supports fewer ways to log in
     Native,
     /// The client of the group member
     Librdkafka,
