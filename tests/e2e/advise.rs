@@ -557,7 +557,9 @@ fn an_idle_topic_and_an_impossible_wish_are_refused() {
     });
     assert_advised(&output);
     let refusal = json(&output)["refusal"].clone();
-    assert!(refusal["reason"] == "latency_limit" || refusal["reason"] == "noisy", "{refusal}");
+    // On a busy machine nothing is certain, or nothing keeps up with the topic in the first place.
+    let reasons = ["latency_limit", "noisy", "nothing_keeps_up"];
+    assert!(reasons.iter().any(|reason| refusal["reason"] == *reason), "{refusal}");
 }
 
 /// A topic with records of the last seconds, as an hour of them would look in small.
