@@ -8,6 +8,7 @@
 mod address;
 mod login;
 mod options;
+mod properties;
 mod stream;
 mod tls;
 
@@ -20,7 +21,8 @@ use bytes::Bytes;
 
 pub(super) use address::Address;
 pub(super) use login::MECHANISMS;
-pub(super) use options::{Options, is, milliseconds, number};
+pub(super) use options::Options;
+pub(super) use properties::{is, milliseconds, number};
 
 use super::hint;
 use crate::protocol::api::{self, Api, Request, Versions};

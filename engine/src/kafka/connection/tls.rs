@@ -14,7 +14,7 @@ use openssl::x509::X509;
 use rdkafka::ClientConfig;
 
 use super::ConnectionError;
-use super::options::{is, is_false};
+use super::properties::{is, is_false};
 use crate::kafka::KafkaError;
 
 /// How connections are encrypted.

@@ -12,6 +12,9 @@ const FETCH_PATIENCE: Duration = Duration::from_mins(2);
 /// The time without a failed fetch after which fetches are assumed to succeed again, if success is silent.
 const FETCH_SILENCE: Duration = Duration::from_secs(30);
 
+/// The interval at which every lane is read even if nothing was reported of it.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The lanes of a fetcher.
 #[derive(Debug, Default)]
 pub(in crate::kafka) struct Lanes {
@@ -26,6 +29,8 @@ pub(in crate::kafka) struct Lanes {
     broken: BTreeSet<LaneId>,
     /// The number of lanes that have not ended.
     unended: usize,
+    /// The time at which all lanes were last read.
+    swept: Tick,
     notices: Vec<String>,
 }
 
@@ -132,6 +137,14 @@ impl Lanes {
             self.failing.insert(id);
         }
         Ok(())
+    }
+
+    /// Appends all lanes once per [`SWEEP_INTERVAL`].
+    pub(super) fn sweep(&mut self, now: Tick, into: &mut Vec<LaneId>) {
+        if now.since(self.swept) >= SWEEP_INTERVAL {
+            self.swept = now;
+            into.extend(self.open.keys());
+        }
     }
 
     /// Returns true if every lane was read to its end.

@@ -40,7 +40,7 @@ pub(super) trait Fetcher {
     /// If a lane cannot be read for too long.
     fn report(&mut self, events: &mut Vec<SourceEvent>) -> Result<(), SourceError>;
 
-    /// Returns true if the client of the member fetches, so that it must be told from where.
+    /// Returns true if the client of the group member fetches the records. Its positions must then be set, too.
     fn uses_client(&self) -> bool;
 
     /// Starts a lane. It must be started before the partition is assigned to the client.

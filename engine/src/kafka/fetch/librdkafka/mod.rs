@@ -4,7 +4,6 @@ mod queue;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 use velo_schema::Tier;
@@ -24,9 +23,6 @@ use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 use queue::Queue;
 
-/// The interval at which every lane is read even if its queue has not called back.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The queues of the partitions of a consumer.
 pub(in crate::kafka) struct QueueFetcher {
     consumer: Arc<BaseConsumer<Context>>,
@@ -36,7 +32,6 @@ pub(in crate::kafka) struct QueueFetcher {
     queues: HashMap<LaneId, Queue>,
     ready: ReadyLanes,
     clock: Clock,
-    swept: Tick,
     /// The approximate number of bytes to take from a queue with one call.
     call_bytes: u64,
     /// The size of a record that is assumed before the first record was read, in bytes.
@@ -58,7 +53,6 @@ impl QueueFetcher {
             queues: HashMap::new(),
             ready: ReadyLanes::new(waker),
             clock: Clock::default(),
-            swept: Tick::default(),
             call_bytes: memory.call_bytes(),
             first_record_bytes: memory.first_record_bytes(),
         }
@@ -122,10 +116,7 @@ impl Fetcher for QueueFetcher {
 
     fn ready(&mut self, lanes: &mut Vec<LaneId>) {
         self.ready.take(lanes);
-        if self.clock.now.since(self.swept) >= SWEEP_INTERVAL {
-            self.swept = self.clock.now;
-            lanes.extend(self.lanes.iter().map(|lane| lane.id));
-        }
+        self.lanes.sweep(self.clock.now, lanes);
     }
 
     fn take(

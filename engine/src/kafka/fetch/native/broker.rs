@@ -40,6 +40,7 @@ pub(super) fn run(shared: &Arc<Shared>, broker: i32) {
         let Some(choice) = shared.wait_for_choice(broker) else { return };
         shared.change(|state| state.answered(&choice.asked, Instant::now()));
         let (result, has_fetched) = connect_and_fetch(shared, broker);
+        shared.closed(Some(broker));
         let error = match result {
             Ok(End::Closed) => return,
             Ok(End::Expired) => continue,
@@ -94,7 +95,6 @@ fn connect_and_fetch(shared: &Arc<Shared>, broker: i32) -> (Result<End, Connecti
     if let Some(sent) = session.sent.take() {
         shared.change(|state| state.answered(&sent.asked, Instant::now()));
     }
-    shared.closed(Some(broker));
     (result, session.has_fetched)
 }
 
@@ -279,18 +279,16 @@ impl Step<'_> {
             return Step { state, broker, now, asked }.fail(code(fetched.error));
         }
         if let Some(offset) = fetched.diverges_at {
-            let health = if state.is_follower(asked, broker) {
-                // It may only lag behind.
-                Health::unavailable(format!("broker {broker} lags behind the leader"))
-            } else {
-                let reason = format!("the log of the leader was truncated at offset {offset}");
-                Health::Broken(Broken { reason, differs_from: Some(offset) })
-            };
-            let is_told = state.failed(asked, health, now);
             if state.is_follower(asked, broker) {
+                // The replica may only lag behind.
+                let reason = format!("broker {broker} lags behind the leader");
+                let is_news = state.failed(asked, Health::unavailable(reason), now);
                 state.leader_has_moved(asked);
+                return is_news;
             }
-            return is_told;
+            let reason = format!("the log of the leader was truncated at offset {offset}");
+            let health = Health::Broken(Broken { reason, differs_from: Some(offset) });
+            return state.failed(asked, health, now);
         }
         if fetched.preferred_replica >= 0 && fetched.preferred_replica != broker {
             state.prefer(asked, fetched.preferred_replica, now);
@@ -333,9 +331,9 @@ impl Step<'_> {
             code => Health::Failed(format!("{reason}{}", hint(Some(code), ""))),
         };
         if let Health::Failing(..) = health {
-            let is_told = state.failed(asked, health, now);
+            let is_news = state.failed(asked, health, now);
             state.leader_has_moved(asked);
-            return is_told;
+            return is_news;
         }
         state.failed(asked, health, now)
     }

@@ -1,14 +1,14 @@
-//! How fetches of a partition go: successes and failures in, news for its lane out.
+//! The health of the fetches of a partition: successes and failures in, changes to report to the lane out.
 
 use std::time::{Duration, Instant};
 
 use crate::kafka::fetch::Broken;
 use crate::kafka::fetch::lane::FailureKind;
 
-/// The time for which fetches may fail before the lane is told: leaders move, and brokers are restarted.
+/// Failures are reported to the lane only if fetches have failed for this time: leaders move, and brokers restart.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How the last fetch of a partition went.
+/// The result of the last fetch of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Health {
     /// It succeeded, or there was none.
@@ -22,14 +22,14 @@ pub(super) enum Health {
     Failed(String),
 }
 
-/// The health of a partition, and what its lane knows of it.
+/// The health of a partition, and which part of it was reported to the lane.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     health: Health,
     failing_since: Option<Instant>,
-    /// True if the lane was told that fetches fail.
-    is_told: bool,
-    /// True if the lane is to be told of `health`.
+    /// True if a failure was reported to the lane.
+    is_reported: bool,
+    /// True if `health` must be reported to the lane.
     is_news: bool,
 }
 
@@ -52,21 +52,20 @@ impl Condition {
             return;
         }
         self.failing_since = None;
-        self.is_news |= std::mem::take(&mut self.is_told);
+        self.is_news |= std::mem::take(&mut self.is_reported);
         self.health = Health::Good;
     }
 
-    /// Notes that a fetch has failed. A lane hears of each failure after a while: one that hears of none takes the
-    /// fetches for good again.
+    /// Notes that a fetch has failed. After [`QUIET`], every failure is reported to the lane.
     pub(super) fn is_bad(&mut self, health: Health, now: Instant) {
         let since = *self.failing_since.get_or_insert(now);
         let is_passing = matches!(health, Health::Failing(..));
         if is_passing && !self.can_be_read() {
-            // What is worse stays.
+            // A permanent failure is not replaced by a temporary one.
             return;
         }
         let is_news = !is_passing || now.duration_since(since) >= QUIET;
-        self.is_told |= is_news;
+        self.is_reported |= is_news;
         self.is_news |= is_news;
         self.health = health;
     }
@@ -82,12 +81,12 @@ impl Condition {
         matches!(self.health, Health::Good | Health::Failing(..))
     }
 
-    /// Returns true if there is news for the lane.
+    /// Returns true if the health must be reported to the lane.
     pub(super) fn is_news(&self) -> bool {
         self.is_news
     }
 
-    /// Returns the health once after each time that the lane is to be told of it.
+    /// Returns the health if it must be reported to the lane. Each change is returned once.
     pub(super) fn take_news(&mut self) -> Option<Health> {
         std::mem::take(&mut self.is_news).then(|| self.health.clone())
     }

@@ -42,9 +42,6 @@ use config::Config;
 use segments::Segments;
 use shared::Shared;
 
-/// The interval at which every lane is read even if nothing was reported of it.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The interval at which it is reported that brokers throttle the fetches.
 const THROTTLE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -54,7 +51,6 @@ pub(in crate::kafka) struct NativeFetcher {
     lanes: Lanes,
     segments: HashMap<LaneId, Segments>,
     clock: Clock,
-    swept: Tick,
     told_of_throttle: Tick,
     /// The number of fetched bytes in use up to which batches refer to them. Beyond it records are copied.
     most_shared_bytes: usize,
@@ -84,7 +80,6 @@ impl NativeFetcher {
             lanes: Lanes::default(),
             segments: HashMap::new(),
             clock: Clock::default(),
-            swept: Tick::default(),
             told_of_throttle: Tick::default(),
             most_shared_bytes: most_shared_bytes.unwrap_or(usize::MAX),
         })
@@ -158,10 +153,7 @@ impl Fetcher for NativeFetcher {
 
     fn ready(&mut self, lanes: &mut Vec<LaneId>) {
         self.shared.ready.take(lanes);
-        if self.clock.now.since(self.swept) >= SWEEP_INTERVAL {
-            self.swept = self.clock.now;
-            lanes.extend(self.lanes.iter().map(|lane| lane.id));
-        }
+        self.lanes.sweep(self.clock.now, lanes);
     }
 
     fn take(

@@ -56,7 +56,7 @@ impl Shared {
         lanes.into_iter().for_each(|lane| self.ready.add(lane));
     }
 
-    /// Runs the work of a thread. If it panics, the lanes are told, which would wait for ever otherwise.
+    /// Runs the work of a thread. A panic is reported to all lanes, which would otherwise wait for ever.
     pub(super) fn guard(&self, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

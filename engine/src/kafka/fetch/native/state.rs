@@ -290,7 +290,7 @@ impl State {
         true
     }
 
-    /// Notes that the fetch of a partition has failed. Returns true if the lane is to be told.
+    /// Notes that the fetch of a partition has failed. Returns true if the lane must be read to get the error.
     pub(super) fn failed(&mut self, asked: &Asked, health: Health, now: Instant) -> bool {
         let Some(partition) = self.awaiting(asked) else { return false };
         partition.is_bad(health, now);
@@ -298,7 +298,7 @@ impl State {
     }
 
     /// Notes that records cannot be decoded. They are fetched again, and all that follow. `amount` is what was being
-    /// decoded. Returns true if the lane is to be told.
+    /// decoded. Returns true if the lane must be read to get the error.
     pub(super) fn undecodable(
         &mut self,
         asked: &Asked,
