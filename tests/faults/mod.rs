@@ -30,7 +30,7 @@ struct Scenario {
     run: fn(&Site<'_>, u64) -> Outcome,
 }
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario { name: "brokers", run: scenarios::brokers::run },
     Scenario { name: "clock", run: scenarios::clock::run },
     Scenario { name: "cluster", run: scenarios::cluster::run },
@@ -43,6 +43,7 @@ const SCENARIOS: [Scenario; 15] = [
     Scenario { name: "refused", run: scenarios::refused::run },
     Scenario { name: "replayed", run: scenarios::replayed::run },
     Scenario { name: "shapes", run: scenarios::shapes::run },
+    Scenario { name: "stopped", run: scenarios::stopped::run },
     Scenario { name: "suspended", run: scenarios::suspended::run },
     Scenario { name: "topics", run: scenarios::topics::run },
     Scenario { name: "transactions", run: scenarios::transactions::run },
@@ -127,6 +128,11 @@ fn a_job_whose_records_are_refused_keeps_its_promises() {
 #[test]
 fn a_replay_that_is_killed_at_any_edge_puts_each_dead_letter_back_once() {
     keeps_its_promises("replayed", 1..4);
+}
+
+#[test]
+fn a_job_that_is_stopped_keeps_its_promises() {
+    keeps_its_promises("stopped", 1..4);
 }
 
 #[test]

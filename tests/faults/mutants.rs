@@ -20,10 +20,10 @@ enum Hunter {
 fn hunter(mutant: Mutant) -> Hunter {
     match mutant {
         Mutant::CommitBeforeDeadLetter | Mutant::CommitPastGap => Hunter::Scenario("letters", 10),
-        Mutant::WatermarkOffByOne
-        | Mutant::DoneWithoutLanes
-        | Mutant::StoppedIsDone
-        | Mutant::DeadLetterChanged => Hunter::Scenario("killed", 30),
+        Mutant::WatermarkOffByOne | Mutant::DoneWithoutLanes | Mutant::DeadLetterChanged => {
+            Hunter::Scenario("killed", 30)
+        }
+        Mutant::StoppedIsDone => Hunter::Scenario("stopped", 3),
         Mutant::SkipOnOutage => Hunter::Scenario("program", 10),
         Mutant::OlderTransactionCounts | Mutant::BatchReused => Hunter::Scenario("refused", 20),
         Mutant::WriteAfterLoss => Hunter::Scenario("suspended", 20),

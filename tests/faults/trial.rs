@@ -384,8 +384,21 @@ impl<'a> Trial<'a> {
     /// Waits until every process has ended, each with everything done, or because the group has replaced it: a static
     /// member whose answer to a request to join is lost is fenced by its next request.
     pub(crate) fn all_end_well_or_are_replaced(&mut self, members: &mut [Member]) {
-        let words: &[_] = if self.plan.is_static { &["uses the same --group-instance-id"] } else { &[] };
+        let words = self.replaced();
         self.all_end_well_or_say(members, words);
+    }
+
+    /// Like [`all_end_well_or_are_replaced`](Self::all_end_well_or_are_replaced), with outages that may last for longer than
+    /// a transaction may be open: the next start goes on from the last commit.
+    pub(crate) fn all_end_well_or_outlast_a_transaction(&mut self, members: &mut [Member]) {
+        let outlasted = self.plan.exactly_once.then_some("longer than transaction.timeout.ms");
+        let words: Vec<_> = self.replaced().iter().copied().chain(outlasted).collect();
+        self.all_end_well_or_say(members, &words);
+    }
+
+    /// What a process says that was replaced.
+    fn replaced(&self) -> &'static [&'static str] {
+        if self.plan.is_static { &["uses the same --group-instance-id"] } else { &[] }
     }
 
     /// Waits until every process has ended, each with everything done, or with an error that has one of these words.

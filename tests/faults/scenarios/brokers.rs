@@ -36,7 +36,7 @@ pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&m
     let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
     let times = random.u32(1..4);
     trial.disturb(times, &mut members, &mut random, |random| disturbance(random, &plan));
-    trial.all_end_well_or_are_replaced(&mut members);
+    trial.all_end_well_or_outlast_a_transaction(&mut members);
     drop(members);
     trial.finish()
 }

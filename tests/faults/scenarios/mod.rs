@@ -11,6 +11,7 @@ pub(super) mod proxied;
 pub(super) mod refused;
 pub(super) mod replayed;
 pub(super) mod shapes;
+pub(super) mod stopped;
 pub(super) mod suspended;
 pub(super) mod topics;
 pub(super) mod transactions;

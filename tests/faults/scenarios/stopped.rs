@@ -1,0 +1,27 @@
+//! A process is asked to end, by SIGTERM, at any time: it settles and commits what it has begun, its peers go on, and
+//! nothing is written twice.
+
+use fastrand::Rng;
+
+use crate::faults::trial::{Outcome, Plan, Site, Trial};
+use crate::faults::workload::Workload;
+
+pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
+    let mut random = Rng::with_seed(seed);
+    let plan = Plan { cost: "1ms/record", is_static: random.bool(), ..Plan::draw(&mut random) };
+    let workload = Workload::new(seed, 12_000, 4);
+    let mut trial = Trial::new(site, plan, workload);
+    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    for _ in 0..random.u32(1..4) {
+        if !trial.wait_for_more(random.i64(1..2000), &mut members) {
+            break;
+        }
+        let stopped = random.usize(..members.len());
+        members[stopped].signal("-TERM");
+        trial.all_end_or_are_stopped(std::slice::from_mut(&mut members[stopped]));
+        members[stopped] = trial.start(stopped, None);
+    }
+    trial.all_end_well(&mut members);
+    drop(members);
+    trial.finish()
+}
