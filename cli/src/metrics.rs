@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tiny_http::{Header, Response, Server};
 use velo_engine::ids::LaneName;
+use velo_engine::kafka::Choice;
 use velo_engine::memory::MemoryBudget;
 use velo_engine::report::Buckets;
 use velo_engine::{Lag, Progress};
@@ -73,9 +74,9 @@ impl Metrics {
     }
 
     /// Serves requests on a thread until the process ends.
-    pub(crate) fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget) {
+    pub(crate) fn serve(&self, Listener { server, .. }: Listener, memory: MemoryBudget, choice: Choice) {
         let mut registry = Registry::with_prefix("velo");
-        registry.register_collector(Box::new(Job { metrics: self.clone(), memory }));
+        registry.register_collector(Box::new(Job { metrics: self.clone(), memory, choice }));
         let metrics = self.clone();
         std::thread::spawn(move || {
             for request in server.incoming_requests() {
@@ -115,6 +116,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 struct Job {
     metrics: Metrics,
     memory: MemoryBudget,
+    choice: Choice,
 }
 
 /// Encodes metric families one after the other.
@@ -212,6 +214,14 @@ impl Collector for Job {
             ("in_flight", "Payload of records that are read and not settled"),
             Some(&Unit::Bytes),
             progress.bytes_in_flight,
+        )?;
+        let Choice { fetching, reason } = &self.choice;
+        let fetcher = [("name", fetching.to_string()), ("reason", reason.clone().unwrap_or_default())];
+        all.family(
+            ("fetcher", "What fetches the records, and why it is not native"),
+            None,
+            MetricType::Info,
+            |mut metric| metric.encode_info(&fetcher),
         )?;
         if let Some(limit) = self.memory.limit_bytes {
             all.gauge(("memory_limit", "Limit of the memory for records"), Some(&Unit::Bytes), limit)?;

@@ -34,6 +34,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
         "group does not exist yet",
         "reading starts at --from earliest",
         "deletes dead letters",
+        "ok    native",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -52,6 +53,9 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("enable.idempotence ").contains("the engine's own"));
     assert!(property("queue.buffering.max.kbytes ").contains("derived from the plan"));
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
+    let (_, text, _) = check(&["-X", "socket.nagle.disable=true"]);
+    let reason = "librdkafka, because native cannot be used: socket.nagle.disable is a property of librdkafka";
+    assert!(text.contains(reason), "{text}");
     assert!(committed(&broker, &job.group, &job.source).is_empty());
     job.run();
     let text = check(&[]).1;
@@ -104,6 +108,7 @@ fn metrics_count_what_the_report_counts() {
         ("velo_records_settled_total{state=\"dlq\"}", "20"),
         ("velo_record_latency_seconds_count", "1980"),
         ("velo_buffered_tier", "1"),
+        ("velo_fetcher_info{name=\"native\",reason=\"\"}", "1"),
         ("velo_batch_size_records", "500"),
         (&format!("velo_lag_records{{topic=\"{}\",partition=\"0\"}}", job.source), "0"),
     ] {

@@ -37,9 +37,38 @@ impl Times {
     }
 }
 
+/// A section of the table: a request, and what fetches the records.
+#[derive(Debug, Clone, Copy)]
+struct Section {
+    request: &'static Request,
+    fetcher: &'static str,
+}
+
+impl Section {
+    /// Returns all sections. Only fetching differs between the fetchers.
+    fn all() -> impl Iterator<Item = Self> {
+        let fetchers = |request: &Request| if request.0 == "Fetch" { &FETCHERS[..] } else { &FETCHERS[..1] };
+        REQUESTS
+            .iter()
+            .flat_map(move |request| fetchers(request).iter().map(move |fetcher| Self { request, fetcher }))
+    }
+
+    fn name(self) -> String {
+        let Self { request: (name, ..), fetcher } = self;
+        if *name == "Fetch" { format!("{name}, `--fetcher {fetcher}`") } else { (*name).to_owned() }
+    }
+
+    fn cell(self, code: i16, times: Times) -> Cell {
+        Cell { api_key: self.request.1, code, times, fetcher: self.fetcher }
+    }
+}
+
+const FETCHERS: [&str; 2] = ["native", "librdkafka"];
+
 /// A cell of the table: the request with this API key fails so often with this error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
+    fetcher: &'static str,
     api_key: i16,
     code: i16,
     times: Times,
@@ -78,12 +107,12 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const LOAD: Load = Load { number: 400, partitions: 2, bytes: 100, poison_every: 1000 };
 
 /// Runs a job whose requests of a kind fail.
-fn run(Cell { api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
+fn run(Cell { fetcher, api_key, code, times }: Cell, mutant: Option<Mutant>) -> Outcome {
     let broker = Broker::Embedded(EmbeddedBroker::start().expect("an embedded broker"));
     let job = Job::new(&broker, LOAD, "'batch.size' = '100', 'failure_strategy' = 'FailBatch'");
     let Broker::Embedded(cluster) = &broker else { unreachable!("it is an embedded one") };
     let mut command: Command = job.command();
-    command.env("RUST_BACKTRACE", "0");
+    command.env("RUST_BACKTRACE", "0").args(["--fetcher", fetcher]);
     if let Some(mutant) = mutant {
         command.env("FAILPOINTS", format!("{}=return", mutant.name()));
     }
@@ -170,7 +199,8 @@ fn outcomes(cells: &[Cell], jobs: usize) -> Vec<Outcome> {
 pub(super) fn ignores_what_is_forbidden(mutant: Mutant) -> bool {
     const OFFSET_FETCH: i16 = 9;
     const GROUP_AUTHORIZATION_FAILED: i16 = 30;
-    let cell = Cell { api_key: OFFSET_FETCH, code: GROUP_AUTHORIZATION_FAILED, times: Times::ForEver };
+    let (api_key, code) = (OFFSET_FETCH, GROUP_AUTHORIZATION_FAILED);
+    let cell = Cell { fetcher: FETCHERS[0], api_key, code, times: Times::ForEver };
     matches!(run(cell, Some(mutant)), Outcome::Waits(_) | Outcome::Silent)
 }
 
@@ -180,11 +210,13 @@ fn table_of_broker_errors() {
     const JOBS: usize = 32;
     let _busy = busy();
     let only = std::env::var("VELO_FAULTS_REQUEST").ok().filter(|name| !name.is_empty());
-    let is_wanted = |request: &&Request| only.as_ref().is_none_or(|only| only == request.0);
+    let is_wanted = |section: &Section| only.as_ref().is_none_or(|only| only == section.request.0);
     let mut table = String::new();
-    for (name, api_key, errors) in REQUESTS.iter().filter(is_wanted) {
-        let cell = |code| Times::ALL.map(|times| Cell { api_key: *api_key, code, times });
-        let cells: Vec<_> = errors.iter().flat_map(|(_, code)| cell(*code)).collect();
+    for section in Section::all().filter(is_wanted) {
+        let (_, _, errors) = section.request;
+        let row = |code| Times::ALL.map(|times| section.cell(code, times));
+        let cells: Vec<_> = errors.iter().flat_map(|(_, code)| row(*code)).collect();
+        let name = section.name();
         write!(table, "\n## {name}\n\n| error | once | three times | always |\n| --- | --- | --- | --- |\n")
             .expect("text");
         for ((error, _), outcomes) in errors.iter().zip(outcomes(&cells, JOBS).chunks(Times::ALL.len())) {
@@ -231,15 +263,12 @@ fn kind(outcome: &str) -> String {
 fn jobs_do_what_the_table_of_broker_errors_says() {
     const JOBS: usize = 12;
     let _busy = busy();
-    let all =
-        || REQUESTS.iter().flat_map(|(name, key, errors)| errors.iter().map(move |error| (name, key, error)));
-    let cells: Vec<_> = all()
-        .map(|(_, api_key, (_, code))| Cell { api_key: *api_key, code: *code, times: Times::Once })
-        .collect();
-    let found: BTreeSet<_> = all()
+    let rows = || Section::all().flat_map(|section| section.request.2.iter().map(move |error| (section, error)));
+    let cells: Vec<_> = rows().map(|(section, (_, code))| section.cell(*code, Times::Once)).collect();
+    let found: BTreeSet<_> = rows()
         .zip(outcomes(&cells, JOBS))
-        .map(|((name, _, (error, _)), outcome)| {
-            ((*name).to_owned(), (*error).to_owned(), kind(&outcome.to_string()))
+        .map(|((section, (error, _)), outcome)| {
+            (section.name(), (*error).to_owned(), kind(&outcome.to_string()))
         })
         .collect();
     let expected = table();

@@ -107,17 +107,21 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FetcherArg {
+    /// native if the client's properties and the brokers permit it, else librdkafka
+    Auto,
     /// Connections of the job's own; needs less CPU time, and supports fewer ways to log in
     Native,
     /// The client of the group member
     Librdkafka,
 }
 
-impl From<FetcherArg> for Fetching {
-    fn from(fetcher: FetcherArg) -> Self {
-        match fetcher {
-            FetcherArg::Native => Self::Native,
-            FetcherArg::Librdkafka => Self::Librdkafka,
+impl FetcherArg {
+    /// Returns the fetcher that the user has asked for.
+    pub(crate) fn wanted(self) -> Option<Fetching> {
+        match self {
+            Self::Auto => None,
+            Self::Native => Some(Fetching::Native),
+            Self::Librdkafka => Some(Fetching::Librdkafka),
         }
     }
 }
@@ -160,7 +164,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "START", value_parser = start, help_heading = "Input")]
     pub from: Option<Start>,
     /// What fetches the records
-    #[arg(long, value_enum, default_value = "librdkafka", env = "VELO_FETCHER", help_heading = "Input")]
+    #[arg(long, value_enum, default_value = "auto", env = "VELO_FETCHER", help_heading = "Input")]
     pub fetcher: FetcherArg,
     /// Stop after the records that exist when the job starts
     #[arg(long, help_heading = "Input")]

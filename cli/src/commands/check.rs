@@ -7,8 +7,8 @@ use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use velo_engine::kafka::{
-    ClientSettings, GroupOptions, GroupState, Inspector, May, OnDataLoss, Origin, PartitionState, Properties,
-    Start, TopicReader, producer_properties, topic_settings,
+    Choice, ClientSettings, GroupOptions, GroupState, Inspector, May, OnDataLoss, Origin, PartitionState,
+    Properties, Start, TopicReader, producer_properties, topic_settings,
 };
 use velo_engine::memory::MemoryBudget;
 
@@ -21,6 +21,7 @@ pub(crate) struct Checked<'a> {
     pub settings: &'a ClientSettings,
     pub reader: &'a TopicReader,
     pub options: GroupOptions,
+    pub choice: Choice,
     pub sink: &'a str,
     pub dlq: Vec<&'a str>,
     pub linger: Duration,
@@ -87,6 +88,7 @@ impl Checked<'_> {
         let mut findings = Findings::default();
         self.topics(&inspector, &mut findings);
         self.group(&inspector, &mut findings);
+        fetcher(&self.choice, &mut findings);
         memory(&self.options.memory, &mut findings);
         let of_producer = producer_properties(
             self.settings,
@@ -215,6 +217,14 @@ fn lag(partitions: &[PartitionState], options: &GroupOptions, findings: &mut Fin
         known => findings.tell(&format!(
             "reading starts at the committed offsets of {known} partitions, and at --from {from} in the others"
         )),
+    }
+}
+
+fn fetcher(Choice { fetching, reason }: &Choice, findings: &mut Findings) {
+    findings.heading("fetcher");
+    match reason {
+        Some(reason) => findings.warn(&format!("{fetching}, because native cannot be used: {reason}")),
+        None => findings.tell(&fetching.to_string()),
     }
 }
 

@@ -26,7 +26,7 @@ mod test;
 
 pub use context::{Meter, Received};
 pub use error::KafkaError;
-pub use fetch::Fetching;
+pub use fetch::{Choice, Fetching};
 pub use group::{GroupOptions, GroupSource, OnDataLoss};
 pub use membership::Membership;
 pub use offsets::Start;

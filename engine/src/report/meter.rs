@@ -231,6 +231,7 @@ impl Ending {
             max_poll_records: plan.max_poll_records,
             memory: None,
             fetcher: None,
+            fetcher_reason: None,
             properties: BTreeMap::new(),
             notices: meter.notices,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),

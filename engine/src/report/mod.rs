@@ -78,6 +78,9 @@ pub struct Report {
     /// What has fetched the records, `native` or `librdkafka`; `None` without a Kafka client.
     #[serde(default)]
     pub fetcher: Option<String>,
+    /// Why `librdkafka` has fetched the records although no fetcher was asked for.
+    #[serde(default)]
+    pub fetcher_reason: Option<String>,
     /// The properties of the Kafka client with masked secrets; empty without a client.
     pub properties: BTreeMap<String, String>,
     /// The notices of the run.

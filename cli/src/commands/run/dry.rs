@@ -7,7 +7,7 @@ use velo_engine::memory::MemoryBudget;
 use velo_engine::report::Report;
 use velo_engine::waker::Waker;
 
-use super::fetching::fetching;
+use super::fetching::choose;
 use super::job::{DEFAULT_START, Job};
 use super::watch::watch;
 use crate::args::RunArgs;
@@ -28,15 +28,15 @@ pub(super) fn dry_run(
     for (partition, position) in partitions.into_iter().zip(positions) {
         ranges.push((partition.partition, position, args.until_end.then_some(partition.high)));
     }
-    let fetching = fetching(args, settings)?;
-    let source = match fetching {
+    let choice = choose(args, settings, &reader)?;
+    let source = match choice.fetching {
         Fetching::Librdkafka => reader.read(&job.source_topic, ranges),
         Fetching::Native => reader.read_natively(&job.source_topic, ranges)?,
     };
-    let fetcher = Some(fetching.to_string());
     Ok(Report {
         properties,
-        fetcher,
+        fetcher: Some(choice.fetching.to_string()),
+        fetcher_reason: choice.reason,
         ..watch(&Metrics::default(), false, |observe| builder.run(source, observe))
     })
 }

@@ -1,20 +1,21 @@
-//! What fetches the records: the arguments and the properties of the client in, the fetcher out.
+//! What fetches the records: the arguments, the properties of the client and the brokers in, the fetcher out.
 
-use anyhow::{Result, bail};
-use velo_engine::kafka::{ClientSettings, Fetching};
+use anyhow::{Context, Result};
+use velo_engine::kafka::{Choice, ClientSettings, TopicReader};
 
 use crate::args::RunArgs;
+use crate::log::say;
 
-/// Returns the fetcher that the user has asked for.
+/// Chooses the fetcher.
 ///
 /// # Errors
-/// If it cannot be used with these properties.
-pub(super) fn fetching(args: &RunArgs, settings: &ClientSettings) -> Result<Fetching> {
-    let fetching = args.fetcher.into();
-    match Fetching::needs_librdkafka(settings) {
-        Some(reason) if fetching == Fetching::Native => {
-            bail!("--fetcher native cannot be used: {reason}; use --fetcher librdkafka")
-        }
-        _ => Ok(fetching),
+/// If the user has asked for one that cannot be used with these properties.
+pub(super) fn choose(args: &RunArgs, settings: &ClientSettings, reader: &TopicReader) -> Result<Choice> {
+    let choice = reader
+        .choose_fetcher(args.fetcher.wanted(), settings)
+        .context("--fetcher native: use --fetcher librdkafka, or remove the property")?;
+    if let Some(reason) = &choice.reason {
+        say(&format!("librdkafka fetches the records: {reason}"));
     }
+    Ok(choice)
 }

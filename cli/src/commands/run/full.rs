@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use velo_engine::kafka::{
-    ClientSettings, Fetching, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader,
-    TransactionOptions,
+    ClientSettings, GroupOptions, GroupSource, KafkaSink, SinkOptions, TopicReader, TransactionOptions,
 };
 use velo_engine::process::exec::MOST_ANSWER_BYTES;
 use velo_engine::report::Report;
@@ -17,7 +16,7 @@ use velo_engine::{Builder, Control, JobConfig};
 use velo_schema::Strategy;
 
 use super::announce::{note_committed, note_idle_members};
-use super::fetching::fetching;
+use super::fetching::choose;
 use super::job::{DEFAULT_START, Job};
 use super::member::member;
 use super::memory::memory;
@@ -53,6 +52,7 @@ pub(super) fn full_run(
     let group_id = args.group_id.clone().unwrap_or_else(|| format!("velo-{}", job.statement));
     let member_count = args.concurrency.get();
     let memory = memory(args, job, source_partitions);
+    let choice = choose(args, settings, &reader)?;
     let options = GroupOptions {
         start: args.from.unwrap_or(DEFAULT_START),
         until_end: args.until_end,
@@ -60,7 +60,7 @@ pub(super) fn full_run(
         exactly_once: args.exactly_once,
         max_poll_records: job.plan.max_poll_records.max,
         memory,
-        fetching: fetching(args, settings)?,
+        fetching: choice.fetching,
         ..GroupOptions::new(group_id.clone(), job.source_topic.clone(), source_partitions)
     };
     if let Some(check) = args.check {
@@ -71,6 +71,7 @@ pub(super) fn full_run(
             settings,
             reader: &reader,
             options,
+            choice,
             sink,
             dlq,
             linger,
@@ -122,11 +123,16 @@ pub(super) fn full_run(
     let metrics = Metrics::default();
     if let Some(listener) = listener {
         say(&format!("metrics at http://{}/metrics", listener.address()));
-        metrics.serve(listener, memory);
+        metrics.serve(listener, memory, choice.clone());
     }
     let report = watch(&metrics, true, |observe| Builder::run_all(members, observe));
-    let fetcher = Some(Fetching::from(args.fetcher).to_string());
-    Ok(Ended::Ran(Box::new(Report { properties, memory: Some(memory), fetcher, ..report })))
+    Ok(Ended::Ran(Box::new(Report {
+        properties,
+        memory: Some(memory),
+        fetcher: Some(choice.fetching.to_string()),
+        fetcher_reason: choice.reason,
+        ..report
+    })))
 }
 
 fn transactional_id(args: &RunArgs, group_id: &str) -> String {

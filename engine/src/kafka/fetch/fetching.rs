@@ -1,5 +1,9 @@
 //! Which fetcher reads a topic: properties of the client in, the fetcher and the reason out.
 
+use rdkafka::ClientConfig;
+
+use super::native::probe;
+use crate::kafka::KafkaError;
 use crate::kafka::connection::MECHANISMS;
 use crate::kafka::settings::ClientSettings;
 
@@ -20,6 +24,15 @@ impl std::fmt::Display for Fetching {
             Self::Native => "native",
         })
     }
+}
+
+/// A fetcher, and why it was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What fetches the records.
+    pub fetching: Fetching,
+    /// Why the native fetcher cannot be used, if nothing else was asked for.
+    pub reason: Option<String>,
 }
 
 /// Properties that concern fetching and that only librdkafka has.
@@ -55,10 +68,35 @@ const CLIENT_ONLY: &[&str] = &[
     "topic.metadata.refresh.fast.interval.ms",
 ];
 
+impl Choice {
+    /// Chooses a fetcher: the one that is `wanted`; otherwise the native one if the properties of the client and the
+    /// brokers permit it. `effective` is a configuration in which every default is set.
+    ///
+    /// # Errors
+    /// If the native fetcher is wanted and cannot be used with these properties.
+    pub(in crate::kafka) fn new(
+        wanted: Option<Fetching>,
+        settings: &ClientSettings,
+        effective: &ClientConfig,
+    ) -> Result<Self, KafkaError> {
+        let lacks = Fetching::lacks(settings);
+        match wanted {
+            Some(Fetching::Native) => match lacks {
+                Some(reason) => Err(KafkaError::new(format!("the native fetcher cannot be used: {reason}"))),
+                None => Ok(Self { fetching: Fetching::Native, reason: None }),
+            },
+            Some(fetching) => Ok(Self { fetching, reason: None }),
+            None => Ok(match lacks.map_or_else(|| probe(effective), Err) {
+                Ok(()) => Self { fetching: Fetching::Native, reason: None },
+                Err(reason) => Self { fetching: Fetching::Librdkafka, reason: Some(reason) },
+            }),
+        }
+    }
+}
+
 impl Fetching {
     /// Returns why the native fetcher cannot be used with these properties; `None` if it can be.
-    #[must_use]
-    pub fn needs_librdkafka(settings: &ClientSettings) -> Option<String> {
+    fn lacks(settings: &ClientSettings) -> Option<String> {
         let protocol = settings.property("security.protocol").unwrap_or("plaintext");
         let mechanism = settings.property("sasl.mechanisms").unwrap_or("GSSAPI");
         let is_known = MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(mechanism));

@@ -11,7 +11,7 @@ mod ready;
 
 use velo_schema::Tier;
 
-pub use fetching::Fetching;
+pub use fetching::{Choice, Fetching};
 pub(super) use lane::{Broken, Lane};
 pub(super) use lanes::Lanes;
 pub(super) use librdkafka::QueueFetcher;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -197,13 +198,13 @@ impl GroupSource {
                     tracing::info!(topic = &**topic, partition, position, "partition assigned");
                 }
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
-                assign(&self.consumer, &list)
-                    .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                let failed = |error| KafkaError::during("assigning partitions", &error);
+                // Before they are assigned, so that the client sends no request. It knows a partition that has a queue.
+                let _queues = (!self.fetcher.uses_client()).then(|| self.queues(&list));
                 if !self.fetcher.uses_client() {
-                    self.consumer
-                        .pause(&list)
-                        .map_err(|error| KafkaError::during("assigning partitions", &error))?;
+                    self.consumer.pause(&list).map_err(failed)?;
                 }
+                assign(&self.consumer, &list).map_err(failed)?;
                 self.membership.assigned();
                 reach(Edge::MemberAssigned);
             }
@@ -227,6 +228,15 @@ impl GroupSource {
             Order::Fail(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Returns the client's queues of partitions. Records do not reach the queue of the client while they exist.
+    fn queues(&self, partitions: &TopicPartitionList) -> Vec<PartitionQueue<Context>> {
+        let elements = partitions.elements();
+        let queue = |element: &TopicPartitionListElem<'_>| {
+            self.consumer.split_partition_queue(element.topic(), element.partition())
+        };
+        elements.iter().filter_map(queue).collect()
     }
 
     /// Continues a lane at another offset. The client stops a partition at an offset that does not exist. A stopped

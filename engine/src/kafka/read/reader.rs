@@ -20,7 +20,7 @@ use crate::core::batcher::Capacity;
 use crate::ids::Tick;
 use crate::ids::{LaneId, LaneName};
 use crate::kafka::context::{ClientEvent, Context, Inbox, Meter};
-use crate::kafka::fetch::{Fetcher, NativeFetcher, QueueFetcher};
+use crate::kafka::fetch::{Choice, Fetcher, Fetching, NativeFetcher, QueueFetcher};
 use crate::kafka::ffi::controller_id;
 use crate::kafka::limits::settle_consumer;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, Start, bounds, offsets_of, starts};
@@ -159,6 +159,19 @@ impl TopicReader {
     #[must_use]
     pub fn properties(&self) -> BTreeMap<String, String> {
         readable(&self.config)
+    }
+
+    /// Chooses what fetches the records: the fetcher that is `wanted`; otherwise the native one if the properties of the
+    /// client and the brokers permit it. `settings` are those that the reader was created with.
+    ///
+    /// # Errors
+    /// If the native fetcher is wanted and cannot be used with these properties.
+    pub fn choose_fetcher(
+        &self,
+        wanted: Option<Fetching>,
+        settings: &ClientSettings,
+    ) -> Result<Choice, KafkaError> {
+        Choice::new(wanted, settings, &self.config)
     }
 
     /// Returns the number of partitions of a topic; `None` if the topic does not exist.

@@ -13,6 +13,7 @@ mod broker;
 mod config;
 mod finder;
 mod health;
+mod probe;
 mod segments;
 mod shared;
 mod state;
@@ -39,6 +40,7 @@ use crate::memory::MemoryBudget;
 use crate::source::{Filled, SourceError, SourceEvent};
 use crate::waker::Waker;
 use config::Config;
+pub(super) use probe::probe;
 use segments::Segments;
 use shared::Shared;
 
