@@ -1,180 +1,186 @@
-//! How fast does `velo run --dry-run --until-end` drain a prefilled topic, at what cost in CPU time and memory, beside
-//! a bare loop over librdkafka, and beside the limit: a loop that parses every record in place on one connection? One
-//! run, one broker, alternating rounds; prints medians and ratios.
+//! How fast does a job without a sink drain a prefilled topic, at what cost in CPU time and memory, beside a bare loop over
+//! librdkafka, and beside the limit: a loop that parses every record in place on one connection? All of them read every
+//! byte of every key and value. One run, one broker, alternating rounds, each part in a process of its own; prints
+//! medians and ratios.
 //!
-//! `cargo bench -p velo-cli --bench drain`. `VELO_BENCH_RECORDS` sets the number of records, `VELO_BENCH_PARTITIONS` a
-//! list of partition counts, `VELO_BENCH_JOBS` a list of the beginnings of job names, and `VELO_BENCH_BEFORE` the path
-//! of another build of velo to measure side by side.
+//! `cargo bench -p velo-cli --bench drain`. `VELO_BENCH_RECORDS` sets the number of records, `VELO_BENCH_BYTES` the bytes
+//! of a value, `VELO_BENCH_CODEC` the compression, `VELO_BENCH_PARTITIONS` a list of partition counts, `VELO_BENCH_JOBS` a
+//! list of the beginnings of job names, and `VELO_BENCH_JSON` a file to which the figures of all rounds are added.
 #![allow(clippy::disallowed_methods, reason = "a benchmark")]
 
 mod broker;
 mod cost;
+mod subject;
+mod topic;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-// For its allocator: the bare loop and the programs shall have the same one.
+// For its allocator: the loops and the programs shall have the same one.
 use velo_cli as _;
-use velo_engine::kafka::{ClientSettings, NewRecord, RecordProducer, TopicReader, baseline, ensure_topic};
+use velo_engine::batch::Batch;
+use velo_engine::kafka::{ClientSettings, TopicReader, baseline};
 use velo_engine::memory::MemoryBudget;
+use velo_engine::process::{Attempt, Failure, Output, Processor};
+use velo_engine::sink::Discard;
 use velo_engine::waker::Waker;
+use velo_engine::{Builder, JobConfig};
+use velo_schema::keys::Key;
+use velo_schema::{Entry, Scope, Settings, Side};
 
 use broker::Broker;
-use cost::{cpu_seconds, median};
+use cost::median;
+use subject::Cost;
+use topic::{Load, number, text};
 
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
-const VALUE_BYTES: usize = 200;
-const LIMIT: &str = "limit";
+
+/// The settings of a job.
+type Job = &'static [(Key, &'static str)];
 
 /// The jobs, by name.
-const JOBS: [(&str, &str); 6] = [
-    ("fixed_size 100", "'batch.strategy' = 'fixed_size', 'batch.size' = '100'"),
-    ("fixed_size 500", "'batch.strategy' = 'fixed_size', 'batch.size' = '500'"),
-    ("fixed_size 5000", "'batch.strategy' = 'fixed_size', 'batch.size' = '5000'"),
+const JOBS: [(&str, Job); 6] = [
+    ("fixed_size 100", &[(Key::BatchStrategy, "fixed_size"), (Key::BatchSize, "100")]),
+    ("fixed_size 500", &[(Key::BatchStrategy, "fixed_size"), (Key::BatchSize, "500")]),
+    ("fixed_size 5000", &[(Key::BatchStrategy, "fixed_size"), (Key::BatchSize, "5000")]),
     (
         "mega_batch 50000",
-        "'batch.strategy' = 'mega_batch', 'batch.size' = '50000', 'batch.parallel' = 'false'",
+        &[(Key::BatchStrategy, "mega_batch"), (Key::BatchSize, "50000"), (Key::BatchParallel, "false")],
     ),
     (
         "mega_batch 50000 ||",
-        "'batch.strategy' = 'mega_batch', 'batch.size' = '50000', 'batch.parallel' = 'true'",
+        &[(Key::BatchStrategy, "mega_batch"), (Key::BatchSize, "50000"), (Key::BatchParallel, "true")],
     ),
-    ("low_latency 1", "'batch.strategy' = 'low_latency', 'batch.size' = '1'"),
+    ("low_latency 1", &[(Key::BatchStrategy, "low_latency"), (Key::BatchSize, "1")]),
 ];
 
-/// What one run took.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    records_per_s: f64,
-    cpu_s_per_million: f64,
-    peak_mib: f64,
-}
+/// The parts of this benchmark that are no jobs.
+const BARE: &str = "bare loop";
+const LIMIT: &str = "limit";
 
 fn main() {
+    if let Some(asked) = subject::asked() {
+        let [name, address, topic] = &asked[..] else { panic!("three arguments: {asked:?}") };
+        let settings = ClientSettings::new(address.clone(), BTreeMap::new()).expect("no properties");
+        return run(name, &settings, topic);
+    }
     // cargo test --benches runs this, too, and wants no measurement.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let variable = |name: &str| std::env::var(name).ok();
-    let records: u64 = variable("VELO_BENCH_RECORDS").and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
-    let partitions = variable("VELO_BENCH_PARTITIONS").unwrap_or_else(|| "1,4,100".to_owned());
-    let before = variable("VELO_BENCH_BEFORE").map(PathBuf::from);
+    let partitions = text("VELO_BENCH_PARTITIONS").unwrap_or_else(|| "1,4".to_owned());
     let broker = Broker::start();
     for partitions in partitions.split(',').filter_map(|count| count.parse().ok()) {
-        measure(&broker.settings, partitions, records, before.as_deref());
+        let load = Load {
+            records: number("VELO_BENCH_RECORDS", 2_000_000),
+            bytes: number("VELO_BENCH_BYTES", 200),
+            codec: text("VELO_BENCH_CODEC"),
+            partitions,
+            spoilt_every: None,
+        };
+        measure(&broker.settings, &load);
     }
 }
 
-fn measure(settings: &ClientSettings, partitions: i32, records: u64, before: Option<&Path>) {
-    let topic = format!("drain{partitions}");
-    fill(settings, &topic, partitions, records);
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let mut costs: BTreeMap<(usize, String), Vec<Cost>> = BTreeMap::new();
+/// The names of the parts, in the order in which they run.
+fn parts() -> Vec<String> {
+    let wanted = text("VELO_BENCH_JOBS").unwrap_or_default();
+    let is_wanted = |(name, _): &(&str, Job)| wanted.split(',').any(|job| name.starts_with(job));
+    let both = |(name, _)| [format!("{name}, librdkafka"), format!("{name}, native")];
+    [BARE, LIMIT]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(JOBS.into_iter().filter(is_wanted).flat_map(both))
+        .collect()
+}
+
+fn measure(settings: &ClientSettings, load: &Load) {
+    let topic = load.fill(settings);
+    let parts = parts();
+    let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        let (own, _) = cpu_seconds();
-        let waker = Waker::default();
-        let memory = MemoryBudget::unlimited(usize::try_from(partitions).expect("a count"));
-        let reader = TopicReader::connect_within(settings, &memory, waker.clone()).expect("a reader");
-        let drained = baseline::drain(reader, &topic, BATCH, &waker).expect("drained");
-        assert_eq!(drained.records, records);
-        let bare = Cost {
-            records_per_s: records as f64 / drained.elapsed.as_secs_f64(),
-            cpu_s_per_million: (cpu_seconds().0 - own) / (records as f64 / 1e6),
-            peak_mib: 0.0,
-        };
-        costs.entry((0, "bare loop".to_owned())).or_default().push(bare);
-        let (own, _) = cpu_seconds();
-        let parsed = baseline::parse(settings, &topic).expect("parsed");
-        assert_eq!((parsed.records, parsed.checksum), (records, drained.checksum));
-        let limit = Cost {
-            records_per_s: records as f64 / parsed.elapsed.as_secs_f64(),
-            cpu_s_per_million: (cpu_seconds().0 - own) / (records as f64 / 1e6),
-            peak_mib: 0.0,
-        };
-        costs.entry((0, LIMIT.to_owned())).or_default().push(limit);
-        let jobs = std::env::var("VELO_BENCH_JOBS").unwrap_or_default();
-        let is_wanted = |name: &str| jobs.split(',').any(|job| name.starts_with(job));
-        for (number, (name, clause)) in (1..).zip(JOBS).filter(|(_, (name, _))| is_wanted(name)) {
-            let sql = format!("CREATE STREAM out AS SELECT * FROM {topic} WITH ({clause});");
-            let path = folder.path().join("job.sql");
-            std::fs::write(&path, sql).expect("written");
-            let program = Path::new(env!("CARGO_BIN_EXE_velo"));
-            let programs =
-                [(program, name.to_owned(), "librdkafka"), (program, format!("{name}, native"), "native")];
-            let others = before.map(|program| (program, format!("{name}, before"), "librdkafka"));
-            for (program, name, fetcher) in programs.into_iter().chain(others) {
-                let cost = velo(program, &path, (settings.bootstrap_servers(), fetcher), records);
-                costs.entry((number, name)).or_default().push(cost);
-            }
+        for part in &parts {
+            let cost = subject::run(&[part, settings.bootstrap_servers(), &topic]);
+            assert_eq!(cost.records, load.records, "{part}");
+            costs.entry(part).or_default().push(cost);
         }
     }
-    println!("{partitions} partitions, {records} records of {VALUE_BYTES} B, medians of {ROUNDS} rounds:");
-    let of = |name: &str| costs[&(0, name.to_owned())].clone();
-    let (bare, limit) = (of("bare loop"), of(LIMIT));
-    for ((_, name), costs) in &costs {
-        let (rate, cpu) =
-            (median(costs, |cost| cost.records_per_s), median(costs, |cost| cost.cpu_s_per_million));
+    let checksums: Vec<_> = costs.values().flatten().map(|cost| cost.checksum).collect();
+    assert!(checksums.windows(2).all(|two| two[0] == two[1]), "all read the same: {checksums:?}");
+    println!("{load}, medians of {ROUNDS} rounds:");
+    let rate_of = |name: &str| median(&costs[name], Cost::records_per_s);
+    for part in &parts {
+        let costs = &costs[part.as_str()];
+        let rate = median(costs, Cost::records_per_s);
         println!(
-            "  {name:28} {:5.2} M records/s ({:.2} of the bare loop, {:.2} of the limit), {cpu:5.2} CPU s per million ({:.2}), peak {:4.0} MiB",
+            "  {part:32} {:5.2} M records/s ({:.2} of the bare loop, {:.2} of the limit), {:5.2} CPU us per record, peak {:4.0} MiB",
             rate / 1e6,
-            rate / median(&bare, |cost| cost.records_per_s),
-            rate / median(&limit, |cost| cost.records_per_s),
-            cpu / median(&bare, |cost| cost.cpu_s_per_million),
+            rate / rate_of(BARE),
+            rate / rate_of(LIMIT),
+            median(costs, Cost::cpu_us_per_record),
             median(costs, |cost| cost.peak_mib),
         );
     }
+    topic::keep("drain", load, &costs);
 }
 
-fn velo(program: &Path, sql: &Path, (address, fetcher): (&str, &str), records: u64) -> Cost {
-    let (_, before) = cpu_seconds();
-    let mut child = Command::new(program)
-        .arg("run")
-        .arg(sql)
-        .args(["--bootstrap-servers", address, "--dry-run", "--until-end", "--report", "-"])
-        .env("VELO_FETCHER", fetcher)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("velo runs");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_kib = 0.0_f64;
-    while child.try_wait().expect("a child").is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak =
-            peak.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse().ok());
-        peak_kib = peak_kib.max(peak.unwrap_or(0.0));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = child.wait_with_output().expect("an end");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
-    assert_eq!(report["ledger"]["ok"], records, "{report:#}");
-    Cost {
-        records_per_s: report["records_per_s"].as_f64().expect("a rate"),
-        cpu_s_per_million: (cpu_seconds().1 - before) / (records as f64 / 1e6),
-        peak_mib: peak_kib / 1024.0,
-    }
+/// Runs a part in this process.
+fn run(name: &str, settings: &ClientSettings, topic: &str) {
+    let waker = Waker::default();
+    let partitions = TopicReader::connect(settings, 0, Waker::default()).expect("a reader").partitions(topic);
+    let partitions = partitions.expect("a topic");
+    let memory = MemoryBudget::unlimited(partitions.len());
+    let drained = match name {
+        LIMIT => baseline::parse(settings, topic).expect("parsed"),
+        BARE => {
+            let reader = TopicReader::connect_within(settings, &memory, waker.clone()).expect("a reader");
+            baseline::drain(reader, topic, BATCH, &waker).expect("drained")
+        }
+        job => {
+            let (job, fetcher) = job.rsplit_once(", ").expect("a job and a fetcher");
+            let (_, job) = JOBS.into_iter().find(|(name, _)| *name == job).expect("a job");
+            let entries: Vec<_> = job
+                .iter()
+                .map(|(key, text)| Entry::parse(Scope::Job, *key, text).expect("a value"))
+                .collect();
+            let config = JobConfig::uniform(Settings::resolve(&entries, Side::Job, None).config());
+            let total = Arc::<AtomicU64>::default();
+            let builder = Builder::new(config).processor(Sum(Arc::clone(&total))).sink(Discard);
+            let reader = TopicReader::connect_within(settings, &memory, builder.waker()).expect("a reader");
+            let ranges = partitions.iter().map(|part| (part.partition, part.low, Some(part.high))).collect();
+            let started = Instant::now();
+            let source = match fetcher {
+                "native" => reader.read_natively(topic, ranges).expect("threads"),
+                _ => reader.read(topic, ranges),
+            };
+            let report = builder.run(source, &mut |_| {});
+            baseline::Drained {
+                records: report.ledger.ok,
+                checksum: total.load(Ordering::Acquire),
+                elapsed: started.elapsed(),
+            }
+        }
+    };
+    subject::ended(drained.records, drained.checksum, drained.elapsed);
 }
 
-fn fill(settings: &ClientSettings, topic: &str, partitions: i32, records: u64) {
-    let reader = TopicReader::connect(settings, 0, Waker::default()).expect("a reader");
-    let count = usize::try_from(partitions).expect("a count");
-    ensure_topic(settings, &reader, topic, count, &[]).expect("a topic");
-    let producer = RecordProducer::connect(settings, Duration::from_millis(20)).expect("a producer");
-    let value = [b'v'; VALUE_BYTES];
-    for index in 0..records {
-        let key = index.to_be_bytes();
-        let partition = i32::try_from(index % count as u64).expect("small");
-        let record = NewRecord {
-            partition: Some(partition),
-            key: Some(&key),
-            value: Some(&value),
-            ..NewRecord::default()
-        };
-        producer.send(topic, record).expect("sent");
+/// Adds up every byte of every key and value.
+#[derive(Debug, Clone)]
+struct Sum(Arc<AtomicU64>);
+
+impl Processor for Sum {
+    fn process(&mut self, batch: &Batch, out: &mut Output, _: Attempt) -> Result<(), Failure> {
+        let rows = 0..u32::try_from(batch.len()).expect("small");
+        let sum = rows.map(|row| baseline::sum(batch.key(row)) + baseline::sum(batch.value(row))).sum();
+        self.0.fetch_add(sum, Ordering::AcqRel);
+        out.forward_all();
+        Ok(())
     }
-    producer.flush().expect("flushed");
+
+    fn fork(&self) -> Option<Box<dyn Processor>> {
+        Some(Box::new(self.clone()))
+    }
 }

@@ -54,7 +54,8 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("queue.buffering.max.kbytes ").contains("derived from the plan"));
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
     let (_, text, _) = check(&["-X", "socket.nagle.disable=true"]);
-    let reason = "librdkafka, because native cannot be used: socket.nagle.disable is a property of librdkafka";
+    let reason =
+        "librdkafka, because native cannot be used: socket.nagle.disable is a property of librdkafka";
     assert!(text.contains(reason), "{text}");
     assert!(committed(&broker, &job.group, &job.source).is_empty());
     job.run();

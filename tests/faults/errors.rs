@@ -263,7 +263,8 @@ fn kind(outcome: &str) -> String {
 fn jobs_do_what_the_table_of_broker_errors_says() {
     const JOBS: usize = 12;
     let _busy = busy();
-    let rows = || Section::all().flat_map(|section| section.request.2.iter().map(move |error| (section, error)));
+    let rows =
+        || Section::all().flat_map(|section| section.request.2.iter().map(move |error| (section, error)));
     let cells: Vec<_> = rows().map(|(section, (_, code))| section.cell(*code, Times::Once)).collect();
     let found: BTreeSet<_> = rows()
         .zip(outcomes(&cells, JOBS))

@@ -1,6 +1,7 @@
 //! The long set: `scripts/faults` in, a table of scenarios out.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{SCENARIOS, Scenario};
 use crate::broker::{busy, real};
 use crate::faults::oracle::Verdict;
-use crate::faults::trial::Outcome;
+use crate::faults::trial::{Outcome, folder};
 
 /// What came of all runs of a scenario.
 #[derive(Debug, Default)]
@@ -61,6 +62,23 @@ impl Settings {
     }
 }
 
+/// Returns the rows as text.
+fn table(rows: &BTreeMap<&str, Row>) -> String {
+    let mut text = format!(
+        "{:12} {:>6} {:>10} {:>6} {:>8} {:>8} {:>14} {:>7}\n",
+        "scenario", "runs", "records", "lost", "twice", "gone", "recovery (max)", "broken"
+    );
+    for (name, Row { runs, records, lost, twice, gone, broken, recovery }) in rows {
+        let recovery_s = recovery.as_secs_f64();
+        writeln!(
+            text,
+            "{name:12} {runs:6} {records:10} {lost:6} {twice:8} {gone:8} {recovery_s:>12.1} s {broken:7}"
+        )
+        .expect("text");
+    }
+    text
+}
+
 /// The outcome of a run whose test itself has failed.
 fn failed() -> Outcome {
     let broken = vec!["the test has panicked, see above".to_owned()];
@@ -101,20 +119,14 @@ fn long_set() {
                         }
                         rows.lock().expect("no panic").entry(scenario.name).or_default().add(&outcome);
                     }
+                    // For a set that is stopped before its end.
+                    let so_far = table(&rows.lock().expect("no panic"));
+                    std::fs::write(folder().join("table.txt"), so_far).expect("written");
                 }
             });
         }
     });
     let rows = rows.into_inner().expect("no panic");
-    println!(
-        "{:12} {:>6} {:>10} {:>6} {:>8} {:>8} {:>14} {:>7}",
-        "scenario", "runs", "records", "lost", "twice", "gone", "recovery (max)", "broken"
-    );
-    for (name, Row { runs, records, lost, twice, gone, broken, recovery }) in &rows {
-        println!(
-            "{name:12} {runs:6} {records:10} {lost:6} {twice:8} {gone:8} {:>12.1} s {broken:7}",
-            recovery.as_secs_f64()
-        );
-    }
+    print!("{}", table(&rows));
     assert!(rows.values().all(|row| row.broken == 0), "promises were broken: see above");
 }

@@ -133,6 +133,11 @@ pub(crate) struct Outcome {
     pub folder: PathBuf,
 }
 
+/// The folder of the files of all runs.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults")
+}
+
 /// A run that is not finished after this time is stuck.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -153,7 +158,7 @@ impl<'a> Trial<'a> {
         broker.create(&dlq, workload.partitions);
         produce(broker, &source, &workload, part);
         let at = Source::read(broker, &source, &workload);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(&source);
+        let folder = folder().join(&source);
         std::fs::create_dir_all(&folder).expect("a folder");
         let sql = format!("CREATE STREAM {sink} AS SELECT * FROM {source} WITH ({});", plan.settings());
         std::fs::write(folder.join("job.sql"), sql).expect("written");

@@ -10,6 +10,7 @@ mod login;
 mod options;
 mod properties;
 mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 
 use std::collections::VecDeque;

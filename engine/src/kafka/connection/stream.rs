@@ -4,11 +4,11 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use openssl::ssl::SslStream;
+use super::tls::Encrypted;
 
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(SslStream<TcpStream>),
+    Tls(Encrypted),
 }
 
 impl Stream {

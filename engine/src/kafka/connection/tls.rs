@@ -17,6 +17,9 @@ use super::ConnectionError;
 use super::properties::{is, is_false};
 use crate::kafka::KafkaError;
 
+/// An encrypted stream.
+pub(super) type Encrypted = SslStream<TcpStream>;
+
 /// How connections are encrypted.
 #[derive(Clone)]
 pub(super) struct Tls {
@@ -83,11 +86,7 @@ impl Tls {
     ///
     /// # Errors
     /// If the broker is not trusted, or does not speak TLS.
-    pub(super) fn connect(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<SslStream<TcpStream>, ConnectionError> {
+    pub(super) fn connect(&self, host: &str, stream: TcpStream) -> Result<Encrypted, ConnectionError> {
         let tls = |error: &dyn std::fmt::Display| ConnectionError::Tls(error.to_string());
         let mut ssl = Ssl::new(&self.context).map_err(|error| tls(&error))?;
         if host.is_empty() || host.starts_with('.') {

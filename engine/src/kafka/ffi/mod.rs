@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 pub(super) mod admin;
+pub(super) mod producer_topic;
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_void};

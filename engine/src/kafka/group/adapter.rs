@@ -29,6 +29,7 @@ use super::order::{Fact, Order};
 use super::questions::Questions;
 use super::reset::OnDataLoss;
 use crate::batch::BatchBuilder;
+use crate::core::Revoke;
 use crate::core::batcher::Capacity;
 use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
@@ -83,6 +84,10 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
+    /// True if the clients of the group assign its partitions, not the brokers (KIP-848).
+    is_classic: bool,
+    /// True if a cooperative client has reported a rebalance that the member has not heard of.
+    has_rebalanced: bool,
     /// True if the member leaves the group explicitly: a dynamic member of the classic protocol.
     leaves_explicitly: bool,
     /// True if records of open transactions are not read. This is the default and required for exactly-once jobs.
@@ -146,6 +151,8 @@ impl GroupSource {
             error: None,
             polled: None,
             session,
+            is_classic,
+            has_rebalanced: false,
             leaves_explicitly: is_classic && !is_static,
             reads_committed: !settings.is_set_to("isolation.level", "read_uncommitted"),
         })
@@ -179,6 +186,10 @@ impl GroupSource {
                 }
             }
         }
+        // Only now: the partitions that the generation takes away are lost.
+        if std::mem::take(&mut self.has_rebalanced) {
+            self.membership.joined();
+        }
     }
 
     fn carry_out(&mut self, order: Order) -> Result<(), KafkaError> {
@@ -189,7 +200,10 @@ impl GroupSource {
                     group.ask(partitions);
                 }
             }
-            Order::Start(lane, name, position, end) => self.fetcher.start(lane, &name, (position, end))?,
+            Order::Start(lane, name, position, end) => {
+                self.fetcher.start(lane, &name, (position, end))?;
+                self.membership.owns(&name);
+            }
             Order::Move(lane, position) => self.fetcher.seek(lane, position),
             Order::Seek(lane, name, position) => self.seek(lane, &name, position)?,
             Order::Stop(lane) => self.fetcher.stop(lane),
@@ -205,10 +219,14 @@ impl GroupSource {
                     self.consumer.pause(&list).map_err(failed)?;
                 }
                 assign(&self.consumer, &list).map_err(failed)?;
-                self.membership.assigned();
+                // A cooperative client has reported the generation itself.
+                if self.is_classic && !is_cooperative(&self.consumer) {
+                    self.membership.joined();
+                }
                 reach(Edge::MemberAssigned);
             }
             Order::Unassign(partitions) => {
+                self.membership.lost(partitions.iter().cloned());
                 // This fails only if the partitions were already unassigned.
                 let _ = unassign(&self.consumer, &list(partitions.iter().map(|name| (name, None)))?);
                 reach(Edge::MemberReleased);
@@ -224,7 +242,12 @@ impl GroupSource {
                 }
                 reach(Edge::CommitBegun);
             }
-            Order::Report(event) => self.news.push(event),
+            Order::Report(event) => {
+                if let SourceEvent::Revoked(lane, Revoke::Lost) = event {
+                    self.membership.lost(self.fetcher.lanes().get(lane).map(|lane| lane.name.clone()));
+                }
+                self.news.push(event);
+            }
             Order::Fail(error) => return Err(error),
         }
         Ok(())
@@ -307,6 +330,9 @@ impl GroupSource {
     /// Converts the reports of the client to facts, in the same order.
     fn take_events(&mut self) {
         for event in self.inbox.take() {
+            let is_rebalance =
+                matches!(event, ClientEvent::Assign(_) | ClientEvent::Revoke { lost: false, .. });
+            self.has_rebalanced |= is_rebalance && self.is_classic && is_cooperative(&self.consumer);
             self.facts.push_back(match event {
                 ClientEvent::Assign(partitions) if is_cooperative(&self.consumer) => {
                     Fact::Assigned(names_of(&partitions))

@@ -107,10 +107,10 @@ impl Transactions {
 
     /// Commits the open transaction with these offsets. If that fails, the transaction is aborted.
     pub(super) fn commit(&self, offsets: &[(LaneName, i64)]) -> Result<(), TransactionError> {
-        let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
-        let Some(group) = self.membership.metadata() else {
-            return self.undo("the member has left its group");
+        let Some(group) = self.membership.metadata(offsets.iter().map(|(partition, _)| partition)) else {
+            return self.undo("the member has left its group, or partitions were taken from it");
         };
+        let offsets = offsets_of(offsets.iter().cloned()).map_err(|error| fatal(&error))?;
         let sent = self.attempt(|| self.try_begin()).and_then(|()| {
             let producer = self.producer.get();
             self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))

@@ -1,13 +1,21 @@
-//! The baselines for measurements of the engine: a loop over librdkafka's batch call on the same split queues, and a loop
-//! that parses every record in place on one connection. Both only sum the bytes of each value.
+//! The baselines for measurements of the engine: a loop over librdkafka's batch call on the same split queues, the same
+//! loop that writes each record to another topic, and a loop that parses every record in place on one connection. All sum
+//! the bytes of each key and value.
 #![allow(clippy::disallowed_methods, reason = "it is a measurement")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use crate::ids::LaneName;
 use crate::kafka::connection::{Address, Connection, Options};
-use crate::kafka::ffi::{Messages, PartitionQueue};
+use crate::kafka::ffi::producer_topic::{Plain, ProducerTopic};
+use crate::kafka::ffi::{Message, Messages, PartitionQueue};
 use crate::kafka::offsets::offsets_of;
 use crate::kafka::{ClientSettings, KafkaError, TopicReader};
 use crate::protocol::api::Api;
@@ -21,7 +29,7 @@ use crate::waker::Waker;
 pub struct Drained {
     /// The number of records read.
     pub records: u64,
-    /// The sum of all bytes of all values, so that every byte is read.
+    /// The sum of all bytes of all keys and values, so that every byte is read.
     pub checksum: u64,
     /// The time from the first record to the last.
     pub elapsed: Duration,
@@ -33,6 +41,82 @@ pub struct Drained {
 /// # Errors
 /// If the topic cannot be read.
 pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> Result<Drained, KafkaError> {
+    each(reader, topic, batch, waker, |_, _| Ok(()), || {})
+}
+
+/// Copies a topic from its oldest record to its current end to another topic, each record to its partition, with its
+/// timestamp and without its headers. All in-sync replicas acknowledge each record; the producer is idempotent.
+///
+/// # Errors
+/// If the topic cannot be read, or a record cannot be written.
+pub fn copy(
+    settings: &ClientSettings,
+    reader: TopicReader,
+    (from, to): (&str, &str),
+    batch: usize,
+    waker: &Waker,
+) -> Result<Drained, KafkaError> {
+    let config = settings.client(
+        &[
+            ("linger.ms", "5".to_owned()),
+            ("queue.buffering.max.messages", "1000000".to_owned()),
+            ("queue.buffering.max.kbytes", "65536".to_owned()),
+        ],
+        &[("enable.idempotence", "true"), ("acks", "all")],
+    );
+    let producer: Arc<BaseProducer<Reports>> = Arc::new(config.create_with_context(Reports::default())?);
+    let topic =
+        ProducerTopic::of(&producer, to).ok_or_else(|| KafkaError::new("the name of a topic is invalid"))?;
+    let send = |partition, message: &Message<'_>| {
+        let record = Plain {
+            partition: Some(partition),
+            key: message.key(),
+            value: message.value(),
+            timestamp_ms: message.timestamp_ms(),
+            opaque: 0,
+        };
+        loop {
+            match topic.send(record) {
+                Ok(()) => return Ok(()),
+                Err(RDKafkaErrorCode::QueueFull) => producer.poll(Duration::from_millis(1)),
+                Err(code) => return Err(KafkaError::new(code.to_string())),
+            }
+        }
+    };
+    let drained = each(reader, from, batch, waker, send, || producer.poll(Duration::ZERO))?;
+    let flushing = Instant::now();
+    producer.flush(Duration::from_mins(1))?;
+    let delivered = producer.context().0.load(Ordering::Acquire);
+    if delivered < drained.records {
+        return Err(KafkaError::new(format!("{delivered} of {} records were written", drained.records)));
+    }
+    Ok(Drained { elapsed: drained.elapsed + flushing.elapsed(), ..drained })
+}
+
+/// The number of records that were delivered.
+#[derive(Default)]
+struct Reports(AtomicU64);
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
+        self.0.fetch_add(u64::from(result.is_ok()), Ordering::AcqRel);
+    }
+}
+
+/// Reads a topic to its current end and calls `on_message` with each record and its partition, and `between` after each
+/// round over the partitions.
+fn each(
+    reader: TopicReader,
+    topic: &str,
+    batch: usize,
+    waker: &Waker,
+    mut on_message: impl FnMut(i32, &Message<'_>) -> Result<(), KafkaError>,
+    mut between: impl FnMut(),
+) -> Result<Drained, KafkaError> {
     let partitions = reader.partitions(topic)?;
     let consumer = Arc::new(reader.into_consumer());
     let mut lanes = Vec::new();
@@ -40,26 +124,27 @@ pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> R
         let wake = waker.clone();
         let queue = PartitionQueue::split(&consumer, topic, partition.partition, move || wake.wake())
             .ok_or_else(|| KafkaError::new("the client has no queue for a partition"))?;
-        lanes.push((queue, partition.high, partition.low >= partition.high));
+        lanes.push((queue, partition, partition.low >= partition.high));
     }
     let positions =
         partitions.iter().map(|p| (LaneName { topic: topic.into(), partition: p.partition }, p.low));
-    rdkafka::consumer::Consumer::assign(&*consumer, &offsets_of(positions)?)?;
+    Consumer::assign(&*consumer, &offsets_of(positions)?)?;
     let mut messages = Messages::default();
     let (mut records, mut checksum) = (0, 0_u64);
     let mut first = None;
     let mut last = Instant::now();
     while lanes.iter().any(|(_, _, done)| !done) {
         let before = records;
-        for (queue, end, done) in lanes.iter_mut().filter(|(_, _, done)| !done) {
+        for (queue, partition, done) in lanes.iter_mut().filter(|(_, _, done)| !done) {
             queue.pop_batch(batch, &mut messages);
             for message in messages.iter().filter(|message| message.error().is_none()) {
-                let value = message.value().unwrap_or_default();
-                checksum += value.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                checksum += sum(message.key()) + sum(message.value());
+                on_message(partition.partition, &message)?;
                 records += 1;
-                *done |= message.offset() + 1 >= *end;
+                *done |= message.offset() + 1 >= partition.high;
             }
         }
+        between();
         if records > before {
             first.get_or_insert_with(Instant::now);
             last = Instant::now();
@@ -74,8 +159,14 @@ pub fn drain(reader: TopicReader, topic: &str, batch: usize, waker: &Waker) -> R
     Ok(Drained { records, checksum, elapsed })
 }
 
+/// Returns the sum of bytes.
+#[must_use]
+pub fn sum(bytes: Option<&[u8]>) -> u64 {
+    bytes.unwrap_or_default().iter().map(|byte| u64::from(*byte)).sum()
+}
+
 /// Reads a topic from its oldest record to its current end on one connection, parses every record where it was received
-/// and sums the bytes of its value: the limit of what a client can do on one thread. All leaders must be the first broker
+/// and sums its bytes: the limit of what a client can do on one thread. All leaders must be the first broker
 /// of the settings.
 ///
 /// # Errors
@@ -131,8 +222,11 @@ pub fn parse(settings: &ClientSettings, topic: &str) -> Result<Drained, KafkaErr
                     reader = after;
                     match next {
                         Next::Record(record) => {
-                            let value = record.value.map(|value| &segment.buffer[value]).unwrap_or_default();
-                            checksum += value.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                            let bytes = [record.key, record.value];
+                            checksum += bytes
+                                .into_iter()
+                                .map(|range| sum(range.map(|range| &segment.buffer[range])))
+                                .sum::<u64>();
                             records += 1;
                         }
                         Next::Passed(_) => {}

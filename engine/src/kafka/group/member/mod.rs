@@ -31,7 +31,10 @@ impl Member {
     pub(super) fn step(&mut self, now: Tick, fact: Fact, orders: &mut Vec<Order>) {
         match fact {
             Fact::Tick => {}
-            Fact::Assigned(partitions) => self.rebalances.push_back(Rebalance::Assigned(partitions)),
+            Fact::Assigned(partitions) => {
+                self.lose_revoked(orders);
+                self.rebalances.push_back(Rebalance::Assigned(partitions));
+            }
             Fact::AssignedAnew(partitions) => {
                 self.start_anew(orders);
                 self.rebalances.push_back(Rebalance::Assigned(partitions));

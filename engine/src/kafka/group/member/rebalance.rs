@@ -128,6 +128,25 @@ impl Member {
         }
     }
 
+    /// Takes partitions for lost whose revocation has not been answered.
+    ///
+    /// A cooperative client that finds new partitions in the topic joins its group again at once, too. The next
+    /// assignment then comes before the answer, and other members may have the revoked partitions already, or this one
+    /// may get them again.
+    pub(super) fn lose_revoked(&mut self, orders: &mut Vec<Order>) {
+        let mut revoked: Vec<_> =
+            self.leaving.iter().flat_map(|leaving| leaving.partitions.clone()).collect();
+        for rebalance in &mut self.rebalances {
+            if let Rebalance::Revoked(partitions, lost) = rebalance {
+                *lost = true;
+                revoked.extend(partitions.iter().cloned());
+            }
+        }
+        if !revoked.is_empty() {
+            self.fence(&revoked, orders);
+        }
+    }
+
     fn revoke(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
         let lanes = if lost {
             self.fence(&partitions, orders);

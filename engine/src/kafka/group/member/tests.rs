@@ -75,6 +75,7 @@ struct Counts {
     refused: u32,
     late: u32,
     verified: u32,
+    rejoined: u32,
 }
 
 impl World {
@@ -139,7 +140,7 @@ impl World {
                 for (LaneName { partition, .. }, position) in partitions {
                     assert!(self.giving.remove(&partition), "partition {partition} was not given");
                     assert!(self.is_read(partition) && position.is_some());
-                    self.accepted.insert(partition);
+                    assert!(self.accepted.insert(partition), "partition {partition} is assigned twice");
                     self.counts.assigned += 1;
                 }
             }
@@ -212,6 +213,18 @@ impl World {
             self.counts.revoked += 1;
             self.taking.insert(partition);
             self.step(Fact::Revoked(vec![name(partition)], false));
+        }
+    }
+
+    /// The client joins its group again before it has an answer to a revocation. It gets a partition that is revoked, or
+    /// another one.
+    fn rejoin(&mut self, partition: i32) {
+        let is_free = !self.accepted.contains(&partition) || self.taking.contains(&partition);
+        if is_free && self.giving.is_empty() && !self.taking.is_empty() {
+            self.counts.rejoined += 1;
+            self.giving.insert(partition);
+            self.step(Fact::Assigned(vec![name(partition)]));
+            assert!(self.taking.is_empty(), "what was revoked is somebody else's");
         }
     }
 
@@ -356,6 +369,7 @@ impl World {
                 0..=2 => self.give(*partition),
                 3 | 4 => self.take(*partition),
                 5 if luck % 4 == 0 => self.lose(),
+                5 => self.rejoin(*partition),
                 6..=8 => self.answer(luck % 4 > 0),
                 9..=11 => self.end_commit(*luck),
                 12 | 13 => self.commit(*luck),
@@ -445,8 +459,9 @@ fn the_trouble_that_is_made_happens() {
         (0..20_000).map(|_| (random.u8(0..20), random.i32(0..PARTITIONS), random.usize(0..10_000))).collect();
     world.play(&steps);
     world.settle();
-    let Counts { assigned, revoked, lost, released, replaced, refused, late, verified } = world.counts;
-    let all = [assigned, revoked, lost, released, replaced, refused, late, verified];
+    let Counts { assigned, revoked, lost, released, replaced, refused, late, verified, rejoined } =
+        world.counts;
+    let all = [assigned, revoked, lost, released, replaced, refused, late, verified, rejoined];
     assert!(all.iter().all(|count| *count > 10), "{:?}", world.counts);
 }
 
@@ -561,10 +576,25 @@ fn a_member_that_is_dropped_owes_an_answer_to_every_rebalance() {
     let mut world = World::new();
     world.give(0);
     world.answer(true);
-    world.take(0);
+    world.giving.insert(1);
     world.step(Fact::Assigned(vec![name(1)]));
-    let owed = [Order::Unassign(vec![name(0)]), Order::Assign(vec![(name(1), None)])];
+    world.taking.insert(0);
+    world.step(Fact::Revoked(vec![name(0)], false));
+    let owed = [Order::Assign(vec![(name(1), None)]), Order::Unassign(vec![name(0)])];
     assert_eq!(world.member.owed(), owed);
+}
+
+#[test]
+fn a_partition_that_is_assigned_before_its_revocation_is_answered_begins_anew() {
+    let mut world = World::new();
+    world.give(0);
+    world.answer(true);
+    world.take(0);
+    assert!(world.accepted.contains(&0) && world.draining.contains(&LaneId(0)));
+    world.rejoin(0);
+    assert!(!world.accepted.contains(&0) && world.known.is_empty() && world.started.is_empty());
+    world.answer(true);
+    assert!(world.accepted.contains(&0) && world.known.contains(&LaneId(1)));
 }
 
 #[test]
