@@ -14,7 +14,8 @@ mod topic;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -26,7 +27,7 @@ use velo_engine::memory::MemoryBudget;
 use velo_engine::waker::Waker;
 
 use broker::Broker;
-use cost::median;
+use cost::{cpu_seconds, median};
 use subject::Cost;
 use topic::{Load, number, text};
 
@@ -42,6 +43,8 @@ type Job = (&'static str, &'static str, &'static [&'static str]);
 
 const FIXED: &str = "'batch.strategy' = 'fixed_size', 'batch.size' = '500'";
 const MEGA: &str = "'batch.strategy' = 'mega_batch', 'batch.size' = '50000', 'batch.parallel' = 'false'";
+const EXACTLY_ONCE: &str =
+    "'batch.strategy' = 'fixed_size', 'batch.size' = '500', 'transaction.batches' = '100'";
 const LETTERS: &str =
     "'batch.strategy' = 'fixed_size', 'batch.size' = '500', 'failure_strategy' = 'SendToDLQ'";
 
@@ -54,7 +57,7 @@ const JOBS: [Job; 7] = [
     ("mega_batch 50000, exactly once", MEGA, &["--exactly-once"]),
     ("fixed_size 500, JSON", LETTERS, &["--value-format", "json"]),
     (SPOILT, LETTERS, &["--value-format", "json"]),
-    ("fixed_size 500, exactly once", FIXED, &["--exactly-once"]),
+    ("fixed_size 500, exactly once", EXACTLY_ONCE, &["--exactly-once"]),
 ];
 
 fn main() {
@@ -156,8 +159,34 @@ fn job(
         .args(["--bootstrap-servers", settings.bootstrap_servers(), "--group-id", to])
         .args(["--until-end", "--report", "-"])
         .args(arguments);
-    let (cost, report) = subject::job(&mut command);
+    let (cost, report) = run(&mut command);
     let count = |name: &str| report["ledger"][name].as_u64().expect("a number");
     assert_eq!(count("ok") + count("dlq"), cost.records, "{report:#}");
     cost
+}
+
+/// Runs a program that writes the report of a job to its standard output.
+fn run(command: &mut Command) -> (Cost, serde_json::Value) {
+    let before = cpu_seconds().1;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("velo runs");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0.0_f64;
+    while child.try_wait().expect("a child").is_none() {
+        let text = std::fs::read_to_string(Path::new(&status)).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse().ok());
+        peak_kib = peak_kib.max(peak.unwrap_or(0.0));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().expect("an end");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    let cost = Cost {
+        records: report["ledger"]["delivered"].as_u64().expect("a number"),
+        checksum: 0,
+        seconds: number(&report["seconds"]),
+        cpu_s: cpu_seconds().1 - before,
+        peak_mib: peak_kib / 1024.0,
+    };
+    (cost, report)
 }

@@ -1,7 +1,6 @@
 //! Runs a part of a benchmark in a process of its own, so that its CPU time and memory are its own: a subject by name in,
 //! what it took out.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -61,30 +60,4 @@ pub(crate) fn run(subject: &[&str]) -> Cost {
         Command::new(program).arg(OPTION).args(subject).stderr(Stdio::inherit()).output().expect("a process");
     assert!(output.status.success(), "{subject:?}");
     serde_json::from_slice(&output.stdout).expect("a cost")
-}
-
-/// Runs a program that writes the report of a job to its standard output.
-pub(crate) fn job(command: &mut Command) -> (Cost, serde_json::Value) {
-    let before = cpu_seconds().1;
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("velo runs");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_kib = 0.0_f64;
-    while child.try_wait().expect("a child").is_none() {
-        let text = std::fs::read_to_string(Path::new(&status)).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse().ok());
-        peak_kib = peak_kib.max(peak.unwrap_or(0.0));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = child.wait_with_output().expect("an end");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
-    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
-    let cost = Cost {
-        records: report["ledger"]["delivered"].as_u64().expect("a number"),
-        checksum: 0,
-        seconds: number(&report["seconds"]),
-        cpu_s: cpu_seconds().1 - before,
-        peak_mib: peak_kib / 1024.0,
-    };
-    (cost, report)
 }

@@ -13,6 +13,7 @@
 
 pub(super) mod admin;
 pub(super) mod producer_topic;
+pub(super) mod reports;
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_void};

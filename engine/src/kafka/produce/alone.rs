@@ -9,7 +9,7 @@ use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::deliveries::{Deliveries, Shared, Suspect, send_error};
+use super::deliveries::{Deliveries, Shared, Suspect, send_error, serve};
 use super::reduce::reduced;
 use super::served_producer::WAIT;
 use crate::dead_letter::MOST_REDUCED;
@@ -124,7 +124,7 @@ impl Alone {
             if self.shared.is_closed() {
                 return false;
             }
-            producer.poll(WAIT);
+            serve(producer, WAIT);
         }
         !self.shared.is_closed()
     }

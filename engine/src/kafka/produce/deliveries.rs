@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Headers as _, Message as _, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::ProducerContext;
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 use crate::dead_letter::MOST_REDUCED;
 use crate::failpoint::{Edge, reach};
@@ -21,7 +22,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::context::log;
 use crate::kafka::error::{Class, class};
 use crate::kafka::ffi::timestamp_of_failed;
-use crate::sink::{Ack, Acks, SendError, Ticket};
+use crate::sink::{Ack, Acks, SendError, Ticket, add_ack};
 
 /// A record that was rejected together with others.
 #[derive(Debug)]
@@ -105,6 +106,8 @@ impl Shared {
 /// Receives delivery reports on the thread of the producer.
 pub(super) struct Deliveries {
     pub acks: Acks,
+    /// The acknowledgements since the last [`flush`](Self::flush): the poll thread is not woken for each.
+    pub arrived: Mutex<Vec<Ack>>,
     pub transactional: bool,
     pub shared: Arc<Shared>,
     pub suspects: Arc<Mutex<Vec<Suspect>>>,
@@ -115,7 +118,22 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Ignores all further reports of the producer.
     pub(super) fn retire(&self) {
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_retired.store(true, Ordering::Release);
+        self.hand_on(arrived);
+    }
+
+    /// Hands the acknowledgements on. To be called after every call of the producer that serves delivery reports.
+    pub(super) fn flush(&self) {
+        self.hand_on(self.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps the lock, so that another flush does not end before these acknowledgements are handed on: they must not
+    /// count in the next transaction.
+    fn hand_on(&self, mut arrived: MutexGuard<'_, Vec<Ack>>) {
+        if !arrived.is_empty() {
+            self.acks.extend(std::mem::take(&mut *arrived));
+        }
     }
 
     fn is_retired(&self) -> bool {
@@ -150,7 +168,11 @@ impl ProducerContext for Deliveries {
         let ticket = unpack(opaque);
         let Err((error, message)) = result else {
             reach(Edge::RecordAcked);
-            return self.acks.push(Ack::of(ticket, Ok(())));
+            let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.is_retired() {
+                add_ack(&mut arrived, Ack::of(ticket, Ok(())));
+            }
+            return;
         };
         // The sink was closed: these records are read and written again. A producer with a fatal error also purges
         // its records, and that purge must be reported.
@@ -163,6 +185,7 @@ impl ProducerContext for Deliveries {
             let suspect = Suspect { ticket, message: message.detach(), timestamp_ms };
             return self.suspects.lock().unwrap_or_else(PoisonError::into_inner).push(suspect);
         }
+        self.flush();
         let error = if is_refused {
             self.refused_in_transaction(ticket, error, (message.topic(), message.partition()))
         } else {
@@ -199,6 +222,12 @@ impl Deliveries {
         }
         SendError::Transaction(reason)
     }
+}
+
+/// Serves delivery reports for this time.
+pub(super) fn serve(producer: &BaseProducer<Deliveries>, time: Duration) {
+    producer.poll(time);
+    producer.context().flush();
 }
 
 /// Returns true for a line of the client's log which says that a request was given up that a broker may still get. Only

@@ -7,25 +7,29 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{Header, Headers, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::alone::{Alone, Single};
 use super::config::producer_config;
 use super::current::Current;
-use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error};
+use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error, serve};
 use super::reduce::reduced;
 use super::served_producer::{ServedProducer, WAIT};
 use super::transaction::Transactions;
+use crate::batch::Batch;
 use crate::core::failure::ByStage;
 use crate::dead_letter::{self, MOST_REDUCED};
 use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
+use crate::kafka::ffi::producer_topic::Plain;
 use crate::kafka::membership::Membership;
 use crate::kafka::settings::readable;
 use crate::kafka::{ClientSettings, KafkaError};
 use crate::process::OutputRecord;
-use crate::sink::{Ack, Acks, Outgoing, Rejected, SendError, Sent, Sink, Ticket, TransactionError};
+use crate::sink::{
+    Ack, Acks, Outgoing, OutgoingRows, Rejected, SendError, Sent, Sink, Ticket, TransactionError,
+};
 
 /// A topic to write to and its producer. Without transactions, each topic has a separate producer, because topics have
 /// different limits on the size of a batch.
@@ -43,6 +47,15 @@ struct Target {
     is_compacted: bool,
     /// The number of partitions, if the source has as many. In that case records keep their partition.
     kept_partitions: Option<usize>,
+}
+
+impl Target {
+    /// Returns the partition for a record; `None` if its key selects it.
+    fn partition(&self, origin: &LaneName) -> Option<i32> {
+        // The source may have more partitions now than when the job started.
+        let has = |count: usize| usize::try_from(origin.partition).is_ok_and(|partition| partition < count);
+        self.kept_partitions.filter(|count| has(*count)).map(|_| origin.partition)
+    }
 }
 
 /// The properties of a topic to write to.
@@ -124,12 +137,13 @@ impl KafkaSink {
         let create = move || {
             let context = Deliveries {
                 acks: to_acks.clone(),
+                arrived: Mutex::default(),
                 transactional: true,
                 shared: Arc::clone(&of_sink),
                 suspects: Arc::default(),
                 is_retired: AtomicBool::new(false),
             };
-            ServedProducer::create(&config, context, |_| {})
+            ServedProducer::create(&config, context, |producer| producer.context().flush())
         };
         let first = transactional_id.map(|_| create()).transpose()?;
         let of_transactions = first.map(|producer| Arc::new(Current::new(producer)));
@@ -189,6 +203,47 @@ impl KafkaSink {
         Sent::Pending
     }
 
+    /// Passes records to the client for as long as it takes them and nothing else is to be done, without taking the locks
+    /// for each. Returns the first other one, with its row.
+    fn pass<'a>(
+        &self,
+        outgoing: &OutgoingRows<'a>,
+        rows: &mut impl Iterator<Item = (u32, OutputRecord<'a>)>,
+    ) -> Option<(u32, OutputRecord<'a>)> {
+        let OutgoingRows { id, batch, origin, is_open, .. } = *outgoing;
+        let to = &self.sink;
+        let one_by_one = self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire);
+        let is_simple = to.max_bytes.is_none() && !one_by_one;
+        let begun = self.transactions.as_ref().is_none_or(|transactions| transactions.begin().is_ok());
+        let producer = to.producer.read();
+        let Some(topic) = producer.topic(&to.topic).filter(|_| is_simple && begun) else {
+            return rows.next();
+        };
+        let _line = to.line.read().unwrap_or_else(PoisonError::into_inner);
+        for (row, output) in rows {
+            let (key, value, headers) = parts(batch, row, output);
+            let is_free = is_open()
+                && !self.shared.is_closed()
+                && to.alone.as_ref().is_none_or(|alone| !alone.has_suspects());
+            if !is_free || !headers.is_empty() || to.is_compacted && key.is_none() {
+                return Some((row, output));
+            }
+            let ticket = Ticket { batch: id, row, dead_letter: false };
+            let record = Plain {
+                partition: to.partition(origin),
+                key,
+                value,
+                timestamp_ms: batch.timestamp_ms(row),
+                opaque: pack(ticket),
+            };
+            if topic.send(record).is_err() {
+                return Some((row, output));
+            }
+            reach(Edge::RecordSent);
+        }
+        None
+    }
+
     fn try_send(
         &self,
         to: &Target,
@@ -244,7 +299,7 @@ impl KafkaSink {
                 was_empty = producer.in_flight_count() == 0;
                 record = refused;
                 if !was_empty {
-                    producer.poll(WAIT);
+                    serve(&producer, WAIT);
                 }
                 continue;
             }
@@ -262,7 +317,7 @@ impl KafkaSink {
         }
         if self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire) {
             while producer.in_flight_count() > 0 && !self.shared.is_closed() {
-                producer.poll(WAIT);
+                serve(&producer, WAIT);
             }
         }
         Ok(())
@@ -290,6 +345,7 @@ fn own_producer(
     let alone = Arc::new(alone);
     let context = Deliveries {
         acks: acks.clone(),
+        arrived: Mutex::default(),
         transactional: false,
         shared: Arc::clone(shared),
         suspects,
@@ -297,6 +353,7 @@ fn own_producer(
     };
     let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
     let producer = ServedProducer::create(config, context, move |producer| {
+        producer.context().flush();
         // If no more records are written, only this thread sends the suspects.
         if clearing.has_suspects() {
             let _line = order.write().unwrap_or_else(PoisonError::into_inner);
@@ -323,7 +380,7 @@ const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
     const OVERHEAD: usize = 61 + 40;
     const HEADER_OVERHEAD: usize = 10;
-    let headers = record.headers.iter().flat_map(Headers::iter);
+    let headers = record.headers.iter().flat_map(|headers| headers.iter());
     let headers: usize =
         headers.map(|header| HEADER_OVERHEAD + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
     (OVERHEAD + headers + record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64
@@ -339,10 +396,22 @@ fn record<'a>(
     let mut record = BaseRecord::with_opaque_to(&target.topic, pack(ticket));
     record.key = key;
     record.payload = value;
-    // The source may have more partitions now than when the job started.
-    let has = |count: usize| usize::try_from(origin.partition).is_ok_and(|partition| partition < count);
-    record.partition = target.kept_partitions.filter(|count| has(*count)).map(|_| origin.partition);
+    record.partition = target.partition(origin);
     record
+}
+
+/// Key, value and headers of the output record of a row.
+fn parts<'a>(
+    batch: &'a Batch,
+    row: u32,
+    output: OutputRecord<'a>,
+) -> (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(String, Option<Vec<u8>>)]) {
+    match output {
+        OutputRecord::Forward => (batch.key(row), batch.value(row), batch.headers(row)),
+        OutputRecord::New { key, value, headers } => {
+            (key, value, headers.map_or_else(|| batch.headers(row), Vec::as_slice))
+        }
+    }
 }
 
 fn owned_headers(headers: &[(String, Option<Vec<u8>>)], more: usize) -> OwnedHeaders {
@@ -353,18 +422,23 @@ fn owned_headers(headers: &[(String, Option<Vec<u8>>)], more: usize) -> OwnedHea
 impl Sink for KafkaSink {
     fn write(&self, Outgoing { ticket, batch, record: output, origin }: Outgoing<'_>) -> Sent {
         let row = ticket.row;
-        let (key, value) = match output {
-            OutputRecord::Forward => (batch.key(row), batch.value(row)),
-            OutputRecord::New { key, value, .. } => (key, value),
-        };
+        let (key, value, headers) = parts(batch, row, output);
         let mut record = record(&self.sink, ticket, origin, key, value);
         record.timestamp = batch.timestamp_ms(row);
-        let headers = match output {
-            OutputRecord::New { headers: Some(headers), .. } => headers,
-            _ => batch.headers(row),
-        };
         record.headers = (!headers.is_empty()).then(|| owned_headers(headers, 0));
         self.send(&self.sink, ticket, record)
+    }
+
+    fn write_rows(&self, outgoing: OutgoingRows<'_>, _: &mut Vec<Ack>) {
+        let mut rows = outgoing.output.of_rows(outgoing.rows.clone());
+        while let Some((row, record)) = self.pass(&outgoing, &mut rows) {
+            let OutgoingRows { id, batch, origin, is_open, .. } = outgoing;
+            if !is_open() {
+                return;
+            }
+            let ticket = Ticket { batch: id, row, dead_letter: false };
+            self.write(Outgoing { ticket, batch, record, origin });
+        }
     }
 
     fn dead_letter(&self, rejected: Rejected<'_>) -> Sent {

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
 use super::current::Current;
-use super::deliveries::{Deliveries, Shared};
+use super::deliveries::{Deliveries, Shared, serve};
 use super::served_producer::ServedProducer;
 use crate::failpoint::{Edge, Mutant, is_on, reach};
 use crate::ids::LaneName;
@@ -77,7 +77,7 @@ impl Transactions {
             return Ok(());
         }
         // A line of the client's log may wait in its queue.
-        self.producer.get().poll(Duration::ZERO);
+        serve(&self.producer.get(), Duration::ZERO);
         if self.shared.is_doubtful.load(Ordering::Acquire) && !is_on(Mutant::ProducerKept) {
             self.replace_producer()?;
         }
@@ -213,7 +213,10 @@ impl Transactions {
     /// Repeats a call while its error is retriable and the sink is open.
     fn attempt(&self, call: impl Fn() -> Result<(), ClientError>) -> Result<(), ClientError> {
         loop {
-            match call() {
+            let result = call();
+            // A flush serves delivery reports.
+            self.producer.get().context().flush();
+            match result {
                 Err(ClientError::Transaction(error)) if error.is_retriable() && !self.shared.is_closed() => {
                     tracing::debug!(%error, "a step of a transaction is retried");
                 }
