@@ -12,6 +12,9 @@ use crate::ids::LaneName;
 #[derive(Clone)]
 pub struct Membership {
     consumer: Weak<BaseConsumer<Context>>,
+    /// True if generations end with rebalances. Brokers that assign partitions themselves (KIP-848) begin new ones without
+    /// one.
+    is_classic: bool,
     owned: Arc<Mutex<Owned>>,
 }
 
@@ -31,8 +34,8 @@ impl std::fmt::Debug for Membership {
 }
 
 impl Membership {
-    pub(super) fn of(consumer: &Arc<BaseConsumer<Context>>) -> Self {
-        Self { consumer: Arc::downgrade(consumer), owned: Arc::default() }
+    pub(super) fn of(consumer: &Arc<BaseConsumer<Context>>, is_classic: bool) -> Self {
+        Self { consumer: Arc::downgrade(consumer), is_classic, owned: Arc::default() }
     }
 
     fn owned(&self) -> MutexGuard<'_, Owned> {
@@ -45,6 +48,9 @@ impl Membership {
     /// A client may join the next generation before the partitions of the last one are given up. The group rejects their
     /// offsets only if they come with the generation that has assigned them.
     pub(super) fn joined(&self) {
+        if !self.is_classic {
+            return;
+        }
         let metadata = self.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).map(Arc::new);
         self.owned().generation = metadata;
     }

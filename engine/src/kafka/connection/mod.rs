@@ -25,7 +25,6 @@ pub(super) use login::MECHANISMS;
 pub(super) use options::Options;
 pub(super) use properties::{is, milliseconds, number};
 
-use super::hint;
 use crate::protocol::api::{self, Api, Request, Versions};
 use crate::protocol::cursor::{Cursor, Malformed};
 use crate::protocol::pool::Pool;
@@ -53,7 +52,8 @@ pub(super) enum ConnectionError {
     #[error("the broker has answered another request")]
     OutOfOrder,
     /// The connection cannot be encrypted, or the broker is not trusted.
-    #[error("TLS: {0}{hint}", hint = hint(None, .0))]
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}{hint}", hint = super::hint(None, .0))]
     Tls(String),
     /// The broker does not let the user in.
     #[error("the broker refuses the log-in: {0}")]

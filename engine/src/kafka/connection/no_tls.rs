@@ -23,8 +23,8 @@ impl Tls {
         Err(KafkaError::new("security.protocol: this program was built without TLS"))
     }
 
-    pub(super) fn connect(&self, _: &str, _: TcpStream) -> Result<Encrypted, ConnectionError> {
-        match *self {}
+    pub(super) fn connect(self, _: &str, _: TcpStream) -> Result<Encrypted, ConnectionError> {
+        match self {}
     }
 }
 

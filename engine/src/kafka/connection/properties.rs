@@ -12,6 +12,7 @@ pub(in crate::kafka) fn is(config: &ClientConfig, name: &str, value: &str) -> bo
 }
 
 /// Returns true if a property is set to false, in one of the ways that librdkafka knows.
+#[cfg(feature = "tls")]
 pub(in crate::kafka) fn is_false(config: &ClientConfig, name: &str) -> bool {
     ["false", "f", "0"].into_iter().any(|value| is(config, name, value))
 }

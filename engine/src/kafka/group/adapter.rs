@@ -84,8 +84,6 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
-    /// True if the clients of the group assign its partitions, not the brokers (KIP-848).
-    is_classic: bool,
     /// True if a cooperative client has reported a rebalance that the member has not heard of.
     has_rebalanced: bool,
     /// True if the member leaves the group explicitly: a dynamic member of the classic protocol.
@@ -137,7 +135,7 @@ impl GroupSource {
             member: Member::new(rules),
             fetcher,
             questions: Questions::start(&consumer, options.start, waker.clone()),
-            membership: Membership::of(&consumer),
+            membership: Membership::of(&consumer, is_classic),
             _closing: Closing::of(&consumer),
             consumer,
             called,
@@ -151,7 +149,6 @@ impl GroupSource {
             error: None,
             polled: None,
             session,
-            is_classic,
             has_rebalanced: false,
             leaves_explicitly: is_classic && !is_static,
             reads_committed: !settings.is_set_to("isolation.level", "read_uncommitted"),
@@ -220,7 +217,7 @@ impl GroupSource {
                 }
                 assign(&self.consumer, &list).map_err(failed)?;
                 // A cooperative client has reported the generation itself.
-                if self.is_classic && !is_cooperative(&self.consumer) {
+                if !is_cooperative(&self.consumer) {
                     self.membership.joined();
                 }
                 reach(Edge::MemberAssigned);
@@ -332,7 +329,7 @@ impl GroupSource {
         for event in self.inbox.take() {
             let is_rebalance =
                 matches!(event, ClientEvent::Assign(_) | ClientEvent::Revoke { lost: false, .. });
-            self.has_rebalanced |= is_rebalance && self.is_classic && is_cooperative(&self.consumer);
+            self.has_rebalanced |= is_rebalance && is_cooperative(&self.consumer);
             self.facts.push_back(match event {
                 ClientEvent::Assign(partitions) if is_cooperative(&self.consumer) => {
                     Fact::Assigned(names_of(&partitions))

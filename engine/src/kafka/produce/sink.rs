@@ -221,7 +221,7 @@ impl KafkaSink {
         };
         let _line = to.line.read().unwrap_or_else(PoisonError::into_inner);
         for (row, output) in rows {
-            let (key, value, headers) = parts(batch, row, output);
+            let Parts { key, value, headers } = Parts::of(batch, row, output);
             let is_free = is_open()
                 && !self.shared.is_closed()
                 && to.alone.as_ref().is_none_or(|alone| !alone.has_suspects());
@@ -400,16 +400,21 @@ fn record<'a>(
     record
 }
 
-/// Key, value and headers of the output record of a row.
-fn parts<'a>(
-    batch: &'a Batch,
-    row: u32,
-    output: OutputRecord<'a>,
-) -> (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(String, Option<Vec<u8>>)]) {
-    match output {
-        OutputRecord::Forward => (batch.key(row), batch.value(row), batch.headers(row)),
-        OutputRecord::New { key, value, headers } => {
-            (key, value, headers.map_or_else(|| batch.headers(row), Vec::as_slice))
+/// The output record of a row.
+struct Parts<'a> {
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+impl<'a> Parts<'a> {
+    fn of(batch: &'a Batch, row: u32, output: OutputRecord<'a>) -> Self {
+        let of_input = batch.headers(row);
+        match output {
+            OutputRecord::Forward => Self { key: batch.key(row), value: batch.value(row), headers: of_input },
+            OutputRecord::New { key, value, headers } => {
+                Self { key, value, headers: headers.map_or(of_input, Vec::as_slice) }
+            }
         }
     }
 }
@@ -422,7 +427,7 @@ fn owned_headers(headers: &[(String, Option<Vec<u8>>)], more: usize) -> OwnedHea
 impl Sink for KafkaSink {
     fn write(&self, Outgoing { ticket, batch, record: output, origin }: Outgoing<'_>) -> Sent {
         let row = ticket.row;
-        let (key, value, headers) = parts(batch, row, output);
+        let Parts { key, value, headers } = Parts::of(batch, row, output);
         let mut record = record(&self.sink, ticket, origin, key, value);
         record.timestamp = batch.timestamp_ms(row);
         record.headers = (!headers.is_empty()).then(|| owned_headers(headers, 0));
