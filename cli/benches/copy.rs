@@ -158,8 +158,11 @@ fn job(
         .arg(&path)
         .args(["--bootstrap-servers", settings.bootstrap_servers(), "--group-id", to])
         .args(["--until-end", "--report", "-"])
-        .args(arguments);
+        .args(arguments)
+        .env_remove("VELO_FETCHER");
     let (cost, report) = run(&mut command);
+    let fetcher = arguments.last().filter(|_| arguments.contains(&"--fetcher")).unwrap_or(&"native");
+    assert_eq!(report["fetcher"], *fetcher, "{report:#}");
     let count = |name: &str| report["ledger"][name].as_u64().expect("a number");
     assert_eq!(count("ok") + count("dlq"), cost.records, "{report:#}");
     cost

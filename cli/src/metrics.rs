@@ -158,6 +158,11 @@ impl Families<'_> {
     }
 }
 
+/// Returns a text as the value of a label. The encoder writes it as it is.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 impl Collector for Job {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some((_, progress)) = self.metrics.newest() else { return Ok(()) };
@@ -184,7 +189,7 @@ impl Collector for Job {
             counters.bytes,
         )?;
         let calls = [("records", counters.calls.0), ("nothing", counters.calls.1)];
-        all.counters(("dequeue_calls", "Calls to the client by result"), "returned", &named(&calls))?;
+        all.counters(("dequeue_calls", "Calls to the fetcher by result"), "returned", &named(&calls))?;
         let batches: Vec<_> =
             counters.batches.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
         all.counters(("batches", "Batches by the reason for sealing"), "reason", &batches)?;
@@ -196,7 +201,7 @@ impl Collector for Job {
             &counters.latency_s,
         )?;
         all.histogram(
-            ("added_latency", "Time from reading a record from the client's queue until it is settled"),
+            ("added_latency", "Time from taking a fetched record until it is settled"),
             Some(&Unit::Seconds),
             &counters.added_latency_s,
         )?;
@@ -216,7 +221,8 @@ impl Collector for Job {
             progress.bytes_in_flight,
         )?;
         let Choice { fetching, reason } = &self.choice;
-        let fetcher = [("name", fetching.to_string()), ("reason", reason.clone().unwrap_or_default())];
+        let fetcher =
+            [("name", fetching.to_string()), ("reason", escaped(reason.as_deref().unwrap_or_default()))];
         all.family(
             ("fetcher", "What fetches the records, and why it is not native"),
             None,
@@ -240,5 +246,15 @@ impl Collector for Job {
         lag(("lag_unstable_records", "Records that cannot be read until an open transaction ends"), |lag| {
             lag.unstable_records
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_no_character_that_ends_it() {
+        assert_eq!(escaped("a \"b\" \\ c\nd"), "a \\\"b\\\" \\\\ c\\nd");
     }
 }

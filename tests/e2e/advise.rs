@@ -772,7 +772,10 @@ fn an_interrupted_run_says_what_it_knows_and_the_next_one_goes_on() {
             .stderr(std::process::Stdio::piped());
         command
     };
-    while_producing(&broker, &topic, 1000, || {
+    // The rate must be the same in all runs, however late the records are sent.
+    let each_ms = |start: i64| move |number| Some(start + i64::try_from(number).expect("small"));
+    let rate = (1000, Duration::from_millis(5));
+    while_sending(&broker, &topic, rate, &each_ms(epoch_ms()), || {
         wait_for_records(&broker, &topic);
         let mut child = command("60s").spawn().expect("velo-advise runs");
         while !std::fs::read_to_string(&trials).is_ok_and(|text| text.contains("{\"trial\":")) {
@@ -792,7 +795,7 @@ fn an_interrupted_run_says_what_it_knows_and_the_next_one_goes_on() {
     // Of another workload nothing is taken over, and it says why.
     let unfinished = std::fs::read_to_string(&trials).expect("trials").replace("{\"complete\":true}\n", "");
     std::fs::write(&trials, unfinished).expect("written");
-    let output = while_producing(&broker, &topic, 1000, || {
+    let output = while_sending(&broker, &topic, rate, &each_ms(epoch_ms()), || {
         command("6s").args(["--value-format", "json", "--cost", "1ms"]).output().expect("velo-advise runs")
     });
     let said = String::from_utf8_lossy(&output.stderr);

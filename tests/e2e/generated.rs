@@ -51,3 +51,78 @@ fn the_run_that_is_shown_is_read_as_it_is_shown() {
     let said = velo(&["report", docs.join("advise-run.json").to_str().expect("a path")]);
     assert!(page.contains(&said), "make the run of docs/advise.md again, or mend what it shows:\n{said}");
 }
+
+/// A part of a benchmark: medians of its rounds.
+struct Part {
+    name: String,
+    records_per_s: f64,
+    cpu_us_per_record: f64,
+    peak_mib: f64,
+}
+
+impl Part {
+    fn of(name: &str, rounds: &serde_json::Value) -> Self {
+        let median = |of: &dyn Fn(&dyn Fn(&str) -> f64) -> f64| {
+            let rounds = rounds.as_array().expect("rounds").iter();
+            let mut values: Vec<_> =
+                rounds.map(|round| of(&|field| round[field].as_f64().expect("a number"))).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Self {
+            name: name.to_owned(),
+            records_per_s: median(&|field| field("records") / field("seconds")),
+            cpu_us_per_record: median(&|field| field("cpu_s") / field("records") * 1e6),
+            peak_mib: median(&|field| field("peak_mib")),
+        }
+    }
+}
+
+/// Returns the figures of a benchmark as a table. `baselines` are the parts that the others are compared with.
+fn speed_table(figures: &serde_json::Value, baselines: &[&str]) -> String {
+    let costs = figures["costs"].as_object().expect("parts");
+    let parts: Vec<_> = costs.iter().map(|(name, rounds)| Part::of(name, rounds)).collect();
+    let rate = |name: &str| parts.iter().find(|part| part.name == name).expect("a baseline").records_per_s;
+    let titles: String = baselines.iter().map(|name| format!(" of the {name} |")).collect();
+    let rule = " --- |".repeat(baselines.len());
+    let load = figures["load"].as_str().expect("a load");
+    let mut table = format!(
+        "{load}:\n\n| | M records/s |{titles} CPU µs per record | peak MiB |\n| --- | --- |{rule} --- | --- |\n"
+    );
+    for part in &parts {
+        let Part { name, records_per_s, cpu_us_per_record, peak_mib } = part;
+        let ratios: String =
+            baselines.iter().map(|name| format!(" {:.2} |", records_per_s / rate(name))).collect();
+        table += &format!(
+            "| {name} | {:.2} |{ratios} {cpu_us_per_record:.2} | {peak_mib:.0} |\n",
+            records_per_s / 1e6
+        );
+    }
+    table
+}
+
+#[test]
+fn the_tables_of_speed_are_those_of_the_figures() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let figures = std::fs::read_to_string(docs.join("speed.jsonl")).expect("docs/speed.jsonl");
+    let path = docs.join("speed.md");
+    let page = std::fs::read_to_string(&path).expect("docs/speed.md");
+    let mut fresh = page.clone();
+    for (bench, baselines) in [("drain", &["bare loop", "limit"][..]), ("copy", &["plain copy"])] {
+        let tables: Vec<_> = figures
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+            .filter(|figures| figures["bench"] == bench)
+            .map(|figures| speed_table(&figures, baselines))
+            .collect();
+        let (begin, end) = (format!("<!-- {bench} -->\n"), format!("<!-- end of {bench} -->"));
+        let (before, rest) = fresh.split_once(&begin).expect("a mark before the tables");
+        let (_, after) = rest.split_once(&end).expect("a mark after the tables");
+        fresh = format!("{before}{begin}\n{}\n{end}{after}", tables.join("\n"));
+    }
+    if std::env::var_os("VELO_TEST_WRITE").is_some() {
+        std::fs::write(&path, &fresh).expect("written");
+    } else {
+        assert!(page == fresh, "docs/speed.md is stale; run VELO_TEST_WRITE=1 scripts/test tables_of_speed");
+    }
+}

@@ -18,7 +18,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     let job = Job::new(&broker, LOAD, BUFFERED);
     let run = |kind: &str, more: &[&str]| {
         let mut command = job.command_without_broker();
-        command.args([kind, "--bootstrap-servers", &broker.address()]).args(more);
+        command.args([kind, "--fetcher", "auto", "--bootstrap-servers", &broker.address()]).args(more);
         let output = command.output().expect("velo runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         (output.status.code(), text, String::from_utf8_lossy(&output.stderr).into_owned())
@@ -53,7 +53,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("enable.idempotence ").contains("the engine's own"));
     assert!(property("queue.buffering.max.kbytes ").contains("derived from the plan"));
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
-    let (_, text, _) = check(&["-X", "socket.nagle.disable=true"]);
+    let (_, text, _) = check(&["-X", "socket.nagle.disable=false"]);
     let reason =
         "librdkafka, because native cannot be used: socket.nagle.disable is a property of librdkafka";
     assert!(text.contains(reason), "{text}");
@@ -79,7 +79,7 @@ fn metrics_count_what_the_report_counts() {
     let broker = embedded();
     let job = Job::new(&broker, LOAD, BUFFERED);
     let mut command = job.endless_command();
-    command.args(["--metrics", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["--metrics", "127.0.0.1:0", "--log-format", "json", "--fetcher", "auto"]);
     let mut child = command.spawn().expect("velo runs");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     // Every line is an object, and one says where the metrics are.
@@ -183,6 +183,33 @@ fn a_report_says_what_the_job_added_and_where_each_partition_ended() {
     assert_eq!(ends, [(&Json::from(0), &end), (&Json::from(1), &end)]);
     assert_eq!(partitions[0]["topic"], *job.source);
     assert_eq!(report["memory"]["in_flight_records"], Json::Null);
+}
+
+#[test]
+fn a_report_names_the_fetcher_and_the_reason() {
+    let _busy = busy();
+    let broker = embedded();
+    let job = Job::new(&broker, LOAD, BUFFERED);
+    let run = |more: &[&str]| {
+        let output = job.command().args(more).output().expect("velo runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let report = || -> Json {
+        let text = std::fs::read_to_string(job.report_path()).expect("a report");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let reason = "socket.nagle.disable is a property of librdkafka";
+    let property = ["-X", "socket.nagle.disable=false"];
+    let (code, said) = run(&[&property[..], &["--fetcher", "auto"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("librdkafka fetches the records: {reason}")), "{said}");
+    assert_eq!((&report()["fetcher"], &report()["fetcher_reason"]), (&"librdkafka".into(), &reason.into()));
+    let (code, said) = run(&[&property[..], &["--fetcher", "native"]].concat());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--fetcher native") && said.contains(reason), "{said}");
+    let (code, said) = run(&["--fetcher", "auto"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((&report()["fetcher"], &report()["fetcher_reason"]), (&"native".into(), &Json::Null));
 }
 
 #[test]

@@ -211,6 +211,7 @@ fn table_of_broker_errors() {
     let _busy = busy();
     let only = std::env::var("VELO_FAULTS_REQUEST").ok().filter(|name| !name.is_empty());
     let is_wanted = |section: &Section| only.as_ref().is_none_or(|only| only == section.request.0);
+    assert!(Section::all().any(|section| is_wanted(&section)), "there is no request '{only:?}'");
     let mut table = String::new();
     for section in Section::all().filter(is_wanted) {
         let (_, _, errors) = section.request;
@@ -227,7 +228,8 @@ fn table_of_broker_errors() {
         }
     }
     if only.is_some() {
-        return println!("{table}");
+        println!("{table}");
+        return assert!(!table.contains("**broken**"), "see above");
     }
     let head = std::fs::read_to_string(path()).expect("the page");
     let head = head.split("\n## ").next().unwrap_or_default().trim_end();

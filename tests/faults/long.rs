@@ -91,6 +91,7 @@ fn long_set() {
     let _busy = busy();
     let broker = real();
     let settings = Settings::from_environment();
+    assert!(settings.jobs > 0, "at least one job");
     let end = Instant::now() + settings.time;
     let rows: Mutex<BTreeMap<&str, Row>> = Mutex::default();
     let next = Mutex::new(settings.seed);

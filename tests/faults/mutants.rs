@@ -65,6 +65,7 @@ fn every_mutant_is_found() {
     let only = std::env::var("VELO_FAULTS_MUTANT").ok().filter(|name| !name.is_empty());
     let is_wanted =
         |mutant: &&Mutant| only.as_ref().is_none_or(|only| mutant.name().ends_with(only.as_str()));
+    assert!(Mutant::ALL.iter().any(|mutant| is_wanted(&mutant)), "there is no mutant '{only:?}'");
     let (queue, missed) = (Mutex::new(Mutant::ALL.iter().filter(is_wanted)), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..JOBS {

@@ -57,10 +57,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let route = Route::first(&unit);
     refuse(&document, &unit, &route)?;
     let job = job(&unit, &route, args).with_context(|| of_statement(&unit))?;
-    announce(&job, args);
-
     let control = Control::default();
     let signals = Signalled::listen(&control)?;
+    announce(&job, args);
     let report = if args.dry_run {
         dry_run(&settings, &job, args, member(job.config.clone(), args, control, MOST_ANSWER_BYTES))?
     } else {

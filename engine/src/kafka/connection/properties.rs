@@ -65,6 +65,7 @@ mod tests {
         assert_eq!(milliseconds(&config, "b", 5), Ok(Duration::ZERO));
         assert_eq!(milliseconds(&config, "unset", 5), Ok(Duration::from_millis(5)));
         assert!(number::<i32>(&config, "c", 1).is_err() && number::<usize>(&config, "b", 1).is_err());
+        #[cfg(feature = "tls")]
         assert_eq!(["d", "e", "f", "unset"].map(|name| is_false(&config, name)), [true, true, false, false]);
     }
 }

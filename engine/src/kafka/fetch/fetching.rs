@@ -35,37 +35,37 @@ pub struct Choice {
     pub reason: Option<String>,
 }
 
-/// Properties that concern fetching and that only librdkafka has.
-const CLIENT_ONLY: &[&str] = &[
-    "api.version.fallback.ms",
-    "api.version.request",
-    "api.version.request.timeout.ms",
-    "broker.address.ttl",
-    "broker.version.fallback",
-    "check.crcs",
-    "client.dns.lookup",
-    "connections.max.idle.ms",
-    "debug",
-    "fetch.error.backoff.ms",
-    "fetch.queue.backoff.ms",
-    "https.ca.location",
-    "metadata.max.age.ms",
-    "metadata.recovery.rebootstrap.trigger.ms",
-    "metadata.recovery.strategy",
-    "plugin.library.paths",
-    "retry.backoff.max.ms",
-    "retry.backoff.ms",
-    "socket.keepalive.enable",
-    "socket.max.fails",
-    "socket.nagle.disable",
-    "socket.receive.buffer.bytes",
-    "socket.send.buffer.bytes",
-    "ssl.ca.certificate.stores",
-    "ssl.crl.location",
-    "ssl.engine.id",
-    "ssl.engine.location",
-    "ssl.providers",
-    "topic.metadata.refresh.fast.interval.ms",
+/// Properties that concern fetching and that only librdkafka has, each with the values that the native fetcher behaves
+/// like.
+const CLIENT_ONLY: &[(&str, &[&str])] = &[
+    ("api.version.fallback.ms", &[]),
+    ("api.version.request", &["true"]),
+    ("api.version.request.timeout.ms", &[]),
+    ("broker.address.ttl", &[]),
+    ("broker.version.fallback", &[]),
+    ("check.crcs", &["true"]),
+    ("client.dns.lookup", &["use_all_dns_ips"]),
+    ("connections.max.idle.ms", &[]),
+    ("fetch.error.backoff.ms", &[]),
+    ("fetch.queue.backoff.ms", &[]),
+    ("https.ca.location", &[]),
+    ("metadata.max.age.ms", &[]),
+    ("metadata.recovery.rebootstrap.trigger.ms", &[]),
+    ("metadata.recovery.strategy", &[]),
+    ("plugin.library.paths", &[]),
+    ("retry.backoff.max.ms", &[]),
+    ("retry.backoff.ms", &[]),
+    ("socket.keepalive.enable", &[]),
+    ("socket.max.fails", &[]),
+    ("socket.nagle.disable", &["true"]),
+    ("socket.receive.buffer.bytes", &[]),
+    ("socket.send.buffer.bytes", &[]),
+    ("ssl.ca.certificate.stores", &[]),
+    ("ssl.crl.location", &[]),
+    ("ssl.engine.id", &[]),
+    ("ssl.engine.location", &[]),
+    ("ssl.providers", &[]),
+    ("topic.metadata.refresh.fast.interval.ms", &[]),
 ];
 
 impl Choice {
@@ -103,7 +103,65 @@ impl Fetching {
         if protocol.to_ascii_lowercase().starts_with("sasl") && !is_known {
             return Some(format!("sasl.mechanisms is {mechanism}"));
         }
-        let set = CLIENT_ONLY.iter().find(|name| settings.property(name).is_some());
-        set.map(|name| format!("{name} is a property of librdkafka"))
+        CLIENT_ONLY.iter().find_map(|(name, like)| {
+            let set = settings.property(name)?;
+            let is_alike = like.iter().any(|value| value.eq_ignore_ascii_case(set));
+            (!is_alike).then(|| format!("{name} is a property of librdkafka"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings(properties: &[(&str, &str)]) -> ClientSettings {
+        let properties: BTreeMap<_, _> =
+            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        // Nobody listens there.
+        ClientSettings::new("127.0.0.1:1".to_owned(), properties).expect("properties")
+    }
+
+    #[test]
+    fn properties_that_only_the_client_has_exclude_the_native_fetcher() {
+        for property in [
+            ("socket.receive.buffer.bytes", "1000"),
+            ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only"),
+            ("socket.nagle.disable", "false"),
+        ] {
+            let settings = settings(&[property]);
+            let choose = |wanted| Choice::new(wanted, &settings, &settings.client(&[], &[]));
+            let Choice { fetching, reason } = choose(None).expect("a choice");
+            assert_eq!(fetching, Fetching::Librdkafka);
+            assert!(reason.is_some_and(|reason| reason.contains(property.0)));
+            assert!(choose(Some(Fetching::Native)).unwrap_err().to_string().contains(property.0));
+            let forced = Choice { fetching: Fetching::Librdkafka, reason: None };
+            assert_eq!(choose(Some(Fetching::Librdkafka)), Ok(forced));
+        }
+        let mechanism =
+            settings(&[("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "OAUTHBEARER")]);
+        assert!(Fetching::lacks(&mechanism).is_some_and(|reason| reason.contains("OAUTHBEARER")));
+    }
+
+    #[test]
+    fn properties_that_mean_the_same_for_both_do_not() {
+        for property in [
+            ("debug", "cgrp"),
+            ("client.dns.lookup", "use_all_dns_ips"),
+            ("check.crcs", "TRUE"),
+            ("fetch.min.bytes", "10"),
+            ("client.rack", "a"),
+        ] {
+            assert_eq!(Fetching::lacks(&settings(&[property])), None, "{property:?}");
+        }
+    }
+
+    #[test]
+    fn an_outage_does_not_exclude_the_native_fetcher() {
+        let settings = settings(&[]);
+        let choice = Choice::new(None, &settings, &settings.client(&[], &[]));
+        assert_eq!(choice, Ok(Choice { fetching: Fetching::Native, reason: None }));
     }
 }

@@ -21,7 +21,7 @@ use crate::protocol::metadata::{self, TopicMetadata};
 const MOST_RETRY: Duration = Duration::from_secs(1);
 
 /// The longest time to connect to a broker, and to wait for its answer: there are others.
-pub(super) const MOST_WAIT: Duration = Duration::from_secs(10);
+const MOST_WAIT: Duration = Duration::from_secs(10);
 
 /// Finds leaders until the fetcher is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
