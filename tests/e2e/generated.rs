@@ -1,5 +1,6 @@
 //! What is generated and committed is what the program prints today.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -52,51 +53,48 @@ fn the_run_that_is_shown_is_read_as_it_is_shown() {
     assert!(page.contains(&said), "make the run of docs/advise.md again, or mend what it shows:\n{said}");
 }
 
-/// A part of a benchmark: medians of its rounds.
-struct Part {
-    name: String,
-    records_per_s: f64,
-    cpu_us_per_record: f64,
+/// What one round of a part of a benchmark took.
+#[derive(serde::Deserialize)]
+struct Round {
+    records: f64,
+    seconds: f64,
+    cpu_s: f64,
     peak_mib: f64,
 }
 
-impl Part {
-    fn of(name: &str, rounds: &serde_json::Value) -> Self {
-        let median = |of: &dyn Fn(&dyn Fn(&str) -> f64) -> f64| {
-            let rounds = rounds.as_array().expect("rounds").iter();
-            let mut values: Vec<_> =
-                rounds.map(|round| of(&|field| round[field].as_f64().expect("a number"))).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        Self {
-            name: name.to_owned(),
-            records_per_s: median(&|field| field("records") / field("seconds")),
-            cpu_us_per_record: median(&|field| field("cpu_s") / field("records") * 1e6),
-            peak_mib: median(&|field| field("peak_mib")),
-        }
+impl Round {
+    fn records_per_s(&self) -> f64 {
+        self.records / self.seconds
     }
+
+    fn cpu_us_per_record(&self) -> f64 {
+        self.cpu_s / self.records * 1e6
+    }
+}
+
+fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<_> = rounds.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Returns the figures of a benchmark as a table. `baselines` are the parts that the others are compared with.
 fn speed_table(figures: &serde_json::Value, baselines: &[&str]) -> String {
-    let costs = figures["costs"].as_object().expect("parts");
-    let parts: Vec<_> = costs.iter().map(|(name, rounds)| Part::of(name, rounds)).collect();
-    let rate = |name: &str| parts.iter().find(|part| part.name == name).expect("a baseline").records_per_s;
-    let titles: String = baselines.iter().map(|name| format!(" of the {name} |")).collect();
-    let rule = " --- |".repeat(baselines.len());
+    let costs = figures["costs"].clone();
+    let costs: BTreeMap<String, Vec<Round>> = serde_json::from_value(costs).expect("parts");
+    let rate = |name: &str| median(&costs[name], Round::records_per_s);
+    let columns =
+        |text: &dyn Fn(&str) -> String| baselines.iter().map(|name| text(name)).collect::<Vec<_>>().concat();
+    let (titles, rules) = (columns(&|name| format!(" of the {name} |")), columns(&|_| " --- |".to_owned()));
     let load = figures["load"].as_str().expect("a load");
     let mut table = format!(
-        "{load}:\n\n| | M records/s |{titles} CPU µs per record | peak MiB |\n| --- | --- |{rule} --- | --- |\n"
+        "{load}:\n\n| | M records/s |{titles} CPU µs per record | peak MiB |\n| --- | --- |{rules} --- | --- |\n"
     );
-    for part in &parts {
-        let Part { name, records_per_s, cpu_us_per_record, peak_mib } = part;
-        let ratios: String =
-            baselines.iter().map(|name| format!(" {:.2} |", records_per_s / rate(name))).collect();
-        table += &format!(
-            "| {name} | {:.2} |{ratios} {cpu_us_per_record:.2} | {peak_mib:.0} |\n",
-            records_per_s / 1e6
-        );
+    for (name, rounds) in &costs {
+        let ratios = columns(&|baseline| format!(" {:.2} |", rate(name) / rate(baseline)));
+        let (cpu_us, peak_mib) =
+            (median(rounds, Round::cpu_us_per_record), median(rounds, |round| round.peak_mib));
+        table += &format!("| {name} | {:.2} |{ratios} {cpu_us:.2} | {peak_mib:.0} |\n", rate(name) / 1e6);
     }
     table
 }
