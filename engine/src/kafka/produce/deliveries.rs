@@ -118,21 +118,21 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Ignores all further reports of the producer.
     pub(super) fn retire(&self) {
-        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_retired.store(true, Ordering::Release);
-        self.hand_on(arrived);
+        self.hand_on(&mut arrived);
     }
 
     /// Hands the acknowledgements on. To be called after every call of the producer that serves delivery reports.
     pub(super) fn flush(&self) {
-        self.hand_on(self.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        self.hand_on(&mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Keeps the lock, so that another flush does not end before these acknowledgements are handed on: they must not
     /// count in the next transaction.
-    fn hand_on(&self, mut arrived: MutexGuard<'_, Vec<Ack>>) {
+    fn hand_on(&self, arrived: &mut MutexGuard<'_, Vec<Ack>>) {
         if !arrived.is_empty() {
-            self.acks.extend(std::mem::take(&mut *arrived));
+            self.acks.extend(std::mem::take(&mut **arrived));
         }
     }
 
@@ -185,7 +185,12 @@ impl ProducerContext for Deliveries {
             let suspect = Suspect { ticket, message: message.detach(), timestamp_ms };
             return self.suspects.lock().unwrap_or_else(PoisonError::into_inner).push(suspect);
         }
-        self.flush();
+        // Under the lock: a retired producer reports nothing to the next transaction.
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_retired() {
+            return;
+        }
+        self.hand_on(&mut arrived);
         let error = if is_refused {
             self.refused_in_transaction(ticket, error, (message.topic(), message.partition()))
         } else {

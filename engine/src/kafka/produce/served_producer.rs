@@ -48,6 +48,7 @@ impl<C: ProducerContext + 'static> ServedProducer<C> {
             while !stopped.load(Ordering::Acquire) {
                 while reports.waiting() > 0 {
                     served.poll(Duration::ZERO);
+                    after(&served);
                 }
                 after(&served);
                 waker.wait(MOST_WAIT);

@@ -214,9 +214,12 @@ impl KafkaSink {
         let to = &self.sink;
         let one_by_one = self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire);
         let is_simple = to.max_bytes.is_none() && !one_by_one;
+        if self.shared.is_closed() || !is_simple {
+            return rows.next();
+        }
         let begun = self.transactions.as_ref().is_none_or(|transactions| transactions.begin().is_ok());
         let producer = to.producer.read();
-        let Some(topic) = producer.topic(&to.topic).filter(|_| is_simple && begun) else {
+        let Some(topic) = producer.topic(&to.topic).filter(|_| begun) else {
             return rows.next();
         };
         let _line = to.line.read().unwrap_or_else(PoisonError::into_inner);
@@ -497,8 +500,10 @@ impl Sink for KafkaSink {
     fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         for target in std::iter::once(&self.sink).chain(self.dead_letters.values()) {
+            // In the order in which writers take them.
+            let producer = target.producer.get();
             let _line = target.line.write().unwrap_or_else(PoisonError::into_inner);
-            target.producer.read().purge(PurgeConfig::default().queue().inflight());
+            producer.purge(PurgeConfig::default().queue().inflight());
         }
     }
 }

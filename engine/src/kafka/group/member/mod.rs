@@ -40,6 +40,7 @@ impl Member {
                 self.rebalances.push_back(Rebalance::Assigned(partitions));
             }
             Fact::Revoked(partitions, lost) => {
+                self.lose_revoked(orders);
                 if lost {
                     // The lanes have another owner already, whatever rebalance is to be answered first.
                     self.fence(&partitions, orders);

@@ -131,7 +131,7 @@ impl Member {
     /// Takes partitions for lost whose revocation has not been answered.
     ///
     /// A cooperative client that finds new partitions in the topic joins its group again at once, too. The next
-    /// assignment then comes before the answer, and other members may have the revoked partitions already, or this one
+    /// rebalance then comes before the answer, and other members may have the revoked partitions already, or this one
     /// may get them again.
     pub(super) fn lose_revoked(&mut self, orders: &mut Vec<Order>) {
         let mut revoked: Vec<_> =
