@@ -29,7 +29,7 @@ use velo_engine::waker::Waker;
 use broker::Broker;
 use cost::{cpu_seconds, median};
 use subject::Cost;
-use topic::{Load, number, text};
+use topic::{Load, text};
 
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
@@ -77,15 +77,7 @@ fn main() {
         return;
     }
     let broker = Broker::start();
-    let partitions = text("VELO_BENCH_PARTITIONS").unwrap_or_else(|| "4".to_owned());
-    for partitions in partitions.split(',').filter_map(|count| count.parse().ok()) {
-        let load = Load {
-            records: number("VELO_BENCH_RECORDS", 1_000_000),
-            bytes: number("VELO_BENCH_BYTES", 200),
-            codec: text("VELO_BENCH_CODEC"),
-            partitions,
-            spoilt_every: None,
-        };
+    for load in Load::from_environment(1_000_000, "4") {
         measure(&broker.settings, &load);
     }
 }
@@ -174,6 +166,7 @@ fn run(command: &mut Command) -> (Cost, serde_json::Value) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("velo runs");
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0.0_f64;
+    // The peak is gone with the process, so it is read until then. The benchmark hears nothing when it changes.
     while child.try_wait().expect("a child").is_none() {
         let text = std::fs::read_to_string(Path::new(&status)).unwrap_or_default();
         let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));

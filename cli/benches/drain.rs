@@ -33,7 +33,7 @@ use velo_schema::{Entry, Scope, Settings, Side};
 use broker::Broker;
 use cost::median;
 use subject::Cost;
-use topic::{Load, number, text};
+use topic::{Load, text};
 
 const ROUNDS: usize = 5;
 const BATCH: usize = 500;
@@ -71,16 +71,8 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let partitions = text("VELO_BENCH_PARTITIONS").unwrap_or_else(|| "1,4".to_owned());
     let broker = Broker::start();
-    for partitions in partitions.split(',').filter_map(|count| count.parse().ok()) {
-        let load = Load {
-            records: number("VELO_BENCH_RECORDS", 2_000_000),
-            bytes: number("VELO_BENCH_BYTES", 200),
-            codec: text("VELO_BENCH_CODEC"),
-            partitions,
-            spoilt_every: None,
-        };
+    for load in Load::from_environment(2_000_000, "1,4") {
         measure(&broker.settings, &load);
     }
 }

@@ -33,6 +33,19 @@ impl std::fmt::Display for Load {
 }
 
 impl Load {
+    /// Reads the loads to measure from the environment: one for each number of partitions.
+    pub(crate) fn from_environment(records: u64, partitions: &str) -> Vec<Self> {
+        let partitions = text("VELO_BENCH_PARTITIONS").unwrap_or_else(|| partitions.to_owned());
+        let load = |partitions: &str| Self {
+            records: number("VELO_BENCH_RECORDS", records),
+            bytes: number("VELO_BENCH_BYTES", 200),
+            codec: text("VELO_BENCH_CODEC"),
+            partitions: partitions.parse().expect("VELO_BENCH_PARTITIONS is a list of numbers"),
+            spoilt_every: None,
+        };
+        partitions.split(',').map(load).collect()
+    }
+
     /// Creates the topic and fills it, with JSON objects as values. Returns its name.
     pub(crate) fn fill(&self, settings: &ClientSettings) -> String {
         let topic = format!("load{}_{}", self.partitions, self.spoilt_every.unwrap_or(0));
@@ -84,6 +97,6 @@ pub(crate) fn text(name: &str) -> Option<String> {
 }
 
 /// Returns the number in an environment variable.
-pub(crate) fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
+fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
     text(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }

@@ -33,7 +33,7 @@ pub(crate) fn disturb(site: &Site<'_>, seed: u64, mut disturbance: impl FnMut(&m
     let plan = Plan { cost: "0.5ms/record", ..Plan::draw(&mut random) };
     let workload = Workload::new(seed, 8000, 4);
     let mut trial = Trial::new(site, plan, workload);
-    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    let mut members = trial.start_all();
     let times = random.u32(1..4);
     trial.disturb(times, &mut members, &mut random, |random| disturbance(random, &plan));
     trial.all_end_well_or_outlast_a_transaction(&mut members);

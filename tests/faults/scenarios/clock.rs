@@ -19,7 +19,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let environment = [("LD_PRELOAD", &library), ("CLOCK_SHIFT", &shift)];
     let environment = environment.map(|(name, path)| (name.to_owned(), path.display().to_string()));
     let mut trial = trial.with_environment(environment.to_vec());
-    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    let mut members = trial.start_all();
     for _ in 0..random.u32(1..5) {
         if !trial.wait_for_more(random.i64(1..1500), &mut members) {
             break;

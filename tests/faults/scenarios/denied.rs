@@ -52,7 +52,7 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     for number in 0..plan.members {
         acl(&kafka, "--add", ["--transactional-id", &format!("{}-{number}", observed.group), "Write"]);
     }
-    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    let mut members = trial.start_all();
     let times = random.u32(1..3);
     trial.disturb(times, &mut members, &mut random, |random| {
         let time = Duration::from_millis(random.u64(0..2 * LOGIN_MS));

@@ -5,15 +5,12 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::faults::trial::{Outcome, Plan, Site, Trial};
-use crate::faults::workload::Workload;
+use crate::faults::trial::{Outcome, Site, Trial};
 
 pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     let mut random = Rng::with_seed(seed);
-    let plan = Plan { cost: "1ms/record", is_static: random.bool(), ..Plan::draw(&mut random) };
-    let workload = Workload::new(seed, 12_000, 4);
-    let mut trial = Trial::new(site, plan, workload);
-    let mut members: Vec<_> = (0..plan.members).map(|number| trial.start(number, None)).collect();
+    let mut trial = Trial::of_slow_records(site, seed, &mut random);
+    let mut members = trial.start_all();
     for _ in 0..random.u32(1..3) {
         if !trial.wait_for_more(random.i64(1..2000), &mut members) {
             break;

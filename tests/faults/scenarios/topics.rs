@@ -8,7 +8,6 @@ use rdkafka::admin::{AlterConfig, ResourceSpecifier};
 use crate::admin::{add_partitions, alter, delete_records};
 use crate::broker::Broker;
 use crate::faults::kafka::OwnKafka;
-use crate::faults::member::Member;
 use crate::faults::oracle::Offsets;
 use crate::faults::source::Part;
 use crate::faults::trial::{Outcome, Plan, Site, Trial, read_all};
@@ -36,15 +35,11 @@ pub(crate) fn run(site: &Site<'_>, seed: u64) -> Outcome {
     }
 }
 
-fn start(trial: &Trial<'_>, plan: Plan) -> Vec<Member> {
-    (0..plan.members).map(|number| trial.start(number, None)).collect()
-}
-
 fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let workload = Workload::new(seed, 8000, 4);
     let first = Part { partitions: 0..2, ..Part::whole(&workload) };
     let mut trial = Trial::with_part(site, plan, workload, &first);
-    let mut members = start(&trial, plan);
+    let mut members = trial.start_all();
     trial.wait_for_more(random.i64(1..1500), &mut members);
     // The client may lose partitions that are being revoked when it finds new ones.
     trial.incident();
@@ -58,7 +53,7 @@ fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
 fn deleted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let workload = Workload::new(seed, 8000, 4);
     let mut trial = Trial::new(site, plan, workload);
-    let mut members = start(&trial, plan);
+    let mut members = trial.start_all();
     let mut lows = Offsets::new();
     for _ in 0..random.u32(1..3) {
         if !trial.wait_for_more(random.i64(1..1500), &mut members) {
@@ -96,7 +91,7 @@ fn compacted(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcom
     };
     let mut trial = Trial::new(&own, plan, workload);
     let topic = trial.observed().source.clone();
-    let mut members = start(&trial, plan);
+    let mut members = trial.start_all();
     trial.wait_for_more(random.i64(1..1500), &mut members);
     let compact = AlterConfig::new(ResourceSpecifier::Topic(&topic))
         .set("cleanup.policy", "compact")

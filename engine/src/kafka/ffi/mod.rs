@@ -4,18 +4,17 @@
 //! rust-rdkafka wraps neither `rd_kafka_consume_batch_queue` (the Buffered tier) nor the request tracking of the mock
 //! cluster. The wrappers here are sound for these reasons:
 //!
-//! - A [`PartitionQueue`] keeps its consumer alive, because a queue handle must not outlive its client.
+//! - A [`WatchedQueue`] keeps its client alive, because a queue handle must not outlive it.
 //! - A message that librdkafka returns is owned by its receiver until it is destroyed. [`Messages`] destroys its
 //!   messages on drop, so neither a panic nor an early return leaks one. Slices into a message borrow the message.
-//! - The callback of a queue gets a pointer to a shared [`OnReady`], which is dropped after the callback is removed.
+//! - The callback of a queue gets a pointer to a shared `OnReady`, which is dropped after the callback is removed.
 //!   librdkafka calls and removes the callback under the lock of the queue.
 #![allow(unsafe_code)]
 
 pub(super) mod admin;
 pub(super) mod producer_topic;
-pub(super) mod reports;
+pub(super) mod watched_queue;
 
-use std::any::Any;
 use std::ffi::{CStr, CString, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -28,24 +27,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, Producer};
+use watched_queue::WatchedQueue;
 
 use crate::batch::Headers;
 use crate::ids::LaneName;
 
-/// The function that a queue calls when it becomes non-empty.
-struct OnReady(Box<dyn Fn() + Send + Sync>);
-
 /// The queue of a partition, split from the queue of the consumer.
-pub(super) struct PartitionQueue {
-    queue: NonNull<sys::rd_kafka_queue_t>,
-    /// The target of the pointer of the queue's callback.
-    _on_ready: Arc<OnReady>,
-    /// The consumer, which must outlive the queue.
-    _consumer: Arc<dyn Any + Send + Sync>,
-}
-
-// SAFETY: librdkafka's queues may be used from any thread, and the handle has a single owner.
-unsafe impl Send for PartitionQueue {}
+pub(super) struct PartitionQueue(WatchedQueue);
 
 impl PartitionQueue {
     /// Splits off the queue of a partition. When the queue becomes non-empty, a thread of the client calls `on_ready`.
@@ -66,24 +54,16 @@ impl PartitionQueue {
         // SAFETY: the client is alive, the topic is a C string, and the caller owns the returned handle.
         let queue = unsafe { sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) };
         let queue = NonNull::new(queue)?;
-        let on_ready = Arc::new(OnReady(Box::new(on_ready)));
-        let opaque = Arc::as_ptr(&on_ready).cast_mut().cast::<c_void>();
-        // SAFETY: a null target removes the forwarding; `on_ready` outlives the callback (see `drop`).
-        unsafe {
-            sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
-            sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(wake), opaque);
-        }
-        Some(Self {
-            queue,
-            _on_ready: on_ready,
-            _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync>,
-        })
+        // SAFETY: the queue is alive; a null target removes the forwarding.
+        unsafe { sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut()) };
+        // SAFETY: the handle is that of above, and the consumer owns the client.
+        Some(Self(unsafe { WatchedQueue::watch(queue, Arc::clone(consumer) as _, on_ready) }))
     }
 
     /// Takes one queued message, if there is one. `messages` is cleared first.
     pub(super) fn pop(&mut self, messages: &mut Messages) {
         // SAFETY: the queue is alive, and the caller owns the returned message.
-        let message = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0) };
+        let message = unsafe { sys::rd_kafka_consume_queue(self.0.as_ptr(), 0) };
         messages.fill_with(|slots| {
             slots[0] = message;
             usize::from(!message.is_null())
@@ -96,28 +76,11 @@ impl PartitionQueue {
         messages.fill_with(|slots| {
             let most = most.min(slots.len());
             // SAFETY: the queue is alive and `slots` has room for `most` pointers.
-            let count = unsafe {
-                sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, slots.as_mut_ptr(), most)
-            };
+            let count =
+                unsafe { sys::rd_kafka_consume_batch_queue(self.0.as_ptr(), 0, slots.as_mut_ptr(), most) };
             usize::try_from(count).unwrap_or(0)
         });
     }
-}
-
-impl Drop for PartitionQueue {
-    fn drop(&mut self) {
-        // SAFETY: the callback is removed before its target is dropped, and `self` owns the handle.
-        unsafe {
-            sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
-            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
-        }
-    }
-}
-
-unsafe extern "C" fn wake(_: *mut sys::rd_kafka_t, on_ready: *mut c_void) {
-    // SAFETY: `on_ready` belongs to the queue and outlives the callback.
-    let on_ready = unsafe { &*on_ready.cast::<OnReady>() };
-    (on_ready.0)();
 }
 
 /// Begins a commit. Its result arrives in the consumer's queue as an event that a poll serves.

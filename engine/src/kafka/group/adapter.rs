@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -36,7 +35,7 @@ use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
 use crate::kafka::fetch::{Fetcher, Fetching, Lane, NativeFetcher, QueueFetcher};
-use crate::kafka::ffi::{commit_async, is_member, waiting_events};
+use crate::kafka::ffi::{PartitionQueue, commit_async, is_member, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
 use crate::kafka::settings::{ClientSettings, readable};
@@ -211,11 +210,15 @@ impl GroupSource {
                 let list = list(partitions.iter().map(|(name, position)| (name, *position)))?;
                 let failed = |error| KafkaError::during("assigning partitions", &error);
                 // Before they are assigned, so that the client sends no request. It knows a partition that has a queue.
-                let _queues = (!self.fetcher.uses_client()).then(|| self.queues(&list));
+                let mut queues = Vec::new();
                 if !self.fetcher.uses_client() {
+                    queues.extend(partitions.iter().map(|(LaneName { topic, partition }, _)| {
+                        PartitionQueue::split(&self.consumer, topic, *partition, || {})
+                    }));
                     self.consumer.pause(&list).map_err(failed)?;
                 }
                 assign(&self.consumer, &list).map_err(failed)?;
+                drop(queues);
                 // A cooperative client has reported the generation itself.
                 if !is_cooperative(&self.consumer) {
                     self.membership.joined();
@@ -248,15 +251,6 @@ impl GroupSource {
             Order::Fail(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Returns the client's queues of partitions. Records do not reach the queue of the client while they exist.
-    fn queues(&self, partitions: &TopicPartitionList) -> Vec<PartitionQueue<Context>> {
-        let elements = partitions.elements();
-        let queue = |element: &TopicPartitionListElem<'_>| {
-            self.consumer.split_partition_queue(element.topic(), element.partition())
-        };
-        elements.iter().filter_map(queue).collect()
     }
 
     /// Continues a lane at another offset. The client stops a partition at an offset that does not exist. A stopped

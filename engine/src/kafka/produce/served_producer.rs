@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
 use crate::kafka::ffi::producer_topic::ProducerTopic;
-use crate::kafka::ffi::reports::Reports;
+use crate::kafka::ffi::watched_queue::WatchedQueue;
 use crate::waker::Waker;
 
 /// The duration of one poll of a producer by a thread that waits for a record. `BaseProducer::poll` returns only after
@@ -42,10 +42,11 @@ impl<C: ProducerContext + 'static> ServedProducer<C> {
         let (served, stopped) = (Arc::clone(&producer), Arc::clone(&stop));
         let waker = Waker::default();
         let wake = waker.clone();
-        let reports = Reports::of(&producer, move || wake.wake());
+        let reports = WatchedQueue::of_reports(&producer, move || wake.wake());
         // The thread is detached: it owns only the producer.
         thread::spawn(move || {
             while !stopped.load(Ordering::Acquire) {
+                // Each poll serves one event.
                 while reports.waiting() > 0 {
                     served.poll(Duration::ZERO);
                     after(&served);

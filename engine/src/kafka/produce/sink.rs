@@ -5,19 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
-use super::alone::{Alone, Single};
 use super::config::producer_config;
 use super::current::Current;
 use super::deliveries::{Deliveries, Shared, is_of_record, pack, send_error, serve};
+use super::record::{Parts, owned_headers, record, single, size};
 use super::reduce::reduced;
 use super::served_producer::{ServedProducer, WAIT};
+use super::target::{Target, TargetTopic, own_producer};
 use super::transaction::Transactions;
-use crate::batch::Batch;
 use crate::core::failure::ByStage;
 use crate::dead_letter::{self, MOST_REDUCED};
 use crate::failpoint::{Edge, Mutant, is_on, reach};
@@ -30,46 +28,10 @@ use crate::process::OutputRecord;
 use crate::sink::{
     Ack, Acks, Outgoing, OutgoingRows, Rejected, SendError, Sent, Sink, Ticket, TransactionError,
 };
+use rdkafka::message::Header;
 
-/// A topic to write to and its producer. Without transactions, each topic has a separate producer, because topics have
-/// different limits on the size of a batch.
-struct Target {
-    producer: Arc<Current>,
-    /// Sends records one per request; `None` with transactions, which have a single producer.
-    alone: Option<Arc<Alone>>,
-    /// Locked for reading while a record is passed to the client, and for writing while no record may be.
-    line: Arc<RwLock<()>>,
-    topic: String,
-    /// The maximum size of a record in bytes, if it is checked before the record is sent. With transactions, the limit
-    /// of the shared producer may be that of another topic.
-    max_bytes: Option<u64>,
-    /// True if the topic is compacted, so that records without a key are rejected.
-    is_compacted: bool,
-    /// The number of partitions, if the source has as many. In that case records keep their partition.
-    kept_partitions: Option<usize>,
-}
-
-impl Target {
-    /// Returns the partition for a record; `None` if its key selects it.
-    fn partition(&self, origin: &LaneName) -> Option<i32> {
-        // The source may have more partitions now than when the job started.
-        let has = |count: usize| usize::try_from(origin.partition).is_ok_and(|partition| partition < count);
-        self.kept_partitions.filter(|count| has(*count)).map(|_| origin.partition)
-    }
-}
-
-/// The properties of a topic to write to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetTopic {
-    /// The name of the topic.
-    pub name: String,
-    /// The number of partitions.
-    pub partitions: usize,
-    /// The maximum size of a batch of records in bytes (`max.message.bytes`), if it is known.
-    pub max_message_bytes: Option<u64>,
-    /// True if the topic is compacted, so that records without a key are rejected.
-    pub is_compacted: bool,
-}
+/// The maximum number of bytes that a record needs in the queue of the client in addition to its own bytes.
+const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// The options of a sink.
 #[derive(Debug, Clone)]
@@ -212,14 +174,12 @@ impl KafkaSink {
     ) -> Option<(u32, OutputRecord<'a>)> {
         let OutgoingRows { id, batch, origin, is_open, .. } = *outgoing;
         let to = &self.sink;
+        // The first record begins the transaction.
+        let is_begun = self.transactions.as_ref().is_none_or(Transactions::is_open);
         let one_by_one = self.transactions.is_some() && self.shared.one_by_one.load(Ordering::Acquire);
-        let is_simple = to.max_bytes.is_none() && !one_by_one;
-        if self.shared.is_closed() || !is_simple {
-            return rows.next();
-        }
-        let begun = self.transactions.as_ref().is_none_or(|transactions| transactions.begin().is_ok());
+        let is_simple = is_begun && !one_by_one && to.max_bytes.is_none();
         let producer = to.producer.read();
-        let Some(topic) = producer.topic(&to.topic).filter(|_| begun) else {
+        let Some(topic) = is_simple.then(|| producer.topic(&to.topic)).flatten() else {
             return rows.next();
         };
         let _line = to.line.read().unwrap_or_else(PoisonError::into_inner);
@@ -325,106 +285,6 @@ impl KafkaSink {
         }
         Ok(())
     }
-}
-
-/// The producer of a topic, the producer that sends its records one per request, and the lock of both.
-type OwnProducer = (Arc<Current>, Arc<Alone>, Arc<RwLock<()>>);
-
-fn own_producer(
-    config: &ClientConfig,
-    topic: &TargetTopic,
-    acks: &Acks,
-    shared: &Arc<Shared>,
-) -> Result<OwnProducer, KafkaError> {
-    let suspects = Arc::<Mutex<Vec<_>>>::default();
-    let line = Arc::<RwLock<()>>::default();
-    let alone = Alone::new(
-        config.clone(),
-        topic.name.clone(),
-        acks.clone(),
-        Arc::clone(shared),
-        Arc::clone(&suspects),
-    );
-    let alone = Arc::new(alone);
-    let context = Deliveries {
-        acks: acks.clone(),
-        arrived: Mutex::default(),
-        transactional: false,
-        shared: Arc::clone(shared),
-        suspects,
-        is_retired: AtomicBool::new(false),
-    };
-    let (clearing, order) = (Arc::clone(&alone), Arc::clone(&line));
-    let producer = ServedProducer::create(config, context, move |producer| {
-        producer.context().flush();
-        // If no more records are written, only this thread sends the suspects.
-        if clearing.has_suspects() {
-            let _line = order.write().unwrap_or_else(PoisonError::into_inner);
-            clearing.clear_suspects(producer);
-        }
-    })?;
-    Ok((Arc::new(Current::new(producer)), alone, line))
-}
-
-fn single(record: BaseRecord<'_, [u8], [u8], usize>) -> Single<'_> {
-    Single {
-        partition: record.partition,
-        key: record.key,
-        value: record.payload,
-        timestamp_ms: record.timestamp,
-        headers: record.headers,
-    }
-}
-
-/// The maximum number of bytes that a record needs in the queue of the client in addition to its own bytes.
-const QUEUE_OVERHEAD_BYTES: u64 = 64 << 10;
-
-/// Returns an upper bound on the number of bytes of a record that is sent in a separate batch.
-fn size(record: &BaseRecord<'_, [u8], [u8], usize>) -> u64 {
-    const OVERHEAD: usize = 61 + 40;
-    const HEADER_OVERHEAD: usize = 10;
-    let headers = record.headers.iter().flat_map(|headers| headers.iter());
-    let headers: usize =
-        headers.map(|header| HEADER_OVERHEAD + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
-    (OVERHEAD + headers + record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64
-}
-
-fn record<'a>(
-    target: &'a Target,
-    ticket: Ticket,
-    origin: &LaneName,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-) -> BaseRecord<'a, [u8], [u8], usize> {
-    let mut record = BaseRecord::with_opaque_to(&target.topic, pack(ticket));
-    record.key = key;
-    record.payload = value;
-    record.partition = target.partition(origin);
-    record
-}
-
-/// The output record of a row.
-struct Parts<'a> {
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: &'a [(String, Option<Vec<u8>>)],
-}
-
-impl<'a> Parts<'a> {
-    fn of(batch: &'a Batch, row: u32, output: OutputRecord<'a>) -> Self {
-        let of_input = batch.headers(row);
-        match output {
-            OutputRecord::Forward => Self { key: batch.key(row), value: batch.value(row), headers: of_input },
-            OutputRecord::New { key, value, headers } => {
-                Self { key, value, headers: headers.map_or(of_input, Vec::as_slice) }
-            }
-        }
-    }
-}
-
-fn owned_headers(headers: &[(String, Option<Vec<u8>>)], more: usize) -> OwnedHeaders {
-    let start = OwnedHeaders::new_with_capacity(headers.len() + more);
-    headers.iter().fold(start, |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
 }
 
 impl Sink for KafkaSink {

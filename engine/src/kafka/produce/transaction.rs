@@ -58,6 +58,11 @@ impl Transactions {
         Ok(Self { producer, create, membership, is_open: AtomicBool::new(false), shared, acks })
     }
 
+    /// Returns true if a transaction is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
     /// Begins a transaction if none is open.
     ///
     /// # Errors
@@ -73,7 +78,7 @@ impl Transactions {
     }
 
     fn try_begin(&self) -> Result<(), ClientError> {
-        if self.is_open.load(Ordering::Acquire) {
+        if self.is_open() {
             return Ok(());
         }
         // A line of the client's log may wait in its queue.
@@ -142,7 +147,7 @@ impl Transactions {
 
     /// Aborts the open transaction.
     pub(super) fn abort(&self) -> Result<(), TransactionError> {
-        if !self.is_open.load(Ordering::Acquire) {
+        if !self.is_open() {
             return Ok(());
         }
         let producer = self.producer.get();
@@ -232,7 +237,7 @@ impl Transactions {
 impl Drop for Transactions {
     /// Aborts an open transaction, so that consumers do not have to wait for its time-out.
     fn drop(&mut self) {
-        if self.is_open.load(Ordering::Acquire) {
+        if self.is_open() {
             // If the abort fails, the brokers abort the transaction after transaction.timeout.ms.
             let _ = self.producer.get().abort_transaction(ATTEMPT);
         }

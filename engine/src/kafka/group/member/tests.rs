@@ -219,19 +219,19 @@ impl World {
     /// The client joins its group again before it has an answer to a revocation. It gets a partition that is revoked, or
     /// another one, or loses one more.
     fn rejoin(&mut self, partition: i32) {
-        let is_free = !self.accepted.contains(&partition) || self.taking.contains(&partition);
-        if is_free && self.giving.is_empty() && !self.taking.is_empty() {
-            self.counts.rejoined += 1;
-            self.giving.insert(partition);
-            self.step(Fact::Assigned(vec![name(partition)]));
-            assert!(self.taking.is_empty(), "what was revoked is somebody else's");
-        } else if !is_free && self.giving.is_empty() && !self.taking.is_empty() {
-            self.counts.rejoined += 1;
-            let before = self.taking.clone();
+        if !self.giving.is_empty() || self.taking.is_empty() {
+            return;
+        }
+        self.counts.rejoined += 1;
+        let before = self.taking.clone();
+        if self.accepted.contains(&partition) && !self.taking.contains(&partition) {
             self.taking.insert(partition);
             self.step(Fact::Revoked(vec![name(partition)], false));
-            assert!(before.is_disjoint(&self.taking), "what was revoked is somebody else's");
+        } else {
+            self.giving.insert(partition);
+            self.step(Fact::Assigned(vec![name(partition)]));
         }
+        assert!(before.is_disjoint(&self.taking), "what was revoked is somebody else's");
     }
 
     /// All partitions are somebody else's from one moment to the next.
