@@ -55,7 +55,7 @@ fn a_check_says_what_a_job_would_find_and_touches_nothing() {
     assert!(property("sasl.password ").contains("***") && !text.contains("hunter2"), "{text}");
     let (_, text, _) = check(&["-X", "socket.nagle.disable=false"]);
     let reason =
-        "librdkafka, because native cannot be used: socket.nagle.disable is a property of librdkafka";
+        "librdkafka, because native cannot be used: socket.nagle.disable is supported by librdkafka only";
     assert!(text.contains(reason), "{text}");
     assert!(committed(&broker, &job.group, &job.source).is_empty());
     job.run();
@@ -198,7 +198,7 @@ fn a_report_names_the_fetcher_and_the_reason() {
         let text = std::fs::read_to_string(job.report_path()).expect("a report");
         serde_json::from_str(&text).expect("JSON")
     };
-    let reason = "socket.nagle.disable is a property of librdkafka";
+    let reason = "socket.nagle.disable is supported by librdkafka only";
     let property = ["-X", "socket.nagle.disable=false"];
     let (code, said) = run(&[&property[..], &["--fetcher", "auto"]].concat());
     assert_eq!(code, Some(0), "{said}");

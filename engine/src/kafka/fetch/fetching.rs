@@ -106,7 +106,7 @@ impl Fetching {
         CLIENT_ONLY.iter().find_map(|(name, like)| {
             let set = settings.property(name)?;
             let is_alike = like.iter().any(|value| value.eq_ignore_ascii_case(set));
-            (!is_alike).then(|| format!("{name} is a property of librdkafka"))
+            (!is_alike).then(|| format!("{name} is supported by librdkafka only"))
         })
     }
 }
