@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::admin::add_partitions;
 use crate::broker::{Broker, busy, real};
 use crate::run::{Audit, BUFFERED, Job, assert_running, audit, stop, wait_for_commit};
 use crate::topic::{Load, committed, count};
@@ -281,6 +282,69 @@ fn a_member_that_lost_its_partitions_is_not_at_the_end() {
     let kafka = real();
     comes_back_to_the_end(&kafka, false);
     comes_back_to_the_end(&kafka, true);
+}
+
+/// A program that answers as soon as there is a file `go`. It makes a file `asked` when it has a batch.
+const GATED: &str = "read -r hello
+    while IFS= read -r line; do
+      if [ -z \"$line\" ]; then
+        : > asked
+        until [ -e go ]; do sleep 0.05; done
+        echo '{\"ok\":true}'
+      fi
+    done";
+
+/// The topic gets partitions while a member still has to release one: the client of the member joins its group again
+/// before that, and takes part in no rebalance from then on.
+fn grows_during_a_rebalance(broker: &Broker, exactly_once: bool) {
+    let load = Load { number: 2000, partitions: 2, bytes: 100, poison_every: 100 };
+    let job = Job::new(broker, load, BUFFERED);
+    std::fs::write(job.folder().join("program.sh"), GATED).expect("written");
+    let program = format!("cd {} && sh program.sh", job.folder().display());
+    let member = |name: &str| {
+        let log = std::fs::File::create(job.folder().join(name)).expect("a log");
+        let mut command = job.endless_command();
+        command.args(["--exec", &program, "--log-level", "info", "-X", "heartbeat.interval.ms=500"]);
+        command.args(["-X", "topic.metadata.refresh.interval.ms=500", "--drain-timeout", "5m"]);
+        if exactly_once {
+            command.args(["--exactly-once", "--transactional-id", &format!("{}-{name}", job.group)]);
+        }
+        command.stderr(log).spawn().expect("velo runs")
+    };
+    let said = |name: &str| std::fs::read_to_string(job.folder().join(name)).expect("a log");
+    let mut first = member("first");
+    while !job.folder().join("asked").exists() || said("first").matches("partition assigned").count() < 2 {
+        assert_running(&mut first);
+    }
+    let mut second = member("second");
+    while !said("first").contains("partition revoked") {
+        assert_running(&mut first);
+    }
+    add_partitions(broker, &job.source, 4);
+    while !said("first").contains("the job joins its group again") {
+        assert_running(&mut first);
+        assert_running(&mut second);
+    }
+    std::fs::write(job.folder().join("go"), "").expect("written");
+    let third = member("third");
+    while members(&job) != ("Stable".to_owned(), 3) || sum_of_commits(&job) < 2000 {
+        assert_running(&mut first);
+        assert_running(&mut second);
+    }
+    for child in [first, second, third] {
+        stop(child, "-TERM");
+    }
+    let audit = audit(&job, load);
+    assert_eq!(audit.lost, 0);
+    assert!(!exactly_once || audit == everything(load), "{audit:?}");
+}
+
+#[test]
+fn a_member_whose_topic_grows_during_a_rebalance_stays_one() {
+    let _busy = busy();
+    let broker = real();
+    grows_during_a_rebalance(&broker, false);
+    grows_during_a_rebalance(&broker, true);
 }
 
 #[test]

@@ -66,7 +66,9 @@ impl Core {
                 // A transaction that is being committed may raise the watermark, so it is known only if all rows are
                 // settled.
                 let is_certain = self.transaction.is_none() || lane.tracker.unsettled() == 0;
-                (id, is_certain.then(|| lane.tracker.watermark()))
+                // What is committed already is not committed again, least of all outside a transaction.
+                let watermark = lane.tracker.watermark();
+                (id, (is_certain && watermark > lane.committed).then_some(watermark))
             })
             .collect();
         if done.is_empty() {

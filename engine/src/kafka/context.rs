@@ -6,24 +6,57 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
+use super::ffi::generation_id;
 use super::hint;
 use super::offsets::Offsets;
 use crate::ids::LaneName;
 use crate::waker::Waker;
 
+/// A generation of the group, which begins with every rebalance, and the identity of the member in it.
+#[derive(Clone)]
+pub(super) struct Generation {
+    /// The number of the generation; negative if the group has removed the member.
+    pub id: i32,
+    pub member: Option<Arc<ConsumerGroupMetadata>>,
+}
+
+impl Generation {
+    /// Returns the generation that the client has joined last.
+    fn of(consumer: &BaseConsumer<Context>) -> Self {
+        // The client may join the next one at any time.
+        let mut id = generation_id(consumer);
+        loop {
+            let member = consumer.group_metadata().map(Arc::new);
+            let after = generation_id(consumer);
+            if after == id {
+                return Self { id, member };
+            }
+            id = after;
+        }
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Generation({})", self.id)
+    }
+}
+
 /// An event that the client has reported.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
-    /// The group has assigned these partitions.
-    Assign(TopicPartitionList),
-    /// The group has revoked these partitions. `lost` is true if they may already be assigned to another member.
-    Revoke { partitions: TopicPartitionList, lost: bool },
+    /// The group has assigned these partitions in this generation.
+    Assign(TopicPartitionList, Generation),
+    /// The group has revoked these partitions in this generation.
+    Revoke(TopicPartitionList, Generation),
+    /// These partitions may already be assigned to another member.
+    Lost(TopicPartitionList),
     /// A commit of these offsets has ended.
     Committed(Result<(), KafkaError>, Offsets),
     /// The brokers throttle requests, each by up to this duration.
@@ -175,12 +208,16 @@ impl ConsumerContext for Context {
         if self.closing.load(Ordering::Acquire) {
             // A client that closes waits for the answer to each rebalance, in kind.
             let _ = if assigns { assign(consumer, partitions) } else { unassign(consumer, partitions) };
-        } else if assigns {
-            self.push(ClientEvent::Assign(partitions.clone()));
-        } else {
-            let lost = consumer.assignment_lost();
-            self.push(ClientEvent::Revoke { partitions: partitions.clone(), lost });
+            return;
         }
+        let (partitions, generation) = (partitions.clone(), Generation::of(consumer));
+        self.push(if assigns {
+            ClientEvent::Assign(partitions, generation)
+        } else if consumer.assignment_lost() || generation.id < 0 {
+            ClientEvent::Lost(partitions)
+        } else {
+            ClientEvent::Revoke(partitions, generation)
+        });
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {

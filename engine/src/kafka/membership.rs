@@ -11,18 +11,19 @@ use crate::ids::LaneName;
 /// A handle to a group member, for a producer that commits the member's offsets in its transactions.
 #[derive(Clone)]
 pub struct Membership {
-    consumer: Weak<BaseConsumer<Context>>,
-    /// True if generations end with rebalances. Brokers that assign partitions themselves (KIP-848) begin new ones without
-    /// one.
+    /// True if generations begin with rebalances. Brokers that assign partitions themselves (KIP-848) begin new ones
+    /// without one.
     is_classic: bool,
     owned: Arc<Mutex<Owned>>,
 }
 
 /// What the member may commit, and as whom.
-#[derive(Default)]
 struct Owned {
+    consumer: Weak<BaseConsumer<Context>>,
     /// The identity of the member in the generation of its last rebalance; `None` for the present one.
     generation: Option<Arc<ConsumerGroupMetadata>>,
+    /// True if the group has rejected offsets of this generation as those of a stranger.
+    is_rejected: bool,
     /// The partitions that others may have.
     lost: HashSet<LaneName>,
 }
@@ -35,24 +36,50 @@ impl std::fmt::Debug for Membership {
 
 impl Membership {
     pub(super) fn of(consumer: &Arc<BaseConsumer<Context>>, is_classic: bool) -> Self {
-        Self { consumer: Arc::downgrade(consumer), is_classic, owned: Arc::default() }
+        let owned = Owned {
+            consumer: Arc::downgrade(consumer),
+            generation: None,
+            is_rejected: false,
+            lost: HashSet::new(),
+        };
+        Self { is_classic, owned: Arc::new(Mutex::new(owned)) }
     }
 
     fn owned(&self) -> MutexGuard<'_, Owned> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the member takes part in the present generation. From now on the group accepts offsets only as those
-    /// of this generation.
+    /// Replaces the client of the member. All partitions of the former client must be lost.
+    pub(super) fn replace(&self, consumer: &Arc<BaseConsumer<Context>>) {
+        let mut owned = self.owned();
+        owned.consumer = Arc::downgrade(consumer);
+        owned.generation = None;
+        owned.is_rejected = false;
+    }
+
+    /// Notes that the member takes part in a generation. From now on the group accepts offsets only as those of this
+    /// generation.
     ///
     /// A client may join the next generation before the partitions of the last one are given up. The group rejects their
     /// offsets only if they come with the generation that has assigned them.
-    pub(super) fn joined(&self) {
-        if !self.is_classic {
-            return;
+    pub(super) fn joined(&self, generation: Option<Arc<ConsumerGroupMetadata>>) {
+        if self.is_classic {
+            let mut owned = self.owned();
+            owned.generation = generation;
+            owned.is_rejected = false;
         }
-        let metadata = self.consumer.upgrade().and_then(|consumer| consumer.group_metadata()).map(Arc::new);
-        self.owned().generation = metadata;
+    }
+
+    /// Notes that the group has rejected offsets that came with this identity.
+    pub(super) fn rejected(&self, identity: &Arc<ConsumerGroupMetadata>) {
+        let mut owned = self.owned();
+        // Those of an earlier generation are of no interest.
+        owned.is_rejected |= owned.generation.as_ref().is_some_and(|present| Arc::ptr_eq(present, identity));
+    }
+
+    /// Returns true if the group has rejected offsets of the present generation.
+    pub(super) fn is_rejected(&self) -> bool {
+        self.owned().is_rejected
     }
 
     /// Notes that the member reads a partition.
@@ -71,8 +98,8 @@ impl Membership {
         &self,
         mut partitions: impl Iterator<Item = &'a LaneName>,
     ) -> Option<Arc<ConsumerGroupMetadata>> {
-        let consumer = self.consumer.upgrade()?;
         let owned = self.owned();
+        let consumer = owned.consumer.upgrade()?;
         if partitions.any(|partition| owned.lost.contains(partition)) {
             return None;
         }

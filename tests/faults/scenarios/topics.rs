@@ -41,10 +41,18 @@ fn grown(site: &Site<'_>, seed: u64, plan: Plan, random: &mut Rng) -> Outcome {
     let mut trial = Trial::with_part(site, plan, workload, &first);
     let mut members = trial.start_all();
     trial.wait_for_more(random.i64(1..1500), &mut members);
-    // The client may lose partitions that are being revoked when it finds new ones.
+    // The client may lose its partitions when it finds new ones during a rebalance.
     trial.incident();
+    if random.bool() {
+        members.push(trial.start(members.len(), None));
+    }
     add_partitions(site.broker, &trial.observed().source, workload.partitions);
     trial.produce(&Part { partitions: 2..4, ..Part::whole(&workload) });
+    if random.bool() && trial.wait_for_more(random.i64(1..500), &mut members) {
+        // Every member must still take part in rebalances.
+        members.push(trial.start(members.len(), None));
+        trial.incident();
+    }
     trial.all_end_well(&mut members);
     drop(members);
     trial.finish()

@@ -128,6 +128,21 @@ pub(super) fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool 
     }
 }
 
+/// Returns the number of the generation of the group that the consumer has joined last; negative if the group has
+/// removed the consumer.
+pub(super) fn generation_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
+    // SAFETY: the client is alive, and the caller owns the returned metadata.
+    unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return -1;
+        }
+        let id = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        sys::rd_kafka_consumer_group_metadata_destroy(metadata);
+        id
+    }
+}
+
 /// Returns the id of the controller as known from earlier metadata; negative if it is unknown.
 pub(super) fn controller_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 {
     // SAFETY: the client is alive, and with a time-out of 0 the call only reads cached metadata.

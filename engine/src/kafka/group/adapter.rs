@@ -10,32 +10,32 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use velo_schema::Tier;
 
-use super::closing::Closing;
+use super::client::Client;
 use super::end_of_input::EndOfInput;
 use super::group_offsets::GroupOffsets;
 use super::member::{Member, Rules};
 use super::options::GroupOptions;
 use super::order::{Fact, Order};
-use super::questions::Questions;
 use super::reset::OnDataLoss;
 use crate::batch::BatchBuilder;
 use crate::core::Revoke;
 use crate::core::batcher::Capacity;
 use crate::failpoint::{Edge, reach};
 use crate::ids::{LaneId, LaneName, Tick};
-use crate::kafka::context::{ClientEvent, Context, Inbox, assign, is_cooperative, unassign};
+use crate::kafka::context::{ClientEvent, Context, Generation, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
-use crate::kafka::fetch::{Fetcher, Fetching, Lane, NativeFetcher, QueueFetcher};
-use crate::kafka::ffi::{PartitionQueue, commit_async, is_member, waiting_events};
+use crate::kafka::fetch::Lane;
+use crate::kafka::ffi::{PartitionQueue, commit_async, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
 use crate::kafka::settings::{ClientSettings, readable};
@@ -46,9 +46,6 @@ use crate::waker::Waker;
 /// The default session time-out of the client.
 const SESSION: Duration = Duration::from_secs(45);
 
-/// The maximum time to wait until the group has removed a member that leaves.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// The maximum time between two polls of the client.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -57,19 +54,16 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// A source that reads as a member of a consumer group.
 pub struct GroupSource {
-    group_id: String,
-    on_data_loss: OnDataLoss,
+    options: GroupOptions,
+    config: ClientConfig,
     member: Member,
-    fetcher: Box<dyn Fetcher + Send>,
-    consumer: Arc<BaseConsumer<Context>>,
+    client: Client,
+    /// Former clients of the member that have not left the group yet.
+    retired: Vec<JoinHandle<()>>,
     membership: Membership,
-    /// True if the queue of the client has received an event since the last poll.
-    called: Arc<AtomicBool>,
     /// The time of the last poll of the client.
     served: Tick,
-    inbox: Inbox,
     waker: Waker,
-    questions: Questions,
     /// The requests for committed offsets of other members, if the job ends at the end of the input.
     group: Option<GroupOffsets>,
     properties: BTreeMap<String, String>,
@@ -83,14 +77,13 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
-    /// True if a cooperative client has reported a rebalance that the member has not heard of.
-    has_rebalanced: bool,
-    /// True if the member leaves the group explicitly: a dynamic member of the classic protocol.
-    leaves_explicitly: bool,
+    /// The member in the generation of the last rebalance, until the rebalance is carried out.
+    joined: Option<Option<Arc<ConsumerGroupMetadata>>>,
+    /// True if clients assign partitions, and generations begin with rebalances.
+    is_classic: bool,
+    is_static: bool,
     /// True if records of open transactions are not read. This is the default and required for exactly-once jobs.
     reads_committed: bool,
-    /// The last field, so that the client is closed after everything that uses it.
-    _closing: Closing,
 }
 
 impl GroupSource {
@@ -104,53 +97,38 @@ impl GroupSource {
         let session = config.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let is_classic = !settings.is_set_to("group.protocol", "consumer");
-        let is_static = options.instance_id.is_some() || settings.property("group.instance.id").is_some();
-        let (context, inbox) = Context::new(waker.clone());
-        let mut consumer: BaseConsumer<Context> = config.create_with_context(context)?;
-        let (wake, called) = (waker.clone(), Arc::new(AtomicBool::new(true)));
-        let calls = Arc::clone(&called);
-        consumer.set_nonempty_callback(move || {
-            calls.store(true, Ordering::Release);
-            wake.wake();
-        });
-        let end = options.until_end.then(|| end_of_input(&consumer, &options)).transpose()?;
+        let client = Client::create(&config, &options, &waker)?;
+        let end = options.until_end.then(|| end_of_input(&client.consumer, &options)).transpose()?;
         let group = || GroupOffsets::start(config.clone(), options.topic.clone(), waker.clone());
         let group = options.until_end.then(group);
-        consumer
-            .subscribe(&[&options.topic])
-            .map_err(|error| KafkaError::during(format!("topic '{}'", options.topic), &error))?;
-        let consumer = Arc::new(consumer);
-        let fetcher = fetcher(&consumer, &inbox, &config, &options, &waker)?;
+        client.join(&options.topic)?;
         let rules = Rules {
-            topic: options.topic,
+            topic: options.topic.clone(),
             partitions: options.partitions,
             on_data_loss: options.on_data_loss,
             exactly_once: options.exactly_once,
             end,
         };
         Ok(Self {
-            group_id: options.group_id,
-            on_data_loss: options.on_data_loss,
             member: Member::new(rules),
-            fetcher,
-            questions: Questions::start(&consumer, options.start, waker.clone()),
-            membership: Membership::of(&consumer, is_classic),
-            _closing: Closing::of(&consumer),
-            consumer,
-            called,
+            membership: Membership::of(&client.consumer, is_classic),
+            client,
+            retired: Vec::new(),
             served: Tick::default(),
-            inbox,
             waker,
             group,
             properties: readable(&config),
+            config,
             facts: VecDeque::new(),
             news: Vec::new(),
             error: None,
             polled: None,
             session,
-            has_rebalanced: false,
-            leaves_explicitly: is_classic && !is_static,
+            joined: None,
+            is_classic,
+            is_static: options.instance_id.is_some() || settings.property("group.instance.id").is_some(),
             reads_committed: !settings.is_set_to("isolation.level", "read_uncommitted"),
+            options,
         })
     }
 
@@ -183,26 +161,32 @@ impl GroupSource {
             }
         }
         // Only now: the partitions that the generation takes away are lost.
-        if std::mem::take(&mut self.has_rebalanced) {
-            self.membership.joined();
+        if is_cooperative(&self.client.consumer) {
+            self.note_generation();
+        }
+    }
+
+    fn note_generation(&mut self) {
+        if let Some(member) = self.joined.take() {
+            self.membership.joined(member);
         }
     }
 
     fn carry_out(&mut self, order: Order) -> Result<(), KafkaError> {
         match order {
-            Order::Ask(question) => self.questions.ask(question),
+            Order::Ask(question) => self.client.questions.ask(question),
             Order::AskGroup(partitions) => {
                 if let Some(group) = &mut self.group {
                     group.ask(partitions);
                 }
             }
             Order::Start(lane, name, position, end) => {
-                self.fetcher.start(lane, &name, (position, end))?;
+                self.client.fetcher.start(lane, &name, (position, end))?;
                 self.membership.owns(&name);
             }
-            Order::Move(lane, position) => self.fetcher.seek(lane, position),
+            Order::Move(lane, position) => self.client.fetcher.seek(lane, position),
             Order::Seek(lane, name, position) => self.seek(lane, &name, position)?,
-            Order::Stop(lane) => self.fetcher.stop(lane),
+            Order::Stop(lane) => self.client.fetcher.stop(lane),
             Order::Assign(partitions) => {
                 for (LaneName { topic, partition }, position) in &partitions {
                     tracing::info!(topic = &**topic, partition, position, "partition assigned");
@@ -211,29 +195,27 @@ impl GroupSource {
                 let failed = |error| KafkaError::during("assigning partitions", &error);
                 // Before they are assigned, so that the client sends no request. It knows a partition that has a queue.
                 let mut queues = Vec::new();
-                if !self.fetcher.uses_client() {
+                if !self.client.fetcher.uses_client() {
                     queues.extend(partitions.iter().map(|(LaneName { topic, partition }, _)| {
-                        PartitionQueue::split(&self.consumer, topic, *partition, || {})
+                        PartitionQueue::split(&self.client.consumer, topic, *partition, || {})
                     }));
-                    self.consumer.pause(&list).map_err(failed)?;
+                    self.client.consumer.pause(&list).map_err(failed)?;
                 }
-                assign(&self.consumer, &list).map_err(failed)?;
+                assign(&self.client.consumer, &list).map_err(failed)?;
                 drop(queues);
-                // A cooperative client has reported the generation itself.
-                if !is_cooperative(&self.consumer) {
-                    self.membership.joined();
-                }
+                // With the eager protocol, offsets of the former generation are committed until then.
+                self.note_generation();
                 reach(Edge::MemberAssigned);
             }
             Order::Unassign(partitions) => {
                 self.membership.lost(partitions.iter().cloned());
                 // This fails only if the partitions were already unassigned.
-                let _ = unassign(&self.consumer, &list(partitions.iter().map(|name| (name, None)))?);
+                let _ = unassign(&self.client.consumer, &list(partitions.iter().map(|name| (name, None)))?);
                 reach(Edge::MemberReleased);
             }
             Order::Commit(offsets) => {
                 let begun = match offsets_of(offsets.iter().cloned()) {
-                    Ok(list) => commit_async(&self.consumer, &list),
+                    Ok(list) => commit_async(&self.client.consumer, &list),
                     Err(_) => Err(RDKafkaErrorCode::InvalidArgument),
                 };
                 if let Err(code) = begun {
@@ -242,9 +224,10 @@ impl GroupSource {
                 }
                 reach(Edge::CommitBegun);
             }
+            Order::StartOver => self.start_over()?,
             Order::Report(event) => {
                 if let SourceEvent::Revoked(lane, Revoke::Lost) = event {
-                    self.membership.lost(self.fetcher.lanes().get(lane).map(|lane| lane.name.clone()));
+                    self.membership.lost(self.client.fetcher.lanes().get(lane).map(|lane| lane.name.clone()));
                 }
                 self.news.push(event);
             }
@@ -253,27 +236,39 @@ impl GroupSource {
         Ok(())
     }
 
+    /// Joins the group with a new client. The former one leaves it.
+    fn start_over(&mut self) -> Result<(), KafkaError> {
+        let client = Client::create(&self.config, &self.options, &self.waker)?;
+        client.join(&self.options.topic)?;
+        self.membership.replace(&client.consumer);
+        self.retired.push(std::mem::replace(&mut self.client, client).retire());
+        // What the former client has reported means nothing to the new one.
+        self.facts.retain(Fact::is_of_job);
+        self.joined = None;
+        Ok(())
+    }
+
     /// Continues a lane at another offset. The client stops a partition at an offset that does not exist. A stopped
     /// partition cannot seek, so it is assigned again.
     fn seek(&mut self, lane: LaneId, name: &LaneName, position: i64) -> Result<(), KafkaError> {
-        if !self.fetcher.uses_client() {
+        if !self.client.fetcher.uses_client() {
             // A lane that replaces another one is read from its position on as soon as it is started, and never moves
             // back.
             let moves = |lane: &Lane| lane.is_broken() && lane.position <= position;
-            if self.fetcher.lanes().get(lane).is_some_and(moves) {
-                self.fetcher.seek(lane, position);
+            if self.client.fetcher.lanes().get(lane).is_some_and(moves) {
+                self.client.fetcher.seek(lane, position);
             }
             return Ok(());
         }
-        self.fetcher.seek(lane, position);
+        self.client.fetcher.seek(lane, position);
         let failed = |error| KafkaError::during(format!("resuming partition {name}"), &error);
-        if is_cooperative(&self.consumer) {
+        if is_cooperative(&self.client.consumer) {
             let partition = offsets_of([(name.clone(), position)])?;
-            self.consumer.incremental_unassign(&partition).map_err(failed)?;
-            return self.consumer.incremental_assign(&partition).map_err(failed);
+            self.client.consumer.incremental_unassign(&partition).map_err(failed)?;
+            return self.client.consumer.incremental_assign(&partition).map_err(failed);
         }
         // Only all partitions can be assigned together. Records that were fetched and not taken are fetched again.
-        self.consumer.assign(&offsets_of(self.fetcher.refetch())?).map_err(failed)
+        self.client.consumer.assign(&offsets_of(self.client.fetcher.refetch())?).map_err(failed)
     }
 
     /// Polls the client, which then reports rebalances, results of commits and errors.
@@ -281,14 +276,14 @@ impl GroupSource {
     /// A poll is the most expensive step of the poll thread. The client is polled only if its queue has received an
     /// event or [`SERVE_INTERVAL`] has passed. Without polls, the client would leave the group.
     fn serve(&mut self, now: Tick, wait: Duration) -> Result<(), KafkaError> {
-        let was_called = self.called.swap(false, Ordering::AcqRel);
+        let was_called = self.client.called.swap(false, Ordering::AcqRel);
         if wait.is_zero() && !was_called && now.since(self.served) < SERVE_INTERVAL {
             return Ok(());
         }
         self.served = now;
         loop {
-            let polled = self.consumer.poll(wait);
-            if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            let polled = self.client.consumer.poll(wait);
+            if let Some((code, reason)) = self.client.consumer.client().fatal_error() {
                 let hint = hint(Some(code), &reason);
                 return Err(KafkaError::new(format!("the consumer cannot continue: {reason}{hint}")));
             }
@@ -296,22 +291,25 @@ impl GroupSource {
                 self.client_error(&error)?;
             }
             // The queue calls back only when it stops being empty, so it must be emptied.
-            if waiting_events(&self.consumer) == 0 {
+            if waiting_events(&self.client.consumer) == 0 {
                 break;
             }
         }
         self.take_events();
+        if self.membership.is_rejected() {
+            self.facts.push_back(Fact::Rejected);
+        }
         Ok(())
     }
 
     fn client_error(&mut self, error: &ClientError) -> Result<(), KafkaError> {
         let is_permanent = |code| match code {
             // The topic may be created again.
-            RDKafkaErrorCode::UnknownTopicOrPartition => self.on_data_loss == OnDataLoss::Fail,
+            RDKafkaErrorCode::UnknownTopicOrPartition => self.options.on_data_loss == OnDataLoss::Fail,
             code => is_permanent(code),
         };
         if error.rdkafka_error_code().is_some_and(is_permanent) {
-            let what = format!("the member of group '{}' cannot continue", self.group_id);
+            let what = format!("the member of group '{}' cannot continue", self.options.group_id);
             return Err(KafkaError::during(what, error));
         }
         self.news.push(SourceEvent::Notice(error.to_string()));
@@ -320,53 +318,69 @@ impl GroupSource {
 
     /// Converts the reports of the client to facts, in the same order.
     fn take_events(&mut self) {
-        for event in self.inbox.take() {
-            let is_rebalance =
-                matches!(event, ClientEvent::Assign(_) | ClientEvent::Revoke { lost: false, .. });
-            self.has_rebalanced |= is_rebalance && is_cooperative(&self.consumer);
-            self.facts.push_back(match event {
-                ClientEvent::Assign(partitions) if is_cooperative(&self.consumer) => {
-                    Fact::Assigned(names_of(&partitions))
+        for event in self.client.inbox.take() {
+            match event {
+                ClientEvent::Assign(partitions, generation) => {
+                    let is_cooperative = self.take_generation(generation, true);
+                    let partitions = names_of(&partitions);
+                    self.facts.push_back(if is_cooperative {
+                        Fact::Assigned(partitions)
+                    } else {
+                        Fact::AssignedAnew(partitions)
+                    });
                 }
-                ClientEvent::Assign(partitions) => Fact::AssignedAnew(names_of(&partitions)),
-                ClientEvent::Revoke { partitions, lost } => {
-                    for element in partitions.elements() {
-                        let (topic, partition) = (element.topic(), element.partition());
-                        tracing::info!(topic, partition, lost, "partition revoked");
-                    }
-                    reach(Edge::MemberRevoked);
-                    Fact::Revoked(names_of(&partitions), lost)
+                ClientEvent::Revoke(partitions, generation) => {
+                    self.take_generation(generation, false);
+                    self.take_revocation(&partitions, false);
                 }
+                ClientEvent::Lost(partitions) => self.take_revocation(&partitions, true),
                 ClientEvent::Committed(result, offsets) => {
                     reach(Edge::CommitEnded);
-                    Fact::CommitEnded(offsets, result.map_err(|error| commit_error(&error)))
+                    let result = result.map_err(|error| commit_error(&error));
+                    self.facts.push_back(Fact::CommitEnded(offsets, result));
                 }
-                ClientEvent::Throttled(delay) => {
-                    self.news.push(SourceEvent::Throttled(delay));
-                    continue;
-                }
-                ClientEvent::Error(_, error) => {
-                    self.news.push(SourceEvent::Notice(error));
-                    continue;
-                }
-            });
+                ClientEvent::Throttled(delay) => self.news.push(SourceEvent::Throttled(delay)),
+                ClientEvent::Error(_, error) => self.news.push(SourceEvent::Notice(error)),
+            }
         }
+    }
+
+    /// Notes the generation of a rebalance. Returns true if the protocol is cooperative.
+    fn take_generation(&mut self, Generation { id, member }: Generation, assigns: bool) -> bool {
+        let is_cooperative = is_cooperative(&self.client.consumer);
+        // With the eager protocol, a generation ends with a revocation and begins with an assignment.
+        if is_cooperative || assigns {
+            self.joined = Some(member);
+        }
+        if is_cooperative && self.is_classic {
+            self.facts.push_back(Fact::Generation(id));
+        }
+        is_cooperative
+    }
+
+    fn take_revocation(&mut self, partitions: &TopicPartitionList, lost: bool) {
+        for element in partitions.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            tracing::info!(topic, partition, lost, "partition revoked");
+        }
+        reach(Edge::MemberRevoked);
+        self.facts.push_back(Fact::Revoked(names_of(partitions), lost));
     }
 
     /// Converts answers and reports of the fetcher to facts.
     fn take_answers(&mut self) -> Result<(), SourceError> {
-        self.facts.extend(std::iter::from_fn(|| self.questions.answer()).map(Fact::Answered));
+        self.facts.extend(std::iter::from_fn(|| self.client.questions.answer()).map(Fact::Answered));
         if let Some(group) = &mut self.group {
             self.facts.extend(group.answer().map(Fact::GroupCommitted));
         }
         let known = self.news.len();
-        self.fetcher.report(&mut self.news)?;
+        self.client.fetcher.report(&mut self.news)?;
         for event in &self.news[known..] {
             if let SourceEvent::Ended(lane) = event {
                 self.facts.push_back(Fact::Ended(*lane));
             }
         }
-        let broken = self.fetcher.lanes().broken().filter(|(lane, _)| self.member.is_reading(lane.id));
+        let broken = self.client.fetcher.lanes().broken().filter(|(lane, _)| self.member.is_reading(lane.id));
         self.facts.extend(broken.map(|(lane, why)| Fact::Broken(lane.id, lane.position, why.clone())));
         Ok(())
     }
@@ -394,38 +408,11 @@ impl GroupSource {
             self.serve(self.now(), POLL)?;
         }
     }
-
-    /// Leaves the group, so that other members get the partitions before the session time-out.
-    ///
-    /// Closing the client is not sufficient. It sends no request for a member without partitions. A request that is
-    /// sent during a rebalance is answered only after all members have joined.
-    fn leave_group(&mut self) {
-        if !self.leaves_explicitly || self.member.was_unanswered() {
-            return;
-        }
-        self.consumer.unsubscribe();
-        let deadline = Instant::now() + LEAVE_TIMEOUT;
-        while is_member(&self.consumer) && Instant::now() < deadline {
-            drop(self.consumer.poll(POLL));
-            self.answer_rebalances();
-        }
-    }
-
-    /// Answers rebalances without reading or draining partitions.
-    fn answer_rebalances(&self) {
-        for event in self.inbox.take() {
-            match event {
-                ClientEvent::Assign(partitions) => drop(assign(&self.consumer, &partitions)),
-                ClientEvent::Revoke { partitions, .. } => drop(unassign(&self.consumer, &partitions)),
-                ClientEvent::Committed(..) | ClientEvent::Throttled(_) | ClientEvent::Error(..) => {}
-            }
-        }
-    }
 }
 
 impl Source for GroupSource {
     fn poll(&mut self, now: Tick, events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
-        self.fetcher.set_clock(now);
+        self.client.fetcher.set_clock(now);
         if self.was_away(now) {
             tracing::warn!("the process was suspended for longer than session.timeout.ms");
             self.facts.push_back(Fact::WasAway);
@@ -449,24 +436,24 @@ impl Source for GroupSource {
         room: Capacity,
         batch: &mut BatchBuilder,
     ) -> Result<Filled, SourceError> {
-        self.fetcher.take(lane, tier, room, batch)
+        self.client.fetcher.take(lane, tier, room, batch)
     }
 
     fn ready(&mut self, lanes: &mut Vec<LaneId>) -> bool {
-        self.fetcher.ready(lanes);
+        self.client.fetcher.ready(lanes);
         true
     }
 
     fn end_offset(&self, lane: LaneId) -> Option<i64> {
-        self.fetcher.end_offset(lane)
+        self.client.fetcher.end_offset(lane)
     }
 
     fn position(&self, lane: LaneId) -> Option<i64> {
-        self.fetcher.lanes().get(lane).map(|lane| lane.position)
+        self.client.fetcher.lanes().get(lane).map(|lane| lane.position)
     }
 
     fn stable_end(&self, lane: LaneId) -> Option<i64> {
-        self.fetcher.stable_end(lane).filter(|_| self.reads_committed)
+        self.client.fetcher.stable_end(lane).filter(|_| self.reads_committed)
     }
 
     fn committer(&mut self) -> Option<&mut dyn Commit> {
@@ -497,34 +484,24 @@ impl Commit for GroupSource {
 impl Drop for GroupSource {
     fn drop(&mut self) {
         reach(Edge::MemberLeaving);
-        self.fetcher.clear();
+        self.client.fetcher.clear();
         // The client cannot leave the group before every revocation is answered. An answer fails only if the partitions
         // were already unassigned.
         for order in self.member.owed() {
             let _ = self.carry_out(order);
         }
-        self.answer_rebalances();
-        self.leave_group();
-        reach(Edge::MemberLeft);
-        self.inbox.close();
-    }
-}
-
-/// Returns the fetcher of a member.
-fn fetcher(
-    consumer: &Arc<BaseConsumer<Context>>,
-    inbox: &Inbox,
-    config: &ClientConfig,
-    options: &GroupOptions,
-    waker: &Waker,
-) -> Result<Box<dyn Fetcher + Send>, KafkaError> {
-    let (memory, waker) = (&options.memory, waker.clone());
-    Ok(match options.fetching {
-        Fetching::Librdkafka => {
-            Box::new(QueueFetcher::new(Arc::clone(consumer), inbox.meter().clone(), memory, waker))
+        self.client.answer_rebalances();
+        // A dynamic member of the classic protocol leaves explicitly.
+        if self.is_classic && !self.is_static && !self.member.was_unanswered() {
+            self.client.leave();
         }
-        Fetching::Native => Box::new(NativeFetcher::start(config, &options.topic, memory, waker)?),
-    })
+        reach(Edge::MemberLeft);
+        self.client.inbox.close();
+        for client in self.retired.drain(..) {
+            // It panics only with a bug, and there is nothing left to do.
+            let _ = client.join();
+        }
+    }
 }
 
 /// Returns the current ends of the partitions of the topic.

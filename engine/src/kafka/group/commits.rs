@@ -39,6 +39,11 @@ impl Commits {
         Some(self.in_flight.remove(index).2)
     }
 
+    /// Removes all commits, because their results will never be reported. Returns their purposes.
+    pub(super) fn forget(&mut self) -> Vec<Purpose> {
+        self.in_flight.drain(..).map(|(.., purpose)| purpose).collect()
+    }
+
     /// Returns the number of the next commit.
     pub(super) fn next(&self) -> u64 {
         self.next

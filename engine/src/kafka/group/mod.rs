@@ -3,6 +3,8 @@
 #[allow(clippy::disallowed_types, reason = "it has a client")]
 mod adapter;
 #[allow(clippy::disallowed_types, reason = "it has a client")]
+mod client;
+#[allow(clippy::disallowed_types, reason = "it has a client")]
 mod closing;
 mod commits;
 mod end_of_input;

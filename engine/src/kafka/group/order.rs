@@ -12,7 +12,10 @@ use crate::source::SourceEvent;
 pub(super) enum Fact {
     /// Time has passed.
     Tick,
-    /// The group has assigned these partitions to the member.
+    /// The rebalance that is reported next belongs to this generation of the group. It is not reported for protocols
+    /// in which a generation may end without a rebalance.
+    Generation(i32),
+    /// The group has assigned these partitions to the member, in addition to those that it has (cooperative protocol).
     Assigned(Vec<LaneName>),
     /// The group has assigned these partitions to the member, which has no others (eager protocol).
     AssignedAnew(Vec<LaneName>),
@@ -32,10 +35,19 @@ pub(super) enum Fact {
     CommitEnded(Offsets, Result<(), KafkaError>),
     /// The job has drained these lanes. The offset is the one to commit, if there is one.
     Released(Vec<(LaneId, Option<i64>)>),
+    /// The group has rejected offsets in a transaction of the job as those of a stranger.
+    Rejected,
     /// The process was suspended for longer than its session time-out.
     WasAway,
     /// The job has ended. No more records are read, and these offsets are committed.
     Finish(Vec<(LaneId, i64)>),
+}
+
+impl Fact {
+    /// Returns true if the job reports the fact, and false if the client of the member does.
+    pub(super) fn is_of_job(&self) -> bool {
+        matches!(self, Self::Tick | Self::Commit(_) | Self::Released(_) | Self::WasAway | Self::Finish(_))
+    }
 }
 
 /// A question to the brokers about one or more partitions.
@@ -86,6 +98,9 @@ pub(super) enum Order {
     Unassign(Vec<LaneName>),
     /// Commit these offsets asynchronously, then report [`Fact::CommitEnded`].
     Commit(Offsets),
+    /// Leave the group, and join it with a new client. All lanes are stopped, and nothing of the former client is
+    /// reported any more.
+    StartOver,
     /// Report an event to the job.
     Report(SourceEvent),
     /// Fail the job.

@@ -121,6 +121,9 @@ impl Transactions {
             self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
         });
         if let Err(error) = sent {
+            if error.rdkafka_error_code().is_some_and(|code| class(code) == Class::Expelled) {
+                self.membership.rejected(&group);
+            }
             return self.undo_after(&error);
         }
         reach(Edge::TransactionOffsets);

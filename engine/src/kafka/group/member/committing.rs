@@ -43,6 +43,7 @@ impl Member {
         if offsets.is_empty() {
             report(orders, SourceEvent::CommitEnded(Ok(())));
         } else {
+            self.has_rebalanced = false;
             self.begin_commit(offsets, Purpose::Job, orders);
         }
     }
@@ -62,14 +63,7 @@ impl Member {
         self.was_unanswered &= result.is_err();
         match self.commits.ended(offsets) {
             None => {}
-            Some(Purpose::Job) => match result {
-                // A retry would be rejected, too.
-                Err(error) if error.class() == Class::Unauthorized => orders.push(Order::Fail(error)),
-                result => {
-                    let result = result.map_err(|error| error.to_string());
-                    report(orders, SourceEvent::CommitEnded(result));
-                }
-            },
+            Some(Purpose::Job) => self.job_commit_ended(now, result, orders),
             Some(Purpose::Release(number)) => {
                 let until = self.releases.iter().find(|release| release.number == number).map(|r| r.until);
                 let error = result.err();
@@ -92,6 +86,23 @@ impl Member {
                 } else {
                     finish.result = Some(result);
                 }
+            }
+        }
+    }
+
+    fn job_commit_ended(&mut self, now: Tick, result: Result<(), KafkaError>, orders: &mut Vec<Order>) {
+        match result.as_ref().map_err(KafkaError::class) {
+            Ok(()) => self.rejected_since = None,
+            // A commit may begin before a rebalance and end after it.
+            Err(Class::Expelled) if !self.has_rebalanced => self.rejected(now),
+            Err(_) => {}
+        }
+        match result {
+            // A retry would be rejected, too.
+            Err(error) if error.class() == Class::Unauthorized => orders.push(Order::Fail(error)),
+            result => {
+                let result = result.map_err(|error| error.to_string());
+                report(orders, SourceEvent::CommitEnded(result));
             }
         }
     }
@@ -202,8 +213,11 @@ impl Member {
             // A group rebalances with its members.
             Ok(()) | Err(Class::Rebalancing) => self.verify = None,
             Err(Class::Passing) => verify.again_at = now + COMMIT_AGAIN,
-            Err(Class::Expelled | Class::Unauthorized | Class::Permanent) => {
+            Err(class @ (Class::Expelled | Class::Unauthorized | Class::Permanent)) => {
                 self.lose_all("lost its partitions", orders);
+                if class == Class::Expelled {
+                    self.rejected(now);
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ mod invariant;
 mod lanes;
 mod notices;
 mod rebalance;
+mod start_over;
 mod state;
 
 pub(super) use state::{Member, Rules};
@@ -31,22 +32,14 @@ impl Member {
     pub(super) fn step(&mut self, now: Tick, fact: Fact, orders: &mut Vec<Order>) {
         match fact {
             Fact::Tick => {}
-            Fact::Assigned(partitions) => {
-                self.lose_revoked(orders);
-                self.rebalances.push_back(Rebalance::Assigned(partitions));
-            }
+            Fact::Generation(generation) => self.generation = Some(generation),
+            Fact::Assigned(partitions) => self.assigned(partitions, orders),
             Fact::AssignedAnew(partitions) => {
+                self.heard_of_rebalance();
                 self.start_anew(orders);
                 self.rebalances.push_back(Rebalance::Assigned(partitions));
             }
-            Fact::Revoked(partitions, lost) => {
-                self.lose_revoked(orders);
-                if lost {
-                    // The lanes have another owner already, whatever rebalance is to be answered first.
-                    self.fence(&partitions, orders);
-                }
-                self.rebalances.push_back(Rebalance::Revoked(partitions, lost));
-            }
+            Fact::Revoked(partitions, lost) => self.revoked(partitions, lost, orders),
             Fact::Answered(answer) => self.answered(now, answer, orders),
             Fact::GroupCommitted(Ok(committed)) => self.group_committed(&committed),
             Fact::GroupCommitted(Err(error)) => {
@@ -59,6 +52,7 @@ impl Member {
             Fact::Commit(offsets) => self.commit(&offsets, orders),
             Fact::CommitEnded(offsets, result) => self.commit_ended(now, offsets, result, orders),
             Fact::Released(lanes) => self.released(now, &lanes, orders),
+            Fact::Rejected => self.rejected(now),
             Fact::WasAway => self.was_away(now),
             Fact::Finish(offsets) => {
                 self.waiting_commit = None;
@@ -66,6 +60,7 @@ impl Member {
                 self.finish = Some(Finish { offsets, after, until, result: None });
             }
         }
+        self.start_over_if_forgotten(now, orders);
         self.rebalance(now, orders);
         self.ask_about_broken(now, orders);
         self.commit_for_job(orders);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::notices::{anew, lost, report};
+use super::start_over::MISSED;
 use super::state::{Lane, Leaving, Member, Rebalance};
 use crate::core::Revoke;
 use crate::ids::{LaneName, Tick};
@@ -14,6 +15,30 @@ use crate::kafka::offsets::Bounds;
 use crate::source::SourceEvent;
 
 impl Member {
+    /// Handles an assignment in addition to the present one (cooperative protocol).
+    pub(super) fn assigned(&mut self, partitions: Vec<LaneName>, orders: &mut Vec<Order>) {
+        if self.has_missed_rebalance() {
+            return self.start_over(MISSED, orders);
+        }
+        self.heard_of_rebalance();
+        self.unfinished = None;
+        self.rebalances.push_back(Rebalance::Assigned(partitions));
+    }
+
+    /// Handles a revocation.
+    pub(super) fn revoked(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
+        if self.has_missed_rebalance() {
+            return self.start_over(MISSED, orders);
+        }
+        self.heard_of_rebalance();
+        if lost {
+            // The lanes have another owner already, whatever rebalance is to be answered first.
+            self.fence(&partitions, orders);
+        }
+        self.unfinished = self.generation.filter(|_| !lost);
+        self.rebalances.push_back(Rebalance::Revoked(partitions, lost));
+    }
+
     /// Carries out the waiting rebalances in order, up to the first one that waits for an answer of the brokers.
     pub(super) fn rebalance(&mut self, now: Tick, orders: &mut Vec<Order>) {
         // After the end of the job, rebalances are answered at once, so that the group does not wait.
@@ -125,25 +150,6 @@ impl Member {
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             report(orders, SourceEvent::Revoked(lane, Revoke::Lost));
             self.end(lane, orders);
-        }
-    }
-
-    /// Takes partitions for lost whose revocation has not been answered.
-    ///
-    /// A cooperative client that finds new partitions in the topic joins its group again at once, too. The next
-    /// rebalance then comes before the answer, and other members may have the revoked partitions already, or this one
-    /// may get them again.
-    pub(super) fn lose_revoked(&mut self, orders: &mut Vec<Order>) {
-        let mut revoked: Vec<_> =
-            self.leaving.iter().flat_map(|leaving| leaving.partitions.clone()).collect();
-        for rebalance in &mut self.rebalances {
-            if let Rebalance::Revoked(partitions, lost) = rebalance {
-                *lost = true;
-                revoked.extend(partitions.iter().cloned());
-            }
-        }
-        if !revoked.is_empty() {
-            self.fence(&revoked, orders);
         }
     }
 

@@ -21,6 +21,9 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// The delay before a commit that has failed with a temporary error is tried again.
 pub(super) const COMMIT_AGAIN: Duration = Duration::from_millis(200);
 
+/// The time in which a client reports a rebalance after the group has rejected its offsets as those of a stranger.
+pub(super) const REJECTED_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The settings of a member.
 #[derive(Debug, Clone)]
 pub(in crate::kafka::group) struct Rules {
@@ -125,6 +128,14 @@ pub(in crate::kafka::group) struct Member {
     pub(super) replaced: usize,
     /// The rebalances that were not carried out yet, in order.
     pub(super) rebalances: VecDeque<Rebalance>,
+    /// The generation of the last rebalance, if it is known.
+    pub(super) generation: Option<i32>,
+    /// The generation in which partitions were revoked. The client has yet to report which ones are assigned in it.
+    pub(super) unfinished: Option<i32>,
+    /// The time since which the group rejects the offsets of the member as those of a stranger.
+    pub(super) rejected_since: Option<Tick>,
+    /// True if a rebalance was reported after the last commit of the job has begun.
+    pub(super) has_rebalanced: bool,
     /// The open question.
     pub(super) asked: Option<Question>,
     /// The number of answers to come to questions of a former assignment.
@@ -166,6 +177,10 @@ impl Member {
             unended: 0,
             replaced: 0,
             rebalances: VecDeque::new(),
+            generation: None,
+            unfinished: None,
+            rejected_since: None,
+            has_rebalanced: false,
             asked: None,
             void_answers: 0,
             ask_again_at: Tick::default(),

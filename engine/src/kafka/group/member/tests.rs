@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::state::{ASK_AGAIN, COMMIT_TIMEOUT, Member, Rules};
+use super::state::{ASK_AGAIN, COMMIT_TIMEOUT, Member, REJECTED_TIMEOUT, Rules};
 use crate::core::Revoke;
 use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::KafkaError;
@@ -47,6 +47,9 @@ struct World {
     accepted: BTreeSet<i32>,
     giving: BTreeSet<i32>,
     taking: BTreeSet<i32>,
+    generation: i32,
+    /// True if the client has revoked partitions and has yet to say which ones are assigned in the same generation.
+    is_unfinished: bool,
     /// Lanes that are fetched, and the offset that the job has come to.
     started: BTreeMap<LaneId, (i32, i64)>,
     /// Lanes that the job knows, and those that it is to drain.
@@ -75,7 +78,9 @@ struct Counts {
     refused: u32,
     late: u32,
     verified: u32,
+    /// The client has joined again before a rebalance had ended, and this often before a revocation was answered.
     rejoined: u32,
+    rejoined_early: u32,
 }
 
 impl World {
@@ -86,6 +91,8 @@ impl World {
             accepted: BTreeSet::new(),
             giving: BTreeSet::new(),
             taking: BTreeSet::new(),
+            generation: 0,
+            is_unfinished: false,
             started: BTreeMap::new(),
             known: BTreeSet::new(),
             draining: BTreeSet::new(),
@@ -174,6 +181,17 @@ impl World {
                 }
                 self.in_flight.push(offsets);
             }
+            Order::StartOver => {
+                assert!(self.started.is_empty(), "a lane has no client");
+                self.accepted.clear();
+                self.giving.clear();
+                self.taking.clear();
+                self.is_unfinished = false;
+                self.question = None;
+                // Nobody reports how they end.
+                self.in_flight.clear();
+                self.over.clear();
+            }
             Order::Report(event) => self.hear(&event),
             Order::Fail(error) => panic!("{error}"),
             Order::AskGroup(_) => {}
@@ -200,43 +218,64 @@ impl World {
         }
     }
 
+    /// The client reports what a generation gives.
+    fn assign(&mut self, generation: i32, partition: Option<i32>) {
+        self.giving.extend(partition);
+        self.step(Fact::Generation(generation));
+        self.step(Fact::Assigned(partition.into_iter().map(name).collect()));
+    }
+
+    /// The client reports what the next generation takes away.
+    fn revoke(&mut self, partition: i32) {
+        self.generation += 1;
+        self.is_unfinished = true;
+        self.taking.insert(partition);
+        self.step(Fact::Generation(self.generation));
+        self.step(Fact::Revoked(vec![name(partition)], false));
+    }
+
+    /// True if the group begins a rebalance: the client has ended the last one.
+    fn is_quiet(&mut self) -> bool {
+        if self.giving.is_empty() && self.taking.is_empty() && std::mem::take(&mut self.is_unfinished) {
+            self.assign(self.generation, None);
+        }
+        self.giving.is_empty() && self.taking.is_empty()
+    }
+
     fn give(&mut self, partition: i32) {
-        let is_free = !self.accepted.contains(&partition) && self.giving.is_empty() && self.taking.is_empty();
-        if is_free {
-            self.giving.insert(partition);
-            self.step(Fact::Assigned(vec![name(partition)]));
+        if self.is_quiet() && !self.accepted.contains(&partition) {
+            self.generation += 1;
+            self.assign(self.generation, Some(partition));
         }
     }
 
     fn take(&mut self, partition: i32) {
-        if self.accepted.contains(&partition) && self.giving.is_empty() && self.taking.is_empty() {
+        if self.is_quiet() && self.accepted.contains(&partition) {
             self.counts.revoked += 1;
-            self.taking.insert(partition);
-            self.step(Fact::Revoked(vec![name(partition)], false));
+            self.revoke(partition);
         }
     }
 
-    /// The client joins its group again before it has an answer to a revocation. It gets a partition that is revoked, or
-    /// another one, or loses one more.
+    /// The client joins its group again before the rebalance that revokes partitions has ended. It gets a partition
+    /// that is revoked, or another one, or loses one more.
     fn rejoin(&mut self, partition: i32) {
-        if !self.giving.is_empty() || self.taking.is_empty() {
+        if !self.giving.is_empty() || !self.is_unfinished {
             return;
         }
         self.counts.rejoined += 1;
-        let before = self.taking.clone();
+        self.counts.rejoined_early += u32::from(!self.taking.is_empty());
         if self.accepted.contains(&partition) && !self.taking.contains(&partition) {
-            self.taking.insert(partition);
-            self.step(Fact::Revoked(vec![name(partition)], false));
+            self.revoke(partition);
         } else {
-            self.giving.insert(partition);
-            self.step(Fact::Assigned(vec![name(partition)]));
+            self.generation += 1;
+            self.assign(self.generation, Some(partition));
         }
-        assert!(before.is_disjoint(&self.taking), "what was revoked is somebody else's");
+        assert!(self.accepted.is_empty() && self.known.is_empty(), "the client follows its group no more");
     }
 
     /// All partitions are somebody else's from one moment to the next.
     fn lose(&mut self) {
-        if !self.accepted.is_empty() && self.giving.is_empty() && self.taking.is_empty() {
+        if self.is_quiet() && !self.accepted.is_empty() {
             self.counts.lost += 1;
             self.taking.clone_from(&self.accepted);
             let all: Vec<_> = self.accepted.iter().copied().map(name).collect();
@@ -465,9 +504,12 @@ fn the_trouble_that_is_made_happens() {
         (0..20_000).map(|_| (random.u8(0..20), random.i32(0..PARTITIONS), random.usize(0..10_000))).collect();
     world.play(&steps);
     world.settle();
-    let Counts { assigned, revoked, lost, released, replaced, refused, late, verified, rejoined } =
+    #[rustfmt::skip]
+    let Counts { assigned, revoked, lost, released, replaced, refused, late, verified, rejoined, rejoined_early } =
         world.counts;
-    let all = [assigned, revoked, lost, released, replaced, refused, late, verified, rejoined];
+    let late_joins = rejoined - rejoined_early;
+    let all =
+        [assigned, revoked, lost, released, replaced, refused, late, verified, rejoined_early, late_joins];
     assert!(all.iter().all(|count| *count > 10), "{:?}", world.counts);
 }
 
@@ -591,16 +633,68 @@ fn a_member_that_is_dropped_owes_an_answer_to_every_rebalance() {
 }
 
 #[test]
-fn a_partition_that_is_assigned_before_its_revocation_is_answered_begins_anew() {
+fn a_client_that_is_interrupted_in_a_rebalance_is_replaced() {
+    for is_answered in [false, true] {
+        let mut world = World::new();
+        world.give(0);
+        world.answer(true);
+        world.take(0);
+        if is_answered {
+            world.release(1);
+            world.end_commit(1);
+        }
+        assert_eq!(world.taking.is_empty(), is_answered);
+        world.rejoin(0);
+        assert!(world.known.is_empty() && world.draining.is_empty() && world.giving.is_empty());
+        // The new client joins the group, too.
+        world.give(0);
+        world.answer(true);
+        assert!(world.accepted.contains(&0) && world.known.contains(&LaneId(1)));
+    }
+}
+
+fn expelled() -> KafkaError {
+    KafkaError::of_class("unknown member", Class::Expelled)
+}
+
+/// Ends the commit of the job as that of a stranger.
+fn reject(world: &mut World) {
+    let offsets = world.in_flight.remove(0);
+    world.step(Fact::CommitEnded(offsets, Err(expelled())));
+}
+
+#[test]
+fn a_client_that_does_not_notice_that_it_was_removed_is_replaced() {
     let mut world = World::new();
     world.give(0);
     world.answer(true);
-    world.take(0);
-    assert!(world.accepted.contains(&0) && world.draining.contains(&LaneId(0)));
-    world.rejoin(0);
-    assert!(!world.accepted.contains(&0) && world.known.is_empty() && world.started.is_empty());
+    world.commit(1);
+    reject(&mut world);
+    world.pass_time(REJECTED_TIMEOUT / 2);
+    assert!(world.accepted.contains(&0) && world.known.contains(&LaneId(0)), "the client may notice");
+    world.commit(1);
+    reject(&mut world);
+    world.pass_time(REJECTED_TIMEOUT / 2);
+    assert!(world.accepted.is_empty() && world.known.is_empty() && !world.commits);
+}
+
+#[test]
+fn a_commit_that_a_rebalance_has_overtaken_says_nothing_about_the_present_generation() {
+    let mut world = World::new();
+    world.give(0);
     world.answer(true);
-    assert!(world.accepted.contains(&0) && world.known.contains(&LaneId(1)));
+    world.commit(1);
+    world.give(1);
+    world.answer(true);
+    reject(&mut world);
+    world.pass_time(2 * REJECTED_TIMEOUT);
+    assert_eq!(world.accepted.len(), 2);
+    // Later ones do.
+    world.commit(1);
+    reject(&mut world);
+    world.step(Fact::Rejected);
+    world.pass_time(REJECTED_TIMEOUT);
+    assert!(world.accepted.is_empty());
 }
 
 #[test]
