@@ -297,8 +297,11 @@ const GATED: &str = "read -r hello
 /// The topic gets partitions while a member still has to release one: the client of the member joins its group again
 /// before that, and takes part in no rebalance from then on.
 fn grows_during_a_rebalance(broker: &Broker, exactly_once: bool) {
-    let load = Load { number: 2000, partitions: 2, bytes: 100, poison_every: 100 };
-    let job = Job::new(broker, load, BUFFERED);
+    let load = Load { number: 400, partitions: 2, bytes: 100, poison_every: 100 };
+    // The first batch has records of both partitions.
+    let settings =
+        "'batch.size' = '400', 'batch.timeout' = '5s', 'failure_strategy' = 'SendToDLQ', 'max_retries' = '0'";
+    let job = Job::new(broker, load, settings);
     std::fs::write(job.folder().join("program.sh"), GATED).expect("written");
     let program = format!("cd {} && sh program.sh", job.folder().display());
     let member = |name: &str| {
@@ -312,26 +315,30 @@ fn grows_during_a_rebalance(broker: &Broker, exactly_once: bool) {
         command.stderr(log).spawn().expect("velo runs")
     };
     let said = |name: &str| std::fs::read_to_string(job.folder().join(name)).expect("a log");
-    let mut first = member("first");
+    let mut running = vec![("first", member("first"))];
+    let check = |running: &mut [(&str, Child)]| {
+        for (name, child) in running {
+            let status = child.try_wait().expect("a child");
+            assert_eq!(status, None, "the {name} member has ended by itself: {}", said(name));
+        }
+    };
     while !job.folder().join("asked").exists() || said("first").matches("partition assigned").count() < 2 {
-        assert_running(&mut first);
+        check(&mut running);
     }
-    let mut second = member("second");
+    running.push(("second", member("second")));
     while !said("first").contains("partition revoked") {
-        assert_running(&mut first);
+        check(&mut running);
     }
     add_partitions(broker, &job.source, 4);
     while !said("first").contains("the job joins its group again") {
-        assert_running(&mut first);
-        assert_running(&mut second);
+        check(&mut running);
     }
     std::fs::write(job.folder().join("go"), "").expect("written");
-    let third = member("third");
-    while members(&job) != ("Stable".to_owned(), 3) || sum_of_commits(&job) < 2000 {
-        assert_running(&mut first);
-        assert_running(&mut second);
+    running.push(("third", member("third")));
+    while members(&job) != ("Stable".to_owned(), 3) || sum_of_commits(&job) < 400 {
+        check(&mut running);
     }
-    for child in [first, second, third] {
+    for (_, child) in running {
         stop(child, "-TERM");
     }
     let audit = audit(&job, load);

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -77,8 +77,8 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
-    /// The member in the generation of the last rebalance, until the rebalance is carried out.
-    joined: Option<Option<Arc<ConsumerGroupMetadata>>>,
+    /// The generation of the last rebalance, until the rebalance is carried out.
+    joined: Option<Generation>,
     /// True if clients assign partitions, and generations begin with rebalances.
     is_classic: bool,
     is_static: bool,
@@ -167,7 +167,7 @@ impl GroupSource {
     }
 
     fn note_generation(&mut self) {
-        if let Some(member) = self.joined.take() {
+        if let Some(Generation { member, .. }) = self.joined.take() {
             self.membership.joined(member);
         }
     }
@@ -346,14 +346,14 @@ impl GroupSource {
     }
 
     /// Notes the generation of a rebalance. Returns true if the protocol is cooperative.
-    fn take_generation(&mut self, Generation { id, member }: Generation, assigns: bool) -> bool {
+    fn take_generation(&mut self, generation: Generation, assigns: bool) -> bool {
         let is_cooperative = is_cooperative(&self.client.consumer);
+        if is_cooperative && self.is_classic {
+            self.facts.push_back(Fact::Generation(generation.id));
+        }
         // With the eager protocol, a generation ends with a revocation and begins with an assignment.
         if is_cooperative || assigns {
-            self.joined = Some(member);
-        }
-        if is_cooperative && self.is_classic {
-            self.facts.push_back(Fact::Generation(id));
+            self.joined = Some(generation);
         }
         is_cooperative
     }

@@ -1,5 +1,6 @@
 //! The client of a member, and what lives as long as it: how to join in; a client that has joined out. A client that is
 //! retired leaves the group on a thread of its own.
+#![allow(clippy::disallowed_methods, reason = "leaving has a time-out")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
