@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use velo_engine::JobConfig;
-use velo_lint::message::message;
 use velo_lint::{Document, Language, Options, Severity, Unit};
 use velo_schema::{Failure, FailureStrategy, format_duration};
 
@@ -95,7 +94,7 @@ fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
     let mistakes = document.check(&options);
     let mut units: Vec<_> = document.units(&options).collect();
     let mut checks = Vec::new();
-    for (_, block) in Language::Markdown.blocks(text) {
+    for (_, block) in velo_lint::blocks(text, Language::Markdown) {
         let line = text[..block.start].lines().count();
         let expected = text[..block.start].lines().rev().nth(1).and_then(|line| {
             line.trim().strip_prefix("<!-- expect: ")?.strip_suffix(" -->").map(str::to_owned)
@@ -110,7 +109,7 @@ fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
             finding.severity > Severity::Info && finding.file == 0 && block.contains(&finding.span.start)
         });
         let found = match (wrong, unit) {
-            (Some(finding), _) => format!("{}: {}", finding.rule, message(&finding.detail)),
+            (Some(finding), _) => format!("{}: {}", finding.rule, finding.message),
             (None, Some(unit)) => (program.describe)(&unit),
             (None, None) => "no settings".to_owned(),
         };

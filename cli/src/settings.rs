@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use velo_lint::{Level, Levels, Lines, Options, Severity, Target};
+use velo_lint::{Level, Lines, Options, Severity, Target, rules};
 
 /// The file's name.
 const NAME: &str = "velo.toml";
@@ -84,11 +84,11 @@ fn parse(text: &str) -> Result<Project, Problem> {
                 let table = value.get_ref().as_table().ok_or_else(|| wrong(value, "a table of rules"))?;
                 let mut levels: Vec<_> = table.iter().collect();
                 // The level of all rules is set first, so that the level of a single rule overrides it.
-                levels.sort_by_key(|(rule, _)| (rule.get_ref() != Levels::ALL, rule.span().start));
+                levels.sort_by_key(|(rule, _)| (rule.get_ref() != rules::ALL, rule.span().start));
                 for (rule, level) in levels {
                     let words: Vec<_> = Level::WORDS.iter().map(|(word, _)| *word).collect();
                     let level = word(level, &words, Level::from_word)?;
-                    let set = project.options.levels.set(rule.get_ref(), level);
+                    let set = rules::set_level(&mut project.options.levels, rule.get_ref(), level);
                     set.map_err(|error| Problem { at: rule.span().start, message: error.to_string() })?;
                 }
             }
@@ -127,7 +127,7 @@ pub(crate) fn set_levels<'a>(
     level: Level,
 ) -> Result<()> {
     for rule in rules {
-        if let Err(error) = options.levels.set(rule, level) {
+        if let Err(error) = rules::set_level(&mut options.levels, rule, level) {
             bail!("{error}");
         }
     }

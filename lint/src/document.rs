@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use velo_schema::Scope;
 
-use crate::Language;
 use crate::files::{FileError, Files};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
+use crate::language::Language;
 use crate::options::Options;
 use crate::ownership::{Names, Owner, config_file_scope, is_foreign_clause, owner};
-use crate::rules::{self, Findings};
+use crate::rule::Findings;
+use crate::rules;
 use crate::scan::{RawEntry, RawValue, Statement};
+use crate::severity::Severity;
 use crate::span::Span;
 use crate::suppress::Suppressions;
 use crate::topics;
@@ -80,7 +82,7 @@ impl Document {
         files: &dyn Files,
         variables: Option<Variables>,
     ) -> Self {
-        let mut statements = crate::statements(text, language);
+        let mut statements = crate::statements::statements(text, language);
         let mut document = Self {
             name: name.to_owned(),
             text: text.to_owned(),
@@ -276,7 +278,8 @@ impl Document {
                 Some(index) => self.files[index].statements.iter().map(|s| s.span.clone()).collect(),
             };
             let suppressions = Suppressions::of(self.text(file), self.language(file), &spans);
-            suppressions.apply(file, &mut findings, options);
+            let unused = suppressions.apply(file, &mut findings);
+            findings.extend(unused.iter().filter_map(|unused| rules::unused(file, unused, options)));
         }
         findings.sort_by(Finding::in_order);
         rules::leveled(findings, &options.levels)

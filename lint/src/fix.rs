@@ -63,7 +63,6 @@ pub fn apply_all(text: &str, with_unsafe: bool, check: impl Fn(&str) -> Vec<Find
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Detail;
     use crate::{Language, Severity, lint};
 
     fn finding(fix: Fix) -> Finding {
@@ -73,7 +72,8 @@ mod tests {
             severity: Severity::Error,
             file: 0,
             span,
-            detail: Detail::EmptyClause,
+            message: String::new(),
+            data: serde_json::Value::Null,
             fix: Some(fix),
             alternatives: Vec::new(),
         }

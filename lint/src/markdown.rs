@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::Language;
+use crate::language::Language;
 
 /// The contents of every fenced block whose language is `sql`, `yaml` or `yml`.
 #[must_use]

@@ -10,12 +10,11 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use crate::Language;
 use crate::finding::Finding;
+use crate::language::Language;
 use crate::lexer::line_comments;
 use crate::markdown;
-use crate::options::Options;
-use crate::rules::unused_suppression;
+use crate::statements::blocks;
 use crate::yaml;
 
 /// Every comment of a text that silences rules.
@@ -46,7 +45,7 @@ impl Suppressions {
         if memmem::find(text.as_bytes(), MARK.as_bytes()).is_none() {
             return Self::default();
         }
-        let blocks = language.blocks(text);
+        let blocks = blocks(text, language);
         let own = if language == Language::Markdown { markdown::comments(text) } else { Vec::new() };
         let mut comments: Vec<_> = own.into_iter().map(|comment| (comment, Language::Markdown)).collect();
         for (language, range) in &blocks {
@@ -70,8 +69,8 @@ impl Suppressions {
         Self(reader.found)
     }
 
-    /// Takes out what is silenced in `file`, and adds what silences nothing.
-    pub(crate) fn apply(mut self, file: usize, findings: &mut Vec<Finding>, options: &Options) {
+    /// Takes out what is silenced in `file`, and returns what silences nothing.
+    pub(crate) fn apply(mut self, file: usize, findings: &mut Vec<Finding>) -> Vec<Suppression> {
         let mut by_rule = HashMap::<String, Vec<usize>>::default();
         self.0.sort_by_key(|suppression| (suppression.reach.start, suppression.reach.end));
         for (index, suppression) in self.0.iter().enumerate() {
@@ -92,10 +91,7 @@ impl Suppressions {
             }
             reaching.is_none()
         });
-        let unused = self.0.into_iter().filter(|suppression| !suppression.used);
-        findings.extend(
-            unused.filter_map(|suppression| unused_suppression::finding(file, &suppression, options)),
-        );
+        self.0.into_iter().filter(|suppression| !suppression.used).collect()
     }
 }
 
@@ -230,8 +226,10 @@ mod tests {
     use super::*;
 
     fn reaches(text: &str, language: Language) -> Vec<(String, String)> {
-        let statements: Vec<_> =
-            crate::statements(text, language).into_iter().map(|statement| statement.span).collect();
+        let statements: Vec<_> = crate::statements::statements(text, language)
+            .into_iter()
+            .map(|statement| statement.span)
+            .collect();
         let found = Suppressions::of(text, language, &statements).0;
         found.into_iter().map(|s| (s.rule, text[s.reach].trim().to_owned())).collect()
     }

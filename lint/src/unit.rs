@@ -14,10 +14,8 @@ use velo_schema::{Config, Scope, Settings, Side};
 pub use self::item::{Item, Reading};
 pub use self::stranger::Stranger;
 use crate::files::FileError;
-use crate::finding::{Finding, Severity};
 use crate::options::Options;
 use crate::ownership::{Names, Owner, counts_alone, is_foreign_clause, owner};
-use crate::rules::{self, Findings};
 use crate::scan::{Clause, Fault, FaultKind, RawEntry, RawValue, Statement};
 use crate::span::Span;
 use crate::topics::TopicKeys;
@@ -351,14 +349,6 @@ impl<'a> Unit<'a> {
         let is_broken = |mistake: &Mistake<'_>| mistake.fault.kind == FaultKind::InvalidYaml;
         let is_open = |part: &Part<'_>| part.clause.is_open;
         self.lost.is_empty() && !self.faults.iter().any(is_broken) && !self.clauses.iter().any(is_open)
-    }
-
-    /// What makes its settings unusable. Comments that silence findings silence none of these.
-    #[must_use]
-    pub fn errors(&self) -> Vec<Finding> {
-        let mut findings = Findings::default();
-        rules::check(self, &mut findings);
-        findings.into_sorted().into_iter().filter(|finding| finding.severity == Severity::Error).collect()
     }
 
     /// Whether the statement has a setting of ours, or should have one.

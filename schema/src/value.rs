@@ -1,5 +1,6 @@
 //! One value: text in, a typed [`Value`] or a [`ValueError`] with its numbers out.
 
+use serde::Serialize;
 use std::time::Duration;
 
 use crate::nearest::meant;
@@ -147,7 +148,8 @@ pub struct Parsed {
 }
 
 /// Why a text is not a value of its key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ValueError {
     /// Nothing between the quotes.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use velo_lint::{Document, Finding, Language, Level, Levels, Options, Severity};
+use velo_lint::{Document, Finding, Language, Level, Options, Severity, rules};
 
 use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
 use crate::input::{Input, canonical, files, read};
@@ -83,7 +83,7 @@ fn project(args: &LintArgs) -> Result<Project> {
             (&args.deny, Level::Report(Severity::Error)),
         ];
         for (rules, level) in lists {
-            let rules = rules.iter().filter(|rule| (*rule == Levels::ALL) == is_all);
+            let rules = rules.iter().filter(|rule| (*rule == rules::ALL) == is_all);
             settings::set_levels(options, rules, level)?;
         }
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use velo_lint::{Document, Lines, Options, Refusal, Route, Unit, refusals};
+use velo_lint::{Document, Lines, Options, Refusal, Route, Unit, refusals, rules};
 use velo_schema::Plan;
 use velo_schema::keys::Key;
 
@@ -76,7 +76,7 @@ impl Planned {
             let has_query = unit.statement.query.is_some();
             let is_ours = unit.is_ours() || (has_query && unit.foreign.is_empty());
             let may_be_ours = has_query && unit.statement.creates_stream;
-            if !(is_ours || may_be_ours) || !unit.errors().is_empty() {
+            if !(is_ours || may_be_ours) || !rules::errors(&unit).is_empty() {
                 continue;
             }
             for route in Route::all(&unit) {

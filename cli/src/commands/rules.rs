@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use velo_lint::options::find_rule;
-use velo_lint::reference::{page, word};
-use velo_lint::rules::{RULES, Rule, find};
+use velo_lint::reference::page;
+use velo_lint::rule::Rule;
+use velo_lint::rules::{RULES, named};
 
 use crate::args::DocsFormat;
 use crate::render::plan::table;
@@ -15,8 +15,8 @@ use crate::render::plan::table;
 pub(crate) fn run(rule: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
     let rules: Vec<&Rule> = match rule {
         None => RULES.to_vec(),
-        Some(name) => match find_rule(name) {
-            Ok(id) => find(id).into_iter().collect(),
+        Some(name) => match named(name) {
+            Ok(rule) => vec![rule],
             Err(unknown) => bail!("{unknown}; velo rules lists them"),
         },
     };
@@ -35,7 +35,7 @@ pub(crate) fn run(rule: Option<&str>, format: DocsFormat) -> Result<ExitCode> {
         DocsFormat::Text => {
             let mut table = table(&["rule", "severity", "finds"]);
             for rule in rules {
-                table.add_row([rule.id, word(rule.severity), rule.summary]);
+                table.add_row([rule.id, rule.severity.word(), rule.summary]);
             }
             writeln!(out, "{table}")?;
         }
@@ -47,7 +47,7 @@ fn explain(rule: &Rule) -> String {
     format!(
         "{} ({})\n\n{}\n\n{}\n\ninstead of\n  {}\nwrite\n  {}",
         rule.id,
-        word(rule.severity),
+        rule.severity.word(),
         rule.summary,
         rule.why,
         rule.example.trim_end().replace('\n', "\n  "),
@@ -58,7 +58,7 @@ fn explain(rule: &Rule) -> String {
 fn json(rule: &Rule) -> serde_json::Value {
     json!({
         "id": rule.id,
-        "severity": word(rule.severity),
+        "severity": rule.severity.word(),
         "summary": rule.summary,
         "why": rule.why,
         "example": rule.example,

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 
-use velo_lint::message::message;
 use velo_lint::{Finding, Lines, Severity};
 
 use crate::commands::Checked;
@@ -66,7 +65,7 @@ fn annotation(command: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -
         format!("line={},endLine={}", start.line, end.line)
     };
     let file = property(file.strip_prefix("./").unwrap_or(file));
-    let message = data(&message(&finding.detail));
+    let message = data(&finding.message);
     format!("::{command} file={file},{place},title={}::{message}", property(finding.rule))
 }
 
@@ -74,7 +73,7 @@ fn annotation(command: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -
 fn plain(level: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -> String {
     let place = lines.position(finding.span.start);
     // A line that begins with `::` would be a command.
-    let message = message(&finding.detail).replace(['\r', '\n'], " ");
+    let message = finding.message.replace(['\r', '\n'], " ");
     format!("{level}[{}] {file}:{}:{}: {message}", finding.rule, place.line, place.column)
 }
 

@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use velo_lint::message::message;
 use velo_lint::{Finding, Fix, Lines, Position, Severity};
 
 use crate::commands::Checked;
@@ -68,7 +67,7 @@ fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFinding {
     JsonFinding {
         rule: finding.rule,
         severity: finding.severity,
-        message: message(&finding.detail),
+        message: finding.message.clone(),
         file: file.to_owned(),
         start: lines.position(finding.span.start),
         end: lines.position(finding.span.end),

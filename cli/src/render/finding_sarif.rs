@@ -5,8 +5,8 @@ use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use velo_lint::message::message;
-use velo_lint::rules::{RULES, Rule};
+use velo_lint::rule::Rule;
+use velo_lint::rules::RULES;
 use velo_lint::{Finding, Fix, Lines, Severity};
 
 use crate::commands::Checked;
@@ -64,7 +64,7 @@ fn results(file: &Checked) -> Vec<Value> {
             "ruleId": finding.rule,
             "ruleIndex": RULES.iter().position(|rule| rule.id == finding.rule),
             "level": level(finding.severity),
-            "message": {"text": message(&finding.detail)},
+            "message": {"text": finding.message},
             "locations": [{"physicalLocation": {
                 "artifactLocation": {"uri": uri},
                 "region": region(&lines, finding.span.start, finding.span.end),

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use velo_lint::message::message;
 use velo_lint::{Finding, Fix, Lines, Severity};
 
 use crate::commands::Checked;
@@ -30,7 +29,7 @@ fn render(renderer: &Renderer, file: &str, source: &str, lines: &Lines<'_>, find
         Severity::Warning => Level::WARNING,
         Severity::Info => Level::INFO,
     };
-    let title = level.primary_title(message(&finding.detail)).id(finding.rule);
+    let title = level.primary_title(&finding.message).id(finding.rule);
     let help = help(source, finding);
     let Some(shown) = shown(source, lines, &finding.span) else {
         let place = lines.position(finding.span.start);

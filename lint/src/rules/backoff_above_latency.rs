@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use velo_schema::format_duration;
 use velo_schema::guide::IMPACT;
 use velo_schema::keys::Key;
 use velo_schema::{FailureStrategy, StrategyKind};
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, milliseconds, per_scope};
+use crate::severity::Severity;
 
 /// `retry_backoff` above the latency that `low_latency` is chosen for.
 pub const RULE: Rule = Rule {
@@ -29,8 +31,30 @@ pub const RULE: Rule = Rule {
                 && failure.backoff > latency;
             let set = unit.effective(scope, Key::RetryBackoff);
             let item = set.or_else(|| unit.effective(scope, Key::FailureStrategy)).filter(|_| applies)?;
-            let detail = Detail::BackoffAboveLatency { backoff: failure.backoff, latency };
+            let detail = BackoffAboveLatency { backoff: failure.backoff, latency };
             Some((item.value_span.clone(), detail, None))
         });
     },
 };
+
+/// Retries that wait longer than the latency that the strategy is chosen for.
+#[derive(Debug, Serialize)]
+struct BackoffAboveLatency {
+    /// `retry_backoff`.
+    #[serde(rename = "backoff_ms", serialize_with = "milliseconds")]
+    backoff: Duration,
+    /// What the guide expects of the strategy.
+    #[serde(rename = "latency_ms", serialize_with = "milliseconds")]
+    latency: Duration,
+}
+
+impl Found for BackoffAboveLatency {
+    fn message(&self) -> String {
+        let Self { backoff, latency } = self;
+        format!(
+            "a retry waits {}, but low_latency is chosen for latencies up to {} (the guide's figure)",
+            format_duration(*backoff),
+            format_duration(*latency)
+        )
+    }
+}

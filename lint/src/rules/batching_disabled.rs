@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use velo_schema::Scope;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 use crate::span::Span;
 
 /// `batch.enable` is false, and other batch keys are set beside it.
@@ -33,7 +34,22 @@ pub const RULE: Rule = Rule {
             }
         }
         for ((file, start, end), keys) in dead {
-            out.add(&RULE, Span { file, range: start..end }, Detail::BatchingDisabled { keys });
+            out.add(&RULE, Span { file, range: start..end }, BatchingDisabled { keys });
         }
     },
 };
+
+/// Batching is off and yet configured.
+#[derive(Debug, Serialize)]
+struct BatchingDisabled {
+    /// The keys that mean nothing, with their scopes.
+    keys: Vec<String>,
+}
+
+impl Found for BatchingDisabled {
+    fn message(&self) -> String {
+        let Self { keys } = self;
+        let has = if keys.len() == 1 { "has" } else { "have" };
+        format!("batch.enable is false, so {} {has} no effect", keys.join(", "))
+    }
+}

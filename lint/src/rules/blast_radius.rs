@@ -1,10 +1,11 @@
 //! `blast-radius`: one bad record fails tens of thousands.
 
+use serde::Serialize;
 use velo_schema::keys::Key;
 use velo_schema::{FailureStrategy, Strategy};
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope};
+use crate::severity::Severity;
 
 /// `FailBatch` with `mega_batch`.
 pub const RULE: Rule = Rule {
@@ -19,7 +20,21 @@ pub const RULE: Rule = Rule {
             let Strategy::MegaBatch { records, .. } = config.strategy else { return None };
             let fails = config.failure.strategy == FailureStrategy::FailBatch;
             let item = unit.effective(scope, Key::FailureStrategy).filter(|_| fails)?;
-            Some((item.value_span.clone(), Detail::BlastRadius { records }, None))
+            Some((item.value_span.clone(), BlastRadius { records }, None))
         });
     },
 };
+
+/// One bad record fails a very large batch.
+#[derive(Debug, Serialize)]
+struct BlastRadius {
+    /// Records per batch.
+    records: u64,
+}
+
+impl Found for BlastRadius {
+    fn message(&self) -> String {
+        let Self { records } = self;
+        format!("one bad record fails a batch of up to {records} records, and with it the job")
+    }
+}

@@ -1,8 +1,11 @@
 //! `config-file`: a configuration file that is not there.
 
-use super::{Rule, Severity};
+use serde::Serialize;
+
 use crate::files::FileError;
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
+use crate::wording::one_line;
 
 /// A `config_file` that cannot be found or read.
 pub const RULE: Rule = Rule {
@@ -14,8 +17,24 @@ pub const RULE: Rule = Rule {
     better: "WITH ('config_file' = 'configs/orders.yaml', 'batch.timeout' = '5s')",
     check: |unit, out| {
         for lost in unit.lost.iter().filter(|lost| lost.error != FileError::NotLooked) {
-            let detail = Detail::LostFile { path: lost.path.clone(), error: lost.error.clone() };
+            let detail = LostFile { path: lost.path.clone(), error: lost.error.to_string() };
             out.add(&RULE, lost.span.clone(), detail);
         }
     },
 };
+
+/// A file that a statement names and that cannot be had.
+#[derive(Debug, Serialize)]
+struct LostFile {
+    /// The path as written.
+    path: String,
+    /// Why.
+    error: String,
+}
+
+impl Found for LostFile {
+    fn message(&self) -> String {
+        let Self { path, error } = self;
+        format!("'{}' cannot be checked: {error}", one_line(path))
+    }
+}

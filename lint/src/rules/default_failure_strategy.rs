@@ -1,10 +1,11 @@
 //! `default-failure-strategy`: nobody said what happens to records that fail.
 
+use serde::Serialize;
 use velo_schema::Scope;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 
 /// Batch settings without a failure strategy: failing records are skipped.
 pub const RULE: Rule = Rule {
@@ -18,7 +19,17 @@ pub const RULE: Rule = Rule {
     check: |unit, out| {
         let unset = unit.is_complete() && !unit.items.iter().any(|item| item.key == Key::FailureStrategy);
         if let Some(item) = unit.items.iter().find(|item| item.scope == Scope::Job).filter(|_| unset) {
-            out.add(&RULE, item.key_span.clone(), Detail::DefaultFailureStrategy);
+            out.add(&RULE, item.key_span.clone(), DefaultFailureStrategy {});
         }
     },
 };
+
+/// No failure strategy is set: failing records are skipped.
+#[derive(Debug, Serialize)]
+struct DefaultFailureStrategy {}
+
+impl Found for DefaultFailureStrategy {
+    fn message(&self) -> String {
+        "no failure_strategy is set: records that fail are logged and left out (LogAndContinue)".to_owned()
+    }
+}

@@ -1,13 +1,13 @@
 //! `dlq-topic-in-use`: dead letters where records are read or written.
 
 use rustc_hash::FxHashMap as HashMap;
-
+use serde::Serialize;
 use velo_schema::Side;
 use velo_schema::keys::Key;
 use velo_schema::value::Value;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope};
+use crate::severity::Severity;
 use crate::topics::topic;
 use crate::unit::Unit;
 
@@ -30,11 +30,35 @@ pub const RULE: Rule = Rule {
                 let dlq = config.dlq_topic.clone().filter(|_| config.failure.uses_dlq())?;
                 let is_source = *topics.get(&dlq)?;
                 let item = unit.effective(scope, Key::DlqTopic)?;
-                Some((item.value_span.clone(), Detail::DlqTopicInUse { topic: dlq, is_source }, None))
+                Some((item.value_span.clone(), DlqTopicInUse { topic: dlq, is_source }, None))
             },
         );
     },
 };
+
+/// Dead letters go where records are read from or results are written to.
+#[derive(Debug, Serialize)]
+struct DlqTopicInUse {
+    /// The topic.
+    topic: String,
+    /// Whether it is read, else written.
+    is_source: bool,
+}
+
+impl Found for DlqTopicInUse {
+    fn message(&self) -> String {
+        match self {
+            Self { topic, is_source: true } => {
+                format!(
+                    "dead letters go to '{topic}', which the statement reads: they would come again without end"
+                )
+            }
+            Self { topic, is_source: false } => {
+                format!("dead letters go to '{topic}', among the results that the statement writes")
+            }
+        }
+    }
+}
 
 /// The topics of a statement, and whether each is read.
 fn topics(unit: &Unit<'_>) -> HashMap<String, bool> {

@@ -1,9 +1,12 @@
 //! `duplicate-key`: one key, one scope, two values.
 
-use rustc_hash::FxHashMap as HashMap;
+use std::ops::Range;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use rustc_hash::FxHashMap as HashMap;
+use serde::Serialize;
+
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 
 /// A key that is set twice in the same scope.
 pub const RULE: Rule = Rule {
@@ -19,8 +22,24 @@ pub const RULE: Rule = Rule {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {
                 let (key, first) = (item.qualified(), first.raw.key.span.clone());
-                out.add(&RULE, item.key_span.clone(), Detail::DuplicateKey { key, first });
+                out.add(&RULE, item.key_span.clone(), DuplicateKey { key, first });
             }
         }
     },
 };
+
+/// A key that stands twice in one scope.
+#[derive(Debug, Serialize)]
+struct DuplicateKey {
+    /// As written.
+    key: String,
+    /// Where it stood first.
+    first: Range<usize>,
+}
+
+impl Found for DuplicateKey {
+    fn message(&self) -> String {
+        let Self { key, .. } = self;
+        format!("'{key}' is set twice in the same scope; only the last value applies")
+    }
+}

@@ -3,7 +3,9 @@
 use velo_schema::value::ValueError;
 
 use super::target_reads_differently::reads_bare_number;
-use super::{Rule, Severity, value_findings};
+use super::value::value_findings;
+use crate::rule::Rule;
+use crate::severity::Severity;
 
 /// A duration that is a bare number.
 pub const RULE: Rule = Rule {

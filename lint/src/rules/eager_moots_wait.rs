@@ -1,10 +1,11 @@
 //! `eager-moots-wait`: a wait that is never waited.
 
+use serde::Serialize;
 use velo_schema::Strategy;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope};
+use crate::severity::Severity;
 
 /// `batch.low_latency_wait` beside eager processing.
 pub const RULE: Rule = Rule {
@@ -18,7 +19,17 @@ pub const RULE: Rule = Rule {
         per_scope(unit, &RULE, out, &[Key::BatchStrategy, Key::BatchEagerProcessing], |scope, config| {
             let Strategy::LowLatency { eager: true, .. } = config.strategy else { return None };
             let item = unit.effective(scope, Key::BatchLowLatencyWait)?;
-            Some((item.value_span.clone(), Detail::EagerMootsWait, None))
+            Some((item.value_span.clone(), EagerMootsWait {}, None))
         });
     },
 };
+
+/// A wait that eager processing never waits.
+#[derive(Debug, Serialize)]
+struct EagerMootsWait {}
+
+impl Found for EagerMootsWait {
+    fn message(&self) -> String {
+        "batch.eager_processing hands a batch on before this wait is over".to_owned()
+    }
+}

@@ -1,8 +1,10 @@
 //! `empty-clause`: a clause that holds nothing.
 
-use super::{Rule, Severity, fault_findings};
-use crate::finding::Detail;
+use serde::Serialize;
+
+use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
+use crate::severity::Severity;
 
 /// A `WITH ()` that holds no entry.
 pub const RULE: Rule = Rule {
@@ -13,6 +15,16 @@ pub const RULE: Rule = Rule {
     example: "CREATE STREAM s AS SELECT * FROM t WITH ()",
     better: "CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '500')",
     check: |unit, out| {
-        fault_findings(unit, &RULE, out, FaultKind::Empty, &Detail::EmptyClause, |_| None);
+        fault_findings(unit, &RULE, out, FaultKind::Empty, &EmptyClause {}, |_| None);
     },
 };
+
+/// A clause that holds nothing.
+#[derive(Debug, Serialize)]
+struct EmptyClause {}
+
+impl Found for EmptyClause {
+    fn message(&self) -> String {
+        "the clause is empty: every setting keeps its default".to_owned()
+    }
+}

@@ -1,10 +1,11 @@
 //! `inert-key`: a key that the strategy in force ignores.
 
-use velo_schema::Scope;
+use serde::Serialize;
 use velo_schema::keys::{Key, Relevance};
+use velo_schema::{FailureStrategy, Scope, StrategyKind};
 
-use super::{Findings, Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Findings, Found, Rule};
+use crate::severity::Severity;
 use crate::unit::Unit;
 
 /// A key that the strategy in force ignores.
@@ -32,12 +33,47 @@ pub const RULE: Rule = Rule {
                 continue;
             };
             if !users.iter().any(is_used) {
-                let detail = Detail::InertKey { key: item.qualified(), strategy: kind(scope), used_by };
+                let detail = InertKey { key: item.qualified(), strategy: kind(scope), used_by };
                 out.add(&RULE, item.key_span.clone(), detail);
             }
         }
     },
 };
+
+/// A dead letter queue that nothing is ever sent to.
+#[derive(Debug, Serialize)]
+struct DlqWithoutLetters {
+    /// The key, with its scope.
+    key: String,
+    /// The failure strategy in force.
+    strategy: FailureStrategy,
+}
+
+impl Found for DlqWithoutLetters {
+    fn message(&self) -> String {
+        let Self { key, strategy } = self;
+        format!("'{key}' has no effect under {strategy}, which sends nothing to a dead letter queue")
+    }
+}
+
+/// A key that the strategy in force ignores.
+#[derive(Debug, Serialize)]
+struct InertKey {
+    /// The key, with its scope.
+    key: String,
+    /// The strategy.
+    strategy: StrategyKind,
+    /// The strategies that would use it.
+    used_by: &'static [StrategyKind],
+}
+
+impl Found for InertKey {
+    fn message(&self) -> String {
+        let Self { key, strategy, used_by } = self;
+        let used_by: Vec<_> = used_by.iter().map(ToString::to_string).collect();
+        format!("'{key}' has no effect under {strategy}; it belongs to {}", used_by.join(", "))
+    }
+}
 
 /// A dead letter queue that nothing is ever sent to.
 fn inert_dead_letters(unit: &Unit<'_>, out: &mut Findings) {
@@ -54,7 +90,7 @@ fn inert_dead_letters(unit: &Unit<'_>, out: &mut Findings) {
         let Some(scope) = users.first().filter(|_| unit.is_complete()) else { continue };
         if !users.iter().any(may_be_used) {
             let strategy = unit.config(scope).failure.strategy;
-            let detail = Detail::DlqWithoutLetters { key: item.qualified(), strategy };
+            let detail = DlqWithoutLetters { key: item.qualified(), strategy };
             out.add(&RULE, item.key_span.clone(), detail);
         }
     }

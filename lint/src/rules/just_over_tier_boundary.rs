@@ -1,11 +1,12 @@
 //! `just-over-tier-boundary`: a size that only just selects the Buffered tier.
 
+use serde::Serialize;
 use velo_schema::StrategyKind;
 use velo_schema::keys::Key;
 use velo_schema::tier::STANDARD_MAX_RECORDS;
 
-use super::{Rule, Severity, per_scope, size_item};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope, size_item};
+use crate::severity::Severity;
 
 /// A tenth of the boundary is near it.
 const NEAR_RECORDS: u64 = STANDARD_MAX_RECORDS / 10;
@@ -24,8 +25,22 @@ pub const RULE: Rule = Rule {
             let is_fixed =
                 matches!(config.strategy.kind(), StrategyKind::FixedSize | StrategyKind::LowLatency);
             let is_near = records > STANDARD_MAX_RECORDS && records <= STANDARD_MAX_RECORDS + NEAR_RECORDS;
-            let detail = Detail::JustOverTierBoundary { records };
+            let detail = JustOverTierBoundary { records };
             (is_fixed && is_near).then(|| (item.value_span.clone(), detail, None))
         });
     },
 };
+
+/// A size that just selects the Buffered tier.
+#[derive(Debug, Serialize)]
+struct JustOverTierBoundary {
+    /// Records per batch.
+    records: u64,
+}
+
+impl Found for JustOverTierBoundary {
+    fn message(&self) -> String {
+        let Self { records } = self;
+        format!("{records} records select the Buffered tier; up to {STANDARD_MAX_RECORDS} it is Standard")
+    }
+}

@@ -1,9 +1,11 @@
 //! `large-batch`: large batches and the memory they need.
 
+use serde::Serialize;
+use velo_schema::format_bytes;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope, size_item};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope, size_item};
+use crate::severity::Severity;
 
 /// The guide's bound.
 const MOST_RECORDS: u64 = 1000;
@@ -24,8 +26,31 @@ pub const RULE: Rule = Rule {
             let (item, records) = size_item(unit, scope, config)?;
             let given = unit.options.record_bytes;
             let record_bytes = given.unwrap_or(ASSUMED_RECORD_BYTES);
-            let detail = Detail::LargeBatch { records, record_bytes, is_assumed: given.is_none() };
+            let detail = LargeBatch { records, record_bytes, is_assumed: given.is_none() };
             (records > MOST_RECORDS).then(|| (item.value_span.clone(), detail, None))
         });
     },
 };
+
+/// Large batches, and the memory that one needs.
+#[derive(Debug, Serialize)]
+struct LargeBatch {
+    /// Records per batch.
+    records: u64,
+    /// The record that is reckoned with.
+    record_bytes: u64,
+    /// Whether that is only assumed.
+    is_assumed: bool,
+}
+
+impl Found for LargeBatch {
+    fn message(&self) -> String {
+        let Self { records, record_bytes, is_assumed } = self;
+        format!(
+            "a batch of {records} records takes {} of memory at {} a record{}",
+            format_bytes(records.saturating_mul(*record_bytes)),
+            format_bytes(*record_bytes),
+            if *is_assumed { " (assumed; say --record-size)" } else { "" }
+        )
+    }
+}

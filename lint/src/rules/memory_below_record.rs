@@ -1,10 +1,12 @@
 //! `memory-below-record`: a batch that cannot hold one record.
 
+use serde::Serialize;
 use velo_schema::Strategy;
+use velo_schema::format_bytes;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope};
+use crate::severity::Severity;
 
 /// `batch.memory_size` below the size of a record.
 pub const RULE: Rule = Rule {
@@ -19,7 +21,27 @@ pub const RULE: Rule = Rule {
         per_scope(unit, &RULE, out, &[Key::BatchStrategy, Key::BatchMemorySize], |scope, config| {
             let Strategy::MemoryBased { bytes, .. } = config.strategy else { return None };
             let item = unit.effective(scope, Key::BatchMemorySize).filter(|_| bytes < record_bytes)?;
-            Some((item.value_span.clone(), Detail::MemoryBelowRecord { bytes, record_bytes }, None))
+            Some((item.value_span.clone(), MemoryBelowRecord { bytes, record_bytes }, None))
         });
     },
 };
+
+/// A batch that cannot hold one record.
+#[derive(Debug, Serialize)]
+struct MemoryBelowRecord {
+    /// `batch.memory_size`.
+    bytes: u64,
+    /// The mean record.
+    record_bytes: u64,
+}
+
+impl Found for MemoryBelowRecord {
+    fn message(&self) -> String {
+        let Self { bytes, record_bytes } = self;
+        format!(
+            "{} hold no record of {}: every record becomes a batch of its own",
+            format_bytes(*bytes),
+            format_bytes(*record_bytes)
+        )
+    }
+}

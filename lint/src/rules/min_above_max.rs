@@ -1,12 +1,12 @@
 //! `min-above-max`: an adaptive range that no size fits.
 
 use rustc_hash::FxHashSet as HashSet;
-
+use serde::Serialize;
 use velo_schema::Strategy;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 
 /// `batch.min_size` above `batch.adaptive_max_size`.
 pub const RULE: Rule = Rule {
@@ -33,7 +33,7 @@ pub const RULE: Rule = Rule {
             if is_default && !unit.is_complete() {
                 continue;
             }
-            let detail = Detail::MinAboveMax {
+            let detail = MinAboveMax {
                 min,
                 min_is_default: min_item.is_none(),
                 max,
@@ -49,3 +49,28 @@ pub const RULE: Rule = Rule {
         }
     },
 };
+
+/// `batch.min_size` above `batch.adaptive_max_size`.
+#[derive(Debug, Serialize)]
+struct MinAboveMax {
+    /// Records.
+    min: u64,
+    /// Whether that is the default.
+    min_is_default: bool,
+    /// Records.
+    max: u64,
+    /// Whether that is the default.
+    max_is_default: bool,
+}
+
+impl Found for MinAboveMax {
+    fn message(&self) -> String {
+        let Self { min, min_is_default, max, max_is_default } = self;
+        let of_default = |is_default: &bool| if *is_default { ", its default" } else { "" };
+        format!(
+            "batch.min_size ({min}{}) is above batch.adaptive_max_size ({max}{}): no batch size fits both",
+            of_default(min_is_default),
+            of_default(max_is_default)
+        )
+    }
+}

@@ -1,4 +1,4 @@
-//! The rules: one file each, with its doc, its severity and its check. This is their list.
+//! The rules: one file each, with its doc, its severity, its data, its message and its check. This is their list.
 
 pub mod backoff_above_latency;
 pub mod batching_disabled;
@@ -47,41 +47,20 @@ pub mod unknown_strategy;
 pub mod unquoted;
 pub mod unterminated_string;
 pub mod unused_suppression;
+mod value;
 pub mod wrong_type;
 pub mod zero_retries;
 
-use rustc_hash::FxHashSet as HashSet;
-use std::ops::Range;
+use velo_schema::meant;
 
-use velo_schema::keys::Key;
-use velo_schema::value::{Value, ValueError};
-use velo_schema::{Config, Scope};
+use crate::finding::{Edit, Finding};
+use crate::options::{Level, Levels, Options};
+use crate::rule::{Findings, Rule, UnknownRule};
+use crate::severity::Severity;
 
-use crate::finding::{Detail, Edit, Finding, Fix};
-use crate::options::{Level, Levels, Target};
-use crate::scan::FaultKind;
 use crate::span::Span;
-use crate::unit::{Item, Mistake, Reading, Unit};
-
-pub use crate::finding::Severity;
-
-/// A rule.
-#[derive(Debug)]
-pub struct Rule {
-    /// Its name, in findings and on the command line.
-    pub id: &'static str,
-    /// How bad its findings are.
-    pub severity: Severity,
-    /// What it finds, in one line.
-    pub summary: &'static str,
-    /// Why it matters and what to do.
-    pub why: &'static str,
-    /// A text that breaks it.
-    pub example: &'static str,
-    /// The same text mended.
-    pub better: &'static str,
-    check: fn(&Unit<'_>, &mut Findings),
-}
+use crate::suppress::Suppression;
+use crate::unit::Unit;
 
 /// Every rule: syntax, values, meaning, notes.
 pub const RULES: &[&Rule] = &[
@@ -141,64 +120,44 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.id == id)
 }
 
-/// What the rules have found so far.
-#[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
+/// The name that stands for every rule.
+pub const ALL: &str = "all";
 
-impl Findings {
-    fn add(&mut self, rule: &Rule, at: Span, detail: Detail) {
-        self.add_fixable(rule, at, detail, None);
-    }
+/// Returns the rule of this name.
+///
+/// # Errors
+/// If there is none.
+pub fn named(name: &str) -> Result<&'static Rule, UnknownRule> {
+    let nearest = || meant(name, RULES.iter().map(|rule| rule.id));
+    find(name).ok_or_else(|| UnknownRule { name: name.to_owned(), nearest: nearest() })
+}
 
-    fn add_fixable(&mut self, rule: &Rule, at: Span, detail: Detail, fix: Option<Fix>) {
-        self.0.push(Finding {
-            rule: rule.id,
-            severity: rule.severity,
-            file: at.file,
-            span: at.range,
-            detail,
-            fix,
-            alternatives: Vec::new(),
-        });
+/// Sets the level of a rule, or of all of them ([`ALL`]).
+///
+/// # Errors
+/// If there is no such rule.
+pub fn set_level(levels: &mut Levels, name: &str, level: Level) -> Result<(), UnknownRule> {
+    if name == ALL {
+        RULES.iter().for_each(|rule| levels.set(rule.id, level));
+        return Ok(());
     }
-
-    /// A finding that can be mended in several ways.
-    fn add_choice(&mut self, rule: &Rule, at: Span, detail: Detail, alternatives: Vec<Fix>) {
-        self.add_fixable(rule, at, detail, None);
-        if let Some(finding) = self.0.last_mut() {
-            finding.alternatives = alternatives;
-        }
-    }
-
-    /// A finding that is only worth knowing, of a rule that is otherwise more.
-    fn add_note(&mut self, rule: &Rule, at: Span, detail: Detail) {
-        self.add(rule, at, detail);
-        self.last_is(Severity::Info);
-    }
-
-    /// Gives the newest finding another severity than its rule's.
-    fn last_is(&mut self, severity: Severity) {
-        if let Some(finding) = self.0.last_mut() {
-            finding.severity = severity;
-        }
-    }
-
-    /// The findings in order, one a rule and place: a file may be named by several statements.
-    #[must_use]
-    pub fn into_sorted(mut self) -> Vec<Finding> {
-        crate::steps::add(self.0.len());
-        self.0.sort_by(Finding::in_order);
-        let place = |finding: &Finding| (finding.file, finding.span.clone(), finding.rule);
-        self.0.dedup_by(|a, b| place(a) == place(b));
-        self.0
-    }
+    levels.set(named(name)?.id, level);
+    Ok(())
 }
 
 /// Runs every rule over a statement.
 pub fn check(unit: &Unit<'_>, findings: &mut Findings) {
-    if unit.is_ours() && !templated::check(unit, findings) {
+    if unit.is_ours() && !templated::check(unit, findings, &run) {
         run(unit, findings);
     }
+}
+
+/// Returns what makes the settings of a statement unusable. Comments that silence findings silence none of these.
+#[must_use]
+pub fn errors(unit: &Unit<'_>) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    check(unit, &mut findings);
+    findings.into_sorted().into_iter().filter(|finding| finding.severity == Severity::Error).collect()
 }
 
 fn run(unit: &Unit<'_>, findings: &mut Findings) {
@@ -216,6 +175,11 @@ fn run(unit: &Unit<'_>, findings: &mut Findings) {
     }
 }
 
+/// Returns the finding at a comment that silences nothing, if there is one.
+pub(crate) fn unused(file: usize, unused: &Suppression, options: &Options) -> Option<Finding> {
+    unused_suppression::check(file, unused, named(&unused.rule).err(), options)
+}
+
 /// The findings at the levels that are asked for.
 pub(crate) fn leveled(findings: Vec<Finding>, levels: &Levels) -> Vec<Finding> {
     let at_level = |mut finding: Finding| match levels.of(finding.rule, finding.severity) {
@@ -228,123 +192,10 @@ pub(crate) fn leveled(findings: Vec<Finding>, levels: &Levels) -> Vec<Finding> {
     findings.into_iter().filter_map(at_level).collect()
 }
 
-/// A finding for every value whose error `is_mine` claims.
-fn value_findings(
-    unit: &Unit<'_>,
-    rule: &Rule,
-    findings: &mut Findings,
-    is_mine: impl Fn(&Item<'_>, &ValueError) -> bool,
-) {
-    for item in unit.items.iter().filter(|item| !item.in_placeholder) {
-        if let Reading::Wrong(error) = &item.reading
-            && is_mine(item, error)
-        {
-            add_wrong_value(rule, findings, unit, item, error);
-        }
-    }
-}
-
-/// A finding at a value that is none, with what it most probably should be.
-fn add_wrong_value(
-    rule: &Rule,
-    findings: &mut Findings,
-    unit: &Unit<'_>,
-    item: &Item<'_>,
-    error: &ValueError,
-) {
-    let at = &item.value_span;
-    let replace = |text: String| Fix::replace(false, at.range.clone(), text);
-    let detail = Detail::Value { key: item.key, value: item.value.to_owned(), error: error.clone() };
-    let (fix, alternatives) = match error {
-        ValueError::UnknownWord { nearest: Some(near), .. } => (Some(replace((*near).to_owned())), vec![]),
-        // Coming from an engine that reads bare numbers, there is one reading.
-        ValueError::DurationWithoutUnit { number } if unit.options.target == Some(Target::Guide) => {
-            let unit = if item.key == Key::RetryBackoff { "ms" } else { "s" };
-            (Some(replace(format!("{number}{unit}"))), vec![])
-        }
-        ValueError::DurationWithoutUnit { number } => {
-            (None, vec![replace(format!("{number}ms")), replace(format!("{number}s"))])
-        }
-        ValueError::SizeWithUnit { decimal, binary } if decimal == binary => {
-            (Some(replace(decimal.to_string())), vec![])
-        }
-        ValueError::SizeWithUnit { decimal, binary } => {
-            (None, vec![replace(decimal.to_string()), replace(binary.to_string())])
-        }
-        _ => (None, vec![]),
-    };
-    // What is offered must be a value itself.
-    let is_value = |fix: &Fix| fix.edits.iter().all(|edit| item.key.def().parse(&edit.text).is_ok());
-    let alternatives: Vec<_> = alternatives.into_iter().filter(is_value).collect();
-    if alternatives.is_empty() {
-        findings.add_fixable(rule, at.clone(), detail, fix.filter(is_value));
-    } else {
-        findings.add_choice(rule, at.clone(), detail, alternatives);
-    }
-}
-
-/// What a rule finds in a scope: where, what, and how to mend it.
-type InScope = (Span, Detail, Option<Fix>);
-
-/// Looks at what holds in each scope and reports what is found, each place once.
-///
-/// A scope in which one of `needs` is set and cannot be read is left out, and so is one without
-/// batches; where a file is missing, nothing is known for sure.
-fn per_scope(
-    unit: &Unit<'_>,
-    rule: &Rule,
-    findings: &mut Findings,
-    needs: &[Key],
-    look: impl Fn(&Scope, &Config) -> Option<InScope>,
-) {
-    if !unit.is_complete() {
-        return;
-    }
-    let mut told = HashSet::default();
-    for scope in unit.scopes() {
-        crate::steps::add(1);
-        let config = unit.config(&scope);
-        let is_open = unit.is_unreadable(&scope, Key::BatchEnable)
-            || needs.iter().any(|key| unit.is_unreadable(&scope, *key));
-        let about_batches = needs.contains(&Key::BatchStrategy);
-        if is_open || (about_batches && !config.enabled) {
-            continue;
-        }
-        if let Some((at, detail, fix)) = look(&scope, &config)
-            && told.insert(at.clone())
-        {
-            findings.add_fixable(rule, at, detail, fix);
-        }
-    }
-}
-
-/// The entry that sets the batch size of the strategy in force, and the size.
-fn size_item<'u, 'a>(unit: &'u Unit<'a>, scope: &Scope, config: &Config) -> Option<(&'u Item<'a>, u64)> {
-    let key = config.strategy.kind().size_key()?;
-    let item = unit.effective(scope, key)?;
-    let Reading::Known(parsed) = &item.reading else { return None };
-    let Value::Integer(records) = parsed.value else { return None };
-    Some((item, records))
-}
-
-/// A finding for every syntax fault of one kind.
-fn fault_findings(
-    unit: &Unit<'_>,
-    rule: &Rule,
-    findings: &mut Findings,
-    kind: FaultKind,
-    detail: &Detail,
-    fix: impl Fn(Range<usize>) -> Option<Fix>,
-) {
-    for Mistake { file, fault } in unit.faults.iter().filter(|mistake| mistake.fault.kind == kind) {
-        let at = Span { file: *file, range: fault.span.clone() };
-        findings.add_fixable(rule, at, detail.clone(), fix(fault.span.clone()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Target;
     use crate::{Document, File, FileError, Files, Language, Options};
     use rustc_hash::FxHashSet as HashSet;
 
@@ -371,6 +222,17 @@ mod tests {
             assert!(found(rule.example, &options), "{}: {}", rule.id, rule.example);
             assert!(!found(rule.better, &options), "{}: {}", rule.id, rule.better);
         }
+    }
+
+    #[test]
+    fn the_last_level_of_a_rule_holds_and_all_means_all() {
+        let mut levels = Levels::default();
+        set_level(&mut levels, ALL, Level::Allow).unwrap();
+        set_level(&mut levels, "inert-key", Level::Report(Severity::Error)).unwrap();
+        assert_eq!(levels.of("inert-key", Severity::Warning), Level::Report(Severity::Error));
+        assert_eq!(levels.of("unquoted", Severity::Warning), Level::Allow);
+        let unknown = set_level(&mut levels, "inert-keys", Level::Allow).unwrap_err();
+        assert_eq!(unknown.to_string(), "there is no rule 'inert-keys'; did you mean 'inert-key'?");
     }
 
     struct Nowhere;

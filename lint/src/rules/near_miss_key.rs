@@ -1,9 +1,11 @@
 //! `near-miss-key`: a key that is nearly one of ours.
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use serde::Serialize;
+
 use crate::ownership::{Owner, Weight};
+use crate::rule::{Found, Rule};
 use crate::scan::Form;
+use crate::severity::Severity;
 use crate::topics::near_topic_key;
 
 /// A key that is nearly one of ours.
@@ -26,7 +28,7 @@ pub const RULE: Rule = Rule {
                     Weight::Batches => RULE.severity,
                     Weight::Failures => Severity::Error,
                 };
-                out.add_fixable(&RULE, stranger.span.clone(), Detail::NearMiss { key, near }, fix);
+                out.add_fixable(&RULE, stranger.span.clone(), NearMiss { key, near }, fix);
                 out.last_is(severity);
             }
         }
@@ -36,8 +38,24 @@ pub const RULE: Rule = Rule {
             unit.foreign.iter().filter(|foreign| !foreign.of_foreign_clause && is_sql(foreign.span.file))
         {
             let Some(near) = near_topic_key(foreign.key, &unit.names) else { continue };
-            out.add(&RULE, foreign.span.clone(), Detail::NearMiss { key: foreign.key.to_owned(), near });
+            out.add(&RULE, foreign.span.clone(), NearMiss { key: foreign.key.to_owned(), near });
             out.last_is(Severity::Error);
         }
     },
 };
+
+/// A key that is nearly one of ours.
+#[derive(Debug, Serialize)]
+struct NearMiss {
+    /// As written.
+    key: String,
+    /// The key it is near to.
+    near: String,
+}
+
+impl Found for NearMiss {
+    fn message(&self) -> String {
+        let Self { key, near } = self;
+        format!("'{key}' is not a key and has no effect; did you mean '{near}'?")
+    }
+}

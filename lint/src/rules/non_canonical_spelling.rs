@@ -1,8 +1,11 @@
 //! `non-canonical-spelling`: a value with one obvious reading and another spelling.
 
-use super::{Rule, Severity};
-use crate::finding::{Detail, Fix};
+use serde::Serialize;
+
+use crate::finding::Fix;
+use crate::rule::{Found, Rule};
 use crate::scan::{Form, RawValue};
+use crate::severity::Severity;
 use crate::unit::Reading;
 
 /// A value that is understood but spelled in another way than the canonical one.
@@ -18,7 +21,7 @@ pub const RULE: Rule = Rule {
         for item in &unit.items {
             let Reading::Known(parsed) = &item.reading else { continue };
             if let Some(canonical) = parsed.canonical {
-                let detail = Detail::Spelling { value: item.value.to_owned(), canonical };
+                let detail = Spelling { value: item.value.to_owned(), canonical };
                 // Where quotes are missing, too, their fix spells it right.
                 let is_yaml = unit.clauses[item.clause].clause.form == Form::Yaml;
                 let quoted = matches!(&item.raw.value, RawValue::Text(text) if text.quoted || is_yaml);
@@ -28,3 +31,19 @@ pub const RULE: Rule = Rule {
         }
     },
 };
+
+/// A value in another spelling than the canonical one.
+#[derive(Debug, Serialize)]
+struct Spelling {
+    /// As written.
+    value: String,
+    /// How it is spelled.
+    canonical: &'static str,
+}
+
+impl Found for Spelling {
+    fn message(&self) -> String {
+        let Self { value, canonical } = self;
+        format!("'{value}' is spelled '{canonical}'")
+    }
+}

@@ -1,12 +1,13 @@
 //! `off-the-matrix`: a size that no row of the decision matrix covers.
 
 use rustc_hash::FxHashSet as HashSet;
-
+use serde::Serialize;
+use velo_schema::guide::UseCase;
 use velo_schema::keys::{Key, Relevance};
 use velo_schema::{Plan, Scope, Side, StrategyKind};
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 use crate::unit::Reading;
 
 /// A batch size that no row of the decision matrix covers.
@@ -45,9 +46,30 @@ pub const RULE: Rule = Rule {
             let is_known = matches!(item.reading, Reading::Known(_));
             if is_known && told.insert(item.value_span.clone()) {
                 let records = plan.batch_records.max;
-                let detail = Detail::OffTheMatrix { strategy, records, nearest: nearest.row };
+                let detail = OffTheMatrix { strategy, records, nearest: nearest.row };
                 out.add(&RULE, item.value_span.clone(), detail);
             }
         }
     },
 };
+
+/// A size that no row of the decision matrix covers.
+#[derive(Debug, Serialize)]
+struct OffTheMatrix {
+    /// The strategy.
+    strategy: StrategyKind,
+    /// Records per batch.
+    records: u64,
+    /// The nearest row.
+    nearest: UseCase,
+}
+
+impl Found for OffTheMatrix {
+    fn message(&self) -> String {
+        let Self { strategy, records, nearest } = self;
+        format!(
+            "{strategy} with {records} records is off the decision matrix; its nearest row is {}",
+            nearest.word()
+        )
+    }
+}

@@ -2,7 +2,9 @@
 
 use velo_schema::value::ValueError;
 
-use super::{Rule, Severity, value_findings};
+use super::value::value_findings;
+use crate::rule::Rule;
+use crate::severity::Severity;
 
 /// A number or a duration outside of its bounds.
 pub const RULE: Rule = Rule {

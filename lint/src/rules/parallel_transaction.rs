@@ -1,11 +1,13 @@
 //! `parallel-transaction`: several workers on batches that share a transaction.
 
+use serde::Serialize;
 use velo_schema::Strategy;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::{Detail, Fix};
+use crate::finding::Fix;
+use crate::rule::{Found, Rule, per_scope};
 use crate::scan::{Form, RawValue};
+use crate::severity::Severity;
 
 /// `batch.parallel` with `transaction.batches` above 1.
 pub const RULE: Rule = Rule {
@@ -22,7 +24,7 @@ pub const RULE: Rule = Rule {
             let batches = config.transaction_batches;
             let spanning = unit.effective(scope, Key::TransactionBatches).filter(|_| batches > 1)?;
             let set = unit.effective(scope, Key::BatchParallel);
-            let detail = Detail::ParallelTransaction { batches, is_default: set.is_none() };
+            let detail = ParallelTransaction { batches, is_default: set.is_none() };
             let Some(item) = set else {
                 let fix = match &spanning.raw.value {
                     RawValue::Text(value) if unit.clauses[spanning.clause].clause.form == Form::Sql => {
@@ -38,3 +40,22 @@ pub const RULE: Rule = Rule {
         });
     },
 };
+
+/// Several workers on batches that share a transaction.
+#[derive(Debug, Serialize)]
+struct ParallelTransaction {
+    /// `transaction.batches`.
+    batches: u64,
+    /// Whether `batch.parallel` is not set.
+    is_default: bool,
+}
+
+impl Found for ParallelTransaction {
+    fn message(&self) -> String {
+        let Self { batches, is_default } = self;
+        format!(
+            "a transaction of {batches} batches needs them in order, but batch.parallel is true{}",
+            if *is_default { ", its default" } else { "" }
+        )
+    }
+}

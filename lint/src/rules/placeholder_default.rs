@@ -1,6 +1,8 @@
 //! `placeholder-default`: a placeholder whose default is wrong.
 
-use super::{Rule, Severity, add_wrong_value};
+use super::value::add_wrong_value;
+use crate::rule::Rule;
+use crate::severity::Severity;
 use crate::unit::Reading;
 
 /// A placeholder whose default is not a value of its key.

@@ -1,10 +1,11 @@
 //! `producer-bytes`: a number of records that looks like bytes.
 
+use serde::Serialize;
 use velo_schema::keys::Key;
 use velo_schema::value::Value;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 use crate::unit::Reading;
 
 /// The smallest size that a producer is given.
@@ -31,8 +32,22 @@ pub const RULE: Rule = Rule {
                 beside.into_iter().any(|foreign| is_of_producer(foreign.key))
             };
             if records >= LEAST_BYTES && (records.is_power_of_two() || beside_producer()) {
-                out.add(&RULE, item.value_span.clone(), Detail::ProducerBytes { records });
+                out.add(&RULE, item.value_span.clone(), ProducerBytes { records });
             }
         }
     },
 };
+
+/// A number of records that looks like a producer's bytes.
+#[derive(Debug, Serialize)]
+struct ProducerBytes {
+    /// Records per batch.
+    records: u64,
+}
+
+impl Found for ProducerBytes {
+    fn message(&self) -> String {
+        let Self { records } = self;
+        format!("{records} looks like a producer's bytes; batch.size is a number of records here")
+    }
+}

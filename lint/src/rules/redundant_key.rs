@@ -1,12 +1,14 @@
 //! `redundant-key`: a scoped key that says what holds anyway.
 
+use serde::Serialize;
 use velo_schema::Scope;
 
 use super::target_ignores::is_read_by_velostream;
-use super::{Rule, Severity};
-use crate::finding::{Detail, Fix};
-use crate::options::Target;
+use crate::finding::Fix;
+use crate::rule::{Found, Rule};
 use crate::scan::{Form, RawValue};
+use crate::severity::Severity;
+use crate::target::Target;
 use crate::unit::{Item, Reading, Unit};
 
 /// A scoped key that repeats the value of a wider scope.
@@ -32,12 +34,28 @@ pub const RULE: Rule = Rule {
             let is_only_one =
                 unit.options.target == Some(Target::Velostream01) && is_read_by_velostream(item);
             if own.value == inherited.value && is_certain && !is_only_one {
-                let detail = Detail::RedundantKey { key: item.qualified(), from: wider.scope.clone() };
+                let detail = RedundantKey { key: item.qualified(), from: wider.scope.clone() };
                 out.add_fixable(&RULE, item.key_span.clone(), detail, removal(unit, item));
             }
         }
     },
 };
+
+/// A key that says what holds anyway.
+#[derive(Debug, Serialize)]
+struct RedundantKey {
+    /// The key, with its scope.
+    key: String,
+    /// Where the value would come from.
+    from: Scope,
+}
+
+impl Found for RedundantKey {
+    fn message(&self) -> String {
+        let Self { key, from } = self;
+        format!("'{key}' repeats the value of the {from}, which holds anyway")
+    }
+}
 
 /// Takes an entry out of its clause, with its comma and, if nothing else stands there, its line.
 fn removal(unit: &Unit<'_>, item: &Item<'_>) -> Option<Fix> {

@@ -1,12 +1,12 @@
 //! `required-key-missing`: a key that says how, without the one that says what.
 
 use rustc_hash::FxHashSet as HashSet;
-
+use serde::Serialize;
 use velo_schema::keys::{Key, Relevance, RequiredWhen};
 use velo_schema::{Scope, StrategyKind};
 
-use super::{Findings, Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Findings, Found, Rule};
+use crate::severity::Severity;
 use crate::unit::{Item, Unit};
 
 /// A key that means something only with another key, which is not there.
@@ -32,6 +32,36 @@ pub const RULE: Rule = Rule {
     },
 };
 
+/// A key of the default strategy, which is not named.
+#[derive(Debug, Serialize)]
+struct DefaultStrategyMeant {
+    /// The key, with its scope.
+    needed_by: String,
+}
+
+impl Found for DefaultStrategyMeant {
+    fn message(&self) -> String {
+        let Self { needed_by } = self;
+        format!("'{needed_by}' belongs to fixed_size, which holds only because it is the default")
+    }
+}
+
+/// A key that says how, without the one that says what.
+#[derive(Debug, Serialize)]
+struct RequiredKeyMissing {
+    /// The missing key.
+    key: Key,
+    /// The key that needs it, with its scope.
+    needed_by: String,
+}
+
+impl Found for RequiredKeyMissing {
+    fn message(&self) -> String {
+        let Self { key, needed_by } = self;
+        format!("'{needed_by}' has no effect as long as '{key}' is not set")
+    }
+}
+
 /// Reports the first item of each scope that needs `key` in every scope that uses it, and has it in none.
 fn missing(
     unit: &Unit<'_>,
@@ -46,7 +76,7 @@ fn missing(
         let users = unit.users(item);
         let lacks = |scope: &Scope| unit.effective(scope, key).is_none() && needs(scope, item);
         if !users.is_empty() && users.iter().all(lacks) && told.insert(&item.scope) {
-            let detail = Detail::RequiredKeyMissing { key, needed_by: item.qualified() };
+            let detail = RequiredKeyMissing { key, needed_by: item.qualified() };
             out.add(&RULE, item.key_span.clone(), detail);
         }
     }
@@ -60,10 +90,6 @@ fn default_meant(unit: &Unit<'_>, out: &mut Findings) {
         |scope: &Scope| unit.effective(scope, Key::BatchStrategy).is_none() && unit.config(scope).enabled;
     let users = unit.users(item);
     if !users.is_empty() && users.iter().all(unset) {
-        out.add_note(
-            &RULE,
-            item.key_span.clone(),
-            Detail::DefaultStrategyMeant { needed_by: item.qualified() },
-        );
+        out.add_note(&RULE, item.key_span.clone(), DefaultStrategyMeant { needed_by: item.qualified() });
     }
 }

@@ -1,10 +1,14 @@
 //! `retry-hold-time`: how long a failing batch holds its partitions.
 
+use std::time::Duration;
+
+use serde::Serialize;
 use velo_schema::FailureStrategy;
+use velo_schema::format_duration;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, milliseconds, per_scope};
+use crate::severity::Severity;
 
 /// How long the retries of a failing batch hold its partitions.
 pub const RULE: Rule = Rule {
@@ -20,9 +24,29 @@ pub const RULE: Rule = Rule {
             let failure = &config.failure;
             let retries = failure.strategy == FailureStrategy::RetryWithBackoff && failure.max_retries > 0;
             let item = unit.effective(scope, Key::FailureStrategy).filter(|_| retries)?;
-            let detail =
-                Detail::RetryHoldTime { retries: failure.max_retries, total: failure.total_backoff() };
+            let detail = RetryHoldTime { retries: failure.max_retries, total: failure.total_backoff() };
             Some((item.value_span.clone(), detail, None))
         });
     },
 };
+
+/// How long retries hold the lanes of a batch.
+#[derive(Debug, Serialize)]
+struct RetryHoldTime {
+    /// `max_retries`.
+    retries: u64,
+    /// The sum of the delays.
+    #[serde(rename = "total_ms", serialize_with = "milliseconds")]
+    total: Duration,
+}
+
+impl Found for RetryHoldTime {
+    fn message(&self) -> String {
+        let Self { retries, total } = self;
+        format!(
+            "a batch that keeps failing holds its partitions for {} over {retries} {}",
+            format_duration(*total),
+            if *retries == 1 { "retry" } else { "retries" }
+        )
+    }
+}

@@ -1,10 +1,11 @@
 //! `retry-key-without-retries`: how to retry is set, and another strategy is in force.
 
+use serde::Serialize;
 use velo_schema::keys::{Key, Relevance};
 use velo_schema::{FailureStrategy, Scope};
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 
 /// Retry settings under a failure strategy that never retries.
 pub const RULE: Rule = Rule {
@@ -23,9 +24,23 @@ pub const RULE: Rule = Rule {
             };
             let any_set = users.iter().any(|scope| unit.is_known(scope, Key::FailureStrategy));
             if any_set && !users.iter().any(retries) {
-                let detail = Detail::RetryKeyWithoutRetries { key: item.qualified() };
+                let detail = RetryKeyWithoutRetries { key: item.qualified() };
                 out.add(&RULE, item.key_span.clone(), detail);
             }
         }
     },
 };
+
+/// Retry settings without retries.
+#[derive(Debug, Serialize)]
+struct RetryKeyWithoutRetries {
+    /// The key, with its scope.
+    key: String,
+}
+
+impl Found for RetryKeyWithoutRetries {
+    fn message(&self) -> String {
+        let Self { key } = self;
+        format!("'{key}' has no effect without 'failure_strategy' = 'RetryWithBackoff'")
+    }
+}

@@ -1,13 +1,13 @@
 //! `size-above-cap`: a batch size that the hard cap never lets a batch reach.
 
 use rustc_hash::FxHashSet as HashSet;
-
+use serde::Serialize;
 use velo_schema::keys::Key;
 use velo_schema::value::Value;
 use velo_schema::{Config, Scope, StrategyKind};
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 use crate::unit::{Reading, Unit};
 
 /// A batch size above `batch.max_size`.
@@ -37,13 +37,36 @@ pub const RULE: Rule = Rule {
                 if told.insert(at.value_span.clone()) {
                     let cap_is_default = cap.is_none();
                     let cap = config.max_batch_records;
-                    let detail = Detail::SizeAboveCap { key: *key, records, cap, cap_is_default };
+                    let detail = SizeAboveCap { key: *key, records, cap, cap_is_default };
                     out.add(&RULE, at.value_span.clone(), detail);
                 }
             }
         }
     },
 };
+
+/// A batch size above `batch.max_size`.
+#[derive(Debug, Serialize)]
+struct SizeAboveCap {
+    /// The key that sets the size.
+    key: Key,
+    /// Records.
+    records: u64,
+    /// Records.
+    cap: u64,
+    /// True if `batch.max_size` is not set.
+    cap_is_default: bool,
+}
+
+impl Found for SizeAboveCap {
+    fn message(&self) -> String {
+        let Self { key, records, cap, cap_is_default } = self;
+        format!(
+            "'{key}' ({records}) is above batch.max_size ({cap}{}): no batch holds more than {cap} records",
+            if *cap_is_default { ", its default" } else { "" }
+        )
+    }
+}
 
 /// The keys that set how many records a batch of the strategy in force has.
 fn sizes(config: &Config) -> &'static [Key] {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use velo_schema::format_duration;
 use velo_schema::guide::IMPACT;
 use velo_schema::keys::Key;
 use velo_schema::{Strategy, StrategyKind};
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, milliseconds, per_scope};
+use crate::severity::Severity;
 
 /// `batch.min_size` that cannot meet `batch.target_latency` by the guide's figures.
 pub const RULE: Rule = Rule {
@@ -27,11 +29,35 @@ pub const RULE: Rule = Rule {
             unit.effective(scope, Key::BatchTargetLatency)?;
             let item = unit.effective(scope, Key::BatchMinSize)?;
             let latency = least_latency(records)?;
-            let detail = Detail::SizeAboveTarget { records, latency, target };
+            let detail = SizeAboveTarget { records, latency, target };
             (latency > target).then(|| (item.value_span.clone(), detail, None))
         });
     },
 };
+
+/// A size that the guide's figures give a longer latency than is aimed at.
+#[derive(Debug, Serialize)]
+struct SizeAboveTarget {
+    /// `batch.min_size`.
+    records: u64,
+    /// The least latency that the guide gives batches of that size.
+    #[serde(rename = "latency_ms", serialize_with = "milliseconds")]
+    latency: Duration,
+    /// `batch.target_latency`.
+    #[serde(rename = "target_ms", serialize_with = "milliseconds")]
+    target: Duration,
+}
+
+impl Found for SizeAboveTarget {
+    fn message(&self) -> String {
+        let Self { records, latency, target } = self;
+        format!(
+            "batches of {records} records take {} or more (the guide's figure), above the target of {}",
+            format_duration(*latency),
+            format_duration(*target)
+        )
+    }
+}
 
 /// The least latency that the guide gives batches of this size: that of the last row they reach.
 fn least_latency(records: u64) -> Option<Duration> {

@@ -2,7 +2,9 @@
 
 use velo_schema::value::ValueError;
 
-use super::{Rule, Severity, value_findings};
+use super::value::value_findings;
+use crate::rule::Rule;
+use crate::severity::Severity;
 
 /// A size in bytes that carries a unit.
 pub const RULE: Rule = Rule {

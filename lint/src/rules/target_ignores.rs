@@ -1,13 +1,16 @@
 //! `target-ignores`: a key that the target engine does not read.
 
+use serde::Serialize;
 use velo_schema::Scope;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity};
-use crate::finding::{Detail, Fix};
-use crate::options::Target;
+use crate::finding::Fix;
+use crate::rule::{Found, Rule};
 use crate::scan::Form;
+use crate::severity::Severity;
+use crate::target::Target;
 use crate::unit::{Item, Unit};
+use crate::wording::one_line;
 
 /// A key that the engine given with --target does not read.
 pub const RULE: Rule = Rule {
@@ -24,13 +27,30 @@ pub const RULE: Rule = Rule {
         }
         for item in unit.effective_items() {
             let Some((instead, scope)) = ignored(item) else { continue };
-            let detail =
-                Detail::TargetIgnores { target: Target::Velostream01, what: item.qualified(), instead };
+            let detail = TargetIgnores { target: Target::Velostream01, what: item.qualified(), instead };
             let fix = scope.and_then(|scope| moved(unit, item, &scope));
             out.add_fixable(&RULE, item.key_span.clone(), detail, fix);
         }
     },
 };
+
+/// A setting that the target does not read.
+#[derive(Debug, Serialize)]
+struct TargetIgnores {
+    /// The target.
+    target: Target,
+    /// The key, with its scope, or the value that is not read.
+    what: String,
+    /// What holds instead.
+    instead: &'static str,
+}
+
+impl Found for TargetIgnores {
+    fn message(&self) -> String {
+        let Self { target, what, instead } = self;
+        format!("{} does not read '{}': {instead}", target.word(), one_line(what))
+    }
+}
 
 /// Keys of the guide that the engine has no counterpart of.
 const UNKNOWN_THERE: &[Key] = &[

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use velo_schema::FailureStrategy;
+use velo_schema::format_duration;
 use velo_schema::keys::Key;
 use velo_schema::value::ValueError;
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
-use crate::options::Target;
+use crate::rule::{Found, Rule, milliseconds};
+use crate::severity::Severity;
+use crate::target::Target;
 use crate::unit::{Reading, Unit};
 
 /// Retries that sleep longer than the consumer group waits for a poll.
@@ -33,11 +35,36 @@ pub const RULE: Rule = Rule {
         let total = Duration::from_millis(backoff_ms.saturating_mul(set.unwrap_or(DEFAULT_RETRIES)));
         let limit = poll_interval(unit);
         if total > limit {
-            let detail = Detail::TargetPollInterval { target: Target::Velostream01, total, limit };
+            let detail = TargetPollInterval { target: Target::Velostream01, total, limit };
             out.add(&RULE, backoff.value_span.clone(), detail);
         }
     },
 };
+
+/// Retries that hold a consumer back longer than its group waits for it.
+#[derive(Debug, Serialize)]
+struct TargetPollInterval {
+    /// The target.
+    target: Target,
+    /// How long the consumer does not poll.
+    #[serde(rename = "total_ms", serialize_with = "milliseconds")]
+    total: Duration,
+    /// How long its group waits.
+    #[serde(rename = "limit_ms", serialize_with = "milliseconds")]
+    limit: Duration,
+}
+
+impl Found for TargetPollInterval {
+    fn message(&self) -> String {
+        let Self { target, total, limit } = self;
+        format!(
+            "{} sleeps between retries: for {} it does not poll, and after {} its group takes its partitions away",
+            target.word(),
+            format_duration(*total),
+            format_duration(*limit)
+        )
+    }
+}
 
 /// The engine's own default, which is not the guide's.
 const DEFAULT_RETRIES: u64 = 10;

@@ -1,14 +1,17 @@
 //! `target-reads-differently`: a value or a scope that means something else to the target engine.
 
+use serde::Serialize;
 use velo_schema::keys::Key;
 use velo_schema::value::{Kind, Value, ValueError};
 use velo_schema::{Scope, StrategyKind, format_duration};
 
-use super::{Rule, Severity};
-use crate::finding::{Detail, Fix};
-use crate::options::Target;
+use crate::finding::Fix;
+use crate::rule::{Found, Rule};
 use crate::scan::Form;
+use crate::severity::Severity;
+use crate::target::Target;
 use crate::unit::{Item, Reading, Unit};
+use crate::wording::one_line;
 
 /// A value that the engine given with --target reads in another way.
 pub const RULE: Rule = Rule {
@@ -29,13 +32,31 @@ pub const RULE: Rule = Rule {
             };
             if let Some(Differs { value, reading, at_key, fix }) = found {
                 let at = if at_key { &item.key_span } else { &item.value_span };
-                let detail = Detail::TargetReads { target, value, reading };
+                let detail = TargetReads { target, value, reading };
                 let fix = fix.map(|(safe, text)| Fix::replace(safe, at.range.clone(), text));
                 out.add_fixable(&RULE, at.clone(), detail, fix);
             }
         }
     },
 };
+
+/// A value that the target reads in another way.
+#[derive(Debug, Serialize)]
+struct TargetReads {
+    /// The target.
+    target: Target,
+    /// The value.
+    value: String,
+    /// How it is read.
+    reading: String,
+}
+
+impl Found for TargetReads {
+    fn message(&self) -> String {
+        let Self { target, value, reading } = self;
+        format!("{} reads '{}' as {reading}", target.word(), one_line(value))
+    }
+}
 
 /// What is read differently, how, and what to write: safe or not.
 struct Differs {

@@ -1,10 +1,14 @@
 //! `timeout-above-target`: waiting longer for records than the batch may take.
 
+use std::time::Duration;
+
+use serde::Serialize;
 use velo_schema::keys::Key;
 use velo_schema::{Strategy, format_duration};
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::{Detail, Fix};
+use crate::finding::Fix;
+use crate::rule::{Found, Rule, milliseconds, per_scope};
+use crate::severity::Severity;
 
 /// `batch.timeout` above `batch.target_latency`.
 pub const RULE: Rule = Rule {
@@ -23,7 +27,29 @@ pub const RULE: Rule = Rule {
             let at =
                 unit.effective(scope, Key::BatchTimeout).filter(|_| timeout > target)?.value_span.clone();
             let fix = Fix::replace(false, at.range.clone(), format_duration(target));
-            Some((at, Detail::TimeoutAboveTarget { timeout, target }, Some(fix)))
+            Some((at, TimeoutAboveTarget { timeout, target }, Some(fix)))
         });
     },
 };
+
+/// A wait for more records that is longer than the latency that is aimed at.
+#[derive(Debug, Serialize)]
+struct TimeoutAboveTarget {
+    /// `batch.timeout`.
+    #[serde(rename = "timeout_ms", serialize_with = "milliseconds")]
+    timeout: Duration,
+    /// `batch.target_latency`.
+    #[serde(rename = "target_ms", serialize_with = "milliseconds")]
+    target: Duration,
+}
+
+impl Found for TimeoutAboveTarget {
+    fn message(&self) -> String {
+        let Self { timeout, target } = self;
+        format!(
+            "batch.timeout ({}) is above batch.target_latency ({}): a record can miss the target while its batch fills",
+            format_duration(*timeout),
+            format_duration(*target)
+        )
+    }
+}

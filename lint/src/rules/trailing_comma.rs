@@ -1,8 +1,11 @@
 //! `trailing-comma`: A comma before the closing bracket.
 
-use super::{Rule, Severity, fault_findings};
-use crate::finding::{Detail, Fix};
+use serde::Serialize;
+
+use crate::finding::Fix;
+use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
+use crate::severity::Severity;
 
 /// A comma before the closing bracket.
 pub const RULE: Rule = Rule {
@@ -13,8 +16,18 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.size' = '500',)",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
-        fault_findings(unit, &RULE, out, FaultKind::TrailingComma, &Detail::TrailingComma, |span| {
+        fault_findings(unit, &RULE, out, FaultKind::TrailingComma, &TrailingComma {}, |span| {
             Some(Fix::replace(true, span, ""))
         });
     },
 };
+
+/// A comma before the closing bracket.
+#[derive(Debug, Serialize)]
+struct TrailingComma {}
+
+impl Found for TrailingComma {
+    fn message(&self) -> String {
+        "a comma with no entry behind it".to_owned()
+    }
+}

@@ -1,8 +1,11 @@
 //! `unclosed-clause`: A clause whose closing bracket is missing.
 
-use super::{Rule, Severity, fault_findings};
-use crate::finding::{Detail, Fix};
+use serde::Serialize;
+
+use crate::finding::Fix;
+use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
+use crate::severity::Severity;
 use crate::unit::Mistake;
 
 /// A clause whose closing bracket is missing.
@@ -25,10 +28,20 @@ pub const RULE: Rule = Rule {
                 && !next.starts_with(['\'', '"'])
                 && (behind.is_empty() || behind.starts_with(';'))
         };
-        fault_findings(unit, &RULE, out, FaultKind::Unclosed, &Detail::UnclosedClause, |span| {
+        fault_findings(unit, &RULE, out, FaultKind::Unclosed, &UnclosedClause {}, |span| {
             (is_alone && ends_here(span.end)).then(|| Fix::replace(false, span, ")"))
         });
         // Which of the brackets is missing where is not known.
-        fault_findings(unit, &RULE, out, FaultKind::UnclosedValue, &Detail::UnclosedClause, |_| None);
+        fault_findings(unit, &RULE, out, FaultKind::UnclosedValue, &UnclosedClause {}, |_| None);
     },
 };
+
+/// No closing bracket.
+#[derive(Debug, Serialize)]
+struct UnclosedClause {}
+
+impl Found for UnclosedClause {
+    fn message(&self) -> String {
+        "the clause's closing ')' is missing".to_owned()
+    }
+}

@@ -1,8 +1,13 @@
 //! `unknown-key`: a key under one of our prefixes that does not exist.
 
-use super::{Rule, Severity};
-use crate::finding::Detail;
+use serde::Serialize;
+use velo_schema::Scope;
+use velo_schema::keys::Key;
+
 use crate::ownership::Owner;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
+use crate::wording::did_you_mean;
 
 /// A key under `batch.`, `source.batch.` or `sink.batch.` that does not exist.
 pub const RULE: Rule = Rule {
@@ -18,10 +23,10 @@ pub const RULE: Rule = Rule {
                 Owner::Unknown(nearest) => {
                     let (key, nearest) = (stranger.key.to_owned(), nearest.clone());
                     let fix = nearest.as_deref().and_then(|near| stranger.respelled(near, unit));
-                    out.add_fixable(&RULE, stranger.span.clone(), Detail::UnknownKey { key, nearest }, fix);
+                    out.add_fixable(&RULE, stranger.span.clone(), UnknownKey { key, nearest }, fix);
                 }
                 Owner::WrongScope(scope, key) => {
-                    let detail = Detail::KeyInWrongScope { key: *key, scope: scope.clone() };
+                    let detail = KeyInWrongScope { key: *key, scope: scope.clone() };
                     out.add(&RULE, stranger.span.clone(), detail);
                 }
                 Owner::Ours(..) | Owner::NearMiss(_) | Owner::Foreign => {}
@@ -29,3 +34,35 @@ pub const RULE: Rule = Rule {
         }
     },
 };
+
+/// A key that only the job takes, in another scope.
+#[derive(Debug, Serialize)]
+struct KeyInWrongScope {
+    /// The key.
+    key: Key,
+    /// Where it stands.
+    scope: Scope,
+}
+
+impl Found for KeyInWrongScope {
+    fn message(&self) -> String {
+        let Self { key, scope } = self;
+        format!("'{key}' is a setting of the whole job; under '{scope}.' it has no effect")
+    }
+}
+
+/// A key under our prefix that does not exist.
+#[derive(Debug, Serialize)]
+struct UnknownKey {
+    /// As written.
+    key: String,
+    /// The nearest key.
+    nearest: Option<String>,
+}
+
+impl Found for UnknownKey {
+    fn message(&self) -> String {
+        let Self { key, nearest } = self;
+        format!("unknown key '{key}'{}", did_you_mean(nearest.as_deref()))
+    }
+}

@@ -2,7 +2,9 @@
 
 use velo_schema::value::{Kind, ValueError};
 
-use super::{Rule, Severity, value_findings};
+use super::value::value_findings;
+use crate::rule::Rule;
+use crate::severity::Severity;
 
 /// `batch.strategy` names no batch strategy.
 pub const RULE: Rule = Rule {

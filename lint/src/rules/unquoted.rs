@@ -1,10 +1,12 @@
 //! `unquoted`: a key or a value of ours without quotes.
 
+use serde::Serialize;
 use velo_schema::value::Parsed;
 
-use super::{Rule, Severity};
-use crate::finding::{Detail, Fix};
+use crate::finding::Fix;
+use crate::rule::{Found, Rule};
 use crate::scan::{FaultKind, Form, RawValue, Text};
+use crate::severity::Severity;
 use crate::span::Span;
 use crate::unit::{Item, Mistake, Reading};
 
@@ -38,8 +40,24 @@ pub const RULE: Rule = Rule {
                     _ => &unit.text[text.span.clone()],
                 };
                 let fix = Fix::replace(true, text.span.clone(), format!("'{spelled}'"));
-                out.add_fixable(&RULE, Span::here(text.span.clone()), Detail::Unquoted { is_key }, Some(fix));
+                out.add_fixable(&RULE, Span::here(text.span.clone()), Unquoted { is_key }, Some(fix));
             }
         }
     },
 };
+
+/// A key or a value without quotes.
+#[derive(Debug, Serialize)]
+struct Unquoted {
+    /// Whether it is the key.
+    is_key: bool,
+}
+
+impl Found for Unquoted {
+    fn message(&self) -> String {
+        match self {
+            Self { is_key: true } => "keys are written in quotes".to_owned(),
+            Self { is_key: false } => "values are written in quotes".to_owned(),
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! `unterminated-string`: A quote that is opened and never closed.
 
-use super::{Rule, Severity, fault_findings};
-use crate::finding::Detail;
+use serde::Serialize;
+
+use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
+use crate::severity::Severity;
 
 /// A quote that is opened and never closed.
 pub const RULE: Rule = Rule {
@@ -13,8 +15,16 @@ pub const RULE: Rule = Rule {
     example: "WITH ('batch.size' = '500)",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
-        fault_findings(unit, &RULE, out, FaultKind::UnterminatedString, &Detail::UnterminatedString, |_| {
-            None
-        });
+        fault_findings(unit, &RULE, out, FaultKind::UnterminatedString, &UnterminatedString {}, |_| None);
     },
 };
+
+/// A quote without its partner.
+#[derive(Debug, Serialize)]
+struct UnterminatedString {}
+
+impl Found for UnterminatedString {
+    fn message(&self) -> String {
+        "the closing quote is missing".to_owned()
+    }
+}

@@ -1,9 +1,15 @@
 //! `unused-suppression`: a comment that silences nothing.
 
-use super::{Rule, Severity};
-use crate::finding::{Detail, Finding, Fix};
-use crate::options::{Level, Options, Target, find_rule};
+use serde::Serialize;
+
+use crate::finding::{Finding, Fix};
+use crate::options::{Level, Options};
+use crate::rule::{Found, Rule, UnknownRule, finding};
+use crate::severity::Severity;
+use crate::span::Span;
 use crate::suppress::Suppression;
+use crate::target::Target;
+use crate::wording::{did_you_mean, one_line};
 
 /// A `velo: allow(...)` that silences nothing.
 pub const RULE: Rule = Rule {
@@ -16,30 +22,47 @@ pub const RULE: Rule = Rule {
     check: |_, _| {},
 };
 
-/// The finding at a comment that silences nothing; none if its rule is switched off.
-pub(crate) fn finding(file: usize, unused: &Suppression, options: &Options) -> Option<Finding> {
-    let unknown = find_rule(&unused.rule).err();
+/// A comment that silences a rule which finds nothing there.
+#[derive(Debug, Serialize)]
+struct UnusedSuppression {
+    /// The rule.
+    rule: String,
+}
+
+impl Found for UnusedSuppression {
+    fn message(&self) -> String {
+        let Self { rule } = self;
+        format!("'{rule}' finds nothing here to allow")
+    }
+}
+
+impl Found for UnknownRule {
+    fn message(&self) -> String {
+        format!("there is no rule '{}'{}", one_line(&self.name), did_you_mean(self.nearest))
+    }
+}
+
+/// Returns the finding at a comment that silences nothing; none if its rule is switched off.
+pub(super) fn check(
+    file: usize,
+    unused: &Suppression,
+    unknown: Option<UnknownRule>,
+    options: &Options,
+) -> Option<Finding> {
+    let at = Span { file, range: unused.span.clone() };
+    if let Some(unknown) = unknown {
+        return Some(finding(&RULE, at, &unknown, None));
+    }
     let is_off = options.levels.of(&unused.rule, Severity::Error) == Level::Allow
         // Of the guide's own engine one of these rules has something to say.
         || (unused.rule.starts_with("target-")
             && options.target != Some(Target::Velostream01)
             && (options.target.is_none() || unused.rule != super::target_reads_differently::RULE.id))
         || (options.record_bytes.is_none() && unused.rule == super::memory_below_record::RULE.id);
-    if is_off && unknown.is_none() {
+    if is_off {
         return None;
     }
-    let fix = unused.removal.clone().filter(|_| unknown.is_none());
-    Some(Finding {
-        rule: RULE.id,
-        severity: RULE.severity,
-        file,
-        span: unused.span.clone(),
-        detail: match unknown {
-            Some(unknown) => Detail::UnknownRule { name: unknown.name, nearest: unknown.nearest },
-            None => Detail::UnusedSuppression { rule: unused.rule.clone() },
-        },
-        // What finds nothing under this target may find something under another one.
-        fix: fix.map(|range| Fix::replace(options.target.is_none(), range, "")),
-        alternatives: Vec::new(),
-    })
+    // What finds nothing under this target may find something under another one.
+    let fix = unused.removal.clone().map(|range| Fix::replace(options.target.is_none(), range, ""));
+    Some(finding(&RULE, at, &UnusedSuppression { rule: unused.rule.clone() }, fix))
 }

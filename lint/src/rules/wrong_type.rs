@@ -1,9 +1,12 @@
 //! `wrong-type`: a value of another type than its key's.
 
+use serde::Serialize;
+use velo_schema::keys::Key;
 use velo_schema::value::ValueError;
 
-use super::{Rule, Severity, value_findings};
-use crate::finding::Detail;
+use super::value::value_findings;
+use crate::rule::{Found, Rule};
+use crate::severity::Severity;
 use crate::span::Span;
 use crate::unit::Reading;
 
@@ -21,7 +24,21 @@ pub const RULE: Rule = Rule {
         });
         for item in unit.items.iter().filter(|item| matches!(item.reading, Reading::Missing)) {
             let at = Span { file: item.key_span.file, range: item.raw.key.outer() };
-            out.add(&RULE, at, Detail::MissingValue { key: item.key });
+            out.add(&RULE, at, MissingValue { key: item.key });
         }
     },
 };
+
+/// A key of ours without a value.
+#[derive(Debug, Serialize)]
+struct MissingValue {
+    /// The key.
+    key: Key,
+}
+
+impl Found for MissingValue {
+    fn message(&self) -> String {
+        let Self { key } = self;
+        format!("'{key}' has no value")
+    }
+}

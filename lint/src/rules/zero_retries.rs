@@ -1,10 +1,11 @@
 //! `zero-retries`: retries that never happen.
 
+use serde::Serialize;
 use velo_schema::FailureStrategy;
 use velo_schema::keys::Key;
 
-use super::{Rule, Severity, per_scope};
-use crate::finding::Detail;
+use crate::rule::{Found, Rule, per_scope};
+use crate::severity::Severity;
 
 /// `RetryWithBackoff` with `max_retries` of 0.
 pub const RULE: Rule = Rule {
@@ -19,7 +20,17 @@ pub const RULE: Rule = Rule {
             let retries = config.failure.strategy == FailureStrategy::RetryWithBackoff;
             let item = unit.effective(scope, Key::MaxRetries)?;
             let is_none = retries && config.failure.max_retries == 0;
-            is_none.then(|| (item.value_span.clone(), Detail::ZeroRetries, None))
+            is_none.then(|| (item.value_span.clone(), ZeroRetries {}, None))
         });
     },
 };
+
+/// `RetryWithBackoff` with no retries.
+#[derive(Debug, Serialize)]
+struct ZeroRetries {}
+
+impl Found for ZeroRetries {
+    fn message(&self) -> String {
+        "with no retries the first failure is the last: on_exhausted follows at once".to_owned()
+    }
+}

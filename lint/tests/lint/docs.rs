@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use velo_lint::{Language, Lines, Severity, lint, message};
+use velo_lint::{Language, Lines, Severity, lint};
 
 /// Pages about mistakes, which have them on purpose.
 const OF_MISTAKES: &[&str] = &["rules.md"];
@@ -24,7 +24,7 @@ fn no_example_of_the_docs_has_a_mistake() {
             for finding in lint(&text, Language::Markdown) {
                 if finding.severity > Severity::Info {
                     let line = Lines::new(&text).position(finding.span.start).line;
-                    let message = message::message(&finding.detail);
+                    let message = &finding.message;
                     wrong.push(format!("{name}:{line}: {}: {message}", finding.rule));
                 }
             }

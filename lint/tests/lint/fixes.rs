@@ -1,6 +1,5 @@
 //! What each rule offers to mend a mistake, and the notes and numbers that fixtures do not show.
 
-use velo_lint::finding::Detail;
 use velo_lint::rules::{RULES, find};
 use velo_lint::{Document, Finding, Language, NoFiles, Options, Severity, Target};
 use velo_schema::value::Kind;
@@ -213,10 +212,7 @@ fn a_dead_letter_queue_in_use_says_whether_it_is_read_or_written() {
         let text = format!(
             "CREATE STREAM s AS SELECT * FROM t WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = '{topic}')"
         );
-        check(&text, Language::Sql, None).into_iter().find_map(|finding| match finding.detail {
-            Detail::DlqTopicInUse { is_source, .. } => Some(is_source),
-            _ => None,
-        })
+        check(&text, Language::Sql, None).into_iter().find_map(|finding| finding.data["is_source"].as_bool())
     };
     assert_eq!((is_source("t"), is_source("s"), is_source("u")), (Some(true), Some(false), None));
 }
