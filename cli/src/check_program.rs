@@ -51,7 +51,7 @@ struct Args {
 /// Runs a check program.
 #[must_use]
 pub fn main(program: Program) -> ExitCode {
-    crate::finish(run(program, &Args::parse()))
+    crate::exit::finish(run(program, &Args::parse()))
 }
 
 fn run(program: Program, args: &Args) -> Result<ExitCode> {

@@ -28,8 +28,6 @@ use clap::CommandFactory;
 use crate::args::DlqCommand;
 use crate::args::{Cli, Command};
 
-pub(crate) use lint::Checked;
-
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Lint(args) => lint::run(&args),

@@ -2,108 +2,155 @@
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use velo_lint::{Document, File, FileError, Files, Language};
+use velo_lint::{Document, File, FileError, Files, Language, NoFiles, Options, Source};
 
-/// A text and its origin.
-#[derive(Debug)]
-pub(crate) struct Input {
-    /// The name in messages.
-    pub name: String,
-    pub text: String,
-    pub language: Language,
+use crate::project::Projects;
+
+/// The files of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub files: Vec<PathBuf>,
+    /// The files that their project excludes.
+    pub excluded: Vec<PathBuf>,
+    pub errors: Vec<anyhow::Error>,
 }
 
-impl Input {
-    /// Parses the text and the files that its statements name.
-    pub(crate) fn document(&self) -> Document {
-        Document::read(&self.name, &self.text, self.language, &Disk)
-    }
-}
-
-/// Returns the files among `paths`, and the SQL, YAML, JSON and Markdown files below the directories among them.
-pub(crate) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
-    let mut files = Vec::new();
+/// Lists the files among `paths`, and the files with an ending of ours below the directories among them. Ignore files
+/// count within directories, and what a project excludes is left out everywhere.
+pub(crate) fn list(paths: &[PathBuf], projects: &Projects) -> Listed {
+    let mut listed = Listed::default();
     let mut seen = HashSet::new();
     for path in paths {
+        let path = plain(path);
         if !path.is_dir() {
             if seen.insert(path.clone()) {
-                files.push(Ok(path.clone()));
+                let is_excluded = path != Path::new("-") && projects.excludes(&path.to_string_lossy());
+                if is_excluded { &mut listed.excluded } else { &mut listed.files }.push(path);
             }
             continue;
         }
-        let before = files.len();
-        let mut walk = ignore::WalkBuilder::new(path);
-        for entry in walk.sort_by_file_path(Ord::cmp).build() {
-            match entry {
-                // A directory has no text, and reading a pipe blocks.
-                Ok(entry) if language(entry.path()).is_some() && entry.path().is_file() => {
-                    if seen.insert(entry.path().to_owned()) {
-                        files.push(Ok(entry.into_path()));
-                    }
+        let before = listed.files.len() + listed.excluded.len();
+        // An ignore file counts whether or not the folder is a checkout.
+        let mut walk = ignore::WalkBuilder::new(&path);
+        for entry in walk.require_git(false).sort_by_file_path(Ord::cmp).build() {
+            let path = match entry {
+                Ok(entry) => plain(entry.path()),
+                Err(error) => {
+                    listed.errors.push(error.into());
+                    continue;
                 }
-                Ok(_) => {}
-                Err(error) => files.push(Err(error.into())),
+            };
+            let name = path.to_string_lossy();
+            // A directory has no text, and reading a pipe blocks.
+            if projects.language(&name).is_none() || !path.is_file() || !seen.insert(path.clone()) {
+                continue;
             }
+            let is_excluded = projects.excludes(&name);
+            if is_excluded { &mut listed.excluded } else { &mut listed.files }.push(path);
         }
-        if files.len() == before {
+        if listed.files.len() + listed.excluded.len() == before {
             let path = path.display();
-            files.push(Err(anyhow::anyhow!("{path}: no SQL, YAML, JSON or Markdown file in this directory")));
+            let error = anyhow::anyhow!("{path}: no SQL, YAML, JSON or Markdown file in this directory");
+            listed.errors.push(error);
         }
     }
-    files
+    listed
 }
 
-fn language(path: &Path) -> Option<Language> {
-    Language::of_extension(path.extension()?.to_str()?)
+/// Returns a path without `.` components, so that a file has one name in a run.
+fn plain(path: &Path) -> PathBuf {
+    let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
 }
 
 /// Reads a file, or stdin for `-`. `stdin_name` is the name of stdin in messages.
-pub(crate) fn read(path: &Path, stdin_name: Option<&Path>) -> Result<Input> {
-    if path == Path::new("-") {
+///
+/// # Errors
+/// If it cannot be read, or is not UTF-8 text.
+pub(crate) fn read(path: &Path, stdin_name: Option<&Path>) -> Result<Source> {
+    source(path, stdin_name, &Projects::nearest())?
+        .map_err(|Foreign { name, encoding, .. }| anyhow::anyhow!("{name}: {encoding}"))
+}
+
+/// A file in another encoding.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    pub name: String,
+    /// Why it is not UTF-8.
+    pub encoding: String,
+    /// True if it has settings of ours all the same.
+    pub is_ours: bool,
+}
+
+/// Reads a file, or stdin for `-`. Files in other encodings are told apart from those that cannot be read.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn source(
+    path: &Path,
+    stdin_name: Option<&Path>,
+    projects: &Projects,
+) -> Result<Result<Source, Foreign>> {
+    let (path, bytes) = if path == Path::new("-") {
         let mut bytes = Vec::new();
         let mut stdin = std::io::stdin();
         if stdin.is_terminal() {
             anstream::eprintln!("reading SQL from the terminal; press Ctrl-D to end");
         }
         stdin.read_to_end(&mut bytes).context("stdin")?;
-        let path = stdin_name.unwrap_or(Path::new("<stdin>"));
-        return input(path, bytes);
-    }
-    if path.is_dir() {
-        bail!("{}: is a directory; specify a file", path.display());
-    }
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    input(path, bytes)
-}
-
-fn input(path: &Path, bytes: Vec<u8>) -> Result<Input> {
+        (stdin_name.unwrap_or(Path::new("<stdin>")), bytes)
+    } else {
+        if path.is_dir() {
+            bail!("{}: is a directory; specify a file", path.display());
+        }
+        (path, std::fs::read(path).with_context(|| path.display().to_string())?)
+    };
     let name = path.display().to_string();
-    let text = decode(bytes).map_err(|problem| anyhow::anyhow!("{name}: {problem}"))?;
     if path.extension().is_some_and(|extension| extension == "toml") {
         bail!("{name}: unsupported file type .toml; expected SQL, YAML, JSON or Markdown");
     }
-    let language = language(path).unwrap_or(Language::Sql);
-    Ok(Input { name, text, language })
+    let language = projects.language(&name).unwrap_or(Language::Sql);
+    Ok(match decode(bytes) {
+        Ok(text) => Ok(Source { name, text, language }),
+        Err(Undecodable { why, text }) => {
+            let document = Document::read(&name, &text, language, &NoFiles);
+            let is_ours = document.units(&Options::default()).any(|unit| unit.is_ours());
+            Err(Foreign { name, encoding: why, is_ours })
+        }
+    })
+}
+
+/// Bytes that are not UTF-8, and what can be read of them.
+struct Undecodable {
+    why: String,
+    text: String,
 }
 
 /// Decodes UTF-8.
-///
-/// # Errors
-/// If the bytes are not UTF-8 text; the message says why.
-fn decode(bytes: Vec<u8>) -> Result<String, String> {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err("is UTF-16; save it as UTF-8".to_owned());
+fn decode(bytes: Vec<u8>) -> Result<String, Undecodable> {
+    if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes[..] {
+        let is_little = bytes[0] == 0xFF;
+        let unit = |pair: &[u8]| match pair {
+            [low, high] if is_little => u16::from_le_bytes([*low, *high]),
+            [high, low] => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        };
+        let units: Vec<_> = bytes[2..].chunks(2).map(unit).collect();
+        let why = "is UTF-16; save it as UTF-8".to_owned();
+        return Err(Undecodable { why, text: String::from_utf16_lossy(&units) });
     }
     if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(format!("is not a text file: zero byte at offset {offset}"));
+        let why = format!("is not a text file: zero byte at offset {offset}");
+        return Err(Undecodable { why, text: String::from_utf8_lossy(&bytes).into_owned() });
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
-        format!("is not UTF-8: the byte at offset {valid} (line {line}) is invalid")
+        let why = format!("is not UTF-8: the byte at offset {valid} (line {line}) is invalid");
+        Undecodable { why, text: String::from_utf8_lossy(error.as_bytes()).into_owned() }
     })
 }
 
@@ -127,8 +174,10 @@ impl Files for Disk {
             if candidate.is_file() {
                 let unreadable = |problem: String| FileError::Unreadable(problem);
                 let bytes = std::fs::read(&candidate).map_err(|error| unreadable(error.to_string()))?;
-                let name = candidate.strip_prefix(&here).unwrap_or(&candidate).display().to_string();
-                return Ok(File { name, text: decode(bytes).map_err(unreadable)? });
+                let name = plain(candidate.strip_prefix(&here).unwrap_or(&candidate)).display().to_string();
+                let text =
+                    decode(bytes).map_err(|Undecodable { why, .. }| unreadable(format!("{name} {why}")))?;
+                return Ok(File { name, text });
             }
             if is_root(folder) || !is_inside {
                 break;
@@ -136,9 +185,20 @@ impl Files for Disk {
         }
         Err(FileError::NotFound)
     }
+
+    fn canonical(&self, name: &str) -> String {
+        canonical(name)
+    }
 }
 
-/// Returns the canonical path of a file, so that two names of one file compare equal.
-pub(crate) fn canonical(name: &str) -> PathBuf {
-    std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name))
+/// Returns the canonical path of a file, so that two names of one file compare equal. A file that does not exist has the
+/// canonical path of its folder.
+pub(crate) fn canonical(name: &str) -> String {
+    let path = Path::new(name);
+    let canonical = std::fs::canonicalize(path).or_else(|_| {
+        let path = std::path::absolute(path)?;
+        let folder = path.parent().map_or_else(|| Ok(PathBuf::new()), std::fs::canonicalize)?;
+        std::io::Result::Ok(folder.join(path.file_name().unwrap_or_default()))
+    });
+    canonical.map_or_else(|_| name.to_owned(), |path| path.to_string_lossy().into_owned())
 }

@@ -4,10 +4,7 @@
 pub(crate) mod advice;
 #[cfg(feature = "kafka")]
 pub(crate) mod export;
-pub(crate) mod finding_github;
-pub(crate) mod finding_json;
-pub(crate) mod finding_sarif;
-pub(crate) mod finding_text;
 pub(crate) mod letters;
 pub(crate) mod plan;
+pub(crate) mod settings;
 pub(crate) mod style;

@@ -4,17 +4,16 @@ use std::fmt::Write as _;
 
 #[cfg(feature = "kafka")]
 use anyhow::{Result, bail};
-use velo_lint::{Document, Finding, Lines, Refusal, Variables};
+use velo_lint::{Document, Finding, LineIndex, Refusal, Source, Variables};
 #[cfg(feature = "kafka")]
 use velo_lint::{Route, Statement, Unit, refusals};
 
 use crate::args::VarArgs;
-use crate::input::{Disk, Input};
-use crate::render::finding_text;
+use crate::input::Disk;
 
 /// Parses a text and the files that its statements name. Placeholders are replaced from `--var`, then from the
 /// environment.
-pub(crate) fn document(input: &Input, vars: &VarArgs) -> Document {
+pub(crate) fn document(input: &Source, vars: &VarArgs) -> Document {
     let environment = std::env::vars_os();
     let readable =
         environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -32,7 +31,7 @@ pub(crate) fn print_errors(document: &Document) -> bool {
 fn print_findings(document: &Document, findings: &[Finding]) {
     for finding in findings {
         let (name, text) = (document.name(finding.file), document.text(finding.file));
-        anstream::eprintln!("{}\n", finding_text::text(name, text, &Lines::new(text), finding));
+        anstream::eprintln!("{}\n", velo_report::text::text(name, text, &LineIndex::new(text), finding));
     }
 }
 
@@ -40,7 +39,7 @@ fn print_findings(document: &Document, findings: &[Finding]) {
 pub(crate) fn reasons(document: &Document, refusals: &[Refusal]) -> String {
     let mut lines = String::new();
     for Refusal { span, why } in refusals {
-        let place = Lines::new(document.text(span.file)).position(span.range.start);
+        let place = LineIndex::new(document.text(span.file)).position(span.range.start);
         let before = if lines.is_empty() { "" } else { "\n" };
         let _ = write!(lines, "{before}{}:{}:{}: {why}", document.name(span.file), place.line, place.column);
     }

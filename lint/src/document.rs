@@ -168,7 +168,7 @@ impl Document {
             return Ok(known + 1);
         }
         let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let language = Language::of_extension(extension).unwrap_or(Language::Yaml);
+        let language = Language::of_file_name(&file.name).unwrap_or(Language::Yaml);
         let unreadable = |why: &str| FileError::Unreadable(format!("{}: {why}", file.name));
         if extension.eq_ignore_ascii_case("json") && has_comment(&file.text) {
             return Err(unreadable("JSON has no comments; most readers refuse the file"));
@@ -253,11 +253,18 @@ impl Document {
 
     /// Everything that is wrong, whatever comments silence, in the order of the files and of the places in them.
     fn findings(&self, options: &Options) -> Vec<Finding> {
-        let mut findings = Findings::default();
+        let mut findings = Vec::new();
         for unit in self.units(options) {
-            rules::check(&unit, &mut findings);
+            let mut found = Findings::default();
+            rules::check(&unit, &mut found);
+            findings.extend(found.into_sorted());
         }
-        findings.into_sorted()
+        let users = |file: usize| {
+            let names = |references: &&Vec<Reference>| references.iter().any(|named| named.found == Ok(file));
+            self.references.iter().filter(names).count()
+        };
+        let users: Vec<_> = (0..self.texts()).map(|file| if file == 0 { 1 } else { users(file) }).collect();
+        merge(findings, |file| users[file])
     }
 
     /// What makes the settings unusable. A comment may silence a finding; it cannot make a mistake right, so
@@ -271,19 +278,62 @@ impl Document {
     /// Everything that is wrong and that no comment silences, in the order of the files and of the places in them.
     #[must_use]
     pub fn check(&self, options: &Options) -> Vec<Finding> {
+        self.check_by_file(options, |_| options)
+    }
+
+    /// The same, with options of their own for the levels of rules in each file. What is known beside the text is that
+    /// of `options`, because a file is part of the statements that name it.
+    #[must_use]
+    pub fn check_by_file<'o>(
+        &self,
+        options: &Options,
+        of_file: impl Fn(usize) -> &'o Options,
+    ) -> Vec<Finding> {
         let mut findings = self.findings(options);
         for file in 0..self.texts() {
-            let spans: Vec<_> = match file.checked_sub(1) {
-                None => self.statements.iter().map(|statement| statement.span.clone()).collect(),
-                Some(index) => self.files[index].statements.iter().map(|s| s.span.clone()).collect(),
-            };
-            let suppressions = Suppressions::of(self.text(file), self.language(file), &spans);
+            let suppressions = Suppressions::of(self.text(file), self.language(file), &self.spans(file));
             let unused = suppressions.apply(file, &mut findings);
-            findings.extend(unused.iter().filter_map(|unused| rules::unused(file, unused, options)));
+            findings.extend(unused.iter().filter_map(|unused| rules::unused(file, unused, of_file(file))));
         }
         findings.sort_by(Finding::in_order);
-        rules::leveled(findings, &options.levels)
+        rules::leveled(findings, |file| &of_file(file).levels)
     }
+
+    /// The bytes of the statements of the text (0) or of the `n`th file that it names.
+    #[must_use]
+    pub fn spans(&self, file: usize) -> Vec<Range<usize>> {
+        let statements = match file.checked_sub(1) {
+            None => &self.statements,
+            Some(index) => &self.files[index].statements,
+        };
+        statements.iter().map(|statement| statement.span.clone()).collect()
+    }
+}
+
+/// Merges what several readers of a file have found in it: one finding a rule and place. `users` is the number of the
+/// readers of a file. A fix that not all of them want may change what the file means to the others.
+pub(crate) fn merge(mut findings: Vec<Finding>, users: impl Fn(usize) -> usize) -> Vec<Finding> {
+    crate::steps::add(findings.len());
+    findings.sort_by(Finding::in_order);
+    let mut merged: Vec<(Finding, usize)> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        match merged.last_mut() {
+            Some((last, count)) if last.is_at(&finding) => {
+                *count += usize::from(last.fix == finding.fix);
+                if last.fix != finding.fix {
+                    last.fix = None;
+                }
+            }
+            _ => merged.push((finding, 1)),
+        }
+    }
+    let agreed = merged.into_iter().map(|(mut finding, count)| {
+        if let Some(fix) = &mut finding.fix {
+            fix.safe &= count >= users(finding.file);
+        }
+        finding
+    });
+    agreed.collect()
 }
 
 /// Whether a path is none of a file system: a URL, or a placeholder that is not filled in.

@@ -7,6 +7,11 @@ pub trait Files {
     /// # Errors
     /// Why there is none.
     fn read(&self, from: &str, path: &str) -> Result<File, FileError>;
+
+    /// Returns the one name of a file that may have several.
+    fn canonical(&self, name: &str) -> String {
+        name.to_owned()
+    }
 }
 
 /// A file's contents.

@@ -29,6 +29,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns true if another finding of the same rule is at the same place.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        (self.file, self.rule) == (other.file, other.rule) && self.span == other.span
+    }
+
     /// The order that findings are reported in: by file, place and rule.
     #[must_use]
     pub fn in_order(&self, other: &Self) -> Ordering {

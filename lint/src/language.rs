@@ -12,10 +12,13 @@ pub enum Language {
 }
 
 impl Language {
-    /// The endings of file names, and what they stand for.
-    pub const EXTENSIONS: &'static [(&'static str, Self)] = &[
+    /// The endings of file names without the first dot, and what they stand for.
+    pub const ENDINGS: &'static [(&'static str, Self)] = &[
         ("sql", Self::Sql),
         ("ksql", Self::Sql),
+        ("hql", Self::Sql),
+        ("sql.j2", Self::Sql),
+        ("sql.jinja", Self::Sql),
         ("yaml", Self::Yaml),
         ("yml", Self::Yaml),
         ("json", Self::Yaml),
@@ -23,10 +26,23 @@ impl Language {
         ("markdown", Self::Markdown),
     ];
 
-    /// The language that a file name's ending stands for, if it is one of ours.
+    /// The names of languages in settings.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("sql", Self::Sql), ("yaml", Self::Yaml), ("json", Self::Yaml), ("markdown", Self::Markdown)];
+
+    /// Returns the language of this name.
     #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        let is_it = |(known, _): &&(&str, Self)| known.eq_ignore_ascii_case(extension);
-        Self::EXTENSIONS.iter().find(is_it).map(|(_, language)| *language)
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, language)| *language)
+    }
+
+    /// Returns the language that the ending of a file name stands for, if it is one of ours.
+    #[must_use]
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        let lower = name.to_ascii_lowercase();
+        let has = |(ending, _): &&(&str, Self)| {
+            lower.strip_suffix(ending).is_some_and(|before| before.ends_with('.'))
+        };
+        Self::ENDINGS.iter().find(has).map(|(_, language)| *language)
     }
 }

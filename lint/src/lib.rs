@@ -12,22 +12,26 @@
 //! assert_eq!(findings[0].rule, "duration-without-unit");
 //! ```
 
+pub mod allow;
+pub mod baseline;
 pub mod document;
+pub mod example;
 pub mod files;
 pub mod finding;
+pub mod fingerprint;
 pub mod fix;
 pub mod language;
 pub mod lexer;
+pub mod line_index;
 pub mod markdown;
 pub mod options;
 pub mod ownership;
-pub mod position;
-pub mod reference;
 pub mod refusal;
 pub mod route;
 pub mod rule;
 pub mod rules;
 pub mod scan;
+pub mod settings;
 pub mod severity;
 pub mod span;
 pub mod statements;
@@ -40,18 +44,20 @@ pub mod unit;
 pub mod unused;
 pub mod variables;
 mod wording;
+pub mod workspace;
 pub mod yaml;
 
 pub use document::Document;
 pub use files::{File, FileError, Files, NoFiles};
 pub use finding::{Edit, Finding, Fix};
 pub use language::Language;
+pub use line_index::{Encoding, LineColumn, LineIndex, Position};
 pub use options::{Level, Levels, Options};
-pub use position::{Lines, Position};
 pub use refusal::{Refusal, refusals};
 pub use route::{Endpoint, Route};
 pub use rule::UnknownRule;
 pub use scan::Statement;
+pub use settings::{FileSettings, Settings, SettingsError};
 pub use severity::Severity;
 pub use span::Span;
 pub use statements::{blocks, statements};
@@ -59,6 +65,7 @@ pub use target::Target;
 pub use unit::Unit;
 pub use unused::{Unused, unused};
 pub use variables::Variables;
+pub use workspace::{Change, Each, FileReport, InTurn, Source, Workspace};
 
 /// Everything that is wrong with `text` by itself, in the order of the places.
 #[must_use]

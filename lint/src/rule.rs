@@ -111,8 +111,7 @@ impl Findings {
     pub fn into_sorted(mut self) -> Vec<Finding> {
         crate::steps::add(self.0.len());
         self.0.sort_by(Finding::in_order);
-        let place = |finding: &Finding| (finding.file, finding.span.clone(), finding.rule);
-        self.0.dedup_by(|a, b| place(a) == place(b));
+        self.0.dedup_by(|a, b| a.is_at(b));
         self.0
     }
 }

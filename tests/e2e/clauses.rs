@@ -155,3 +155,13 @@ fn what_would_not_do_what_it_says_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_job_whose_statement_names_a_missing_file_does_not_start() {
+    let job = Job::new(
+        "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'd.yaml', 'failure_strategy' = 'FailBatch');",
+    );
+    for stderr in job.refused(&[]) {
+        assert!(stderr.contains("d.yaml: there is no such file"), "{stderr}");
+    }
+}

@@ -32,7 +32,11 @@ fn the_schemas_are_fresh() {
             is_fresh(&format!("schema/{shape}-lax.draft-{draft}.json"), &lax);
         }
     }
-    for output in ["lint", "plan", "run", "advise", "dlq", "exec"] {
+    for draft in ["2020-12", "7"] {
+        let args = ["schema", "--of", "settings", "--draft", draft];
+        is_fresh(&format!("schema/velo-toml.draft-{draft}.json"), &args);
+    }
+    for output in ["lint", "plan", "run", "advise", "dlq", "exec", "baseline"] {
         is_fresh(&format!("schema/output-{output}.json"), &["schema", "--of", output]);
     }
 }

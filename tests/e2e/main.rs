@@ -16,7 +16,6 @@ mod exec;
 mod faults;
 mod fetchers;
 mod generated;
-mod lint;
 mod matrix;
 mod members;
 mod refused;

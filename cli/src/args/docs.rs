@@ -37,6 +37,10 @@ pub(crate) enum SchemaOf {
     Dlq,
     /// Lines that run --exec exchanges with a program
     Exec,
+    /// The project settings in velo.toml
+    Settings,
+    /// The accepted findings that lint --write-baseline writes
+    Baseline,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,7 +62,7 @@ pub(crate) struct SchemaArgs {
     /// Notation of the settings: flat dotted keys of a WITH clause, or nested YAML
     #[arg(long, value_enum, default_value = "with", conflicts_with = "of")]
     pub shape: ShapeArg,
-    /// Print the schema of this command's output instead of the keys
+    /// Print the schema of a command's output or of another file instead of the keys
     #[arg(long, value_enum)]
     pub of: Option<SchemaOf>,
     /// JSON Schema version

@@ -18,7 +18,7 @@ mod size;
 mod values;
 mod variables;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 #[cfg(feature = "kafka")]
@@ -28,7 +28,7 @@ pub(crate) use self::connection::BrokerArgs;
 #[cfg(feature = "kafka")]
 pub(crate) use self::dlq::{DlqArgs, DlqCommand, DlqReplayArgs, DlqShowArgs, TextOrJson};
 pub(crate) use self::docs::{DocsFormat, DraftArg, KeysArgs, RulesArgs, SchemaArgs, SchemaOf, ShapeArg};
-pub(crate) use self::lint::{LintArgs, LintFormat, SeverityArg, TargetArg};
+pub(crate) use self::lint::{FurtherOutput, LintArgs, TargetArg};
 pub(crate) use self::plan::{PlanArgs, PlanFormat};
 #[cfg(feature = "kafka")]
 pub(crate) use self::report::ReportArgs;
@@ -40,8 +40,37 @@ pub(crate) use self::variables::VarArgs;
 #[derive(Debug, Parser)]
 #[command(name = "velo", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
+    /// Colours of the output; NO_COLOR and CLICOLOR_FORCE are respected
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_possible_values = false
+    )]
+    pub(crate) color: ColorArg,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// When the output has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorArg {
+    Auto,
+    Always,
+    Never,
+}
+
+impl ColorArg {
+    /// Applies the choice to stdout and stderr.
+    pub(crate) fn choose(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => anstream::ColorChoice::Always.write_global(),
+            Self::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +116,10 @@ mod tests {
     use super::*;
 
     /// The headings that group options, in every command.
-    const HEADINGS: [&str; 9] = [
+    const HEADINGS: [&str; 12] = [
+        "Fixes",
+        "Rules",
+        "Project",
         "Connection",
         "Input",
         "Output",

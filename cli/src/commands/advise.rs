@@ -31,7 +31,6 @@ use self::trials::Trials;
 use crate::args::{AdviseArgs, BrokerArgs, DemoArg, GoalArg};
 use crate::demo::{self, Demo};
 use crate::kafka::settings;
-use crate::mend;
 use crate::render::{advice, export, style};
 
 const SHORTEST_BUDGET: Duration = Duration::from_secs(1);
@@ -321,7 +320,7 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
             Err(_) => return Ok(exit_code(outcome, is_written)),
         };
         if !args.json && args.export.is_none() {
-            write!(out, "\n{}", mend::diff(&target.input.name, &target.input.text, &text))?;
+            write!(out, "\n{}", crate::write::diff(&target.input.name, &target.input.text, &text))?;
         }
         let contradiction = advice.verdict.as_ref().and_then(Verdict::contradiction);
         if args.write
@@ -330,7 +329,8 @@ fn print(args: &AdviseArgs, target: Option<&Target>, outcome: &Outcome) -> Resul
             anstream::eprintln!("{} was not changed: {how}", target.input.name);
             is_written = false;
         } else if args.write && !outcome.interrupted {
-            mend::write(Path::new(&target.input.name), &text).with_context(|| target.input.name.clone())?;
+            crate::write::write(Path::new(&target.input.name), &text)
+                .with_context(|| target.input.name.clone())?;
             anstream::eprintln!("{} was changed", target.input.name);
         }
     }

@@ -1,235 +1,313 @@
-//! `velo lint`: files in, findings out; or the files mended.
+//! `velo lint`: files in, findings out; or the files fixed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use velo_lint::{Document, Finding, Language, Level, Options, Severity, rules};
+use velo_lint::allow::allowed;
+use velo_lint::baseline::Baseline;
+use velo_lint::{Change, Each, FileReport, Severity, Source, Workspace};
+use velo_report::{Format, Output, statistics};
 
-use crate::args::{LintArgs, LintFormat, SeverityArg, TargetArg};
-use crate::input::{Input, canonical, files, read};
-use crate::mend::{Mended, diff, mend, write};
+use crate::args::{FurtherOutput, LintArgs};
+use crate::changed::Changed;
+use crate::exit::EXIT_USAGE;
+use crate::input::{Disk, Listed, canonical, list, source};
 use crate::parallel;
-use crate::render::{finding_github, finding_json, finding_sarif, finding_text, style};
-use crate::settings::{self, Project};
+use crate::project::Projects;
+use crate::render::settings::show;
+use crate::render::style;
+use crate::write::{diff, write};
 
-/// A text with what was found in it.
-pub(crate) struct Checked {
-    pub name: String,
-    pub text: String,
-    pub findings: Vec<Finding>,
+/// All processors, if there are many files.
+struct InParallel;
+
+impl Each for InParallel {
+    fn each<T: Send, R: Send>(&self, items: Vec<T>, of: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+        parallel::map(items, of)
+    }
 }
 
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     if args.unsafe_fixes && !(args.fix || args.diff) {
         bail!("--unsafe-fixes goes with --fix or --diff");
     }
-    let project = project(args)?;
-    let read = |file: Result<PathBuf>| {
-        let path = file?;
-        Ok((read(&path, args.stdin_filename.as_deref())?, path))
-    };
-    let texts: Vec<Result<_>> = parallel::map(files(&args.paths), read);
-    let mut inputs = Vec::with_capacity(texts.len());
-    let mut unreadable = false;
-    for text in texts {
-        match text {
-            Ok(input) => inputs.push(input),
-            Err(error) => {
-                anstream::eprintln!("{} {error:#}", style::error("error:"));
-                unreadable = true;
-            }
-        }
+    let projects = Projects::of(args)?;
+    let inputs = Inputs::read(args, &projects)?;
+    if args.show_settings {
+        show(&mut anstream::stdout().lock(), &projects, inputs.sources.iter().map(|source| &*source.name))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let mends = args.fix || args.diff;
-    let (checked, mended) =
-        if mends { fixed(inputs, args, &project)? } else { (check(&inputs, &project.options), 0) };
-    // With the mended text on stdout, findings have to go elsewhere.
-    let to_stderr = args.diff || (args.fix && args.paths.iter().any(|path| path == Path::new("-")));
-    let (out, choice): (Box<dyn Write>, _) = if to_stderr {
-        (Box::new(anstream::stderr().lock()), anstream::AutoStream::choice(&std::io::stderr()))
+    let options = |name: &str| projects.options(name);
+    let workspace = Workspace { files: &Disk, options: &options, each: InParallel };
+    let is_stdin = inputs.is_stdin;
+    let mut unreadable = inputs.has_errors;
+    let mut run = Run { args, projects: &projects, changes: Vec::new(), unwritten: 0 };
+    let mut reports = if args.fix || args.diff {
+        run.fix(&workspace, inputs)?
+    } else if let Some(reason) = &args.add_allow {
+        run.add_allow(&workspace, inputs.sources, reason)?
     } else {
-        (Box::new(anstream::stdout().lock()), anstream::AutoStream::choice(&std::io::stdout()))
+        workspace.check(&inputs.sources)
     };
-    let mut out = std::io::BufWriter::new(out);
-    print(&mut out, args.format, &checked, choice != anstream::ColorChoice::Never)?;
-    out.flush()?;
-    drop(out);
-    let tally = Tally::of(&checked);
-    if args.format == LintFormat::Text {
-        let fixed = if args.fix && mended > 0 { format!("; {mended} fixed") } else { String::new() };
-        anstream::eprintln!("{tally}{fixed}");
+    // Files that statements name may belong to other projects.
+    projects.check()?;
+    if let Some(reference) = &args.changed_since {
+        Changed::since(reference)?.apply(&mut reports);
     }
-    let fail_on = args.fail_on.map_or(project.fail_on.unwrap_or(Severity::Error), severity);
-    let failed = tally.worst.is_some_and(|worst| worst >= fail_on) || (args.diff && mended > 0);
-    Ok(ExitCode::from(if unreadable { crate::EXIT_USAGE } else { u8::from(failed) }))
-}
-
-/// What the project asks for, and what the command line asks for instead.
-fn project(args: &LintArgs) -> Result<Project> {
-    let first = args.paths.first().filter(|path| *path != Path::new("-")).or(args.stdin_filename.as_ref());
-    let file = first.cloned().unwrap_or_default();
-    let mut project = settings::load(args.config.as_deref(), &file)?;
-    let options = &mut project.options;
-    options.record_bytes = args.record_size.or(options.record_bytes);
-    options.target = args.target.map(TargetArg::target).or(options.target);
-    // What all rules are set to goes before what one is.
-    for is_all in [true, false] {
-        let lists = [
-            (&args.allow, Level::Allow),
-            (&args.warn, Level::Report(Severity::Warning)),
-            (&args.deny, Level::Report(Severity::Error)),
-        ];
-        for (rules, level) in lists {
-            let rules = rules.iter().filter(|rule| (*rule == rules::ALL) == is_all);
-            settings::set_levels(options, rules, level)?;
-        }
+    if let Some(file) = &args.write_baseline {
+        return write_baseline(file, &reports, args.quiet);
     }
-    Ok(project)
-}
-
-/// Checks every text. A configuration file that a statement names is checked as a part of that.
-fn check(inputs: &[(Input, PathBuf)], options: &Options) -> Vec<Checked> {
-    let document = |(input, _): &(Input, _)| (input.language != Language::Yaml).then(|| input.document());
-    let documents = parallel::map(inputs.iter().collect(), document);
-    let parts =
-        documents.iter().flatten().flat_map(|document| (1..document.texts()).map(|n| document.name(n)));
-    let named: HashSet<_> = parts.map(canonical).collect();
-    let is_part = |name: &str| !named.is_empty() && named.contains(&canonical(name));
-    let find = |((input, _), document): (&(Input, _), Option<Document>)| match document {
-        None if is_part(&input.name) => Err(input.name.clone()),
-        known => Ok(Found::of(known.unwrap_or_else(|| input.document()), options)),
+    let accepted = run.accept(&mut reports)?;
+    unreadable |= !run.write_outputs(&reports);
+    // With the fixed text on stdout, findings have to go elsewhere.
+    run.print(&reports, args.diff || (args.fix && is_stdin))?;
+    let tally = Tally::of(&reports);
+    if args.format.name == "text" && !args.quiet {
+        let fixes: usize = run.changes.iter().map(|change| change.fixes).sum();
+        let fixed = if args.fix && fixes > 0 { format!("; {fixes} fixed") } else { String::new() };
+        let accepted =
+            if accepted > 0 { format!("; {accepted} accepted by the baseline") } else { String::new() };
+        anstream::eprintln!("{tally}{fixed}{accepted}");
+    }
+    let fails = |report: &FileReport| {
+        let fail_on = projects.settings(&report.name).fail_on.unwrap_or(Severity::Error);
+        report.findings.iter().any(|finding| finding.severity >= fail_on)
     };
-    let mut results = Results::default();
-    for found in parallel::map(inputs.iter().zip(documents).collect(), find) {
-        match found {
-            Ok(found) => results.add(found),
-            Err(part) => results.reserve(&part),
-        }
-    }
-    results.done()
+    let has_failed = !args.exit_zero && reports.iter().any(fails)
+        || (args.diff && !run.changes.is_empty())
+        || run.unwritten > 0;
+    Ok(ExitCode::from(if unreadable { EXIT_USAGE } else { u8::from(has_failed) }))
 }
 
-/// A text with the files that it names, and what was found in them.
-struct Found {
-    document: Document,
-    /// The canonical path of the text and of each file.
-    paths: Vec<PathBuf>,
-    findings: Vec<Finding>,
+/// The texts of a run.
+struct Inputs {
+    sources: Vec<Source>,
+    is_stdin: bool,
+    has_errors: bool,
 }
 
-impl Found {
-    fn of(document: Document, options: &Options) -> Self {
-        let paths = (0..document.texts()).map(|file| canonical(document.name(file))).collect();
-        let findings = document.check(options);
-        Self { document, paths, findings }
-    }
-}
-
-/// What was found, by file, in the order in which the files are first met.
-#[derive(Default)]
-struct Results {
-    checked: Vec<Checked>,
-    numbers: HashMap<PathBuf, usize>,
-}
-
-impl Results {
-    /// Makes a place for a file whose findings come with those of another one.
-    fn reserve(&mut self, name: &str) {
-        self.place(canonical(name), name);
-    }
-
-    /// Returns the place of a file, and makes one if it has none.
-    fn place(&mut self, path: PathBuf, name: &str) -> usize {
-        let next = self.checked.len();
-        let number = *self.numbers.entry(path).or_insert(next);
-        if number == next {
-            let name = name.to_owned();
-            self.checked.push(Checked { name, text: String::new(), findings: Vec::new() });
+impl Inputs {
+    fn read(args: &LintArgs, projects: &Projects) -> Result<Self> {
+        let Listed { files, excluded, errors } = list(&args.paths, projects);
+        projects.check()?;
+        let mut inputs =
+            Self { sources: Vec::with_capacity(files.len()), is_stdin: false, has_errors: false };
+        for error in errors {
+            inputs.error(&error);
         }
-        number
-    }
-
-    fn add(&mut self, Found { document, paths, findings }: Found) {
-        let mut numbers = Vec::with_capacity(paths.len());
-        for (file, path) in paths.into_iter().enumerate() {
-            let number = self.place(path, document.name(file));
-            document.text(file).clone_into(&mut self.checked[number].text);
-            numbers.push(number);
+        for file in excluded.iter().filter(|_| args.verbose) {
+            anstream::eprintln!("skipped {}: the project excludes it", file.display());
         }
-        for mut finding in findings {
-            let checked = &mut self.checked[numbers[finding.file]];
-            // --fix changes the files that it is given, and no file that those name.
-            finding.fix = finding.fix.filter(|_| finding.file == 0);
-            finding.file = 0;
-            checked.findings.push(finding);
+        if files.is_empty() && !excluded.is_empty() && !args.quiet {
+            anstream::eprintln!("nothing to check: the project excludes all of these files");
         }
-    }
-
-    /// Several statements may name one file, and find the same in it.
-    fn done(mut self) -> Vec<Checked> {
-        for checked in &mut self.checked {
-            checked.findings.sort_by(Finding::in_order);
-            checked.findings.dedup();
-        }
-        self.checked
-    }
-}
-
-/// Mends the texts; what is left to find in them, and how many fixes there were.
-fn fixed(inputs: Vec<(Input, PathBuf)>, args: &LintArgs, project: &Project) -> Result<(Vec<Checked>, usize)> {
-    let mut count = 0;
-    // The text is somebody's own: every byte of it goes out as it is.
-    let mut out = std::io::stdout().lock();
-    let mut left = Vec::new();
-    // In order, because the settings of a file may stand in another file that is mended before it.
-    for (input, path) in inputs {
-        let is_stdin = path == Path::new("-");
-        let Mended { text, applied } = mend(&input, &project.options, args.unsafe_fixes);
-        count += applied;
-        if args.diff {
-            write!(out, "{}", diff(&input.name, &input.text, &text))?;
-            left.push((input, path));
-            continue;
-        }
-        if is_stdin {
-            write!(out, "{text}")?;
-        } else if text != input.text {
-            write(&path, &text).with_context(|| path.display().to_string())?;
-        }
-        left.push((Input { text, ..input }, path));
-    }
-    Ok((check(&left, &project.options), count))
-}
-
-fn print(out: &mut dyn Write, format: LintFormat, checked: &[Checked], has_colors: bool) -> Result<()> {
-    match format {
-        LintFormat::Text => {
-            for file in checked.iter().filter(|file| !file.findings.is_empty()) {
-                finding_text::print(out, file, has_colors)?;
+        let read = |path: PathBuf| {
+            let is_stdin = path == Path::new("-");
+            // The name decides about stdin as it would about a file.
+            let name = args.stdin_filename.as_deref().filter(|_| is_stdin);
+            if name.is_some_and(|name| projects.excludes(&name.to_string_lossy())) {
+                return (is_stdin, None);
+            }
+            (is_stdin, Some(source(&path, args.stdin_filename.as_deref(), projects)))
+        };
+        for (is_stdin, text) in parallel::map(files, read) {
+            inputs.is_stdin |= is_stdin;
+            match text {
+                None => {}
+                Some(Ok(Ok(source))) => {
+                    if args.verbose {
+                        anstream::eprintln!("checking {}", source.name);
+                    }
+                    inputs.sources.push(source);
+                }
+                // What is not ours is none of our business.
+                Some(Ok(Err(foreign))) if !foreign.is_ours => {
+                    if args.verbose {
+                        anstream::eprintln!("skipped {}: {}", foreign.name, foreign.encoding);
+                    }
+                }
+                Some(Ok(Err(foreign))) => {
+                    inputs.error(&anyhow::anyhow!("{}: {}", foreign.name, foreign.encoding));
+                }
+                Some(Err(error)) => inputs.error(&error),
             }
         }
-        LintFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, &finding_json::findings(checked))?;
-            writeln!(out)?;
-        }
-        LintFormat::Sarif => {
-            serde_json::to_writer_pretty(&mut *out, &finding_sarif::log(checked))?;
-            writeln!(out)?;
-        }
-        LintFormat::Github => finding_github::print(out, checked)?,
+        projects.check()?;
+        Ok(inputs)
     }
-    Ok(())
+
+    fn error(&mut self, error: &anyhow::Error) {
+        anstream::eprintln!("{} {error:#}", style::error("error:"));
+        self.has_errors = true;
+    }
 }
 
-fn severity(arg: SeverityArg) -> Severity {
-    match arg {
-        SeverityArg::Info => Severity::Info,
-        SeverityArg::Warning => Severity::Warning,
-        SeverityArg::Error => Severity::Error,
+/// What a run changes and writes.
+struct Run<'a> {
+    args: &'a LintArgs,
+    projects: &'a Projects,
+    changes: Vec<Change>,
+    /// The number of findings for which no comment could be added.
+    unwritten: usize,
+}
+
+impl Run<'_> {
+    /// Fixes the texts; what is left to find in them.
+    fn fix(&mut self, workspace: &Workspace<'_, InParallel>, inputs: Inputs) -> Result<Vec<FileReport>> {
+        let stdin = inputs.is_stdin.then(|| self.args.stdin_filename.clone().unwrap_or("<stdin>".into()));
+        let before = self.args.diff.then(|| workspace.check(&inputs.sources));
+        let texts: Vec<_> = inputs.sources.iter().filter(|_| stdin.is_some()).cloned().collect();
+        let (changes, left) = workspace.fix(inputs.sources, self.args.unsafe_fixes);
+        // The text is somebody's own: every byte of it goes out as it is.
+        let mut out = std::io::stdout().lock();
+        let is_stdin = |name: &str| stdin.as_ref().is_some_and(|stdin| stdin == Path::new(name));
+        for Change { name, before, after, .. } in &changes {
+            if self.args.diff {
+                write!(out, "{}", diff(name, before, after))?;
+            } else if !is_stdin(name) {
+                write(Path::new(name), after).with_context(|| name.clone())?;
+            }
+        }
+        if !self.args.diff
+            && let Some(text) = texts.iter().find(|source| is_stdin(&source.name))
+        {
+            let change = changes.iter().find(|change| is_stdin(&change.name));
+            write!(out, "{}", change.map_or(&text.text, |change| &change.after))?;
+        }
+        self.changes = changes;
+        Ok(before.unwrap_or(left))
     }
+
+    /// Adds a comment to each finding; what is left to find.
+    fn add_allow(
+        &mut self,
+        workspace: &Workspace<'_, InParallel>,
+        mut sources: Vec<Source>,
+        reason: &str,
+    ) -> Result<Vec<FileReport>> {
+        let mut reports = workspace.check(&sources);
+        self.accept(&mut reports)?;
+        for report in &reports {
+            let Some(source) = sources.iter_mut().find(|source| source.name == report.name) else { continue };
+            let Some(text) = allowed(report, reason) else { continue };
+            let changed = Source { text, ..source.clone() };
+            // A comment that stands within a quoted text is none.
+            let after = workspace.check(std::slice::from_ref(&changed));
+            let left = after.first().map_or(0, |report| report.findings.len());
+            if left == 0 {
+                write(Path::new(&changed.name), &changed.text).with_context(|| changed.name.clone())?;
+                *source = changed;
+            }
+        }
+        let reports = workspace.check(&sources);
+        self.unwritten = reports.iter().map(|report| report.findings.len()).sum();
+        if self.unwritten > 0 {
+            anstream::eprintln!("note: these findings cannot be allowed by a comment before their line");
+        }
+        Ok(reports)
+    }
+
+    /// Removes the findings that baselines accept. Returns their number.
+    fn accept(&self, reports: &mut Vec<FileReport>) -> Result<usize> {
+        let mut by_baseline: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (index, report) in reports.iter().enumerate() {
+            let own = || self.projects.project(&report.name).baseline();
+            if let Some(file) = self.args.baseline.clone().or_else(own) {
+                by_baseline.entry(file).or_default().push(index);
+            }
+        }
+        let mut accepted = 0;
+        for (file, indices) in by_baseline {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let baseline = Baseline::parse(&text).with_context(|| file.display().to_string())?;
+            let mut own: Vec<_> = indices.iter().map(|index| reports[*index].clone()).collect();
+            let (count, stale) = baseline.apply(&mut own, names_beside(&file));
+            accepted += count;
+            if !stale.is_empty() && !self.args.quiet {
+                let (count, file) = (stale.len(), file.display());
+                let entries = if count == 1 { "1 entry" } else { &format!("{count} entries") };
+                anstream::eprintln!(
+                    "note: {entries} of {file} match no finding any more; --write-baseline {file} removes them"
+                );
+                for stale in stale.iter().filter(|_| self.args.verbose) {
+                    anstream::eprintln!("  {}: {}: {}", stale.file, stale.entry.rule, stale.entry.message);
+                }
+            }
+            for (index, report) in indices.into_iter().zip(own) {
+                reports[index] = report;
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Writes the further outputs. Returns false if one cannot be written.
+    fn write_outputs(&self, reports: &[FileReport]) -> bool {
+        let mut is_written = true;
+        for FurtherOutput { format, file } in &self.args.output {
+            let mut bytes = Vec::new();
+            let result = (format.print)(&mut bytes, reports, &output(false))
+                .and_then(|()| write(file, &String::from_utf8_lossy(&bytes)));
+            if let Err(error) = result {
+                anstream::eprintln!("{} {}: {error}", style::error("error:"), file.display());
+                is_written = false;
+            }
+        }
+        is_written
+    }
+
+    fn print(&self, reports: &[FileReport], to_stderr: bool) -> Result<()> {
+        let (out, choice): (Box<dyn Write>, _) = if to_stderr {
+            (Box::new(anstream::stderr().lock()), anstream::AutoStream::choice(&std::io::stderr()))
+        } else {
+            (Box::new(anstream::stdout().lock()), anstream::AutoStream::choice(&std::io::stdout()))
+        };
+        let mut out = std::io::BufWriter::new(out);
+        let format: &Format = self.args.format;
+        if self.args.statistics && format.name == "json" {
+            statistics::print_json(&mut out, reports)?;
+        } else if self.args.statistics {
+            statistics::print(&mut out, reports)?;
+        } else {
+            (format.print)(&mut out, reports, &output(choice != anstream::ColorChoice::Never))?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn output(has_colors: bool) -> Output {
+    Output { has_colors, folder: std::env::current_dir().unwrap_or_default() }
+}
+
+/// Returns names of files relative to the folder of a baseline, with `/`.
+fn names_beside(baseline: &Path) -> impl Fn(&str) -> String {
+    let folder = PathBuf::from(canonical(&baseline.to_string_lossy()))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default();
+    move |name| {
+        let path = PathBuf::from(canonical(name));
+        let path = path.strip_prefix(&folder).unwrap_or(&path);
+        path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+    }
+}
+
+fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<ExitCode> {
+    let baseline = Baseline::of(reports, names_beside(file));
+    let text = format!("{}\n", serde_json::to_string_pretty(&baseline)?);
+    write(file, &text).with_context(|| file.display().to_string())?;
+    if !quiet {
+        let count: usize = baseline.files.values().map(Vec::len).sum();
+        anstream::eprintln!(
+            "{}: {count} findings of {} files accepted",
+            file.display(),
+            baseline.files.len()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Default)]
@@ -238,19 +316,17 @@ struct Tally {
     errors: usize,
     warnings: usize,
     notes: usize,
-    worst: Option<Severity>,
 }
 
 impl Tally {
-    fn of(checked: &[Checked]) -> Self {
-        let mut tally = Self { files: checked.len(), ..Self::default() };
-        for finding in checked.iter().flat_map(|file| &file.findings) {
+    fn of(reports: &[FileReport]) -> Self {
+        let mut tally = Self { files: reports.len(), ..Self::default() };
+        for finding in reports.iter().flat_map(|report| &report.findings) {
             match finding.severity {
                 Severity::Error => tally.errors += 1,
                 Severity::Warning => tally.warnings += 1,
                 Severity::Info => tally.notes += 1,
             }
-            tally.worst = tally.worst.max(Some(finding.severity));
         }
         tally
     }

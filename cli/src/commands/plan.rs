@@ -4,16 +4,18 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use velo_lint::{Document, Lines, Options, Refusal, Route, Unit, refusals, rules};
+use velo_lint::{Document, LineIndex, Options, Refusal, Route, Unit, refusals, rules};
 use velo_schema::Plan;
 use velo_schema::keys::Key;
 
 use crate::args::{PlanArgs, PlanFormat};
-use crate::input::{files, read};
+use crate::dead_letters;
+use crate::exit::EXIT_USAGE;
+use crate::input::{Listed, list, read};
+use crate::project::Projects;
 use crate::render::plan::{PlanView, explain, plan_table};
 use crate::render::style;
 use crate::statement::{document, print_errors, reasons};
-use crate::{EXIT_USAGE, dead_letters};
 
 pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let key = args.explain.as_deref().map(|name| {
@@ -23,15 +25,22 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let is_text = !matches!(args.format, PlanFormat::Json);
     ensure!(key.is_none() || is_text, "--explain prints text only; leave out --format json");
     let mut planned = Planned::default();
-    for file in files(&args.files) {
-        match file.and_then(|file| read(&file, None)) {
-            Ok(input) => planned.add(&document(&input, &args.vars), args.record_size),
+    let projects = Projects::nearest();
+    let Listed { files, errors, .. } = list(&args.files, &projects);
+    let texts = files.iter().map(|file| read(file, None)).chain(errors.into_iter().map(Err));
+    for text in texts {
+        match text {
+            Ok(source) => {
+                let record_size = args.record_size.or(projects.settings(&source.name).options.record_bytes);
+                planned.add(&document(&source, &args.vars), record_size);
+            }
             Err(error) => {
                 anstream::eprintln!("{} {error:#}", style::error("error:"));
                 planned.is_unread = true;
             }
         }
     }
+    projects.check()?;
     let Planned { views, has_errors, is_unread } = planned;
     let mut out = anstream::stdout().lock();
     match (key, args.format) {
@@ -104,7 +113,7 @@ fn view(
     open: Vec<Refusal>,
     record_bytes: Option<u64>,
 ) -> PlanView {
-    let place = |file: usize, offset| Lines::new(document.text(file)).position(offset);
+    let place = |file: usize, offset| LineIndex::new(document.text(file)).position(offset);
     let of_open = |Refusal { span, why }: Refusal| {
         (why, document.name(span.file).to_owned(), place(span.file, span.range.start))
     };

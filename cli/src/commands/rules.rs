@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use velo_lint::reference::page;
 use velo_lint::rule::Rule;
 use velo_lint::rules::{RULES, named};
+
+use velo_report::rules_page::page;
 
 use crate::args::DocsFormat;
 use crate::render::plan::table;

@@ -31,10 +31,11 @@ use self::report_file::may_be_written;
 use self::resolve::job;
 pub(super) use self::summary::summary;
 use crate::args::RunArgs;
+use crate::exit::EXIT_USAGE;
 use crate::input::read;
 use crate::kafka::settings;
 use crate::statement::{document, print_errors, refuse, select};
-use crate::{EXIT_USAGE, log, query};
+use crate::{log, query};
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if args.memory_limit.is_some() {

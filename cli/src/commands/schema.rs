@@ -7,7 +7,6 @@ use anyhow::Result;
 use velo_schema::json_schema::{Draft, Shape, root_schema, settings_schema};
 
 use crate::args::{DraftArg, SchemaArgs, SchemaOf, ShapeArg};
-use crate::render::finding_json::JsonFinding;
 use crate::render::letters::Letters;
 use crate::render::plan::JsonPlan;
 
@@ -22,11 +21,13 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
     };
     let schema = match args.of {
         None => settings_schema(shape, draft),
-        Some(SchemaOf::Lint) => root_schema::<Vec<JsonFinding>>(draft),
+        Some(SchemaOf::Lint) => root_schema::<Vec<velo_report::json::JsonFinding>>(draft),
         Some(SchemaOf::Plan) => root_schema::<Vec<JsonPlan>>(draft),
         Some(SchemaOf::Run) => root_schema::<velo_engine::report::Report>(draft),
         Some(SchemaOf::Dlq) => root_schema::<Letters>(draft),
         Some(SchemaOf::Exec) => root_schema::<velo_engine::process::exec::Protocol>(draft),
+        Some(SchemaOf::Baseline) => root_schema::<velo_lint::baseline::Baseline>(draft),
+        Some(SchemaOf::Settings) => velo_lint::settings::json_schema(draft),
         Some(SchemaOf::Advise) => root_schema::<velo_advisor::Advice>(draft),
     };
     let mut out = std::io::stdout().lock();

@@ -181,8 +181,8 @@ pub(crate) fn unused(file: usize, unused: &Suppression, options: &Options) -> Op
 }
 
 /// The findings at the levels that are asked for.
-pub(crate) fn leveled(findings: Vec<Finding>, levels: &Levels) -> Vec<Finding> {
-    let at_level = |mut finding: Finding| match levels.of(finding.rule, finding.severity) {
+pub(crate) fn leveled<'o>(findings: Vec<Finding>, levels: impl Fn(usize) -> &'o Levels) -> Vec<Finding> {
+    let at_level = |mut finding: Finding| match levels(finding.file).of(finding.rule, finding.severity) {
         Level::Allow => None,
         Level::Report(severity) => {
             finding.severity = severity;
@@ -195,8 +195,7 @@ pub(crate) fn leveled(findings: Vec<Finding>, levels: &Levels) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Target;
-    use crate::{Document, File, FileError, Files, Language, Options};
+    use crate::example::report;
     use rustc_hash::FxHashSet as HashSet;
 
     #[test]
@@ -212,15 +211,9 @@ mod tests {
     #[test]
     fn every_example_breaks_its_rule_and_the_better_text_does_not() {
         for rule in RULES {
-            let target = rule.id.starts_with("target-").then_some(Target::Velostream01);
-            let options = Options { record_bytes: Some(2048), target, ..Options::default() };
-            let language = if rule.id == invalid_yaml::RULE.id { Language::Yaml } else { Language::Sql };
-            let found = |text: &str, options: &Options| {
-                let found = Document::read("", text, language, &Nowhere).check(options);
-                found.iter().any(|finding| finding.rule == rule.id)
-            };
-            assert!(found(rule.example, &options), "{}: {}", rule.id, rule.example);
-            assert!(!found(rule.better, &options), "{}: {}", rule.id, rule.better);
+            let finds = |text: &str| !report(rule, text).findings.is_empty();
+            assert!(finds(rule.example), "{}: {}", rule.id, rule.example);
+            assert!(!finds(rule.better), "{}: {}", rule.id, rule.better);
         }
     }
 
@@ -233,14 +226,5 @@ mod tests {
         assert_eq!(levels.of("unquoted", Severity::Warning), Level::Allow);
         let unknown = set_level(&mut levels, "inert-keys", Level::Allow).unwrap_err();
         assert_eq!(unknown.to_string(), "there is no rule 'inert-keys'; did you mean 'inert-key'?");
-    }
-
-    struct Nowhere;
-
-    impl Files for Nowhere {
-        fn read(&self, _: &str, path: &str) -> Result<File, FileError> {
-            let settings = || File { name: path.to_owned(), text: "batch: {size: 5}".to_owned() };
-            path.starts_with("configs/").then(settings).ok_or(FileError::NotFound)
-        }
     }
 }

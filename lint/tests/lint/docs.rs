@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use velo_lint::{Language, Lines, Severity, lint};
+use velo_lint::{Language, LineIndex, Severity, lint};
 
 /// Pages about mistakes, which have them on purpose.
 const OF_MISTAKES: &[&str] = &["rules.md"];
@@ -23,7 +23,7 @@ fn no_example_of_the_docs_has_a_mistake() {
             statements += velo_lint::statements(&text, Language::Markdown).len();
             for finding in lint(&text, Language::Markdown) {
                 if finding.severity > Severity::Info {
-                    let line = Lines::new(&text).position(finding.span.start).line;
+                    let line = LineIndex::new(&text).position(finding.span.start).line;
                     let message = &finding.message;
                     wrong.push(format!("{name}:{line}: {}: {message}", finding.rule));
                 }

@@ -250,23 +250,6 @@ fn every_rule_is_found_by_its_name() {
     assert!(find("no-such-rule").is_none());
 }
 
-/// What a heading is called in a link, as GitHub and others have it.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
-}
-
-#[test]
-fn every_rule_has_a_section_on_the_page_and_every_link_leads_to_one() {
-    let page = velo_lint::reference::page(RULES);
-    let anchors: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
-    let links: Vec<_> =
-        page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect();
-    let rules: Vec<_> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
-    assert_eq!((&anchors, &links), (&rules, &rules));
-    assert!(!page.contains("://"), "a link leads away from the page");
-}
-
 #[test]
 fn a_fix_called_safe_is_safe_for_every_engine() {
     let safe = |text: &str, target| {

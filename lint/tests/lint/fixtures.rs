@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use velo_lint::rules::RULES;
-use velo_lint::{Document, File, FileError, Files, Language, Lines, Options, Severity, Target};
+use velo_lint::{Document, File, FileError, Files, Language, LineIndex, Options, Severity, Target};
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
@@ -75,7 +75,7 @@ impl Fixture {
             return None;
         }
         let language =
-            Language::of_extension(extension).unwrap_or_else(|| panic!("{name}: nothing runs this file"));
+            Language::of_file_name(&name).unwrap_or_else(|| panic!("{name}: nothing runs this file"));
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let verdict = if name.ends_with(".nothing.json") {
             "expect: nothing".to_owned()
@@ -139,7 +139,7 @@ impl Fixture {
         let document = Document::read(&self.name, &self.text, self.language, &Beside);
         let (mut others, mut notes) = (Vec::new(), Vec::new());
         for finding in document.check(&self.options) {
-            let start = Lines::new(document.text(finding.file)).position(finding.span.start);
+            let start = LineIndex::new(document.text(finding.file)).position(finding.span.start);
             let rule = match finding.file {
                 0 => finding.rule.to_owned(),
                 file => {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use velo_lint::fix::apply_all;
 use velo_lint::lexer::{Lexer, TokenKind};
-use velo_lint::{Language, Lines, lint, statements};
+use velo_lint::{Language, LineIndex, lint, statements};
 
 /// Pieces that clauses are made of, so that random texts meet the parser's every branch.
 fn pieces() -> impl Strategy<Value = String> {
@@ -105,7 +105,7 @@ const LANGUAGES: [Language; 3] = [Language::Sql, Language::Yaml, Language::Markd
 
 /// That every span of every finding lies in the text, on character boundaries.
 fn spans_lie_in(text: &str, language: Language) -> Result<(), TestCaseError> {
-    let lines = Lines::new(text);
+    let lines = LineIndex::new(text);
     for finding in lint(text, language) {
         let fixes = finding.fix.iter().chain(&finding.alternatives);
         let edits = fixes.flat_map(|fix| &fix.edits).map(|edit| &edit.span);
@@ -333,7 +333,7 @@ fn growing(times: usize) -> Vec<(&'static str, Language, String)> {
 fn the_work_grows_with_the_text() {
     let steps = |text: &str, language| {
         let before = velo_lint::steps::taken();
-        let lines = Lines::new(text);
+        let lines = LineIndex::new(text);
         for finding in lint(text, language) {
             assert!(lines.position(finding.span.start).line > 0);
         }

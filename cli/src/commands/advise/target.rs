@@ -11,12 +11,12 @@ use velo_schema::{Origin, StrategyKind};
 
 use crate::args::VarArgs;
 use crate::clause::with_settings;
-use crate::input::{Input, read};
+use crate::input::read;
 use crate::statement::{document, print_errors, refuse, select};
 
 /// The statement to configure.
 pub(super) struct Target {
-    pub input: Input,
+    pub input: velo_lint::Source,
     document: Document,
     number: usize,
     vars: VarArgs,
@@ -121,7 +121,8 @@ impl Target {
         let source = self.sources.get(self.chosen).and_then(|source| source.name.as_deref());
         let text = with_settings(&unit, source, candidate).with_context(|| self.input.name.clone())?;
         // Parse the result and check that no other setting changes the configuration.
-        let changed = Input { text, name: self.input.name.clone(), language: self.input.language };
+        let changed =
+            velo_lint::Source { text, name: self.input.name.clone(), language: self.input.language };
         let document = document(&changed, &self.vars);
         let unit = document.units(&options).nth(self.number);
         let reads = unit.and_then(|unit| Some(Route::all(&unit).get(self.chosen)?.at_source.config()));

@@ -1,29 +1,35 @@
-//! Findings for people: the message, the source with the place marked, and what would mend it.
+//! Findings for people: the message, the source with the place marked, and the fix.
 
-use std::io::Write;
+use std::io::{Result, Write};
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use velo_lint::{Finding, Fix, Lines, Severity};
+use velo_lint::{FileReport, Finding, Fix, LineIndex, Severity};
 
-use crate::commands::Checked;
+use crate::format::{Format, Output};
 
-/// Prints all findings of a file.
-pub(crate) fn print(out: &mut dyn Write, file: &Checked, has_colors: bool) -> std::io::Result<()> {
-    let renderer = if has_colors { Renderer::styled() } else { Renderer::plain() };
-    let lines = Lines::new(&file.text);
-    for finding in &file.findings {
-        writeln!(out, "{}\n", render(&renderer, &file.name, &file.text, &lines, finding))?;
+/// The format.
+pub const FORMAT: Format =
+    Format { name: "text", about: "the message, the source and the fix, for people", print };
+
+fn print(out: &mut dyn Write, reports: &[FileReport], output: &Output) -> Result<()> {
+    let renderer = if output.has_colors { Renderer::styled() } else { Renderer::plain() };
+    for report in reports {
+        let lines = LineIndex::new(&report.text);
+        for finding in &report.findings {
+            writeln!(out, "{}\n", render(&renderer, &report.name, &report.text, &lines, finding))?;
+        }
     }
     Ok(())
 }
 
-/// One finding; `file` is the name and `source` the text that its span counts in.
-pub(crate) fn text(file: &str, source: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+/// Returns a finding with colours. `file` is the name and `source` the text that its span counts in.
+#[must_use]
+pub fn text(file: &str, source: &str, lines: &LineIndex, finding: &Finding) -> String {
     render(&Renderer::styled(), file, source, lines, finding)
 }
 
-fn render(renderer: &Renderer, file: &str, source: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+fn render(renderer: &Renderer, file: &str, source: &str, lines: &LineIndex, finding: &Finding) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -53,7 +59,7 @@ fn render(renderer: &Renderer, file: &str, source: &str, lines: &Lines<'_>, find
     renderer.render(&[group])
 }
 
-/// What would mend it, in words.
+/// The fix in words.
 fn help(source: &str, finding: &Finding) -> Option<String> {
     let wording = |fix: &Fix| {
         let edit = fix.edits.first()?;
@@ -83,7 +89,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The lines that a span lies in; `None` where it begins too far into its line to be looked at.
-fn shown(text: &str, lines: &Lines<'_>, span: &Range<usize>) -> Option<Range<usize>> {
+fn shown(text: &str, lines: &LineIndex, span: &Range<usize>) -> Option<Range<usize>> {
     const AROUND: usize = 200;
     const TOO_FAR: usize = 1000;
     let start = lines.line_start(span.start);

@@ -1,20 +1,22 @@
-//! Findings as annotations of a GitHub workflow, the most severe first; what GitHub would not show is in
-//! the log.
+//! Findings as annotations of a GitHub workflow, the most severe first. What GitHub would not show is in the log.
 
-use std::io::Write;
+use std::io::{Result, Write};
 
-use velo_lint::{Finding, Lines, Severity};
+use velo_lint::{FileReport, Finding, LineIndex, Severity};
 
-use crate::commands::Checked;
+use crate::format::{Format, Output};
+
+/// The format.
+pub const FORMAT: Format = Format { name: "github", about: "annotations of a GitHub workflow", print };
 
 /// GitHub shows this many annotations of a level in one step, and drops the rest.
 const MOST_OF_A_LEVEL: usize = 10;
 
 /// Prints one line a finding: a workflow command up to the limit of its level, plain text beyond it, and
 /// a notice that says how many of each there are.
-pub(crate) fn print(out: &mut dyn Write, checked: &[Checked]) -> std::io::Result<()> {
+fn print(out: &mut dyn Write, reports: &[FileReport], _: &Output) -> Result<()> {
     let levels = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Info, "notice")];
-    let files: Vec<_> = checked.iter().map(|file| (file, Lines::new(&file.text))).collect();
+    let files: Vec<_> = reports.iter().map(|file| (file, LineIndex::new(&file.text))).collect();
     let of = |severity| {
         let all = files.iter().flat_map(|(file, lines)| file_findings(file, lines));
         all.filter(move |(.., finding)| finding.severity == severity)
@@ -50,13 +52,13 @@ pub(crate) fn print(out: &mut dyn Write, checked: &[Checked]) -> std::io::Result
 
 /// The findings of a file, each with its file and that file's lines.
 fn file_findings<'a>(
-    file: &'a Checked,
-    lines: &'a Lines<'a>,
-) -> impl Iterator<Item = (&'a Checked, &'a Lines<'a>, &'a Finding)> {
+    file: &'a FileReport,
+    lines: &'a LineIndex,
+) -> impl Iterator<Item = (&'a FileReport, &'a LineIndex, &'a Finding)> {
     file.findings.iter().map(move |finding| (file, lines, finding))
 }
 
-fn annotation(command: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+fn annotation(command: &str, file: &str, lines: &LineIndex, finding: &Finding) -> String {
     let (start, end) = (lines.position(finding.span.start), lines.position(finding.span.end));
     // GitHub takes columns of a single line only.
     let place = if start.line == end.line {
@@ -70,7 +72,7 @@ fn annotation(command: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -
 }
 
 /// A finding as a line of the log.
-fn plain(level: &str, file: &str, lines: &Lines<'_>, finding: &Finding) -> String {
+fn plain(level: &str, file: &str, lines: &LineIndex, finding: &Finding) -> String {
     let place = lines.position(finding.span.start);
     // A line that begins with `::` would be a command.
     let message = finding.message.replace(['\r', '\n'], " ");
@@ -90,13 +92,10 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use velo_lint::{Language, lint};
+    use crate::tests;
 
     fn printed(name: &str, text: &str) -> String {
-        let findings = lint(text, Language::Sql);
-        let mut out = Vec::new();
-        print(&mut out, &[Checked { name: name.into(), text: text.to_owned(), findings }]).unwrap();
-        String::from_utf8(out).unwrap()
+        tests::printed(&FORMAT, &[tests::report(name, text)])
     }
 
     #[test]

@@ -1,33 +1,41 @@
 //! Findings as JSON, with lines and columns.
 
+use std::io::{Result, Write};
+
 use schemars::JsonSchema;
 use serde::Serialize;
-use velo_lint::{Finding, Fix, Lines, Position, Severity};
+use velo_lint::{FileReport, Finding, Fix, LineIndex, Position, Severity};
 
-use crate::commands::Checked;
+use crate::format::{Format, Output};
+
+/// The format.
+pub const FORMAT: Format =
+    Format { name: "json", about: "an array of findings; velo schema --of lint describes it", print };
 
 /// A finding of `velo lint --format json`, which prints an array of them.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct JsonFinding {
+pub struct JsonFinding {
     /// The rule's id; `velo rules ID` explains it.
     rule: &'static str,
     severity: Severity,
     /// What is wrong, in words.
     message: String,
+    /// What the message consists of, by name. It depends on the rule.
+    data: serde_json::Map<String, serde_json::Value>,
     file: String,
     start: Position,
     /// Exclusive.
     end: Position,
-    /// What mends it, where there is one way.
+    /// The change that fixes it, if there is one way.
     fix: Option<JsonFix>,
-    /// The ways to mend it, where there are several and only the author knows which is meant.
+    /// The changes of which each fixes it, if only the author knows which one is meant.
     alternatives: Vec<JsonFix>,
 }
 
-/// A way to mend a finding.
+/// A change that fixes a finding.
 #[derive(Debug, Serialize, JsonSchema)]
 struct JsonFix {
-    /// Whether it keeps the meaning for sure.
+    /// True if it keeps the behaviour.
     safe: bool,
     edits: Vec<JsonEdit>,
 }
@@ -42,16 +50,17 @@ struct JsonEdit {
     text: String,
 }
 
-/// Every finding, in the order of the files and of the places in them.
-pub(crate) fn findings(checked: &[Checked]) -> Vec<JsonFinding> {
-    let of_file = |file: &Checked| {
-        let lines = Lines::new(&file.text);
-        file.findings.iter().map(|finding| json(&file.name, &lines, finding)).collect::<Vec<_>>()
+/// Prints an array of all findings, in the order of the files and of the places in them.
+fn print(out: &mut dyn Write, reports: &[FileReport], _: &Output) -> Result<()> {
+    let of_file = |report: &FileReport| {
+        let lines = LineIndex::new(&report.text);
+        report.findings.iter().map(|finding| json(&report.name, &lines, finding)).collect::<Vec<_>>()
     };
-    checked.iter().flat_map(of_file).collect()
+    serde_json::to_writer_pretty(&mut *out, &reports.iter().flat_map(of_file).collect::<Vec<_>>())?;
+    writeln!(out)
 }
 
-fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFinding {
+fn json(file: &str, lines: &LineIndex, finding: &Finding) -> JsonFinding {
     let json_fix = |fix: &Fix| JsonFix {
         safe: fix.safe,
         edits: fix
@@ -68,6 +77,7 @@ fn json(file: &str, lines: &Lines<'_>, finding: &Finding) -> JsonFinding {
         rule: finding.rule,
         severity: finding.severity,
         message: finding.message.clone(),
+        data: finding.data.as_object().cloned().unwrap_or_default(),
         file: file.to_owned(),
         start: lines.position(finding.span.start),
         end: lines.position(finding.span.end),

@@ -1,49 +1,12 @@
 //! `velo lint` as people and their CI use it: projects, fixes, formats; and the two check programs.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value as Json;
-use tempfile::TempDir;
 
-/// A folder with these files.
-fn project(files: &[(&str, &str)]) -> TempDir {
-    let folder = TempDir::new().expect("a folder");
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, text).expect("written");
-    }
-    folder
-}
-
-fn run(program: &str, folder: &Path, args: &[&str], stdin: &str) -> Output {
-    let mut child = Command::new(program)
-        .current_dir(folder)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    // It may end before it has read all.
-    let _ = child.stdin.take().expect("stdin").write_all(stdin.as_bytes());
-    child.wait_with_output().expect("it ends")
-}
-
-fn velo(folder: &TempDir, args: &[&str]) -> Output {
-    run(env!("CARGO_BIN_EXE_velo"), folder.path(), args, "")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::support::{project, run, stderr, stdout, velo};
 
 /// Rule, file and line of every finding.
 fn places(output: &Output) -> Vec<(String, String, u64)> {
@@ -77,14 +40,11 @@ fn findings_stand_in_the_file_that_caused_them() {
         // In the statement's context: the strategy is there, so the window is right and the timeout is not.
         place("inert-key", "configs/orders.yaml", 3),
         place("duration-without-unit", "configs/orders.yaml", 3),
-        place("inert-key", "./configs/unused.yaml", 3),
-        place("unknown-failure-strategy", "./sql/config.json", 1),
+        place("inert-key", "configs/unused.yaml", 3),
+        place("unknown-failure-strategy", "sql/config.json", 1),
     ];
-    let found: Vec<_> = places(&output)
-        .into_iter()
-        .map(|(r, f, l)| (r, f.replace("./configs/orders", "configs/orders"), l))
-        .collect();
-    assert_eq!(found, expected, "{}", stderr(&output));
+    // A file has one name, whoever names it.
+    assert_eq!(places(&output), expected, "{}", stderr(&output));
 }
 
 #[test]
@@ -263,14 +223,10 @@ fn every_format_reports_the_same_findings() {
 }
 
 #[test]
-fn plan_and_run_read_the_files_that_a_statement_names() {
+fn a_plan_reads_the_files_that_a_statement_names() {
     let folder = project(&[
         ("c.yaml", "batch: {strategy: fixed_size, size: 500}\nfailure_strategy: FailBatch\n"),
         ("job.sql", "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'c.yaml');"),
-        (
-            "lost.sql",
-            "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'd.yaml', 'failure_strategy' = 'FailBatch');",
-        ),
     ]);
     let output = velo(&folder, &["plan", "--format", "json", "job.sql"]);
     let plan: Json = serde_json::from_slice(&output.stdout).expect("a plan");
@@ -278,9 +234,6 @@ fn plan_and_run_read_the_files_that_a_statement_names() {
         (&plan[0]["max_poll_records"]["max"], &plan[0]["tier"]),
         (&Json::from(500), &Json::from("buffered"))
     );
-    let output = velo(&folder, &["run", "lost.sql", "--bootstrap-servers", "127.0.0.1:1"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("d.yaml: there is no such file"), "{}", stderr(&output));
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! The lines that have changed since a commit, as git knows them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use velo_lint::{FileReport, LineIndex};
+
+use crate::input::canonical;
+
+/// The changed lines of files, by canonical path.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(HashMap<String, Lines>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Lines {
+    /// The whole file is new.
+    All,
+    /// Ranges of lines, from 0.
+    Some(Vec<Range<usize>>),
+}
+
+impl Changed {
+    /// Asks git what has changed in the working tree since `reference`, or since the point at which its branch was left.
+    ///
+    /// # Errors
+    /// If git does not run, this is no checkout, or there is no such commit.
+    pub(crate) fn since(reference: &str) -> Result<Self> {
+        let root = git(&["rev-parse", "--show-toplevel"])?;
+        let root = Path::new(root.trim_end_matches(['\n', '\r']));
+        // A name that begins with a dash would be an option.
+        let commit = git(&["rev-parse", "--verify", "--end-of-options", &format!("{reference}^{{commit}}")])?;
+        let base = git(&["merge-base", commit.trim(), "HEAD"]).unwrap_or(commit);
+        let options = ["--unified=0", "--no-color", "--no-ext-diff", "--no-prefix", "--no-renames"];
+        let diff =
+            git(&[&["-c", "core.quotePath=false", "diff"], &options[..], &[base.trim(), "--"]].concat())?;
+        let mut changed = Self::default();
+        for (file, lines) in hunks(&diff) {
+            changed.0.insert(canonical(&root.join(file).to_string_lossy()), Lines::Some(lines));
+        }
+        let untracked = git(&["ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/"])?;
+        for file in untracked.split('\0').filter(|file| !file.is_empty()) {
+            changed.0.insert(canonical(&root.join(file).to_string_lossy()), Lines::All);
+        }
+        Ok(changed)
+    }
+
+    /// Removes the findings in statements and documents that have not changed.
+    pub(crate) fn apply(&self, reports: &mut [FileReport]) {
+        for report in reports {
+            let FileReport { name, text, statements, findings, .. } = report;
+            let Some(Lines::Some(changed)) = self.0.get(&canonical(name)) else {
+                if !self.0.contains_key(&canonical(name)) {
+                    findings.clear();
+                }
+                continue;
+            };
+            let lines = LineIndex::new(text);
+            let has_changed = |bytes: &Range<usize>| {
+                let (first, last) = (lines.line(bytes.start), lines.line(bytes.end.max(bytes.start + 1) - 1));
+                changed.iter().any(|range| range.start <= last && first < range.end)
+            };
+            findings.retain(|finding| {
+                let statement = statements
+                    .iter()
+                    .find(|span| span.start <= finding.span.start && finding.span.start <= span.end);
+                has_changed(&finding.span) || statement.is_some_and(has_changed)
+            });
+        }
+    }
+}
+
+fn git(args: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(args).output().context("--changed-since: git cannot be run")?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        bail!("--changed-since: {}", reason.trim().trim_start_matches("fatal: "));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns the files of a diff without context, and the lines (from 0) that each has now.
+fn hunks(diff: &str) -> Vec<(&str, Vec<Range<usize>>)> {
+    let mut files: Vec<(&str, Vec<Range<usize>>)> = Vec::new();
+    for line in diff.lines() {
+        if let Some(file) = line.strip_prefix("+++ ") {
+            // A name with blanks has a tab behind it.
+            files.push((file.trim_end_matches('\t'), Vec::new()));
+        } else if let Some(hunk) = line.strip_prefix("@@ ")
+            && let Some((_, lines)) = files.last_mut()
+        {
+            lines.extend(new_lines(hunk));
+        }
+    }
+    files.retain(|(file, _)| *file != "/dev/null");
+    files
+}
+
+/// Reads `-3,2 +5,4 @@ …`: the lines from 5 on, four of them. Where lines are removed only, the line before counts.
+fn new_lines(hunk: &str) -> Option<Range<usize>> {
+    let new = hunk.split(' ').find_map(|part| part.strip_prefix('+'))?;
+    let (start, count) = new.split_once(',').unwrap_or((new, "1"));
+    let (start, count): (usize, usize) = (start.parse().ok()?, count.parse().ok()?);
+    let first = start.saturating_sub(1);
+    Some(first..first + count.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hunks_name_the_lines_that_a_file_has_now() {
+        let diff = "diff --git a.sql a.sql\nindex 1..2 100644\n--- a.sql\n+++ a.sql\n@@ -3,2 +5,4 @@ WITH\n-x\n+y\n\
+                    @@ -9 +12 @@\n@@ -20,3 +22,0 @@\ndiff --git b c.sql b c.sql\n--- /dev/null\n+++ b c.sql\t\n@@ -0,0 +1,7 @@\n\
+                    --- d.sql\n+++ /dev/null\n@@ -1 +0,0 @@\n";
+        assert_eq!(hunks(diff), [("a.sql", vec![4..8, 11..12, 21..22]), ("b c.sql", vec![0..7])]);
+    }
+}

@@ -1,0 +1,7 @@
+//! The programs that need no Kafka, as their users run them.
+#![allow(clippy::disallowed_methods, reason = "tests read files")]
+
+mod formats;
+mod lint;
+mod project;
+mod support;
