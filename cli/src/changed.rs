@@ -116,6 +116,8 @@ mod tests {
         let diff = "diff --git a.sql a.sql\nindex 1..2 100644\n--- a.sql\n+++ a.sql\n@@ -3,2 +5,4 @@ WITH\n-x\n+y\n\
                     @@ -9 +12 @@\n@@ -20,3 +22,0 @@\ndiff --git b c.sql b c.sql\n--- /dev/null\n+++ b c.sql\t\n@@ -0,0 +1,7 @@\n\
                     --- d.sql\n+++ /dev/null\n@@ -1 +0,0 @@\n";
-        assert_eq!(hunks(diff), [("a.sql", vec![4..8, 11..12, 21..22]), ("b c.sql", vec![0..7])]);
+        let lines: Vec<_> =
+            hunks(diff).into_iter().map(|(file, lines)| (file, format!("{lines:?}"))).collect();
+        assert_eq!(lines, [("a.sql", "[4..8, 11..12, 21..22]".into()), ("b c.sql", "[0..7]".into())]);
     }
 }

@@ -42,6 +42,7 @@ pub use args::Cli;
 
 /// librdkafka allocates each message on one thread and frees it on another, which is slow with the system's allocator.
 /// The `override` feature of mimalloc also applies to C code.
+#[cfg(feature = "kafka")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -74,6 +74,7 @@ pub(crate) fn milliseconds<S: Serializer>(duration: &Duration, to: S) -> Result<
 #[derive(Debug, Default)]
 pub struct Findings(pub(crate) Vec<Finding>);
 
+#[allow(clippy::needless_pass_by_value, reason = "what is found is made for the call")]
 impl Findings {
     /// Adds a finding that no change is known to fix.
     pub(crate) fn add(&mut self, rule: &Rule, at: Span, found: impl Found) {

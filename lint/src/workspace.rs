@@ -177,8 +177,8 @@ struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     fn new(files: &'a (dyn Files + Sync), changes: &'a [Change]) -> Self {
-        let changed = changes.iter().map(|change| (files.canonical(&change.name), change.after.as_str()));
-        Self { files, changed: changed.collect() }
+        let text = |change: &'a Change| (files.canonical(&change.name), change.after.as_str());
+        Self { files, changed: changes.iter().map(text).collect() }
     }
 }
 
@@ -188,7 +188,7 @@ impl Files for Overlay<'_> {
         if !self.changed.is_empty()
             && let Some(text) = self.changed.get(&self.files.canonical(&file.name))
         {
-            file.text = (*text).to_owned();
+            (*text).clone_into(&mut file.text);
         }
         Ok(file)
     }
@@ -209,7 +209,7 @@ struct Found {
 /// What was found, by file.
 #[derive(Default)]
 struct Reports {
-    reports: Vec<FileReport>,
+    by_file: Vec<FileReport>,
     numbers: HashMap<String, usize>,
     /// The number of texts that each file is part of.
     readers: Vec<usize>,
@@ -219,7 +219,7 @@ impl Reports {
     /// Makes a place for a file whose findings come with those of another one.
     fn reserve(&mut self, files: &dyn Files, source: &Source) {
         let number = self.place(files.canonical(&source.name), &source.name, source.language);
-        let report = &mut self.reports[number];
+        let report = &mut self.by_file[number];
         if report.text.is_empty() {
             report.text.clone_from(&source.text);
         }
@@ -227,10 +227,10 @@ impl Reports {
 
     /// Returns the place of a file, and makes one if it has none.
     fn place(&mut self, path: String, name: &str, language: Language) -> usize {
-        let next = self.reports.len();
+        let next = self.by_file.len();
         let number = *self.numbers.entry(path).or_insert(next);
         if number == next {
-            self.reports.push(FileReport {
+            self.by_file.push(FileReport {
                 name: name.to_owned(),
                 text: String::new(),
                 language,
@@ -246,7 +246,7 @@ impl Reports {
         let mut numbers = Vec::with_capacity(paths.len());
         for (file, path) in paths.into_iter().enumerate() {
             let number = self.place(path, document.name(file), document.language(file));
-            let report = &mut self.reports[number];
+            let report = &mut self.by_file[number];
             document.text(file).clone_into(&mut report.text);
             report.statements = document.spans(file);
             self.readers[number] += 1;
@@ -255,16 +255,16 @@ impl Reports {
         for mut finding in findings {
             let number = numbers[finding.file];
             finding.file = 0;
-            self.reports[number].findings.push(finding);
+            self.by_file[number].findings.push(finding);
         }
     }
 
     /// Several texts may name one file, and find the same in it.
     fn done(mut self) -> Vec<FileReport> {
-        for (report, readers) in self.reports.iter_mut().zip(self.readers) {
+        for (report, readers) in self.by_file.iter_mut().zip(self.readers) {
             report.findings = merge(std::mem::take(&mut report.findings), |_| readers);
         }
-        self.reports
+        self.by_file
     }
 }
 
@@ -305,9 +305,9 @@ mod tests {
     fn the_files_that_a_statement_names_are_fixed_with_it() {
         let files = Map(vec![("batch.yaml", "batch: {strategy: FixedSize, size: 7}\n")]);
         let (changes, left) = workspace(&files, &by_default).fix(vec![source("a.sql", NAMES_BATCH)], false);
-        let changed: Vec<_> =
+        let texts: Vec<_> =
             changes.iter().map(|change| (change.name.as_str(), change.after.as_str())).collect();
-        assert_eq!(changed, [("batch.yaml", "batch: {strategy: fixed_size, size: 7}\n")]);
+        assert_eq!(texts, [("batch.yaml", "batch: {strategy: fixed_size, size: 7}\n")]);
         let above_info = |report: &FileReport| report.findings.iter().any(|f| f.severity > Severity::Info);
         assert!(!left.iter().any(above_info), "{left:#?}");
     }
@@ -323,7 +323,7 @@ mod tests {
         };
         let both = [source("a.sql", &clause("'batch.size' = '7', ")), source("b.sql", &clause(""))];
         let space = workspace(&files, &by_default);
-        let fixes = |sources: &[Source]| {
+        let is_safe = |sources: &[Source]| {
             let reports = space.check(sources);
             let report = reports.into_iter().find(|report| report.name == "batch.yaml").expect("it is named");
             report
@@ -333,7 +333,7 @@ mod tests {
                 .map(|fix| fix.safe)
                 .collect::<Vec<_>>()
         };
-        assert!(fixes(&both).iter().all(|safe| !safe));
+        assert!(is_safe(&both).iter().all(|safe| !safe));
     }
 
     #[test]

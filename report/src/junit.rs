@@ -1,4 +1,4 @@
-//! Findings as failed tests in the XML of JUnit, which most CI systems show. A file without findings is a test that
+//! Findings as failed tests in the XML of `JUnit`, which most CI systems show. A file without findings is a test that
 //! has passed.
 
 use std::io::{Result, Write};

@@ -40,8 +40,8 @@ pub(crate) use self::variables::VarArgs;
 #[derive(Debug, Parser)]
 #[command(name = "velo", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// Colours of the output; NO_COLOR and CLICOLOR_FORCE are respected
     #[arg(
+        help = "Colours of the output; NO_COLOR and CLICOLOR_FORCE are respected",
         long,
         value_enum,
         value_name = "WHEN",
@@ -77,7 +77,7 @@ impl ColorArg {
 pub(crate) enum Command {
     /// Check the settings in SQL, YAML, JSON and Markdown files, and fix them
     #[command(after_help = lint::HELP)]
-    Lint(LintArgs),
+    Lint(Box<LintArgs>),
     /// List the lint rules, or explain one
     Rules(RulesArgs),
     /// List the configuration keys, or explain one

@@ -66,8 +66,8 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     run.print(&reports, args.diff || (args.fix && is_stdin))?;
     let tally = Tally::of(&reports);
     if args.format.name == "text" && !args.quiet {
-        let fixes: usize = run.changes.iter().map(|change| change.fixes).sum();
-        let fixed = if args.fix && fixes > 0 { format!("; {fixes} fixed") } else { String::new() };
+        let count: usize = run.changes.iter().map(|change| change.fixes).sum();
+        let fixed = if args.fix && count > 0 { format!("; {count} fixed") } else { String::new() };
         let accepted =
             if accepted > 0 { format!("; {accepted} accepted by the baseline") } else { String::new() };
         anstream::eprintln!("{tally}{fixed}{accepted}");
@@ -124,10 +124,9 @@ impl Inputs {
                     inputs.sources.push(source);
                 }
                 // What is not ours is none of our business.
+                Some(Ok(Err(foreign))) if !foreign.is_ours && !args.verbose => {}
                 Some(Ok(Err(foreign))) if !foreign.is_ours => {
-                    if args.verbose {
-                        anstream::eprintln!("skipped {}: {}", foreign.name, foreign.encoding);
-                    }
+                    anstream::eprintln!("skipped {}: {}", foreign.name, foreign.encoding);
                 }
                 Some(Ok(Err(foreign))) => {
                     inputs.error(&anyhow::anyhow!("{}: {}", foreign.name, foreign.encoding));
@@ -211,7 +210,7 @@ impl Run<'_> {
     }
 
     /// Removes the findings that baselines accept. Returns their number.
-    fn accept(&self, reports: &mut Vec<FileReport>) -> Result<usize> {
+    fn accept(&self, reports: &mut [FileReport]) -> Result<usize> {
         let mut by_baseline: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         for (index, report) in reports.iter().enumerate() {
             let own = || self.projects.project(&report.name).baseline();

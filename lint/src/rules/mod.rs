@@ -138,7 +138,9 @@ pub fn named(name: &str) -> Result<&'static Rule, UnknownRule> {
 /// If there is no such rule.
 pub fn set_level(levels: &mut Levels, name: &str, level: Level) -> Result<(), UnknownRule> {
     if name == ALL {
-        RULES.iter().for_each(|rule| levels.set(rule.id, level));
+        for rule in RULES {
+            levels.set(rule.id, level);
+        }
         return Ok(());
     }
     levels.set(named(name)?.id, level);
