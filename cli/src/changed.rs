@@ -1,6 +1,6 @@
 //! The lines that have changed since a commit, as git knows them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -49,8 +49,22 @@ impl Changed {
 
     /// Removes the findings in statements and documents that have not changed.
     pub(crate) fn apply(&self, reports: &mut [FileReport]) {
+        let is_changed = |name: &str| self.0.contains_key(&canonical(name));
+        // What a statement means depends on the files that it names, and the other way round.
+        let mut related = HashSet::new();
+        for report in &*reports {
+            if report.parts.iter().any(|part| is_changed(part)) || is_changed(&report.name) {
+                related.extend(report.parts.iter().map(|part| canonical(part)));
+            }
+            if report.parts.iter().any(|part| is_changed(part)) {
+                related.insert(canonical(&report.name));
+            }
+        }
         for report in reports {
             let FileReport { name, text, statements, findings, .. } = report;
+            if related.contains(&canonical(name)) {
+                continue;
+            }
             let Some(Lines::Some(changed)) = self.0.get(&canonical(name)) else {
                 if !self.0.contains_key(&canonical(name)) {
                     findings.clear();
@@ -84,27 +98,33 @@ fn git(args: &[&str]) -> Result<String> {
 /// Returns the files of a diff without context, and the lines (from 0) that each has now.
 fn hunks(diff: &str) -> Vec<(&str, Vec<Range<usize>>)> {
     let mut files: Vec<(&str, Vec<Range<usize>>)> = Vec::new();
+    // The lines of a hunk may look like anything.
+    let mut of_hunk = 0;
     for line in diff.lines() {
-        if let Some(file) = line.strip_prefix("+++ ") {
+        if of_hunk > 0 && line.starts_with(['+', '-']) {
+            of_hunk -= 1;
+        } else if let Some(file) = line.strip_prefix("+++ ") {
             // A name with blanks has a tab behind it.
             files.push((file.trim_end_matches('\t'), Vec::new()));
         } else if let Some(hunk) = line.strip_prefix("@@ ")
             && let Some((_, lines)) = files.last_mut()
+            && let (Some(old), Some(new)) = (counted(hunk, '-'), counted(hunk, '+'))
         {
-            lines.extend(new_lines(hunk));
+            of_hunk = old.1 + new.1;
+            let first = new.0.saturating_sub(1);
+            // Where lines are removed only, the lines around them count.
+            lines.push(first..first + if new.1 == 0 { 2 } else { new.1 });
         }
     }
     files.retain(|(file, _)| *file != "/dev/null");
     files
 }
 
-/// Reads `-3,2 +5,4 @@ …`: the lines from 5 on, four of them. Where lines are removed only, the line before counts.
-fn new_lines(hunk: &str) -> Option<Range<usize>> {
-    let new = hunk.split(' ').find_map(|part| part.strip_prefix('+'))?;
-    let (start, count) = new.split_once(',').unwrap_or((new, "1"));
-    let (start, count): (usize, usize) = (start.parse().ok()?, count.parse().ok()?);
-    let first = start.saturating_sub(1);
-    Some(first..first + count.max(1))
+/// Reads the first line and the number of lines behind a sign in `-3,2 +5,4 @@ …`.
+fn counted(hunk: &str, sign: char) -> Option<(usize, usize)> {
+    let part = hunk.split(' ').find_map(|part| part.strip_prefix(sign))?;
+    let (start, count) = part.split_once(',').unwrap_or((part, "1"));
+    Some((start.parse().ok()?, count.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -113,11 +133,11 @@ mod tests {
 
     #[test]
     fn hunks_name_the_lines_that_a_file_has_now() {
-        let diff = "diff --git a.sql a.sql\nindex 1..2 100644\n--- a.sql\n+++ a.sql\n@@ -3,2 +5,4 @@ WITH\n-x\n+y\n\
-                    @@ -9 +12 @@\n@@ -20,3 +22,0 @@\ndiff --git b c.sql b c.sql\n--- /dev/null\n+++ b c.sql\t\n@@ -0,0 +1,7 @@\n\
+        let diff = "diff --git a.sql a.sql\nindex 1..2 100644\n--- a.sql\n+++ a.sql\n@@ -3,2 +5,4 @@ WITH\n-x\n-x\n+y\n+y\n+y\n+y\n\
+                    @@ -9 +12 @@\n--- y\n+++ z\n@@ -20,1 +22,0 @@\n-x\ndiff --git b c.sql b c.sql\n--- /dev/null\n+++ b c.sql\t\n@@ -0,0 +1,7 @@\n+a\n+a\n+a\n+a\n+a\n+a\n+a\n\
                     --- d.sql\n+++ /dev/null\n@@ -1 +0,0 @@\n";
         let lines: Vec<_> =
             hunks(diff).into_iter().map(|(file, lines)| (file, format!("{lines:?}"))).collect();
-        assert_eq!(lines, [("a.sql", "[4..8, 11..12, 21..22]".into()), ("b c.sql", "[0..7]".into())]);
+        assert_eq!(lines, [("a.sql", "[4..8, 11..12, 21..23]".into()), ("b c.sql", "[0..7]".into())]);
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod dlq;
 mod keys;
 mod lint;
+mod lsp;
 mod plan;
 #[cfg(feature = "kafka")]
 mod report;
@@ -31,6 +32,7 @@ use crate::args::{Cli, Command};
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Lint(args) => lint::run(&args),
+        Command::Lsp => lsp::run(),
         Command::Rules(args) => rules::run(args.rule.as_deref(), args.format),
         Command::Keys(args) => keys::run(args.key.as_deref(), args.format),
         Command::Schema(args) => schema::run(&args),

@@ -23,10 +23,16 @@ pub(crate) struct Listed {
 pub(crate) fn list(paths: &[PathBuf], projects: &Projects) -> Listed {
     let mut listed = Listed::default();
     let mut seen = HashSet::new();
-    for path in paths {
-        let path = plain(path);
+    for given in paths {
+        let path = if given == Path::new("-") { given.clone() } else { plain(given) };
         if !path.is_dir() {
-            if seen.insert(path.clone()) {
+            if path.to_str().is_none() {
+                listed
+                    .errors
+                    .push(anyhow::anyhow!("{}: the name of the file is not Unicode", path.display()));
+                continue;
+            }
+            if seen.insert(canonical(&path.to_string_lossy())) {
                 let is_excluded = path != Path::new("-") && projects.excludes(&path.to_string_lossy());
                 if is_excluded { &mut listed.excluded } else { &mut listed.files }.push(path);
             }
@@ -43,12 +49,18 @@ pub(crate) fn list(paths: &[PathBuf], projects: &Projects) -> Listed {
                     continue;
                 }
             };
-            let name = path.to_string_lossy();
+            let Some(name) = path.to_str() else {
+                if path.is_file() && Language::of_file_name(&path.to_string_lossy()).is_some() {
+                    let path = path.display();
+                    listed.errors.push(anyhow::anyhow!("{path}: the name of the file is not Unicode"));
+                }
+                continue;
+            };
             // A directory has no text, and reading a pipe blocks.
-            if projects.language(&name).is_none() || !path.is_file() || !seen.insert(path.clone()) {
+            if projects.language(name).is_none() || !path.is_file() || !seen.insert(canonical(name)) {
                 continue;
             }
-            let is_excluded = projects.excludes(&name);
+            let is_excluded = projects.excludes(name);
             if is_excluded { &mut listed.excluded } else { &mut listed.files }.push(path);
         }
         if listed.files.len() + listed.excluded.len() == before {
@@ -94,20 +106,34 @@ pub(crate) fn source(
     stdin_name: Option<&Path>,
     projects: &Projects,
 ) -> Result<Result<Source, Foreign>> {
-    let (path, bytes) = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let mut stdin = std::io::stdin();
-        if stdin.is_terminal() {
-            anstream::eprintln!("reading SQL from the terminal; press Ctrl-D to end");
-        }
-        stdin.read_to_end(&mut bytes).context("stdin")?;
-        (stdin_name.unwrap_or(Path::new("<stdin>")), bytes)
-    } else {
-        if path.is_dir() {
-            bail!("{}: is a directory; specify a file", path.display());
-        }
-        (path, std::fs::read(path).with_context(|| path.display().to_string())?)
-    };
+    if path == Path::new("-") {
+        return decoded(stdin_name.unwrap_or(Path::new("<stdin>")), stdin()?, projects);
+    }
+    if path.is_dir() {
+        bail!("{}: is a directory; specify a file", path.display());
+    }
+    decoded(path, std::fs::read(path).with_context(|| path.display().to_string())?, projects)
+}
+
+/// Reads all of stdin.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn stdin() -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        anstream::eprintln!("reading SQL from the terminal; press Ctrl-D to end");
+    }
+    stdin.read_to_end(&mut bytes).context("stdin")?;
+    Ok(bytes)
+}
+
+/// Decodes the bytes of a file.
+///
+/// # Errors
+/// If files with this ending are never read.
+pub(crate) fn decoded(path: &Path, bytes: Vec<u8>, projects: &Projects) -> Result<Result<Source, Foreign>> {
     let name = path.display().to_string();
     if path.extension().is_some_and(|extension| extension == "toml") {
         bail!("{name}: unsupported file type .toml; expected SQL, YAML, JSON or Markdown");

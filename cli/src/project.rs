@@ -26,8 +26,9 @@ impl Project {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let settings =
             Settings::parse(&text).map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))?;
-        let root = file.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { file: Some(file.to_owned()), root: canonical_path(&root), settings })
+        // The name alone has no folder.
+        let root = canonical_path(file).parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { file: Some(file.to_owned()), root, settings })
     }
 
     /// Returns the path of a file relative to the folder of the settings, with `/`.
@@ -76,8 +77,9 @@ impl Projects {
     /// If the settings that the command line names cannot be read, or it names a rule that does not exist.
     pub(crate) fn of(args: &LintArgs) -> Result<Self> {
         let only = match &args.config {
-            Some(file) => Some(Arc::new(Project::load(file)?)),
-            None => args.isolated.then(Arc::default),
+            _ if args.isolated => Some(Arc::default()),
+            Some(file) if !file.as_os_str().is_empty() => Some(Arc::new(Project::load(file)?)),
+            _ => None,
         };
         let mut levels = Vec::new();
         let lists = [

@@ -23,8 +23,23 @@ pub(crate) fn diff(name: &str, before: &str, after: &str) -> String {
 /// If the folder or the file cannot be written.
 pub(crate) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     // A link stays a link: what it leads to is replaced.
-    let known = std::fs::canonicalize(path);
-    let Ok(path) = known else { return create(path, text) };
+    match std::fs::canonicalize(path) {
+        Ok(path) => replace(&path, text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path, text),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the contents of a file that is there.
+///
+/// # Errors
+/// If there is no such file, or it cannot be written.
+pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let path = std::fs::canonicalize(path)?;
+    // A pipe or a device is written to, and stays what it is.
+    if !std::fs::metadata(&path)?.is_file() {
+        return std::fs::OpenOptions::new().write(true).open(&path)?.write_all(text.as_bytes());
+    }
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;

@@ -14,7 +14,8 @@ use crate::workspace::FileReport;
 /// A line may begin within a quoted text, where a comment is no comment, so the result has to be checked.
 #[must_use]
 pub fn allowed(report: &FileReport, reason: &str) -> Option<String> {
-    if report.name.to_ascii_lowercase().ends_with(".json") {
+    let is_json = report.language == Language::Yaml && report.text.trim_start().starts_with(['{', '[']);
+    if is_json {
         return None;
     }
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -39,7 +40,10 @@ pub fn allowed(report: &FileReport, reason: &str) -> Option<String> {
         };
         text.push_str(&report.text[copied..start]);
         let line = &report.text[start..];
-        let indent = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
+        // A fenced block may stand in a quote.
+        let is_indent =
+            |c: char| matches!(c, ' ' | '\t') || (c == '>' && report.language == Language::Markdown);
+        let indent = &line[..line.len() - line.trim_start_matches(is_indent).len()];
         let rules: Vec<_> = rules.into_iter().collect();
         text.push_str(&format!("{indent}{mark} velo: allow({}) {reason}{ending}", rules.join(", ")));
         copied = start;
@@ -60,6 +64,7 @@ mod tests {
             text: text.to_owned(),
             language,
             statements: Vec::new(),
+            parts: Vec::new(),
             findings: Document::read(name, text, language, &NoFiles).check(&Options::default()),
         }
     }

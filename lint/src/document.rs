@@ -327,11 +327,16 @@ pub(crate) fn merge(mut findings: Vec<Finding>, users: impl Fn(usize) -> usize) 
             _ => merged.push((finding, 1)),
         }
     }
-    let agreed = merged.into_iter().map(|(mut finding, count)| {
-        if let Some(fix) = &mut finding.fix {
-            fix.safe &= count >= users(finding.file);
+    let agreed = merged.into_iter().filter_map(|(mut finding, count)| {
+        let is_shared = count < users(finding.file);
+        // A comment that suppresses something for one of them is used.
+        if is_shared && finding.rule == rules::unused_suppression::RULE.id {
+            return None;
         }
-        finding
+        if let Some(fix) = &mut finding.fix {
+            fix.safe &= !is_shared;
+        }
+        Some(finding)
     });
     agreed.collect()
 }

@@ -42,6 +42,7 @@ pub fn report(rule: &Rule, text: &str) -> FileReport {
         text: text.to_owned(),
         language,
         statements: document.spans(0),
+        parts: Vec::new(),
         findings,
     }
 }

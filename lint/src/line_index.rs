@@ -139,6 +139,18 @@ impl LineIndex {
         (start + in_line).min(*end)
     }
 
+    /// Returns the number of lines. A text that ends with the end of a line has an empty one behind it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Returns the first byte of a line, from 0; beyond the last one the end of the text.
+    #[must_use]
+    pub fn start(&self, line: usize) -> usize {
+        self.starts.get(line).or(self.ends.last()).copied().unwrap_or(0)
+    }
+
     /// Returns where the line of a byte offset begins.
     #[must_use]
     pub fn line_start(&self, offset: usize) -> usize {

@@ -403,6 +403,17 @@ fn globs(value: &Value<'_>) -> Result<GlobSet, Problem> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let text = text_of(pattern, "a pattern")?;
+        let is_elsewhere = text.starts_with(['!', '.'])
+            && !text.starts_with(".*")
+            && text.trim_start_matches(['!', '.']).starts_with('/');
+        if text.starts_with('!')
+            || text.trim_matches('/').is_empty()
+            || text == "."
+            || text == ".."
+            || is_elsewhere
+        {
+            return Err(wrong(pattern, "a pattern below the folder of velo.toml, without '!' or './'"));
+        }
         let name = text.trim_end_matches('/');
         let anchored = name.trim_start_matches('/');
         let rooted = if name.contains('/') { anchored.to_owned() } else { format!("{BELOW}/{anchored}") };

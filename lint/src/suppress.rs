@@ -13,6 +13,7 @@ use memchr::memmem;
 use crate::finding::Finding;
 use crate::language::Language;
 use crate::lexer::line_comments;
+use crate::line_index::LineIndex;
 use crate::markdown;
 use crate::statements::blocks;
 use crate::yaml;
@@ -59,11 +60,16 @@ impl Suppressions {
         let fences: &[_] = if language == Language::Markdown { &blocks } else { &[] };
         let mut reader = Reader { text, statements, blocks: fences, ..Reader::default() };
         let mut comments = comments.into_iter().peekable();
-        let mut at = 0;
-        for line in text.split_inclusive('\n') {
-            let comment = comments.next_if(|(comment, _)| comment.start < at + line.len());
-            reader.line(at, line, comment);
-            at += line.len();
+        let lines = LineIndex::new(text);
+        for number in 0..lines.count() {
+            let (at, end) = (lines.start(number), lines.start(number + 1).min(text.len()));
+            let line = &text[at.min(end)..end];
+            let first = comments.next_if(|(comment, _)| comment.start < end);
+            let is_commented = first.is_some();
+            reader.line(at, line, first);
+            while is_commented && let Some(next) = comments.next_if(|(comment, _)| comment.start < end) {
+                reader.line(at, line, Some(next));
+            }
         }
         crate::steps::add(text.len());
         Self(reader.found)

@@ -37,6 +37,8 @@ pub struct FileReport {
     pub language: Language,
     /// The bytes of its statements.
     pub statements: Vec<Range<usize>>,
+    /// The names of the files that its statements name.
+    pub parts: Vec<String>,
     /// The findings, in the order of their places.
     pub findings: Vec<Finding>,
 }
@@ -76,6 +78,9 @@ pub struct Workspace<'a, E> {
     pub files: &'a (dyn Files + Sync),
     /// The options for the file of this name.
     pub options: &'a (dyn Fn(&str) -> Arc<Options> + Sync),
+    /// True for the files of these names that are not to be checked. They are read all the same if a statement names
+    /// them.
+    pub excludes: &'a (dyn Fn(&str) -> bool + Sync),
     /// How much is done at once.
     pub each: E,
 }
@@ -88,10 +93,14 @@ impl<E: Each> Workspace<'_, E> {
     }
 
     fn check_with(&self, files: &(dyn Files + Sync), sources: &[Source]) -> Vec<FileReport> {
+        // A file may be given by several names.
+        let mut seen = HashSet::default();
+        let sources: Vec<_> =
+            sources.iter().filter(|source| seen.insert(files.canonical(&source.name))).collect();
         let read = |source: &Source| Document::read(&source.name, &source.text, source.language, files);
         // What names other files is read first, to know which files are parts of something.
         let ahead = |source: &Source| (source.language != Language::Yaml).then(|| read(source));
-        let documents = self.each.each(sources.iter().collect(), ahead);
+        let documents = self.each.each(sources.clone(), ahead);
         let parts =
             documents.iter().flatten().flat_map(|document| (1..document.texts()).map(|n| document.name(n)));
         let parts: HashSet<_> = parts.map(|name| files.canonical(name)).collect();
@@ -101,15 +110,19 @@ impl<E: Each> Workspace<'_, E> {
             None if is_part(&source.name) => None,
             known => Some(self.findings(files, known.unwrap_or_else(|| read(source)))),
         };
-        let found = self.each.each(sources.iter().zip(documents).collect(), find);
+        let found = self.each.each(sources.iter().copied().zip(documents).collect(), find);
         let mut reports = Reports::default();
-        for (source, found) in sources.iter().zip(found) {
+        for (source, found) in sources.into_iter().zip(found) {
             match found {
                 Some(found) => reports.add(found),
                 None => reports.reserve(files, source),
             }
         }
-        reports.done()
+        let mut reports = reports.done();
+        for report in reports.iter_mut().filter(|report| (self.excludes)(&report.name)) {
+            report.findings.clear();
+        }
+        reports
     }
 
     fn findings(&self, files: &dyn Files, document: Document) -> Found {
@@ -137,7 +150,8 @@ impl<E: Each> Workspace<'_, E> {
                     continue;
                 }
                 has_changed = true;
-                for source in sources.iter_mut().filter(|source| source.name == report.name) {
+                let name = self.files.canonical(&report.name);
+                for source in sources.iter_mut().filter(|source| self.files.canonical(&source.name) == name) {
                     source.text.clone_from(&fixed.text);
                 }
                 match changes.iter_mut().find(|change| change.name == report.name) {
@@ -235,6 +249,7 @@ impl Reports {
                 text: String::new(),
                 language,
                 statements: Vec::new(),
+                parts: Vec::new(),
                 findings: Vec::new(),
             });
             self.readers.push(0);
@@ -249,6 +264,9 @@ impl Reports {
             let report = &mut self.by_file[number];
             document.text(file).clone_into(&mut report.text);
             report.statements = document.spans(file);
+            if file == 0 {
+                report.parts = (1..document.texts()).map(|file| document.name(file).to_owned()).collect();
+            }
             self.readers[number] += 1;
             numbers.push(number);
         }
@@ -292,7 +310,7 @@ mod tests {
         files: &'a Map,
         options: &'a (dyn Fn(&str) -> Arc<Options> + Sync),
     ) -> Workspace<'a, InTurn> {
-        Workspace { files, options, each: InTurn }
+        Workspace { files, options, excludes: &|_| false, each: InTurn }
     }
 
     fn by_default(_: &str) -> Arc<Options> {

@@ -48,6 +48,7 @@ mod tests {
             text: text.to_owned(),
             language: Language::Sql,
             statements: Vec::new(),
+            parts: Vec::new(),
             findings: lint(text, Language::Sql),
         }
     }

@@ -9,7 +9,7 @@ use velo_lint::rules::RULES;
 use velo_lint::{FileReport, Finding, Fix, LineIndex, Severity};
 
 use crate::format::{Format, Output};
-use crate::uri::uri;
+use crate::uri::{path, uri};
 
 /// The format.
 pub const FORMAT: Format = Format { name: "sarif", about: "SARIF 2.1.0, for code scanning", print };
@@ -71,7 +71,12 @@ fn results(report: &FileReport, output: &Output) -> Vec<Value> {
             "fixes": fixes.iter().map(|fix| sarif_fix(&uri, &lines, fix)).collect::<Vec<_>>(),
         })
     };
-    report.findings.iter().zip(fingerprints(report, &report.name)).map(result).collect()
+    report
+        .findings
+        .iter()
+        .zip(fingerprints(report, &path(&report.name, &output.folder)))
+        .map(result)
+        .collect()
 }
 
 fn region(lines: &LineIndex, start: usize, end: usize) -> Value {

@@ -1,7 +1,7 @@
 //! The table of keys in words: for the terminal, for editors, for the reference page.
 
-use crate::json_schema::Shape;
 use crate::keys::{KEYS, KeyDef, Relevance, Scopes};
+use crate::shape::Shape;
 use crate::strategy::{FailureStrategy, OnExhausted, StrategyKind, Words};
 use crate::units::format_duration;
 use crate::value::{DURATION_UNITS, Kind, MAX_DURATION, SHORTEST};

@@ -3,5 +3,6 @@
 
 mod formats;
 mod lint;
+mod lsp;
 mod project;
 mod support;

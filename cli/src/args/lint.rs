@@ -73,7 +73,7 @@ pub(crate) struct LintArgs {
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     pub stdin_filename: Option<PathBuf>,
     /// Check only statements and documents that have changed since this commit, or since a branch left it
-    #[arg(long, value_name = "REF", help_heading = "Input")]
+    #[arg(long, value_name = "REF", conflicts_with_all = ["fix", "diff", "add_allow", "write_baseline"], help_heading = "Input")]
     pub changed_since: Option<String>,
 
     /// Output format of the findings
@@ -134,13 +134,13 @@ pub(crate) struct LintArgs {
     #[arg(long, value_name = "FILE", env = "VELO_CONFIG", help_heading = "Project")]
     pub config: Option<PathBuf>,
     /// Read no project settings
-    #[arg(long, conflicts_with = "config", help_heading = "Project")]
+    #[arg(long, help_heading = "Project")]
     pub isolated: bool,
     /// Leave out the findings that this file accepts
     #[arg(long, value_name = "FILE", help_heading = "Project")]
     pub baseline: Option<PathBuf>,
     /// Accept all findings: write them to this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "fix", "diff", "add_allow"], help_heading = "Project")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "fix", "diff", "add_allow", "output", "statistics"], help_heading = "Project")]
     pub write_baseline: Option<PathBuf>,
 }
 

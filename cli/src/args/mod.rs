@@ -78,6 +78,8 @@ pub(crate) enum Command {
     /// Check the settings in SQL, YAML, JSON and Markdown files, and fix them
     #[command(after_help = lint::HELP)]
     Lint(Box<LintArgs>),
+    /// Serve an editor on standard input and output (language server protocol)
+    Lsp,
     /// List the lint rules, or explain one
     Rules(RulesArgs),
     /// List the configuration keys, or explain one

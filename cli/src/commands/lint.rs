@@ -14,12 +14,12 @@ use velo_report::{Format, Output, statistics};
 use crate::args::{FurtherOutput, LintArgs};
 use crate::changed::Changed;
 use crate::exit::EXIT_USAGE;
-use crate::input::{Disk, Listed, canonical, list, source};
+use crate::input::{Disk, Listed, canonical, decoded, list, source, stdin};
 use crate::parallel;
 use crate::project::Projects;
 use crate::render::settings::show;
 use crate::render::style;
-use crate::write::{diff, write};
+use crate::write::{diff, replace, write};
 
 /// All processors, if there are many files.
 struct InParallel;
@@ -34,15 +34,19 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     if args.unsafe_fixes && !(args.fix || args.diff) {
         bail!("--unsafe-fixes goes with --fix or --diff");
     }
+    let reads_stdin = args.paths.iter().any(|path| path == Path::new("-"));
+    if reads_stdin && (args.add_allow.is_some() || args.changed_since.is_some()) {
+        bail!("--add-allow and --changed-since are for files, not for stdin");
+    }
     let projects = Projects::of(args)?;
     let inputs = Inputs::read(args, &projects)?;
     if args.show_settings {
         show(&mut anstream::stdout().lock(), &projects, inputs.sources.iter().map(|source| &*source.name))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitCode::from(if inputs.has_errors { EXIT_USAGE } else { 0 }));
     }
     let options = |name: &str| projects.options(name);
-    let workspace = Workspace { files: &Disk, options: &options, each: InParallel };
-    let is_stdin = inputs.is_stdin;
+    let excludes = |name: &str| projects.excludes(name);
+    let workspace = Workspace { files: &Disk, options: &options, excludes: &excludes, each: InParallel };
     let mut unreadable = inputs.has_errors;
     let mut run = Run { args, projects: &projects, changes: Vec::new(), unwritten: 0 };
     let mut reports = if args.fix || args.diff {
@@ -54,20 +58,25 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     };
     // Files that statements name may belong to other projects.
     projects.check()?;
+    if let Some(file) = &args.write_baseline {
+        if unreadable {
+            bail!("{}: not written, because not all files could be read", file.display());
+        }
+        return write_baseline(file, &reports, args.quiet);
+    }
+    // Before findings are left out for other reasons: equal ones are told apart by their order.
+    let accepted = run.accept(&mut reports)?;
     if let Some(reference) = &args.changed_since {
         Changed::since(reference)?.apply(&mut reports);
     }
-    if let Some(file) = &args.write_baseline {
-        return write_baseline(file, &reports, args.quiet);
-    }
-    let accepted = run.accept(&mut reports)?;
     unreadable |= !run.write_outputs(&reports);
     // With the fixed text on stdout, findings have to go elsewhere.
-    run.print(&reports, args.diff || (args.fix && is_stdin))?;
+    run.print(&reports, args.diff || (args.fix && reads_stdin))?;
     let tally = Tally::of(&reports);
     if args.format.name == "text" && !args.quiet {
         let count: usize = run.changes.iter().map(|change| change.fixes).sum();
-        let fixed = if args.fix && count > 0 { format!("; {count} fixed") } else { String::new() };
+        let fixed =
+            if args.fix && !args.diff && count > 0 { format!("; {count} fixed") } else { String::new() };
         let accepted =
             if accepted > 0 { format!("; {accepted} accepted by the baseline") } else { String::new() };
         anstream::eprintln!("{tally}{fixed}{accepted}");
@@ -76,16 +85,16 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         let fail_on = projects.settings(&report.name).fail_on.unwrap_or(Severity::Error);
         report.findings.iter().any(|finding| finding.severity >= fail_on)
     };
-    let has_failed = !args.exit_zero && reports.iter().any(fails)
-        || (args.diff && !run.changes.is_empty())
-        || run.unwritten > 0;
+    let has_failed = !args.exit_zero
+        && (reports.iter().any(fails) || (args.diff && !run.changes.is_empty()) || run.unwritten > 0);
     Ok(ExitCode::from(if unreadable { EXIT_USAGE } else { u8::from(has_failed) }))
 }
 
 /// The texts of a run.
 struct Inputs {
     sources: Vec<Source>,
-    is_stdin: bool,
+    /// What was read from stdin, and its name.
+    stdin: Option<(String, Vec<u8>)>,
     has_errors: bool,
 }
 
@@ -93,8 +102,7 @@ impl Inputs {
     fn read(args: &LintArgs, projects: &Projects) -> Result<Self> {
         let Listed { files, excluded, errors } = list(&args.paths, projects);
         projects.check()?;
-        let mut inputs =
-            Self { sources: Vec::with_capacity(files.len()), is_stdin: false, has_errors: false };
+        let mut inputs = Self { sources: Vec::with_capacity(files.len()), stdin: None, has_errors: false };
         for error in errors {
             inputs.error(&error);
         }
@@ -104,17 +112,20 @@ impl Inputs {
         if files.is_empty() && !excluded.is_empty() && !args.quiet {
             anstream::eprintln!("nothing to check: the project excludes all of these files");
         }
-        let read = |path: PathBuf| {
-            let is_stdin = path == Path::new("-");
+        if files.iter().any(|path| path == Path::new("-")) {
+            let name = args.stdin_filename.clone().unwrap_or("<stdin>".into());
+            inputs.stdin = Some((name.to_string_lossy().into_owned(), stdin()?));
+        }
+        let typed = &inputs.stdin;
+        let read = |path: PathBuf| match typed {
             // The name decides about stdin as it would about a file.
-            let name = args.stdin_filename.as_deref().filter(|_| is_stdin);
-            if name.is_some_and(|name| projects.excludes(&name.to_string_lossy())) {
-                return (is_stdin, None);
+            Some((name, _)) if path == Path::new("-") && projects.excludes(name) => None,
+            Some((name, bytes)) if path == Path::new("-") => {
+                Some(decoded(Path::new(name), bytes.clone(), projects))
             }
-            (is_stdin, Some(source(&path, args.stdin_filename.as_deref(), projects)))
+            _ => Some(source(&path, None, projects)),
         };
-        for (is_stdin, text) in parallel::map(files, read) {
-            inputs.is_stdin |= is_stdin;
+        for text in parallel::map(files, read) {
             match text {
                 None => {}
                 Some(Ok(Ok(source))) => {
@@ -156,25 +167,24 @@ struct Run<'a> {
 impl Run<'_> {
     /// Fixes the texts; what is left to find in them.
     fn fix(&mut self, workspace: &Workspace<'_, InParallel>, inputs: Inputs) -> Result<Vec<FileReport>> {
-        let stdin = inputs.is_stdin.then(|| self.args.stdin_filename.clone().unwrap_or("<stdin>".into()));
         let before = self.args.diff.then(|| workspace.check(&inputs.sources));
-        let texts: Vec<_> = inputs.sources.iter().filter(|_| stdin.is_some()).cloned().collect();
+        let stdin = inputs.stdin;
         let (changes, left) = workspace.fix(inputs.sources, self.args.unsafe_fixes);
         // The text is somebody's own: every byte of it goes out as it is.
         let mut out = std::io::stdout().lock();
-        let is_stdin = |name: &str| stdin.as_ref().is_some_and(|stdin| stdin == Path::new(name));
+        let is_stdin = |name: &str| stdin.as_ref().is_some_and(|(stdin, _)| stdin == name);
         for Change { name, before, after, .. } in &changes {
             if self.args.diff {
                 write!(out, "{}", diff(name, before, after))?;
+            } else if stdin.is_none() {
+                replace(Path::new(name), after).with_context(|| name.clone())?;
             } else if !is_stdin(name) {
-                write(Path::new(name), after).with_context(|| name.clone())?;
+                anstream::eprintln!("note: {name} is not changed, because the statement comes from stdin");
             }
         }
-        if !self.args.diff
-            && let Some(text) = texts.iter().find(|source| is_stdin(&source.name))
-        {
-            let change = changes.iter().find(|change| is_stdin(&change.name));
-            write!(out, "{}", change.map_or(&text.text, |change| &change.after))?;
+        if let Some((name, bytes)) = stdin.as_ref().filter(|_| !self.args.diff) {
+            let change = changes.iter().find(|change| change.name == *name);
+            out.write_all(change.map_or(bytes, |change| change.after.as_bytes()))?;
         }
         self.changes = changes;
         Ok(before.unwrap_or(left))
@@ -189,24 +199,30 @@ impl Run<'_> {
     ) -> Result<Vec<FileReport>> {
         let mut reports = workspace.check(&sources);
         self.accept(&mut reports)?;
+        let mut count = findings_of(&reports);
         for report in &reports {
-            let Some(source) = sources.iter_mut().find(|source| source.name == report.name) else { continue };
+            let Some(index) = sources.iter().position(|source| source.name == report.name) else { continue };
             let Some(text) = allowed(report, reason) else { continue };
-            let changed = Source { text, ..source.clone() };
-            // A comment that stands within a quoted text is none.
-            let after = workspace.check(std::slice::from_ref(&changed));
-            let left = after.first().map_or(0, |report| report.findings.len());
-            if left == 0 {
-                write(Path::new(&changed.name), &changed.text).with_context(|| changed.name.clone())?;
-                *source = changed;
+            // A comment that stands within a quoted text is none. The file may be part of a statement elsewhere.
+            let mut changed = sources.clone();
+            changed[index].text = text;
+            let mut after = workspace.check(&changed);
+            self.accept(&mut after)?;
+            let left = findings_of(&after);
+            if left < count {
+                let Source { name, text, .. } = &changed[index];
+                replace(Path::new(name), text).with_context(|| name.clone())?;
+                (sources, count) = (changed, left);
             }
         }
-        let reports = workspace.check(&sources);
-        self.unwritten = reports.iter().map(|report| report.findings.len()).sum();
+        let mut left = workspace.check(&sources);
+        self.accept(&mut left)?;
+        self.unwritten = findings_of(&left);
         if self.unwritten > 0 {
             anstream::eprintln!("note: these findings cannot be allowed by a comment before their line");
         }
-        Ok(reports)
+        // The caller applies the baselines, too.
+        Ok(workspace.check(&sources))
     }
 
     /// Removes the findings that baselines accept. Returns their number.
@@ -277,6 +293,10 @@ impl Run<'_> {
     }
 }
 
+fn findings_of(reports: &[FileReport]) -> usize {
+    reports.iter().map(|report| report.findings.len()).sum()
+}
+
 fn output(has_colors: bool) -> Output {
     Output { has_colors, folder: std::env::current_dir().unwrap_or_default() }
 }
@@ -289,13 +309,31 @@ fn names_beside(baseline: &Path) -> impl Fn(&str) -> String {
         .unwrap_or_default();
     move |name| {
         let path = PathBuf::from(canonical(name));
-        let path = path.strip_prefix(&folder).unwrap_or(&path);
-        path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+        // From the nearest folder that both are in: up, and down again.
+        let up = folder.ancestors().position(|above| path.starts_with(above)).unwrap_or(0);
+        let common = folder.ancestors().nth(up).unwrap_or(Path::new(""));
+        let down = path.strip_prefix(common).unwrap_or(&path).to_string_lossy();
+        format!("{}{}", "../".repeat(up), down.replace(std::path::MAIN_SEPARATOR, "/"))
     }
 }
 
 fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<ExitCode> {
-    let baseline = Baseline::of(reports, names_beside(file));
+    let name = names_beside(file);
+    let mut baseline = Baseline::of(reports, &name);
+    if let Ok(text) = std::fs::read_to_string(file) {
+        let before = Baseline::parse(&text).with_context(|| file.display().to_string())?;
+        let folder = PathBuf::from(canonical(&file.to_string_lossy()))
+            .parent()
+            .map(Path::to_owned)
+            .unwrap_or_default();
+        // What was not checked now stays accepted, unless it is gone.
+        let is_checked = |known: &str| reports.iter().any(|report| name(&report.name) == known);
+        for (known, accepted) in before.files {
+            if !is_checked(&known) && folder.join(&known).exists() {
+                baseline.files.insert(known, accepted);
+            }
+        }
+    }
     let text = format!("{}\n", serde_json::to_string_pretty(&baseline)?);
     write(file, &text).with_context(|| file.display().to_string())?;
     if !quiet {

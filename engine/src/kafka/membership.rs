@@ -20,7 +20,7 @@ pub struct Membership {
 /// What the member may commit, and as whom.
 struct Owned {
     consumer: Weak<BaseConsumer<Context>>,
-    /// The identity of the member in the generation of its last rebalance; `None` for the present one.
+    /// The identity of the member in the generation of its last rebalance, in the classic protocol.
     generation: Option<Arc<ConsumerGroupMetadata>>,
     /// True if the group has rejected offsets of this generation as those of a stranger.
     is_rejected: bool,
@@ -70,6 +70,11 @@ impl Membership {
         }
     }
 
+    /// Notes that the client has reported a rebalance, so that it follows its group.
+    pub(super) fn heard(&self) {
+        self.owned().is_rejected = false;
+    }
+
     /// Notes that the group has rejected offsets that came with this identity.
     pub(super) fn rejected(&self, identity: &Arc<ConsumerGroupMetadata>) {
         let mut owned = self.owned();
@@ -103,6 +108,10 @@ impl Membership {
         if partitions.any(|partition| owned.lost.contains(partition)) {
             return None;
         }
-        owned.generation.clone().or_else(|| consumer.group_metadata().map(Arc::new))
+        if self.is_classic {
+            // A client that has not joined has no identity, and the group would take its offsets from anybody.
+            return owned.generation.clone();
+        }
+        consumer.group_metadata().map(Arc::new)
     }
 }

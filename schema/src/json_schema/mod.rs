@@ -26,6 +26,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value as Json, json};
 
 use crate::keys::{KeyDef, Scopes};
+pub use crate::shape::Shape;
 use facts::Facts;
 
 /// A version of JSON Schema.
@@ -52,15 +53,6 @@ impl Draft {
             Self::Draft7 => SchemaSettings::draft07(),
         }
     }
-}
-
-/// How settings are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Dotted keys in one flat object.
-    With,
-    /// Nested mappings.
-    Yaml,
 }
 
 /// The schema of the settings.

@@ -4,8 +4,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Shape;
 use super::annotations::written;
-use crate::keys::{KEYS, Key, KeyDef, KeyOrigin, Relevance};
-use crate::strategy::{FailureStrategy, StrategyKind, Words};
+use crate::keys::Key;
+use crate::starting_point::starting_point;
+use crate::strategy::{StrategyKind, Words};
 
 /// The snippets as dotted keys.
 pub(super) fn flat() -> Vec<Json> {
@@ -32,17 +33,8 @@ fn snippet(strategy: StrategyKind, body: &Json) -> Json {
     json!({"label": strategy.word(), "description": strategy.doc(), "body": body})
 }
 
-/// The strategy, its own keys at their examples, and a failure strategy that loses nothing.
+/// The settings of a snippet as they are written in a shape.
 fn settings(strategy: StrategyKind, shape: Shape) -> Map<String, Json> {
-    let own = |def: &&KeyDef| {
-        matches!(def.relevance, Relevance::Strategies(by) if by == [strategy])
-            && def.origin == KeyOrigin::Guide
-    };
-    let mut body = Map::new();
-    body.insert(Key::BatchStrategy.name().to_owned(), json!(strategy.word()));
-    body.extend(
-        KEYS.iter().filter(own).map(|def| (def.name.to_owned(), written(shape, def.kind, def.example))),
-    );
-    body.insert(Key::FailureStrategy.name().to_owned(), json!(FailureStrategy::SendToDLQ.word()));
-    body
+    let entry = |(key, value): (Key, &str)| (key.name().to_owned(), written(shape, key.def().kind, value));
+    starting_point(strategy).into_iter().map(entry).collect()
 }

@@ -35,7 +35,7 @@ use crate::ids::{LaneId, LaneName, Tick};
 use crate::kafka::context::{ClientEvent, Context, Generation, assign, is_cooperative, unassign};
 use crate::kafka::error::{Class, class};
 use crate::kafka::fetch::Lane;
-use crate::kafka::ffi::{PartitionQueue, commit_async, waiting_events};
+use crate::kafka::ffi::{PartitionQueue, commit_async, is_member, waiting_events};
 use crate::kafka::membership::Membership;
 use crate::kafka::offsets::{REQUEST_TIMEOUT, bounds, offsets_of};
 use crate::kafka::settings::{ClientSettings, readable};
@@ -48,6 +48,9 @@ const SESSION: Duration = Duration::from_secs(45);
 
 /// The maximum time between two polls of the client.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The interval at which the client is asked for its member id.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The duration of one poll while the adapter waits.
 const POLL: Duration = Duration::from_millis(20);
@@ -77,6 +80,10 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
+    /// True if the client has joined the group, in the classic protocol.
+    has_joined: bool,
+    /// The time at which the client was last asked for its member id.
+    looked: Tick,
     /// The generation of the last rebalance, until the rebalance is carried out.
     joined: Option<Generation>,
     /// True if clients assign partitions, and generations begin with rebalances.
@@ -124,6 +131,8 @@ impl GroupSource {
             error: None,
             polled: None,
             session,
+            has_joined: false,
+            looked: Tick::default(),
             joined: None,
             is_classic,
             is_static: options.instance_id.is_some() || settings.property("group.instance.id").is_some(),
@@ -224,7 +233,10 @@ impl GroupSource {
                 }
                 reach(Edge::CommitBegun);
             }
-            Order::StartOver => self.start_over()?,
+            Order::StartOver(others) => {
+                self.membership.lost(others);
+                self.start_over()?;
+            }
             Order::Report(event) => {
                 if let SourceEvent::Revoked(lane, Revoke::Lost) = event {
                     self.membership.lost(self.client.fetcher.lanes().get(lane).map(|lane| lane.name.clone()));
@@ -245,6 +257,7 @@ impl GroupSource {
         // What the former client has reported means nothing to the new one.
         self.facts.retain(Fact::is_of_job);
         self.joined = None;
+        self.has_joined = false;
         Ok(())
     }
 
@@ -296,10 +309,20 @@ impl GroupSource {
             }
         }
         self.take_events();
-        if self.membership.is_rejected() {
+        if self.membership.is_rejected() || self.is_forgotten(now) {
             self.facts.push_back(Fact::Rejected);
         }
         Ok(())
+    }
+
+    /// Returns true if the client has joined the group and has no member id any more: it has heard that the group has
+    /// removed it. It joins again at once, unless it waits for a rebalance that never ends.
+    fn is_forgotten(&mut self, now: Tick) -> bool {
+        if !self.has_joined || now.since(self.looked) < LOOK_INTERVAL {
+            return false;
+        }
+        self.looked = now;
+        !is_member(&self.client.consumer)
     }
 
     fn client_error(&mut self, error: &ClientError) -> Result<(), KafkaError> {
@@ -321,6 +344,7 @@ impl GroupSource {
         for event in self.client.inbox.take() {
             match event {
                 ClientEvent::Assign(partitions, generation) => {
+                    self.has_joined = self.is_classic;
                     let is_cooperative = self.take_generation(generation, true);
                     let partitions = names_of(&partitions);
                     self.facts.push_back(if is_cooperative {
@@ -347,18 +371,21 @@ impl GroupSource {
 
     /// Notes the generation of a rebalance. Returns true if the protocol is cooperative.
     fn take_generation(&mut self, generation: Generation, assigns: bool) -> bool {
+        self.membership.heard();
         let is_cooperative = is_cooperative(&self.client.consumer);
         if is_cooperative && self.is_classic {
             self.facts.push_back(Fact::Generation(generation.id));
         }
-        // With the eager protocol, a generation ends with a revocation and begins with an assignment.
-        if is_cooperative || assigns {
+        // With the eager protocol, a generation ends with a revocation and begins with an assignment. A negative one is
+        // none: the group has removed the member since.
+        if (is_cooperative || assigns) && generation.id >= 0 {
             self.joined = Some(generation);
         }
         is_cooperative
     }
 
     fn take_revocation(&mut self, partitions: &TopicPartitionList, lost: bool) {
+        self.membership.heard();
         for element in partitions.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             tracing::info!(topic, partition, lost, "partition revoked");

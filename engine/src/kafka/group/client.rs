@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::closing::Closing;
 use super::options::GroupOptions;
@@ -107,6 +107,12 @@ impl Client {
         self.inbox.close();
         std::thread::spawn(move || {
             self.answer_rebalances();
+            // A client does not close before it has the answer to its last rebalance, which nobody else gives: an
+            // assignment of nothing, or that everything is given up.
+            let _ = assign(&self.consumer, &TopicPartitionList::new());
+            if let Ok(all) = self.consumer.assignment() {
+                let _ = unassign(&self.consumer, &all);
+            }
             drop(self);
         })
     }

@@ -35,7 +35,8 @@ pub(super) enum Fact {
     CommitEnded(Offsets, Result<(), KafkaError>),
     /// The job has drained these lanes. The offset is the one to commit, if there is one.
     Released(Vec<(LaneId, Option<i64>)>),
-    /// The group has rejected offsets in a transaction of the job as those of a stranger.
+    /// The group has rejected offsets in a transaction of the job as those of a stranger, or the client has no member id
+    /// any more.
     Rejected,
     /// The process was suspended for longer than its session time-out.
     WasAway,
@@ -98,9 +99,9 @@ pub(super) enum Order {
     Unassign(Vec<LaneName>),
     /// Commit these offsets asynchronously, then report [`Fact::CommitEnded`].
     Commit(Offsets),
-    /// Leave the group, and join it with a new client. All lanes are stopped, and nothing of the former client is
-    /// reported any more.
-    StartOver,
+    /// Leave the group, and join it with a new client. All lanes are stopped, these other partitions are lost, too, and
+    /// nothing of the former client is reported any more.
+    StartOver(Vec<LaneName>),
     /// Report an event to the job.
     Report(SourceEvent),
     /// Fail the job.

@@ -121,7 +121,9 @@ impl Transactions {
             self.attempt(|| producer.send_offsets_to_transaction(&offsets, &group, ATTEMPT))
         });
         if let Err(error) = sent {
-            if error.rdkafka_error_code().is_some_and(|code| class(code) == Class::Expelled) {
+            // The client of a static member that was replaced reports that itself.
+            let is_stranger = |code| class(code) == Class::Expelled && code != Code::FencedInstanceId;
+            if error.rdkafka_error_code().is_some_and(is_stranger) {
                 self.membership.rejected(&group);
             }
             return self.undo_after(&error);

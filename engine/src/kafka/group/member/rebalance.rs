@@ -27,7 +27,9 @@ impl Member {
 
     /// Handles a revocation.
     pub(super) fn revoked(&mut self, partitions: Vec<LaneName>, lost: bool, orders: &mut Vec<Order>) {
-        if self.has_missed_rebalance() {
+        // A client in the middle of a rebalance does not lose partitions in another way.
+        let is_interrupted = lost && self.unfinished.is_some() && self.finish.is_none();
+        if is_interrupted || self.has_missed_rebalance() {
             return self.start_over(MISSED, orders);
         }
         self.heard_of_rebalance();

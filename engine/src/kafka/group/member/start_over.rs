@@ -24,8 +24,9 @@ impl Member {
         let is_interrupted = self.unfinished.is_some_and(|generation| self.generation != Some(generation));
         let is_revocation = |rebalance: &Rebalance| matches!(rebalance, Rebalance::Revoked(..));
         let is_unanswered = !self.leaving.is_empty() || self.rebalances.iter().any(is_revocation);
-        // A job that has ended answers at once, and needs no partitions.
-        self.finish.is_none() && (is_interrupted || is_unanswered)
+        // Only clients of the cooperative classic protocol report generations, and only they can be interrupted. A job
+        // that has ended answers at once, and needs no partitions.
+        self.finish.is_none() && self.generation.is_some() && (is_interrupted || is_unanswered)
     }
 
     /// Notes that the client follows its group.
@@ -52,8 +53,11 @@ impl Member {
     /// again, by whoever gets their partitions.
     pub(super) fn start_over(&mut self, why: &str, orders: &mut Vec<Order>) {
         report(orders, SourceEvent::Notice(format!("{why}: the job joins its group again")));
-        self.rebalances.clear();
-        self.leaving.clear();
+        let waiting = self.rebalances.drain(..).flat_map(|rebalance| match rebalance {
+            Rebalance::Assigned(partitions) | Rebalance::Revoked(partitions, _) => partitions,
+        });
+        let mut others: Vec<_> = waiting.collect();
+        others.extend(self.leaving.drain(..).flat_map(|leaving| leaving.partitions));
         self.releases.clear();
         self.verify = None;
         // Whoever has asked is no more.
@@ -67,7 +71,7 @@ impl Member {
             report(orders, SourceEvent::Revoked(lane, Revoke::Lost));
             self.end(lane, orders);
         }
-        orders.push(Order::StartOver);
+        orders.push(Order::StartOver(others));
         if waits {
             report(orders, SourceEvent::CommitEnded(Err(format!("{why} before the commit has ended"))));
         }

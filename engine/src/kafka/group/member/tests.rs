@@ -181,7 +181,7 @@ impl World {
                 }
                 self.in_flight.push(offsets);
             }
-            Order::StartOver => {
+            Order::StartOver(_) => {
                 assert!(self.started.is_empty(), "a lane has no client");
                 self.accepted.clear();
                 self.giving.clear();

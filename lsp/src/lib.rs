@@ -1,0 +1,22 @@
+//! The language server of velo: findings, fixes, completion, hover and hints for the batch and failure settings in the
+//! files that an editor has open.
+//!
+//! ```text
+//! messages ─► server.rs ─► documents.rs: the open texts ─► check.rs: findings by file
+//!                │                                              │
+//!                └─► handlers/: actions, completion, hints, hover, symbols
+//! ```
+//!
+//! Everything that is known of a file outside an editor comes from a [`Host`]: its text, its settings, its language.
+
+mod check;
+mod convert;
+mod documents;
+mod handlers;
+mod host;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use host::Host;
+pub use server::{ServerError, serve, serve_stdio};

@@ -1,0 +1,386 @@
+//! A client in memory: what an editor sends, and what it gets.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use lsp_server::{Connection, Message, Notification, Request, RequestId};
+use serde_json::{Value as Json, json};
+use velo_lint::{File, FileError, FileSettings, Files, Language, Settings};
+
+use crate::host::Host;
+use crate::server::serve;
+
+/// A machine whose files are a map.
+#[derive(Default, Clone)]
+struct Map {
+    files: BTreeMap<String, String>,
+    settings: String,
+}
+
+impl Files for Map {
+    fn read(&self, _: &str, path: &str) -> Result<File, FileError> {
+        let name = format!("/project/{path}");
+        let text = self.files.get(&name).cloned().ok_or(FileError::NotFound)?;
+        Ok(File { name, text })
+    }
+}
+
+impl Host for Map {
+    fn files(&self) -> &(dyn Files + Sync) {
+        self
+    }
+
+    fn settings(&self, path: &str) -> FileSettings {
+        Settings::parse(&self.settings).expect("settings").of(path.trim_start_matches("/project/"))
+    }
+
+    fn excludes(&self, path: &str) -> bool {
+        Settings::parse(&self.settings).expect("settings").excludes(path.trim_start_matches("/project/"))
+    }
+
+    fn language(&self, path: &str) -> Option<Language> {
+        Language::of_file_name(path)
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        self.files.get(path).cloned()
+    }
+
+    fn statements_below(&self, folder: &str) -> Vec<String> {
+        let is_below = |path: &&String| path.starts_with(folder) && path.ends_with(".sql");
+        self.files.keys().filter(is_below).cloned().collect()
+    }
+
+    fn reload(&mut self) {
+        self.settings = "[rules]\nout-of-range = 'allow'\n".to_owned();
+    }
+
+    fn error(&self) -> Option<String> {
+        None
+    }
+}
+
+/// An editor with a server.
+struct Client {
+    connection: Connection,
+    server: Option<thread::JoinHandle<()>>,
+    requests: i32,
+    /// The newest diagnostics of each text.
+    diagnostics: BTreeMap<String, Vec<Json>>,
+}
+
+fn uri(name: &str) -> String {
+    format!("file:///project/{name}")
+}
+
+impl Client {
+    fn start(host: Map, encodings: &[&str]) -> Self {
+        let (server, connection) = Connection::memory();
+        let served = thread::spawn(move || serve(&server, Box::new(host)).expect("it is served to the end"));
+        let mut client = Self { connection, server: Some(served), requests: 0, diagnostics: BTreeMap::new() };
+        let params = json!({
+            "processId": null,
+            "rootUri": "file:///project",
+            "capabilities": {"general": {"positionEncodings": encodings}},
+        });
+        let result = client.ask("initialize", params);
+        assert_eq!(result["serverInfo"]["name"], "velo");
+        client.tell("initialized", json!({}));
+        client
+    }
+
+    fn tell(&self, method: &str, params: Json) {
+        let message = Message::Notification(Notification::new(method.to_owned(), params));
+        self.connection.sender.send(message).expect("a server");
+    }
+
+    fn send(&mut self, method: &str, params: Json) -> RequestId {
+        self.requests += 1;
+        let id = RequestId::from(self.requests);
+        let request = Request::new(id.clone(), method.to_owned(), params);
+        self.connection.sender.send(Message::Request(request)).expect("a server");
+        id
+    }
+
+    /// Waits for the answer to a request.
+    fn answer(&mut self, id: &RequestId) -> Result<Json, i32> {
+        loop {
+            match self.connection.receiver.recv().expect("a server") {
+                Message::Response(response) if response.id == *id => {
+                    return response.response_kind_result();
+                }
+                Message::Notification(told) if told.method == "textDocument/publishDiagnostics" => {
+                    let uri = told.params["uri"].as_str().expect("a URI").to_owned();
+                    let found = told.params["diagnostics"].as_array().expect("a list").clone();
+                    self.diagnostics.insert(uri, found);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn ask(&mut self, method: &str, params: Json) -> Json {
+        let id = self.send(method, params);
+        self.answer(&id).expect("an answer")
+    }
+
+    fn open(&mut self, name: &str, language: &str, text: &str) {
+        let document = json!({"uri": uri(name), "languageId": language, "version": 1, "text": text});
+        self.tell("textDocument/didOpen", json!({"textDocument": document}));
+    }
+
+    fn change(&mut self, name: &str, changes: Json) {
+        let document = json!({"uri": uri(name), "version": 2});
+        self.tell("textDocument/didChange", json!({"textDocument": document, "contentChanges": changes}));
+    }
+
+    /// Returns the rules of the diagnostics of a text as they are now.
+    fn rules(&mut self, name: &str) -> Vec<String> {
+        // The answer to any request comes after what was found.
+        self.ask("textDocument/documentSymbol", json!({"textDocument": {"uri": uri(name)}}));
+        let found = self.diagnostics.get(&uri(name)).cloned().unwrap_or_default();
+        found.iter().map(|found| found["code"].as_str().expect("a rule").to_owned()).collect()
+    }
+
+    fn about(&mut self, method: &str, name: &str, line: u32, character: u32) -> Json {
+        let params = json!({
+            "textDocument": {"uri": uri(name)},
+            "position": {"line": line, "character": character},
+        });
+        self.ask(method, params)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        self.ask("shutdown", Json::Null);
+        self.tell("exit", Json::Null);
+        self.server.take().expect("a server").join().expect("it ends");
+    }
+}
+
+trait Kind {
+    fn response_kind_result(self) -> Result<Json, i32>;
+}
+
+impl Kind for lsp_server::Response {
+    fn response_kind_result(self) -> Result<Json, i32> {
+        let json = serde_json::to_value(&self).expect("JSON");
+        match json.get("error") {
+            Some(error) => Err(i32::try_from(error["code"].as_i64().expect("a code")).expect("small")),
+            None => Ok(json["result"].clone()),
+        }
+    }
+}
+
+const BAD: &str = "-- \u{1f600}\nCREATE STREAM s AS SELECT * FROM orders WITH (\n  /* \u{1f600} */ 'batch.strategy' = 'FixedSize',\n  'batch.size' = '0', 'failure_strategy' = 'FailBatch'\n);\n";
+
+#[test]
+fn findings_follow_every_change() {
+    for (encoding, column) in [("utf-8", 33), ("utf-16", 31)] {
+        let mut client = Client::start(Map::default(), &[encoding]);
+        client.open("a.sql", "sql", BAD);
+        assert_eq!(client.rules("a.sql"), ["non-canonical-spelling", "out-of-range"]);
+        let start = client.diagnostics[&uri("a.sql")][0]["range"]["start"].clone();
+        assert_eq!((&start["line"], &start["character"]), (&2.into(), &column.into()), "{encoding}");
+        // The size is typed, digit by digit; then a line is put before all.
+        let place = |character: u32| json!({"line": 3, "character": character});
+        client.change("a.sql", json!([{"range": {"start": place(18), "end": place(19)}, "text": "5"}]));
+        client.change("a.sql", json!([{"range": {"start": place(19), "end": place(19)}, "text": "00"}]));
+        assert_eq!(client.rules("a.sql"), ["non-canonical-spelling"]);
+        let top = json!({"line": 0, "character": 0});
+        client.change("a.sql", json!([{"range": {"start": top, "end": top}, "text": "\n"}]));
+        client.rules("a.sql");
+        assert_eq!(client.diagnostics[&uri("a.sql")][0]["range"]["start"]["line"], 3);
+        client.change("a.sql", json!([{"text": "SELECT 1;"}]));
+        assert_eq!(client.rules("a.sql"), [""; 0]);
+    }
+}
+
+#[test]
+fn a_client_that_offers_no_encoding_gets_that_of_the_protocol() {
+    let mut client = Client::start(Map::default(), &[]);
+    client.open("a.sql", "sql", BAD);
+    client.rules("a.sql");
+    assert_eq!(client.diagnostics[&uri("a.sql")][0]["range"]["start"]["character"], 31);
+}
+
+#[test]
+fn a_configuration_file_is_part_of_the_statements_that_name_it() {
+    let statement = "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'c.yaml', 'batch.strategy' = 'time_window', 'failure_strategy' = 'FailBatch');";
+    let config = "batch:\n  window: 5s\n";
+    let files = [("/project/a.sql", statement), ("/project/c.yaml", config)];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    let mut client = Client::start(Map { files, settings: String::new() }, &["utf-8"]);
+    // The statement is on disk only, and has the strategy that the window needs.
+    client.open("c.yaml", "yaml", config);
+    assert_eq!(client.rules("c.yaml"), [""; 0]);
+    client.open("a.sql", "sql", statement);
+    // A change in one is seen in the other.
+    client.change("a.sql", json!([{"text": statement.replace("time_window", "fixed_size")}]));
+    assert_eq!(client.rules("a.sql"), [""; 0]);
+    assert_eq!(client.rules("c.yaml"), ["inert-key"]);
+    client.change("c.yaml", json!([{"text": "batch:\n  size: 0\n"}]));
+    assert_eq!(client.rules("c.yaml"), ["out-of-range"]);
+}
+
+#[test]
+fn settings_are_read_again_when_they_change() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", BAD);
+    assert_eq!(client.rules("a.sql").len(), 2);
+    let changes = json!({"changes": [{"uri": uri("velo.toml"), "type": 2}]});
+    client.tell("workspace/didChangeWatchedFiles", changes);
+    assert_eq!(client.rules("a.sql"), ["non-canonical-spelling"]);
+}
+
+#[test]
+fn a_text_that_is_excluded_or_closed_has_no_findings() {
+    let settings = "exclude = ['vendor/']".to_owned();
+    let mut client = Client::start(Map { settings, ..Map::default() }, &["utf-8"]);
+    client.open("vendor/a.sql", "sql", BAD);
+    assert_eq!(client.rules("vendor/a.sql"), [""; 0]);
+    client.open("b.sql", "sql", BAD);
+    assert_eq!(client.rules("b.sql").len(), 2);
+    client.tell("textDocument/didClose", json!({"textDocument": {"uri": uri("b.sql")}}));
+    assert_eq!(client.rules("b.sql"), [""; 0]);
+}
+
+/// The titles of the actions for a line, and the text after the one with this title.
+fn actions(client: &mut Client, name: &str, line: u32, only: &[&str]) -> Vec<Json> {
+    let place = |character: u32| json!({"line": line, "character": character});
+    let params = json!({
+        "textDocument": {"uri": uri(name)},
+        "range": {"start": place(0), "end": place(200)},
+        "context": {"diagnostics": [], "only": only},
+    });
+    client.ask("textDocument/codeAction", params).as_array().expect("actions").clone()
+}
+
+#[test]
+fn every_fix_is_an_action_and_so_are_all_together() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    let text = BAD.replace("'0'", "'10'").replace("'failure", "'batch.timeout' = '1000', 'failure");
+    client.open("a.sql", "sql", &text);
+    let titles = |actions: &[Json]| {
+        actions.iter().map(|action| action["title"].as_str().expect("a title").to_owned()).collect::<Vec<_>>()
+    };
+    let spelling = actions(&mut client, "a.sql", 2, &["quickfix"]);
+    assert_eq!(titles(&spelling), ["Write fixed_size", "Allow non-canonical-spelling here"]);
+    assert_eq!(spelling[0]["isPreferred"], true);
+    let edit = &spelling[0]["edit"]["changes"][uri("a.sql")][0];
+    assert_eq!((&edit["newText"], &edit["range"]["start"]["line"]), (&"fixed_size".into(), &2.into()));
+    let comment = &spelling[1]["edit"]["changes"][uri("a.sql")][0];
+    assert_eq!(comment["newText"], "  -- velo: allow(non-canonical-spelling) reason\n");
+    assert_eq!(comment["range"]["start"], json!({"line": 2, "character": 0}));
+    let both = titles(&actions(&mut client, "a.sql", 3, &["quickfix"]));
+    for reading in ["Write 1000ms (may change behaviour)", "Write 1000s (may change behaviour)"] {
+        assert!(both.contains(&reading.to_owned()), "{both:?}");
+    }
+    let all = actions(&mut client, "a.sql", 0, &["source.fixAll"]);
+    let fixed = all[0]["edit"]["changes"][uri("a.sql")][0]["newText"].as_str().expect("a text");
+    assert_eq!(fixed, text.replace("FixedSize", "fixed_size"));
+}
+
+#[test]
+fn keys_that_fit_the_strategy_come_first_and_values_are_those_of_the_key() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", "CREATE STREAM s AS SELECT * FROM orders WITH (\n'batch.strategy' = 'mega_batch',\n'batch.m' = '1',\n'failure_strategy' = '', 'dlq.topic' = ''\n);\n");
+    let sorted = |items: &Json| {
+        let mut items = items.as_array().expect("items").clone();
+        items.sort_by_key(|item| item["sortText"].as_str().expect("an order").to_owned());
+        items.into_iter().map(|item| item["label"].as_str().expect("a label").to_owned()).collect::<Vec<_>>()
+    };
+    let keys = sorted(&client.about("textDocument/completion", "a.sql", 2, 8));
+    let at = |key: &str| keys.iter().position(|known| known == key);
+    assert!(at("batch.mega_batch_size") < at("batch.window"), "{keys:?}");
+    assert_eq!(at("batch.strategy"), None, "it is set");
+    let strategies = sorted(&client.about("textDocument/completion", "a.sql", 1, 22));
+    assert!(strategies.contains(&"low_latency".to_owned()) && strategies.len() == 6, "{strategies:?}");
+    let failures = sorted(&client.about("textDocument/completion", "a.sql", 3, 22));
+    assert_eq!(failures.len(), 4, "{failures:?}");
+    let topics = sorted(&client.about("textDocument/completion", "a.sql", 3, 40));
+    assert_eq!(topics, ["orders.dlq"]);
+    // Where nothing is chosen yet there is a set of settings for each strategy.
+    client.open("b.sql", "sql", "CREATE STREAM s AS SELECT * FROM orders WITH (\n\n);\n");
+    let all = sorted(&client.about("textDocument/completion", "b.sql", 1, 0));
+    assert!(all.contains(&"time_window: all settings".to_owned()), "{all:?}");
+    client.open("c.yaml", "yaml", "batch:\n  strategy: time_window\n  size: \n");
+    let values = sorted(&client.about("textDocument/completion", "c.yaml", 1, 14));
+    assert!(values.contains(&"mega_batch".to_owned()), "{values:?}");
+}
+
+#[test]
+fn hover_explains_a_key_and_hints_what_a_clause_means() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", &BAD.replace("'0'", "'500'"));
+    let hover = client.about("textDocument/hover", "a.sql", 3, 5);
+    let text = hover["contents"]["value"].as_str().expect("Markdown");
+    assert!(text.contains("**batch.size**") && text.contains("**takes** records"), "{text}");
+    assert_eq!(client.about("textDocument/hover", "a.sql", 0, 0), Json::Null);
+    let whole = json!({"start": {"line": 0, "character": 0}, "end": {"line": 9, "character": 0}});
+    let hints =
+        client.ask("textDocument/inlayHint", json!({"textDocument": {"uri": uri("a.sql")}, "range": whole}));
+    let label = hints[0]["label"].as_str().expect("a label");
+    assert!(label.contains("fixed_size: poll 500, Buffered"), "{label}");
+    assert_eq!(hints[0]["position"], json!({"line": 4, "character": 1}));
+    let symbols = client.ask("textDocument/documentSymbol", json!({"textDocument": {"uri": uri("a.sql")}}));
+    assert_eq!(
+        (&symbols[0]["name"], &symbols[0]["children"][1]["name"]),
+        (&"s".into(), &"batch.size".into())
+    );
+}
+
+#[test]
+fn what_is_unknown_or_wrong_is_an_error() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", BAD);
+    let id = client.send("velo/unknown", json!({}));
+    assert_eq!(client.answer(&id), Err(-32601));
+    let id = client.send("textDocument/hover", json!({"textDocument": 5}));
+    assert_eq!(client.answer(&id), Err(-32602));
+    let unopened = client.about("textDocument/hover", "nowhere.sql", 0, 0);
+    assert_eq!(unopened, Json::Null);
+}
+
+#[test]
+fn a_request_that_is_cancelled_before_its_turn_is_not_answered() {
+    let (server, connection) = Connection::memory();
+    let request = |id: i32, method: &str, params: Json| {
+        Message::Request(Request::new(RequestId::from(id), method.to_owned(), params))
+    };
+    let told =
+        |method: &str, params: Json| Message::Notification(Notification::new(method.to_owned(), params));
+    let hover = json!({"textDocument": {"uri": uri("a.sql")}, "position": {"line": 0, "character": 0}});
+    // All of it is there before the server begins.
+    for message in [
+        request(1, "initialize", json!({"capabilities": {}})),
+        told("initialized", json!({})),
+        request(2, "textDocument/hover", hover.clone()),
+        request(3, "textDocument/hover", hover),
+        told("$/cancelRequest", json!({"id": 3})),
+        told("$/cancelRequest", json!({"id": 99})),
+        request(4, "shutdown", Json::Null),
+        told("exit", Json::Null),
+    ] {
+        connection.sender.send(message).expect("a server");
+    }
+    serve(&server, Box::new(Map::default())).expect("it is served to the end");
+    drop(server);
+    let mut answers: Vec<_> = connection
+        .receiver
+        .iter()
+        .filter_map(|message| match message {
+            Message::Response(response) => {
+                Some((response.id.to_string(), response.response_kind_result().err()))
+            }
+            _ => None,
+        })
+        .collect();
+    answers.sort();
+    let expected = [("1", None), ("2", None), ("3", Some(-32800)), ("4", None)];
+    assert_eq!(answers, expected.map(|(id, error)| (id.to_owned(), error)));
+}
