@@ -202,7 +202,7 @@ impl Files for Disk {
                 let bytes = std::fs::read(&candidate).map_err(|error| unreadable(error.to_string()))?;
                 let name = plain(candidate.strip_prefix(&here).unwrap_or(&candidate)).display().to_string();
                 let text =
-                    decode(bytes).map_err(|Undecodable { why, .. }| unreadable(format!("{name} {why}")))?;
+                    decode(bytes).map_err(|Undecodable { why, .. }| unreadable(format!("it {why}")))?;
                 return Ok(File { name, text });
             }
             if is_root(folder) || !is_inside {

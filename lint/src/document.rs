@@ -169,14 +169,14 @@ impl Document {
         }
         let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
         let language = Language::of_file_name(&file.name).unwrap_or(Language::Yaml);
-        let unreadable = |why: &str| FileError::Unreadable(format!("{}: {why}", file.name));
+        let unreadable = |why: &str| FileError::Unreadable(why.to_owned());
         if extension.eq_ignore_ascii_case("json") && has_comment(&file.text) {
             return Err(unreadable("JSON has no comments; most readers refuse the file"));
         }
         let statements = match language {
             Language::Yaml => crate::yaml::declared(&file.text),
             Language::Sql | Language::Markdown => {
-                return Err(FileError::Unreadable(format!("{} is no YAML or JSON", file.name)));
+                return Err(unreadable("it is no YAML or JSON"));
             }
         };
         // A file without a mapping of our settings would have no effect.
