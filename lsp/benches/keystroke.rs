@@ -52,7 +52,7 @@ const EDITS: usize = 10_000;
 
 fn main() {
     let (server, client) = Connection::memory();
-    let served = thread::spawn(move || serve(&server, Box::new(Nothing)));
+    let running = thread::spawn(move || serve(&server, Box::new(Nothing)));
     let tell = |method: &str, params: Json| {
         let message = Message::Notification(Notification::new(method.to_owned(), params));
         client.sender.send(message).expect("a server");
@@ -98,7 +98,7 @@ fn main() {
     println!("resident: {before} MiB after opening, {after} MiB after all edits");
     request(2, "shutdown", Json::Null);
     tell("exit", Json::Null);
-    served.join().expect("it ends").expect("it is served");
+    running.join().expect("it ends").expect("it is served");
 }
 
 fn resident_mib() -> u64 {

@@ -68,7 +68,7 @@ pub fn serve(connection: &Connection, host: Box<dyn Host>) -> Result<(), ServerE
         "serverInfo": {"name": "velo", "version": env!("CARGO_PKG_VERSION")},
     });
     connection.initialize_finish(id, result)?;
-    let folders = folders(&params).iter().map(|uri| path(uri)).collect();
+    let folders = folders(&params).iter().map(path).collect();
     let mut server = Server {
         connection,
         host,
@@ -153,12 +153,11 @@ impl Server<'_> {
         loop {
             self.waiting.extend(self.connection.receiver.try_iter());
             self.drop_cancelled()?;
-            let message = match self.waiting.pop_front() {
-                Some(message) => message,
-                None => {
-                    self.check()?;
-                    self.connection.receiver.recv().map_err(|_| ServerError::Gone)?
-                }
+            let message = if let Some(message) = self.waiting.pop_front() {
+                message
+            } else {
+                self.check()?;
+                self.connection.receiver.recv().map_err(|_| ServerError::Gone)?
             };
             match message {
                 Message::Request(request) => {
@@ -316,7 +315,7 @@ impl Server<'_> {
         self.check()?;
         let is = |wanted: lsp_types::LspRequestMethod<'static>| method == wanted.as_str();
         Ok(if is(lsp_types::HoverRequest::METHOD) {
-            self.at(id, params, |view, offset| hover::hover(view, offset))
+            self.at(id, params, hover::hover)
         } else if is(lsp_types::CompletionRequest::METHOD) {
             self.at(id, params, |view, offset| Some(completion::completion(view, offset)))
         } else if is(lsp_types::CodeActionRequest::METHOD) {

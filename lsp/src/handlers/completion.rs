@@ -106,7 +106,7 @@ impl Place<'_> {
         };
         let item = |(index, def): (usize, &KeyDef)| {
             let name = format!("{prefix}{}", def.name);
-            let rank = if def.applies_to(strategy) { 0 } else { 1 };
+            let rank = u8::from(!def.applies_to(strategy));
             let new_text = match (self.clause.form, is_new) {
                 (_, false) => name.clone(),
                 (Form::Sql, true) => format!("'{name}' = '$0'"),

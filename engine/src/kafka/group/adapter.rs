@@ -80,10 +80,8 @@ pub struct GroupSource {
     polled: Option<(Tick, Instant, SystemTime)>,
     /// The session time-out.
     session: Duration,
-    /// True if the client has joined the group, in the classic protocol.
-    has_joined: bool,
-    /// The time at which the client was last asked for its member id.
-    looked: Tick,
+    /// The time at which the client was last asked for its member id, once it has joined the group (classic protocol).
+    looked: Option<Tick>,
     /// The generation of the last rebalance, until the rebalance is carried out.
     joined: Option<Generation>,
     /// True if clients assign partitions, and generations begin with rebalances.
@@ -131,8 +129,7 @@ impl GroupSource {
             error: None,
             polled: None,
             session,
-            has_joined: false,
-            looked: Tick::default(),
+            looked: None,
             joined: None,
             is_classic,
             is_static: options.instance_id.is_some() || settings.property("group.instance.id").is_some(),
@@ -257,7 +254,7 @@ impl GroupSource {
         // What the former client has reported means nothing to the new one.
         self.facts.retain(Fact::is_of_job);
         self.joined = None;
-        self.has_joined = false;
+        self.looked = None;
         Ok(())
     }
 
@@ -318,10 +315,10 @@ impl GroupSource {
     /// Returns true if the client has joined the group and has no member id any more: it has heard that the group has
     /// removed it. It joins again at once, unless it waits for a rebalance that never ends.
     fn is_forgotten(&mut self, now: Tick) -> bool {
-        if !self.has_joined || now.since(self.looked) < LOOK_INTERVAL {
+        if self.looked.is_none_or(|looked| now.since(looked) < LOOK_INTERVAL) {
             return false;
         }
-        self.looked = now;
+        self.looked = Some(now);
         !is_member(&self.client.consumer)
     }
 
@@ -344,7 +341,7 @@ impl GroupSource {
         for event in self.client.inbox.take() {
             match event {
                 ClientEvent::Assign(partitions, generation) => {
-                    self.has_joined = self.is_classic;
+                    self.looked = self.looked.or(self.is_classic.then_some(self.served));
                     let is_cooperative = self.take_generation(generation, true);
                     let partitions = names_of(&partitions);
                     self.facts.push_back(if is_cooperative {
