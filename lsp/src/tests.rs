@@ -47,7 +47,8 @@ impl Host for Map {
     }
 
     fn statements_below(&self, folder: &str) -> Vec<String> {
-        let is_below = |path: &&String| path.starts_with(folder) && path.ends_with(".sql");
+        let is_below =
+            |path: &&String| path.starts_with(folder) && Language::of_file_name(path) == Some(Language::Sql);
         self.files.keys().filter(is_below).cloned().collect()
     }
 
@@ -76,8 +77,9 @@ fn uri(name: &str) -> String {
 impl Client {
     fn start(host: Map, encodings: &[&str]) -> Self {
         let (server, connection) = Connection::memory();
-        let served = thread::spawn(move || serve(&server, Box::new(host)).expect("it is served to the end"));
-        let mut client = Self { connection, server: Some(served), requests: 0, diagnostics: BTreeMap::new() };
+        let running = thread::spawn(move || serve(&server, Box::new(host)).expect("it is served to the end"));
+        let mut client =
+            Self { connection, server: Some(running), requests: 0, diagnostics: BTreeMap::new() };
         let params = json!({
             "processId": null,
             "rootUri": "file:///project",
@@ -129,6 +131,7 @@ impl Client {
         self.tell("textDocument/didOpen", json!({"textDocument": document}));
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "the changes are made for the call")]
     fn change(&mut self, name: &str, changes: Json) {
         let document = json!({"uri": uri(name), "version": 2});
         self.tell("textDocument/didChange", json!({"textDocument": document, "contentChanges": changes}));
