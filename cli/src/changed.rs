@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use velo_lint::{FileReport, LineIndex};
 
-use crate::input::canonical;
+use crate::paths::canonical;
 
 /// The changed lines of files, by canonical path.
 #[derive(Debug, Default)]
@@ -33,9 +33,10 @@ impl Changed {
         // A name that begins with a dash would be an option.
         let commit = git(&["rev-parse", "--verify", "--end-of-options", &format!("{reference}^{{commit}}")])?;
         let base = git(&["merge-base", commit.trim(), "HEAD"]).unwrap_or(commit);
-        let options = ["--unified=0", "--no-color", "--no-ext-diff", "--no-prefix", "--no-renames"];
-        let diff =
-            git(&[&["-c", "core.quotePath=false", "diff"], &options[..], &[base.trim(), "--"]].concat())?;
+        // These options override the user's settings.
+        let diff = ["-c", "core.quotePath=false", "diff", "--unified=0", "--no-color", "--no-prefix"];
+        let plain = ["--no-ext-diff", "--no-textconv", "--text", "--no-renames", "--no-relative"];
+        let diff = git(&[&diff[..], &plain, &[base.trim(), "--"]].concat())?;
         let mut changed = Self::default();
         for (file, lines) in hunks(&diff) {
             changed.0.insert(canonical(&root.join(file).to_string_lossy()), Lines::Some(lines));
@@ -112,7 +113,7 @@ fn hunks(diff: &str) -> Vec<(&str, Vec<Range<usize>>)> {
         {
             of_hunk = old.1 + new.1;
             let first = new.0.saturating_sub(1);
-            // Where lines are removed only, the lines around them count.
+            // If lines are only removed, the lines around them count.
             lines.push(first..first + if new.1 == 0 { 2 } else { new.1 });
         }
     }

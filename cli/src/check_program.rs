@@ -13,6 +13,7 @@ use velo_schema::{Failure, FailureStrategy, format_duration};
 
 use crate::check_runs;
 use crate::input::{Disk, read};
+use crate::project::Projects;
 use crate::render::plan::{sides, table};
 
 /// A check program: its built-in blocks, and the description that it compares.
@@ -58,7 +59,7 @@ fn run(program: Program, args: &Args) -> Result<ExitCode> {
     let (name, text) = match &args.file {
         None => ("(built in)".to_owned(), program.blocks.to_owned()),
         Some(path) => {
-            let input = read(path, None)?;
+            let input = read(path, &Projects::nearest())?;
             (input.name, input.text)
         }
     };

@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use velo_lint::{Document, File, FileError, Files, Language, NoFiles, Options, Source};
 
+use crate::paths::{canonical, plain};
 use crate::project::Projects;
+
+/// The name of stdin in messages.
+pub(crate) const STDIN: &str = "<stdin>";
 
 /// The files of a run.
 #[derive(Debug, Default)]
@@ -72,19 +76,12 @@ pub(crate) fn list(paths: &[PathBuf], projects: &Projects) -> Listed {
     listed
 }
 
-/// Returns a path without `.` components, so that a file has one name in a run.
-fn plain(path: &Path) -> PathBuf {
-    let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
-    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
-}
-
-/// Reads a file, or stdin for `-`. `stdin_name` is the name of stdin in messages.
+/// Reads a file, or stdin for `-`.
 ///
 /// # Errors
 /// If it cannot be read, or is not UTF-8 text.
-pub(crate) fn read(path: &Path, stdin_name: Option<&Path>) -> Result<Source> {
-    source(path, stdin_name, &Projects::nearest())?
-        .map_err(|Foreign { name, encoding, .. }| anyhow::anyhow!("{name}: {encoding}"))
+pub(crate) fn read(path: &Path, projects: &Projects) -> Result<Source> {
+    source(path, projects)?.map_err(|Foreign { name, encoding, .. }| anyhow::anyhow!("{name}: {encoding}"))
 }
 
 /// A file in another encoding.
@@ -97,17 +94,13 @@ pub(crate) struct Foreign {
     pub is_ours: bool,
 }
 
-/// Reads a file, or stdin for `-`. Files in other encodings are told apart from those that cannot be read.
+/// Reads a file, or stdin for `-`. A file in another encoding is no error.
 ///
 /// # Errors
 /// If it cannot be read.
-pub(crate) fn source(
-    path: &Path,
-    stdin_name: Option<&Path>,
-    projects: &Projects,
-) -> Result<Result<Source, Foreign>> {
+pub(crate) fn source(path: &Path, projects: &Projects) -> Result<Result<Source, Foreign>> {
     if path == Path::new("-") {
-        return decoded(stdin_name.unwrap_or(Path::new("<stdin>")), stdin()?, projects);
+        return decoded(Path::new(STDIN), stdin()?, projects);
     }
     if path.is_dir() {
         bail!("{}: is a directory; specify a file", path.display());
@@ -215,16 +208,4 @@ impl Files for Disk {
     fn canonical(&self, name: &str) -> String {
         canonical(name)
     }
-}
-
-/// Returns the canonical path of a file, so that two names of one file compare equal. A file that does not exist has the
-/// canonical path of its folder.
-pub(crate) fn canonical(name: &str) -> String {
-    let path = Path::new(name);
-    let canonical = std::fs::canonicalize(path).or_else(|_| {
-        let path = std::path::absolute(path)?;
-        let folder = path.parent().map_or_else(|| Ok(PathBuf::new()), std::fs::canonicalize)?;
-        std::io::Result::Ok(folder.join(path.file_name().unwrap_or_default()))
-    });
-    canonical.map_or_else(|_| name.to_owned(), |path| path.to_string_lossy().into_owned())
 }

@@ -23,6 +23,7 @@ mod log;
 #[cfg(feature = "kafka")]
 mod metrics;
 mod parallel;
+mod paths;
 #[cfg(feature = "kafka")]
 mod progress;
 mod project;

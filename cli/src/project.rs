@@ -9,7 +9,7 @@ use velo_lint::settings::FILE_NAME;
 use velo_lint::{FileSettings, Language, Level, Options, Settings, Severity, rules};
 
 use crate::args::{LintArgs, TargetArg};
-use crate::input::canonical;
+use crate::paths::{folder, relative, shown};
 
 /// The settings of a project, and where they are from.
 #[derive(Debug, Default)]
@@ -26,15 +26,7 @@ impl Project {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let settings =
             Settings::parse(&text).map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))?;
-        // The name alone has no folder.
-        let root = canonical_path(file).parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { file: Some(file.to_owned()), root, settings })
-    }
-
-    /// Returns the path of a file relative to the folder of the settings, with `/`.
-    pub(crate) fn relative(&self, path: &Path) -> String {
-        let relative = path.strip_prefix(&self.root).unwrap_or(path);
-        relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+        Ok(Self { file: Some(file.to_owned()), root: folder(file), settings })
     }
 
     /// Returns the baseline file of the project, if it has one.
@@ -124,12 +116,11 @@ impl Projects {
         if let Some(place) = lock(&self.by_name).get(name) {
             return Arc::clone(place);
         }
-        let path = PathBuf::from(canonical(name));
         let project = match &self.only {
             Some(only) => Arc::clone(only),
-            None => self.of_folder(path.parent().unwrap_or(Path::new(""))),
+            None => self.of_folder(&folder(Path::new(name))),
         };
-        let place = Arc::new(Place { path: project.relative(&path), project });
+        let place = Arc::new(Place { path: relative(name, &project.root), project });
         lock(&self.by_name).insert(name.to_owned(), Arc::clone(&place));
         place
     }
@@ -192,14 +183,4 @@ impl Projects {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn canonical_path(path: &Path) -> PathBuf {
-    canonical(&path.to_string_lossy()).into()
-}
-
-/// Returns a path as users would write it: relative to the working directory if it is below.
-fn shown(path: &Path) -> PathBuf {
-    let here = std::env::current_dir().map(|here| canonical_path(&here)).unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).to_owned()
 }

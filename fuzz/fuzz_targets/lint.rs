@@ -5,10 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use velo_lint::fix::apply_all;
-use velo_lint::message::message;
 use velo_lint::{
-    Document, File, FileError, Files, Language, Lines, NoFiles, Options, Severity, Target, lint, statements,
+    Document, File, FileError, Files, Language, LineIndex, NoFiles, Options, Severity, Target, fixed, lint, statements,
 };
 
 /// A statement whose configuration file is the text.
@@ -41,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn findings_are_in_their_text(document: &Document) {
-    let lines: Vec<_> = (0..document.texts()).map(|file| Lines::new(document.text(file))).collect();
+    let lines: Vec<_> = (0..document.texts()).map(|file| LineIndex::new(document.text(file))).collect();
     for target in [None, Some(Target::Guide), Some(Target::Velostream01)] {
         for finding in document.check(&Options { target, ..Options::default() }) {
             let text = document.text(finding.file);
@@ -51,25 +49,24 @@ fn findings_are_in_their_text(document: &Document) {
                 assert!(text.get(span.clone()).is_some(), "{span:?} of {finding:?} in {text:?}");
                 assert!(lines[finding.file].position(span.end).column > 0);
             }
-            assert!(!message(&finding.detail).is_empty(), "{finding:?}");
+            assert!(!finding.message.is_empty(), "{finding:?}");
         }
     }
 }
 
 fn fixing_is_final(text: &str, language: Language) {
-    let check = |text: &str| lint(text, language);
     for with_unsafe in [false, true] {
-        let fixed = apply_all(text, with_unsafe, check).text;
-        let again = apply_all(&fixed, with_unsafe, check).text;
-        assert_eq!(again, fixed, "fixed again, from {text:?}");
-        let fixes = check(&fixed).into_iter().filter_map(|finding| finding.fix);
+        let once = fixed(text, language, &Options::default(), with_unsafe);
+        let again = fixed(&once, language, &Options::default(), with_unsafe);
+        assert_eq!(again, once, "fixed again, from {text:?}");
+        let fixes = lint(&once, language).into_iter().filter_map(|finding| finding.fix);
         let left = fixes.filter(|fix| fix.safe || with_unsafe).count();
-        assert_eq!(left, 0, "left to fix in {fixed:?}, from {text:?}");
+        assert_eq!(left, 0, "left to fix in {once:?}, from {text:?}");
     }
 }
 
 fn safe_fixes_break_nothing(text: &str, language: Language) {
-    let fixed = apply_all(text, false, |text| lint(text, language)).text;
+    let fixed = fixed(text, language, &Options::default(), false);
     let faults = |text: &str| {
         let found = statements(text, language);
         found.iter().flat_map(|statement| &statement.clauses).map(|clause| clause.faults.len()).sum::<usize>()

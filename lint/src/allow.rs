@@ -1,55 +1,83 @@
 //! Comments that accept what is there: a report and a reason in, the text with a comment for each finding out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::language::Language;
 use crate::line_index::LineIndex;
 use crate::rules::unused_suppression;
 use crate::statements::blocks;
+use crate::suppress::Suppressions;
 use crate::workspace::FileReport;
 
-/// Adds a comment before each line that has findings, which allows their rules and gives the reason. Returns `None` if
-/// nothing can be added: JSON has no comments.
-///
-/// A line may begin within a quoted text, where a comment is no comment, so the result has to be checked.
+/// Adds a comment before each line that has findings, which allows their rules and gives the reason. A line that begins
+/// within a quoted text gets none, because a comment there is none. Returns `None` if nothing can be added: JSON has no
+/// comments.
 #[must_use]
 pub fn allowed(report: &FileReport, reason: &str) -> Option<String> {
     let is_json = report.language == Language::Yaml && report.text.trim_start().starts_with(['{', '[']);
     if is_json {
         return None;
     }
-    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = LineIndex::new(&report.text);
-    let blocks = blocks(&report.text, report.language);
     let mut rules: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
     for finding in report.findings.iter().filter(|finding| finding.rule != unused_suppression::RULE.id) {
         rules.entry(lines.line_start(finding.span.start)).or_default().insert(finding.rule);
     }
-    if rules.is_empty() {
-        return None;
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let blocks = blocks(&report.text, report.language);
+    let comment = |(start, rules): (&usize, &BTreeSet<&str>)| {
+        Some((*start, comment(report, &blocks, *start, rules, &reason)?))
+    };
+    let mut comments: Vec<_> = rules.iter().filter_map(comment).collect();
+    let count = |text: &str| Suppressions::of(text, report.language, &[]).count();
+    let before = count(&report.text);
+    let expected = |comments: &[(usize, String)]| {
+        before + comments.iter().map(|(start, _)| rules[start].len()).sum::<usize>()
+    };
+    if count(&insert(&report.text, &comments)) != expected(&comments) {
+        // Some are no comments.
+        comments.retain(|comment| {
+            let alone = std::slice::from_ref(comment);
+            count(&insert(&report.text, alone)) == expected(alone)
+        });
     }
+    (!comments.is_empty()).then(|| insert(&report.text, &comments))
+}
+
+/// Returns the comment that allows these rules for the line that begins at `start`; `None` outside of SQL and YAML.
+fn comment(
+    report: &FileReport,
+    blocks: &[(Language, Range<usize>)],
+    start: usize,
+    rules: &BTreeSet<&str>,
+    reason: &str,
+) -> Option<String> {
+    let block = blocks.iter().find(|(_, block)| block.contains(&start) || block.start == start);
+    let mark = match block.map_or(report.language, |(language, _)| *language) {
+        Language::Sql => "--",
+        Language::Yaml => "#",
+        Language::Markdown => return None,
+    };
+    let line = &report.text[start..];
+    // A fenced block may stand in a quote.
+    let is_indent = |c: char| matches!(c, ' ' | '\t') || (c == '>' && report.language == Language::Markdown);
+    let indent = &line[..line.len() - line.trim_start_matches(is_indent).len()];
     let ending = if report.text.contains("\r\n") { "\r\n" } else { "\n" };
-    let mut text = String::with_capacity(report.text.len() + rules.len() * 80);
-    let mut copied = 0;
-    for (start, rules) in rules {
-        let language = blocks.iter().find(|(_, block)| block.contains(&start) || block.start == start);
-        let mark = match language.map_or(report.language, |(language, _)| *language) {
-            Language::Sql => "--",
-            Language::Yaml => "#",
-            Language::Markdown => continue,
-        };
-        text.push_str(&report.text[copied..start]);
-        let line = &report.text[start..];
-        // A fenced block may stand in a quote.
-        let is_indent =
-            |c: char| matches!(c, ' ' | '\t') || (c == '>' && report.language == Language::Markdown);
-        let indent = &line[..line.len() - line.trim_start_matches(is_indent).len()];
-        let rules: Vec<_> = rules.into_iter().collect();
-        text.push_str(&format!("{indent}{mark} velo: allow({}) {reason}{ending}", rules.join(", ")));
-        copied = start;
+    let rules = rules.iter().copied().collect::<Vec<_>>().join(", ");
+    Some(format!("{indent}{mark} velo: allow({rules}) {reason}{ending}"))
+}
+
+/// Inserts comments at the beginnings of lines, which are in order.
+fn insert(text: &str, comments: &[(usize, String)]) -> String {
+    let (mut after, mut copied) = (String::with_capacity(text.len() + comments.len() * 80), 0);
+    for (start, comment) in comments {
+        after.push_str(&text[copied..*start]);
+        after.push_str(comment);
+        copied = *start;
     }
-    text.push_str(&report.text[copied..]);
-    Some(text)
+    after.push_str(&text[copied..]);
+    after
 }
 
 #[cfg(test)]
@@ -85,6 +113,15 @@ mod tests {
             assert!(text.contains(") not now"), "{text}");
             assert_eq!(report(name, &text).findings, [], "{text}");
         }
+    }
+
+    #[test]
+    fn a_quoted_text_gets_no_comment() {
+        let text = "CREATE STREAM s AS SELECT 'a\nb' FROM t WITH ('failure_strategy' = 'FailBatch', 'batch.size' = '0');\n";
+        assert_eq!(allowed(&report("a.sql", text), "so"), None, "its line begins within a text");
+        let more = format!("{text}WITH ('batch.size' = '0');\n");
+        let after = allowed(&report("a.sql", &more), "so").expect("the other one");
+        assert!(after.starts_with(text), "{after}");
     }
 
     #[test]

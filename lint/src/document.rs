@@ -16,7 +16,7 @@ use crate::scan::{RawEntry, RawValue, Statement};
 use crate::severity::Severity;
 use crate::span::Span;
 use crate::suppress::Suppressions;
-use crate::topics;
+use crate::topic_keys::is_topic_key;
 use crate::unit::{Expansions, LostFile, Part, Unit};
 use crate::variables::Variables;
 
@@ -183,7 +183,7 @@ impl Document {
         let clauses = || statements.iter().flat_map(|statement| &statement.clauses);
         let is_ours = |entry: &RawEntry| {
             let name = entry.name(&file.text);
-            owner(name, &entry.value, names) != Owner::Foreign || topics::is_topic_key(name, names)
+            owner(name, &entry.value, names) != Owner::Foreign || is_topic_key(name, names)
         };
         let is_faulty = clauses().any(|clause| !clause.faults.is_empty());
         if !is_faulty && !clauses().flat_map(|clause| &clause.entries).any(is_ours) {
@@ -218,6 +218,12 @@ impl Document {
     #[must_use]
     pub fn language(&self, file: usize) -> Language {
         file.checked_sub(1).map_or(self.language, |index| self.files[index].language)
+    }
+
+    /// The paths of the files that it names and that are not there, as written.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        let references = self.references.iter().flatten();
+        references.filter(|named| named.found == Err(FileError::NotFound)).map(|named| named.path.as_str())
     }
 
     /// How many texts there are, this one included.

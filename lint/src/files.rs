@@ -1,5 +1,7 @@
 //! The files that a statement names with `config_file`, without a file system of our own.
 
+use rustc_hash::FxHashMap as HashMap;
+
 /// Gives the files that a text names. Editors and browsers have their own; so has the command line.
 pub trait Files {
     /// The file that the text called `from` names as `path`, which is relative.
@@ -45,5 +47,43 @@ pub struct NoFiles;
 impl Files for NoFiles {
     fn read(&self, _: &str, _: &str) -> Result<File, FileError> {
         Err(FileError::NotLooked)
+    }
+}
+
+/// Files of which some have other texts: those that an editor has open, or that fixes have changed.
+pub struct Overlay<'a> {
+    files: &'a (dyn Files + Sync),
+    /// The texts by the canonical names of their files.
+    texts: HashMap<String, &'a str>,
+}
+
+impl<'a> Overlay<'a> {
+    /// Puts texts in the place of those of the files of these names.
+    #[must_use]
+    pub fn new(files: &'a (dyn Files + Sync), texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let texts = texts.into_iter().map(|(name, text)| (files.canonical(name), text)).collect();
+        Self { files, texts }
+    }
+}
+
+impl std::fmt::Debug for Overlay<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Overlay").field("texts", &self.texts).finish_non_exhaustive()
+    }
+}
+
+impl Files for Overlay<'_> {
+    fn read(&self, from: &str, path: &str) -> Result<File, FileError> {
+        let mut file = self.files.read(from, path)?;
+        if !self.texts.is_empty()
+            && let Some(text) = self.texts.get(&self.files.canonical(&file.name))
+        {
+            (*text).clone_into(&mut file.text);
+        }
+        Ok(file)
+    }
+
+    fn canonical(&self, name: &str) -> String {
+        self.files.canonical(name)
     }
 }

@@ -8,7 +8,7 @@ use crate::workspace::FileReport;
 /// Returns the fingerprint of each finding of a report. `name` is the name of the file.
 ///
 /// A fingerprint stays the same for as long as the rule, the name of the file and the text of the line do, wherever
-/// the line moves. Equal lines with the same finding are told apart by their order.
+/// the line moves. Equal lines with the same finding are numbered in their order.
 #[must_use]
 pub fn fingerprints(report: &FileReport, name: &str) -> Vec<String> {
     let lines = LineIndex::new(&report.text);

@@ -1,4 +1,4 @@
-//! Findings with fixes in, the mended text out.
+//! Findings with fixes in, the fixed text out.
 
 use crate::finding::{Finding, Fix};
 
@@ -14,14 +14,14 @@ pub struct Fixed {
 /// Applies the fixes of `findings` to `text`, which they were found in.
 ///
 /// Of two fixes that touch the same bytes the first is applied; the other is found again in the
-/// mended text if it is still needed. Fixes that may change the meaning are left out unless `with_unsafe`.
+/// fixed text if it is still needed. Fixes that may change the meaning are left out unless `with_unsafe`.
 #[must_use]
 pub fn apply(text: &str, findings: &[Finding], with_unsafe: bool) -> Fixed {
     let wanted = |fix: &&Fix| fix.safe || with_unsafe;
     let mut fixes: Vec<_> =
         findings.iter().filter_map(|finding| finding.fix.as_ref()).filter(wanted).collect();
     fixes.sort_by_key(|fix| fix.edits.first().map(|edit| (edit.span.start, edit.span.end)));
-    let mut mended = String::with_capacity(text.len());
+    let mut after = String::with_capacity(text.len());
     let (mut copied, mut applied) = (0, 0);
     for fix in fixes {
         // Two insertions at one place would have no order.
@@ -34,36 +34,20 @@ pub fn apply(text: &str, findings: &[Finding], with_unsafe: bool) -> Fixed {
             continue;
         }
         for edit in &fix.edits {
-            mended.push_str(&text[copied..edit.span.start]);
-            mended.push_str(&edit.text);
+            after.push_str(&text[copied..edit.span.start]);
+            after.push_str(&edit.text);
             copied = edit.span.end;
         }
         applied += 1;
     }
-    mended.push_str(&text[copied..]);
-    Fixed { text: mended, applied }
-}
-
-/// Mends `text` again and again with what `check` finds in it, until nothing is left to apply.
-#[must_use]
-pub fn apply_all(text: &str, with_unsafe: bool, check: impl Fn(&str) -> Vec<Finding>) -> Fixed {
-    /// A fix may uncover a mistake, that one another; a cycle would be a bug of a rule.
-    const MOST_ROUNDS: usize = 20;
-    let mut fixed = Fixed { text: text.to_owned(), applied: 0 };
-    for _ in 0..MOST_ROUNDS {
-        let next = apply(&fixed.text, &check(&fixed.text), with_unsafe);
-        if next.applied == 0 {
-            break;
-        }
-        fixed = Fixed { text: next.text, applied: fixed.applied + next.applied };
-    }
-    fixed
+    after.push_str(&text[copied..]);
+    Fixed { text: after, applied }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Language, Severity, lint};
+    use crate::Severity;
 
     fn finding(fix: Fix) -> Finding {
         let span = fix.edits[0].span.clone();
@@ -88,12 +72,5 @@ mod tests {
         ];
         assert_eq!(apply("abcdef", &findings, false), Fixed { text: "Ydef".into(), applied: 1 });
         assert_eq!(apply("abcdef", &findings, true), Fixed { text: "YdeZ".into(), applied: 2 });
-    }
-
-    #[test]
-    fn what_a_fix_uncovers_is_mended_too() {
-        let text = "WITH (batch.size = '5', 'failure_stratgy' = 'failbatch',)";
-        let fixed = apply_all(text, true, |text| lint(text, Language::Sql));
-        assert_eq!(fixed.text, "WITH ('batch.size' = '5', 'failure_strategy' = 'FailBatch')");
     }
 }

@@ -27,8 +27,8 @@ impl Language {
     ];
 
     /// The names of languages in settings.
-    pub const NAMES: &'static [(&'static str, Self)] =
-        &[("sql", Self::Sql), ("yaml", Self::Yaml), ("json", Self::Yaml), ("markdown", Self::Markdown)];
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("sql", Self::Sql), ("yaml", Self::Yaml), ("json", Self::Yaml), ("markdown", Self::Markdown)];
 
     /// Returns the language of this name.
     #[must_use]
@@ -39,10 +39,13 @@ impl Language {
     /// Returns the language that the ending of a file name stands for, if it is one of ours.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {
-        let lower = name.to_ascii_lowercase();
-        let has = |(ending, _): &&(&str, Self)| {
-            lower.strip_suffix(ending).is_some_and(|before| before.ends_with('.'))
-        };
-        Self::ENDINGS.iter().find(has).map(|(_, language)| *language)
+        Self::ENDINGS.iter().find(|(ending, _)| Self::has_ending(name, ending)).map(|(_, language)| *language)
+    }
+
+    /// Returns true if a file name has this ending, after a dot, in upper or lower case.
+    pub(crate) fn has_ending(name: &str, ending: &str) -> bool {
+        let start = name.len().checked_sub(ending.len() + 1);
+        let behind = start.and_then(|start| name.get(start..)).and_then(|behind| behind.strip_prefix('.'));
+        behind.is_some_and(|behind| behind.eq_ignore_ascii_case(ending))
     }
 }

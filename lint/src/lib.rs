@@ -39,6 +39,7 @@ pub mod steps;
 pub mod suppress;
 pub mod target;
 mod template;
+mod topic_keys;
 pub mod topics;
 pub mod unit;
 pub mod unused;
@@ -47,8 +48,10 @@ mod wording;
 pub mod workspace;
 pub mod yaml;
 
+use std::sync::Arc;
+
 pub use document::Document;
-pub use files::{File, FileError, Files, NoFiles};
+pub use files::{File, FileError, Files, NoFiles, Overlay};
 pub use finding::{Edit, Finding, Fix};
 pub use language::Language;
 pub use line_index::{Encoding, LineColumn, LineIndex, Position};
@@ -71,4 +74,16 @@ pub use workspace::{Change, Each, FileReport, InTurn, Source, Workspace};
 #[must_use]
 pub fn lint(text: &str, language: Language) -> Vec<Finding> {
     Document::read("", text, language, &NoFiles).check(&Options::default())
+}
+
+/// Returns `text` with all fixes applied, until nothing is left to fix. Fixes that may change the behaviour are left out
+/// unless `with_unsafe`.
+#[must_use]
+pub fn fixed(text: &str, language: Language, options: &Options, with_unsafe: bool) -> String {
+    let options = Arc::new(options.clone());
+    let of_file = |_: &str| Arc::clone(&options);
+    let workspace = Workspace { files: &NoFiles, options: &of_file, excludes: &|_| false, each: InTurn };
+    let source = Source { name: String::new(), text: text.to_owned(), language };
+    let (mut changes, _) = workspace.fix(vec![source], with_unsafe);
+    changes.pop().map_or_else(|| text.to_owned(), |change| change.after)
 }

@@ -157,12 +157,6 @@ impl LineIndex {
         self.starts[self.line(offset)].min(offset)
     }
 
-    /// Returns the bytes of a line (from 0) without its end.
-    #[must_use]
-    pub fn line_range(&self, line: usize) -> Option<std::ops::Range<usize>> {
-        Some(*self.starts.get(line)?..(*self.ends.get(line)?).max(self.starts[line]))
-    }
-
     /// Returns the line of a byte offset, from 0.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {

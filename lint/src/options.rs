@@ -33,7 +33,7 @@ pub enum Level {
 
 impl Level {
     /// Every level and its word.
-    pub const WORDS: &'static [(&'static str, Self)] = &[
+    pub const WORDS: [(&'static str, Self); 4] = [
         ("allow", Self::Allow),
         ("info", Self::Report(Severity::Info)),
         ("warning", Self::Report(Severity::Warning)),

@@ -8,7 +8,7 @@ use crate::ownership::{NearFailureKey, is_failure_key, near_failure_key};
 use crate::route::Route;
 use crate::scan::RawValue;
 use crate::span::Span;
-use crate::topics::near_topic_key;
+use crate::topic_keys::near_topic_key;
 use crate::unit::{Reading, Unit};
 
 /// A reason why a statement cannot be run.

@@ -121,7 +121,7 @@ impl Findings {
 /// once.
 ///
 /// A scope in which one of `needs` is set and cannot be read is left out, and so is one without
-/// batches; where a file is missing, nothing is known for sure.
+/// batches. If a file is missing, no scope is looked at.
 pub(crate) fn per_scope<F: Found>(
     unit: &Unit<'_>,
     rule: &Rule,

@@ -1,4 +1,4 @@
-//! A text in, its statements out, whatever its language.
+//! A text of any language in, its statements out.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -75,6 +75,11 @@ impl Suppressions {
         Self(reader.found)
     }
 
+    /// Returns the number of rules that comments name.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes out what is silenced in `file`, and returns what silences nothing.
     pub(crate) fn apply(mut self, file: usize, findings: &mut Vec<Finding>) -> Vec<Suppression> {
         let mut by_rule = HashMap::<String, Vec<usize>>::default();

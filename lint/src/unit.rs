@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::ownership::{Names, Owner, counts_alone, is_foreign_clause, owner};
 use crate::scan::{Clause, Fault, FaultKind, RawEntry, RawValue, Statement};
 use crate::span::Span;
-use crate::topics::TopicKeys;
+use crate::topic_keys::TopicKeys;
 use crate::variables::Expanded;
 
 /// A statement with its entries sorted by whose they are.
@@ -201,7 +201,8 @@ impl<'a> Unit<'a> {
         for (scope, part) in files {
             unit.sort(scope, part.filled_in(expansions));
         }
-        unit.topic_keys = TopicKeys::of(&unit.foreign, &unit.names);
+        let keys = unit.foreign.iter().map(|foreign| (foreign.key, &foreign.within));
+        unit.topic_keys = TopicKeys::of(keys, &unit.names);
         unit.add_empty_clauses();
         unit.index();
         unit

@@ -1,7 +1,7 @@
 //! A project: texts with their settings in, what was found out, by file.
 //!
-//! Who has the texts is no matter: a command line has a disk, an editor open buffers, a browser a map. A configuration
-//! file that a statement names is checked as a part of that statement, once, and not by itself.
+//! The texts may come from a disk (command line), from open buffers (editor) or from a map (browser). A configuration file
+//! that a statement names is checked as a part of that statement, once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::document::{Document, merge};
-use crate::files::{File, FileError, Files};
+use crate::files::{Files, Overlay};
 use crate::finding::Finding;
 use crate::fix::apply;
 use crate::language::Language;
@@ -141,7 +141,7 @@ impl<E: Each> Workspace<'_, E> {
         let mut sources = sources;
         let mut changes: Vec<Change> = Vec::new();
         for _ in 0..MOST_ROUNDS {
-            let overlay = Overlay::new(self.files, &changes);
+            let overlay = self.after(&changes);
             let reports = self.check_with(&overlay, &sources);
             let mut has_changed = false;
             for report in &reports {
@@ -171,44 +171,26 @@ impl<E: Each> Workspace<'_, E> {
                 return (changes, reports);
             }
         }
-        let overlay = Overlay::new(self.files, &changes);
+        let overlay = self.after(&changes);
         let reports = self.check_with(&overlay, &sources);
         (changes, reports)
+    }
+}
+
+impl<'a, E> Workspace<'a, E> {
+    /// Returns the files as they are after these changes.
+    fn after<'c>(&self, changes: &'c [Change]) -> Overlay<'c>
+    where
+        'a: 'c,
+    {
+        let texts = changes.iter().map(|change| (change.name.as_str(), change.after.as_str()));
+        Overlay::new(self.files, texts)
     }
 }
 
 impl<E> std::fmt::Debug for Workspace<'_, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Workspace")
-    }
-}
-
-/// The files as they are after some changes.
-struct Overlay<'a> {
-    files: &'a (dyn Files + Sync),
-    changed: HashMap<String, &'a str>,
-}
-
-impl<'a> Overlay<'a> {
-    fn new(files: &'a (dyn Files + Sync), changes: &'a [Change]) -> Self {
-        let text = |change: &'a Change| (files.canonical(&change.name), change.after.as_str());
-        Self { files, changed: changes.iter().map(text).collect() }
-    }
-}
-
-impl Files for Overlay<'_> {
-    fn read(&self, from: &str, path: &str) -> Result<File, FileError> {
-        let mut file = self.files.read(from, path)?;
-        if !self.changed.is_empty()
-            && let Some(text) = self.changed.get(&self.files.canonical(&file.name))
-        {
-            (*text).clone_into(&mut file.text);
-        }
-        Ok(file)
-    }
-
-    fn canonical(&self, name: &str) -> String {
-        self.files.canonical(name)
     }
 }
 
@@ -290,6 +272,7 @@ impl Reports {
 mod tests {
     use super::*;
     use crate::Severity;
+    use crate::files::{File, FileError};
 
     struct Map(Vec<(&'static str, &'static str)>);
 

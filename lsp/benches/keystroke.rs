@@ -73,7 +73,7 @@ fn main() {
     let before = resident_mib();
     let mut times: Vec<_> = (2..EDITS + 2)
         .map(|edit| {
-            // A digit is typed behind the size of some statement, and taken away again.
+            // Each statement in turn gets a digit after its batch size, which the next edit deletes.
             let line = 5 * (edit / 2 * 7919 % STATEMENTS) + 2;
             let place = |character: usize| json!({"line": line, "character": character});
             let change = if edit % 2 == 0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lsp_types::{TextDocumentContentChangeEvent, Uri};
-use velo_lint::{Encoding, File, FileError, Files, Language, LineIndex};
+use velo_lint::{Encoding, Files, Language, LineIndex, Overlay};
 
 use crate::convert::Places;
 
@@ -55,23 +55,9 @@ impl Open {
     }
 }
 
-/// The files of the host, with the open texts in place of theirs.
-pub(crate) struct Overlay<'a> {
-    pub files: &'a (dyn Files + Sync),
-    pub open: &'a Documents,
-}
-
-impl Files for Overlay<'_> {
-    fn read(&self, from: &str, path: &str) -> Result<File, FileError> {
-        let mut file = self.files.read(from, path)?;
-        file.name = self.files.canonical(&file.name);
-        if let Some(open) = self.open.0.get(&file.name) {
-            file.text.clone_from(&open.text);
-        }
-        Ok(file)
-    }
-
-    fn canonical(&self, name: &str) -> String {
-        self.files.canonical(name)
+impl Documents {
+    /// Returns the files of the host, with the open texts in place of theirs.
+    pub(crate) fn over<'a>(&'a self, files: &'a (dyn Files + Sync)) -> Overlay<'a> {
+        Overlay::new(files, self.0.iter().map(|(path, open)| (path.as_str(), open.text.as_str())))
     }
 }

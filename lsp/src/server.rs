@@ -21,7 +21,7 @@ use velo_lint::{Document, Encoding, FileReport, Language};
 
 use crate::check::{Names, check};
 use crate::convert::{Places, path};
-use crate::documents::{Documents, Open, Overlay};
+use crate::documents::{Documents, Open};
 use crate::handlers::{View, actions, completion, hints, hover, symbols};
 use crate::host::Host;
 
@@ -49,7 +49,7 @@ pub enum ServerError {
 pub fn serve_stdio(host: Box<dyn Host>) -> Result<(), ServerError> {
     let (connection, threads) = Connection::stdio();
     let served = serve(&connection, host);
-    // The writing thread ends when nobody can send any more.
+    // The writing thread ends once the connection is dropped.
     drop(connection);
     threads.join()?;
     served
@@ -73,15 +73,26 @@ pub fn serve(connection: &Connection, host: Box<dyn Host>) -> Result<(), ServerE
         connection,
         host,
         encoding,
+        has_snippets: can(&params, "/textDocument/completion/completionItem/snippetSupport"),
         folders,
         open: Documents::default(),
-        names: None,
+        names: Names::default(),
+        has_read_folders: false,
         reports: BTreeMap::new(),
         dirty: BTreeSet::new(),
         is_shut_down: false,
         waiting: VecDeque::new(),
     };
+    if can(&params, "/workspace/didChangeWatchedFiles/dynamicRegistration") {
+        server.watch()?;
+    }
     server.run()
+}
+
+/// Returns true if the client says that it can do something.
+fn can(params: &InitializeParams, what: &str) -> bool {
+    let capabilities = serde_json::to_value(&params.capabilities).unwrap_or_default();
+    capabilities.pointer(what).and_then(Json::as_bool).unwrap_or(false)
 }
 
 fn encoding(params: &InitializeParams) -> Encoding {
@@ -136,8 +147,11 @@ struct Server<'a> {
     /// The folders that the client works in.
     folders: Vec<String>,
     open: Documents,
-    /// The configuration files that statements name, once somebody has to know.
-    names: Option<Names>,
+    has_snippets: bool,
+    /// The configuration files that statements name.
+    names: Names,
+    /// True if the statements in files that are not open were read, too.
+    has_read_folders: bool,
     /// What was found, by path.
     reports: BTreeMap<String, FileReport>,
     /// The texts that have changed and were not checked since.
@@ -175,6 +189,19 @@ impl Server<'_> {
 
     fn send(&self, message: Message) -> Result<(), ServerError> {
         self.connection.sender.send(message).map_err(|_| ServerError::Gone)
+    }
+
+    /// Asks the client to watch the files that are not open.
+    fn watch(&self) -> Result<(), ServerError> {
+        let endings: Vec<_> = Language::ENDINGS.iter().map(|(ending, _)| *ending).collect();
+        let patterns = [format!("**/{FILE_NAME}"), format!("**/*.{{{}}}", endings.join(","))];
+        let watchers: Vec<_> = patterns.iter().map(|pattern| json!({"globPattern": pattern})).collect();
+        let method = lsp_types::DidChangeWatchedFilesNotification::METHOD.as_str();
+        let options = json!({"watchers": watchers});
+        let params =
+            json!({"registrations": [{"id": "files", "method": method, "registerOptions": options}]});
+        let id = RequestId::from("files".to_owned());
+        self.send(Message::Request(Request::new(id, "client/registerCapability".to_owned(), params)))
     }
 
     /// Answers the requests that the client has cancelled before their turn.
@@ -228,8 +255,7 @@ impl Server<'_> {
             for change in changes {
                 let path = self.canonical(&change.uri);
                 if path.ends_with(FILE_NAME) {
-                    self.host.reload();
-                    self.dirty.extend(self.open.0.keys().cloned());
+                    self.reload();
                 } else {
                     self.has_changed(path);
                 }
@@ -251,11 +277,18 @@ impl Server<'_> {
         self.host.language(path).unwrap_or(by_client)
     }
 
-    fn has_changed(&mut self, path: String) {
-        if let Some(names) = &mut self.names {
-            let text = self.open.0.get(&path).map(|open| open.text.clone()).or_else(|| self.host.read(&path));
-            names.update(&path, &text.unwrap_or_default(), &*self.host, &self.open);
+    /// Reads all settings again, and checks everything with them.
+    fn reload(&mut self) {
+        self.host.reload();
+        for (path, open) in &mut self.open.0 {
+            open.language = self.host.language(path).unwrap_or(open.language);
         }
+        self.has_read_folders = false;
+        self.dirty.extend(self.open.0.keys().cloned());
+    }
+
+    fn has_changed(&mut self, path: String) {
+        self.names.update(&path, &*self.host, &self.open);
         self.dirty.insert(path);
     }
 
@@ -265,8 +298,14 @@ impl Server<'_> {
             return Ok(());
         }
         let dirty = std::mem::take(&mut self.dirty);
-        let names = self.names.get_or_insert_with(|| Names::read(&self.folders, &*self.host, &self.open));
-        let reports = check(&dirty, names, &*self.host, &self.open);
+        let is_part =
+            |path: &String| self.open.0.get(path).is_some_and(|open| open.language == Language::Yaml);
+        if !self.has_read_folders && dirty.iter().any(is_part) {
+            // Files that are not open may name it.
+            self.names = Names::read(&self.folders, &*self.host, &self.open);
+            self.has_read_folders = true;
+        }
+        let reports = check(&dirty, &self.names, &*self.host, &self.open);
         let mut found: BTreeMap<_, _> =
             reports.into_iter().map(|report| (self.host.files().canonical(&report.name), report)).collect();
         // A text that is not checked any more has nothing.
@@ -366,13 +405,14 @@ impl Server<'_> {
         let Some(open) = self.open.0.get(&path) else { return Response::new_ok(id, Json::Null) };
         let none = nothing(&path, open);
         let options = self.host.settings(&path).options;
-        let files = Overlay { files: self.host.files(), open: &self.open };
+        let files = self.open.over(self.host.files());
         let view = View {
             open,
             report: self.reports.get(&path).unwrap_or(&none),
             document: &Document::read(&path, &open.text, open.language, &files),
             options: &options,
             encoding: self.encoding,
+            has_snippets: self.has_snippets,
         };
         Response::new_ok(id, answer(&view, params))
     }

@@ -1,6 +1,7 @@
 //! A client in memory: what an editor sends, and what it gets.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use lsp_server::{Connection, Message, Notification, Request, RequestId};
@@ -13,14 +14,14 @@ use crate::server::serve;
 /// A machine whose files are a map.
 #[derive(Default, Clone)]
 struct Map {
-    files: BTreeMap<String, String>,
+    files: Arc<Mutex<BTreeMap<String, String>>>,
     settings: String,
 }
 
 impl Files for Map {
     fn read(&self, _: &str, path: &str) -> Result<File, FileError> {
         let name = format!("/project/{path}");
-        let text = self.files.get(&name).cloned().ok_or(FileError::NotFound)?;
+        let text = self.files.lock().expect("no panic").get(&name).cloned().ok_or(FileError::NotFound)?;
         Ok(File { name, text })
     }
 }
@@ -43,13 +44,13 @@ impl Host for Map {
     }
 
     fn read(&self, path: &str) -> Option<String> {
-        self.files.get(path).cloned()
+        self.files.lock().expect("no panic").get(path).cloned()
     }
 
     fn statements_below(&self, folder: &str) -> Vec<String> {
         let is_below =
             |path: &&String| path.starts_with(folder) && Language::of_file_name(path) == Some(Language::Sql);
-        self.files.keys().filter(is_below).cloned().collect()
+        self.files.lock().expect("no panic").keys().filter(is_below).cloned().collect()
     }
 
     fn reload(&mut self) {
@@ -216,7 +217,8 @@ fn a_configuration_file_is_part_of_the_statements_that_name_it() {
     let statement = "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'c.yaml', 'batch.strategy' = 'time_window', 'failure_strategy' = 'FailBatch');";
     let config = "batch:\n  window: 5s\n";
     let files = [("/project/a.sql", statement), ("/project/c.yaml", config)];
-    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let files = Arc::new(Mutex::new(files.into()));
     let mut client = Client::start(Map { files, settings: String::new() }, &["utf-8"]);
     // The statement is on disk only, and has the strategy that the window needs.
     client.open("c.yaml", "yaml", config);
@@ -228,6 +230,50 @@ fn a_configuration_file_is_part_of_the_statements_that_name_it() {
     assert_eq!(client.rules("c.yaml"), ["inert-key"]);
     client.change("c.yaml", json!([{"text": "batch:\n  size: 0\n"}]));
     assert_eq!(client.rules("c.yaml"), ["out-of-range"]);
+}
+
+#[test]
+fn a_configuration_file_that_appears_is_found() {
+    let statement = "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = 'c.yaml', 'failure_strategy' = 'FailBatch');";
+    let map = Map::default();
+    let mut client = Client::start(map.clone(), &["utf-8"]);
+    client.open("a.sql", "sql", statement);
+    assert_eq!(client.rules("a.sql"), ["config-file"]);
+    map.files
+        .lock()
+        .expect("no panic")
+        .insert("/project/c.yaml".to_owned(), "batch:\n  size: 500\n".to_owned());
+    let changes = json!({"changes": [{"uri": uri("c.yaml"), "type": 1}]});
+    client.tell("workspace/didChangeWatchedFiles", changes);
+    assert_eq!(client.rules("a.sql"), [""; 0]);
+}
+
+#[test]
+fn the_files_that_matter_are_watched_if_the_client_can() {
+    let (server, connection) = Connection::memory();
+    let capabilities = json!({"workspace": {"didChangeWatchedFiles": {"dynamicRegistration": true}}});
+    let request = |id: i32, method: &str, params: Json| {
+        Message::Request(Request::new(RequestId::from(id), method.to_owned(), params))
+    };
+    let told = |method: &str| Message::Notification(Notification::new(method.to_owned(), json!({})));
+    for message in [
+        request(1, "initialize", json!({"capabilities": capabilities})),
+        told("initialized"),
+        request(2, "shutdown", Json::Null),
+        told("exit"),
+    ] {
+        connection.sender.send(message).expect("a server");
+    }
+    serve(&server, Box::new(Map::default())).expect("it is served to the end");
+    drop(server);
+    let asked = connection.receiver.iter().find_map(|message| match message {
+        Message::Request(request) => Some(request),
+        _ => None,
+    });
+    let asked = asked.expect("a registration");
+    assert_eq!(asked.method, "client/registerCapability");
+    let watchers = &asked.params["registrations"][0]["registerOptions"]["watchers"];
+    assert_eq!(watchers[0]["globPattern"], "**/velo.toml");
 }
 
 #[test]

@@ -273,3 +273,13 @@ fn the_check_programs_agree_and_a_broken_copy_does_not() {
         assert_eq!(output.status.code(), Some(2));
     }
 }
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let sql = "CREATE STREAM s AS SELECT * FROM orders\nWITH (\n    'batch.sise' = '500',\n    'batch.timeout' = '1000'\n);\n";
+    let output = velo(&project(&[("job.sql", sql)]), &["lint", "job.sql"]);
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("the README");
+    let said = format!("$ velo lint job.sql\n{}{}", stdout(&output), stderr(&output));
+    assert!(page.contains(&said), "README.md shows something else than\n{said}");
+}

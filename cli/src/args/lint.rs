@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use velo_lint::{Severity, Target};
 use velo_report::{FORMATS, Format};
@@ -131,7 +131,7 @@ pub(crate) struct LintArgs {
     pub record_size: Option<u64>,
 
     /// Project settings for all files [default: velo.toml in the nearest folder above each file]
-    #[arg(long, value_name = "FILE", env = "VELO_CONFIG", help_heading = "Project")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "VELO_CONFIG", help_heading = "Project")]
     pub config: Option<PathBuf>,
     /// Read no project settings
     #[arg(long, help_heading = "Project")]
@@ -142,6 +142,11 @@ pub(crate) struct LintArgs {
     /// Accept all findings: write them to this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "fix", "diff", "add_allow", "output", "statistics"], help_heading = "Project")]
     pub write_baseline: Option<PathBuf>,
+}
+
+/// Parses a path. A variable of the environment that is empty is one that is not set.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Parses the name of a format.

@@ -14,8 +14,9 @@ use velo_report::{Format, Output, statistics};
 use crate::args::{FurtherOutput, LintArgs};
 use crate::changed::Changed;
 use crate::exit::EXIT_USAGE;
-use crate::input::{Disk, Listed, canonical, decoded, list, source, stdin};
+use crate::input::{Disk, Listed, STDIN, decoded, list, source, stdin};
 use crate::parallel;
+use crate::paths::{folder, relative};
 use crate::project::Projects;
 use crate::render::settings::show;
 use crate::render::style;
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         }
         return write_baseline(file, &reports, args.quiet);
     }
-    // Before findings are left out for other reasons: equal ones are told apart by their order.
+    // A baseline counts equal findings, so it is applied before other findings are left out.
     let accepted = run.accept(&mut reports)?;
     if let Some(reference) = &args.changed_since {
         Changed::since(reference)?.apply(&mut reports);
@@ -113,7 +114,7 @@ impl Inputs {
             anstream::eprintln!("nothing to check: the project excludes all of these files");
         }
         if files.iter().any(|path| path == Path::new("-")) {
-            let name = args.stdin_filename.clone().unwrap_or("<stdin>".into());
+            let name = args.stdin_filename.clone().unwrap_or(STDIN.into());
             inputs.stdin = Some((name.to_string_lossy().into_owned(), stdin()?));
         }
         let typed = &inputs.stdin;
@@ -123,7 +124,7 @@ impl Inputs {
             Some((name, bytes)) if path == Path::new("-") => {
                 Some(decoded(Path::new(name), bytes.clone(), projects))
             }
-            _ => Some(source(&path, None, projects)),
+            _ => Some(source(&path, projects)),
         };
         for text in parallel::map(files, read) {
             match text {
@@ -134,7 +135,7 @@ impl Inputs {
                     }
                     inputs.sources.push(source);
                 }
-                // What is not ours is none of our business.
+                // A file in another encoding without settings of velo is skipped.
                 Some(Ok(Err(foreign))) if !foreign.is_ours && !args.verbose => {}
                 Some(Ok(Err(foreign))) if !foreign.is_ours => {
                     anstream::eprintln!("skipped {}: {}", foreign.name, foreign.encoding);
@@ -169,22 +170,27 @@ impl Run<'_> {
     fn fix(&mut self, workspace: &Workspace<'_, InParallel>, inputs: Inputs) -> Result<Vec<FileReport>> {
         let before = self.args.diff.then(|| workspace.check(&inputs.sources));
         let stdin = inputs.stdin;
-        let (changes, left) = workspace.fix(inputs.sources, self.args.unsafe_fixes);
-        // The text is somebody's own: every byte of it goes out as it is.
+        let (mut changes, mut left) = workspace.fix(inputs.sources.clone(), self.args.unsafe_fixes);
+        // The text is written byte for byte, without styles.
         let mut out = std::io::stdout().lock();
-        let is_stdin = |name: &str| stdin.as_ref().is_some_and(|(stdin, _)| stdin == name);
-        for Change { name, before, after, .. } in &changes {
-            if self.args.diff {
+        if self.args.diff {
+            for Change { name, before, after, .. } in &changes {
                 write!(out, "{}", diff(name, before, after))?;
-            } else if stdin.is_none() {
-                replace(Path::new(name), after).with_context(|| name.clone())?;
-            } else if !is_stdin(name) {
+            }
+        } else if let Some((name, bytes)) = &stdin {
+            // Only the text from stdin is given to be changed.
+            let others: Vec<_> = changes.extract_if(.., |change| change.name != *name).collect();
+            for Change { name, .. } in &others {
                 anstream::eprintln!("note: {name} is not changed, because the statement comes from stdin");
             }
-        }
-        if let Some((name, bytes)) = stdin.as_ref().filter(|_| !self.args.diff) {
-            let change = changes.iter().find(|change| change.name == *name);
-            out.write_all(change.map_or(bytes, |change| change.after.as_bytes()))?;
+            if !others.is_empty() {
+                left = workspace.check(&with(inputs.sources, &changes));
+            }
+            out.write_all(changes.first().map_or(bytes, |change| change.after.as_bytes()))?;
+        } else {
+            for Change { name, after, .. } in &changes {
+                replace(Path::new(name), after).with_context(|| name.clone())?;
+            }
         }
         self.changes = changes;
         Ok(before.unwrap_or(left))
@@ -194,32 +200,30 @@ impl Run<'_> {
     fn add_allow(
         &mut self,
         workspace: &Workspace<'_, InParallel>,
-        mut sources: Vec<Source>,
+        sources: Vec<Source>,
         reason: &str,
     ) -> Result<Vec<FileReport>> {
-        let mut reports = workspace.check(&sources);
-        self.accept(&mut reports)?;
-        let mut count = findings_of(&reports);
-        for report in &reports {
-            let Some(index) = sources.iter().position(|source| source.name == report.name) else { continue };
-            let Some(text) = allowed(report, reason) else { continue };
-            // A comment that stands within a quoted text is none. The file may be part of a statement elsewhere.
-            let mut changed = sources.clone();
-            changed[index].text = text;
-            let mut after = workspace.check(&changed);
-            self.accept(&mut after)?;
-            let left = findings_of(&after);
-            if left < count {
-                let Source { name, text, .. } = &changed[index];
-                replace(Path::new(name), text).with_context(|| name.clone())?;
-                (sources, count) = (changed, left);
-            }
+        let check = |sources: &[Source]| {
+            let mut reports = workspace.check(sources);
+            self.accept(&mut reports).map(|_| reports)
+        };
+        let before = check(&sources)?;
+        let comment = |report: &FileReport| {
+            let is_given = sources.iter().any(|source| source.name == report.name);
+            let after = allowed(report, reason).filter(|_| is_given)?;
+            let (name, before) = (report.name.clone(), report.text.clone());
+            Some(Change { name, before, after, fixes: report.findings.len() })
+        };
+        let changes: Vec<_> = before.iter().filter_map(comment).collect();
+        for Change { name, after, .. } in &changes {
+            replace(Path::new(name), after).with_context(|| name.clone())?;
         }
-        let mut left = workspace.check(&sources);
-        self.accept(&mut left)?;
-        self.unwritten = findings_of(&left);
+        let sources = with(sources, &changes);
+        self.unwritten = check(&sources)?.iter().map(|report| report.findings.len()).sum();
         if self.unwritten > 0 {
-            anstream::eprintln!("note: these findings cannot be allowed by a comment before their line");
+            anstream::eprintln!(
+                "note: the findings that are left cannot be allowed by a comment before their line"
+            );
         }
         // The caller applies the baselines, too.
         Ok(workspace.check(&sources))
@@ -293,28 +297,24 @@ impl Run<'_> {
     }
 }
 
-fn findings_of(reports: &[FileReport]) -> usize {
-    reports.iter().map(|report| report.findings.len()).sum()
+/// Returns the texts after these changes.
+fn with(mut sources: Vec<Source>, changes: &[Change]) -> Vec<Source> {
+    for source in &mut sources {
+        if let Some(change) = changes.iter().find(|change| change.name == source.name) {
+            source.text.clone_from(&change.after);
+        }
+    }
+    sources
 }
 
 fn output(has_colors: bool) -> Output {
     Output { has_colors, folder: std::env::current_dir().unwrap_or_default() }
 }
 
-/// Returns names of files relative to the folder of a baseline, with `/`.
+/// Returns names of files relative to the folder of a baseline.
 fn names_beside(baseline: &Path) -> impl Fn(&str) -> String {
-    let folder = PathBuf::from(canonical(&baseline.to_string_lossy()))
-        .parent()
-        .map(Path::to_owned)
-        .unwrap_or_default();
-    move |name| {
-        let path = PathBuf::from(canonical(name));
-        // From the nearest folder that both are in: up, and down again.
-        let up = folder.ancestors().position(|above| path.starts_with(above)).unwrap_or(0);
-        let common = folder.ancestors().nth(up).unwrap_or(Path::new(""));
-        let down = path.strip_prefix(common).unwrap_or(&path).to_string_lossy();
-        format!("{}{}", "../".repeat(up), down.replace(std::path::MAIN_SEPARATOR, "/"))
-    }
+    let folder = folder(baseline);
+    move |name| relative(name, &folder)
 }
 
 fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<ExitCode> {
@@ -322,10 +322,7 @@ fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<Ex
     let mut baseline = Baseline::of(reports, &name);
     if let Ok(text) = std::fs::read_to_string(file) {
         let before = Baseline::parse(&text).with_context(|| file.display().to_string())?;
-        let folder = PathBuf::from(canonical(&file.to_string_lossy()))
-            .parent()
-            .map(Path::to_owned)
-            .unwrap_or_default();
+        let folder = folder(file);
         // What was not checked now stays accepted, unless it is gone.
         let is_checked = |known: &str| reports.iter().any(|report| name(&report.name) == known);
         for (known, accepted) in before.files {

@@ -6,7 +6,8 @@ use anyhow::Result;
 use velo_lint::{FileSettings, Files, Language};
 use velo_lsp::Host;
 
-use crate::input::{Disk, canonical, list, source};
+use crate::input::{Disk, list, source};
+use crate::paths::canonical;
 use crate::project::Projects;
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -37,7 +38,7 @@ impl Host for Machine {
     }
 
     fn read(&self, path: &str) -> Option<String> {
-        Some(source(path.as_ref(), None, &self.projects).ok()?.ok()?.text)
+        Some(source(path.as_ref(), &self.projects).ok()?.ok()?.text)
     }
 
     fn statements_below(&self, folder: &str) -> Vec<String> {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
     let mut planned = Planned::default();
     let projects = Projects::nearest();
     let Listed { files, errors, .. } = list(&args.files, &projects);
-    let texts = files.iter().map(|file| read(file, None)).chain(errors.into_iter().map(Err));
+    let texts = files.iter().map(|file| read(file, &projects)).chain(errors.into_iter().map(Err));
     for text in texts {
         match text {
             Ok(source) => {

@@ -12,12 +12,13 @@ use velo_engine::report::Report;
 
 use super::run::summary;
 use crate::input::read;
+use crate::project::Projects;
 use crate::render::advice;
 
 const EXPECTED: &str = "expected a report of velo run, or advice or trials of velo advise";
 
 pub(crate) fn run(file: &Path) -> Result<ExitCode> {
-    let input = read(file, None)?;
+    let input = read(file, &Projects::nearest())?;
     let name = &input.name;
     let text = match serde_json::from_str::<Json>(&input.text) {
         Ok(json) if json.get("candidates").is_some() => advice::whole(&decode::<Advice>(json, name)?),

@@ -34,6 +34,7 @@ use crate::args::RunArgs;
 use crate::exit::EXIT_USAGE;
 use crate::input::read;
 use crate::kafka::settings;
+use crate::project::Projects;
 use crate::statement::{document, print_errors, refuse, select};
 use crate::{log, query};
 
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         may_be_written(path)?;
     }
     let settings = settings(&args.broker)?;
-    let input = read(&args.file, None)?;
+    let input = read(&args.file, &Projects::nearest())?;
     let document = document(&input, &args.vars);
     if print_errors(&document) {
         return Ok(ExitCode::from(EXIT_USAGE));

@@ -109,7 +109,7 @@ impl Membership {
             return None;
         }
         if self.is_classic {
-            // A client that has not joined has no identity, and the group would take its offsets from anybody.
+            // A client that has not joined has no identity, and the group accepts offsets without one from any client.
             return owned.generation.clone();
         }
         consumer.group_metadata().map(Arc::new)

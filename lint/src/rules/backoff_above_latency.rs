@@ -11,12 +11,12 @@ use velo_schema::{FailureStrategy, StrategyKind};
 use crate::rule::{Found, Rule, milliseconds, per_scope};
 use crate::severity::Severity;
 
-/// `retry_backoff` above the latency that `low_latency` is chosen for.
+/// `retry_backoff` is longer than the latency that `low_latency` is meant for.
 pub const RULE: Rule = Rule {
     id: "backoff-above-latency",
     severity: Severity::Warning,
-    summary: "`retry_backoff` above the latency that `low_latency` is chosen for.",
-    why: "A batch in retry holds its partitions: every record behind it waits for the back-off, too. Shorten it, or send what fails to a dead letter queue.",
+    summary: "`retry_backoff` is longer than the latency that `low_latency` is meant for.",
+    why: "A batch that is being retried blocks its partitions, so all later records wait for the back-off, too. Shorten `retry_backoff`, or send failed records to a dead letter queue.",
     example: "WITH ('batch.strategy' = 'low_latency', 'failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '5s')",
     better: "WITH ('batch.strategy' = 'low_latency', 'failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '5ms')",
     check: |unit, out| {
@@ -52,7 +52,7 @@ impl Found for BackoffAboveLatency {
     fn message(&self) -> String {
         let Self { backoff, latency } = self;
         format!(
-            "a retry waits {}, but low_latency is chosen for latencies up to {} (the guide's figure)",
+            "retry_backoff ({}) is longer than the latency that low_latency is meant for ({}, the guide's figure)",
             format_duration(*backoff),
             format_duration(*latency)
         )

@@ -10,12 +10,12 @@ use crate::rule::{Found, Rule};
 use crate::severity::Severity;
 use crate::span::Span;
 
-/// `batch.enable` is false, and other batch keys are set beside it.
+/// `batch.enable` is false, and other batch keys are set.
 pub const RULE: Rule = Rule {
     id: "batching-disabled",
     severity: Severity::Warning,
-    summary: "`batch.enable` is false, and other batch keys are set beside it.",
-    why: "With batching off every record is processed alone and all other batch keys are ignored.",
+    summary: "`batch.enable` is false, and other batch keys are set.",
+    why: "If batching is disabled, records are processed one by one and all other batch keys are ignored.",
     example: "WITH ('batch.enable' = 'false', 'batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     better: "WITH ('batch.enable' = 'false')",
     check: |unit, out| {

@@ -12,7 +12,7 @@ pub const RULE: Rule = Rule {
     id: "blast-radius",
     severity: Severity::Warning,
     summary: "`FailBatch` with `mega_batch`.",
-    why: "One bad record fails its batch, and with it the job: with mega_batch that is 10000 records or more, read again at each restart. SendToDLQ keeps the bad record and goes on.",
+    why: "One bad record fails its batch and ends the job. With mega_batch the batch has 10000 records or more, which are read again at each restart. SendToDLQ keeps the bad record and continues.",
     example: "WITH ('batch.strategy' = 'mega_batch', 'failure_strategy' = 'FailBatch')",
     better: "WITH ('batch.strategy' = 'mega_batch', 'failure_strategy' = 'SendToDLQ')",
     check: |unit, out| {
@@ -35,6 +35,6 @@ struct BlastRadius {
 impl Found for BlastRadius {
     fn message(&self) -> String {
         let Self { records } = self;
-        format!("one bad record fails a batch of up to {records} records, and with it the job")
+        format!("one bad record fails a batch of up to {records} records and ends the job")
     }
 }

@@ -12,7 +12,7 @@ pub const RULE: Rule = Rule {
     id: "config-file",
     severity: Severity::Warning,
     summary: "A `config_file` that cannot be found or read.",
-    why: "The settings in it are neither checked nor, if it is missing where the job runs, in force. Paths are looked up from the file that names them and from each folder above it; absolute paths are left alone.",
+    why: "Its settings are not checked. If the file is missing at run time, its settings do not apply either. Relative paths are resolved against the directory of the file that contains the path, then against each directory above it. Absolute paths are not checked.",
     example: "WITH ('config_file' = 'conf/orders.yaml', 'batch.size' = '500')",
     better: "WITH ('config_file' = 'configs/orders.yaml', 'batch.timeout' = '5s')",
     check: |unit, out| {

@@ -7,13 +7,12 @@ use velo_schema::keys::Key;
 use crate::rule::{Found, Rule};
 use crate::severity::Severity;
 
-/// Batch settings without a failure strategy: failing records are skipped.
+/// Batch settings without a failure strategy: failed records are skipped.
 pub const RULE: Rule = Rule {
     id: "default-failure-strategy",
     severity: Severity::Info,
-    summary: "Batch settings without a failure strategy: failing records are skipped.",
-    why: "The default, LogAndContinue, leaves failed records out. Where each record counts, say \
-          SendToDLQ, FailBatch or RetryWithBackoff.",
+    summary: "Batch settings without a failure strategy: failed records are skipped.",
+    why: "The default, LogAndContinue, logs failed records and skips them. If every record counts, set SendToDLQ, FailBatch or RetryWithBackoff.",
     example: "WITH ('batch.size' = '500')",
     better: "WITH ('batch.size' = '500', 'failure_strategy' = 'SendToDLQ')",
     check: |unit, out| {
@@ -30,6 +29,6 @@ struct DefaultFailureStrategy {}
 
 impl Found for DefaultFailureStrategy {
     fn message(&self) -> String {
-        "no failure_strategy is set: records that fail are logged and left out (LogAndContinue)".to_owned()
+        "no failure_strategy is set: failed records are logged and skipped (LogAndContinue)".to_owned()
     }
 }

@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
     id: "dlq-topic-in-use",
     severity: Severity::Error,
     summary: "`dlq.topic` is a topic that the statement reads or writes.",
-    why: "A dead letter in the source is read, fails and is written again, without end. In the sink it stands among the results, unprocessed.",
+    why: "If dead letters are written to the source, they are read again, fail again and are written again, without end. If they are written to the sink, unprocessed records are mixed with the results.",
     example: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders')",
     better: "CREATE STREAM s AS SELECT * FROM orders WITH ('failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders.dlq')",
     check: |unit, out| {
@@ -36,7 +36,7 @@ pub const RULE: Rule = Rule {
     },
 };
 
-/// Dead letters go where records are read from or results are written to.
+/// Dead letters are written to a topic that the statement reads or writes.
 #[derive(Debug, Serialize)]
 struct DlqTopicInUse {
     /// The topic.
@@ -50,11 +50,13 @@ impl Found for DlqTopicInUse {
         match self {
             Self { topic, is_source: true } => {
                 format!(
-                    "dead letters go to '{topic}', which the statement reads: they would come again without end"
+                    "dead letters are written to '{topic}', which the statement reads: they would be read and fail again without end"
                 )
             }
             Self { topic, is_source: false } => {
-                format!("dead letters go to '{topic}', among the results that the statement writes")
+                format!(
+                    "dead letters are written to '{topic}', which is the topic of the statement's results"
+                )
             }
         }
     }

@@ -13,7 +13,7 @@ pub const RULE: Rule = Rule {
     id: "duplicate-key",
     severity: Severity::Error,
     summary: "A key that is set twice in the same scope.",
-    why: "Only one of the values applies. velo takes the last one; other readers of the clause may take the first one or refuse it.",
+    why: "Only one of the values applies. velo uses the last one; other parsers may use the first one or reject the clause.",
     example: "WITH ('batch.size' = '100', 'batch.size' = '500')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {

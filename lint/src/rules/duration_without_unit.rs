@@ -7,12 +7,12 @@ use super::value::value_findings;
 use crate::rule::Rule;
 use crate::severity::Severity;
 
-/// A duration that is a bare number.
+/// A duration without a unit.
 pub const RULE: Rule = Rule {
     id: "duration-without-unit",
     severity: Severity::Error,
-    summary: "A duration that is a bare number.",
-    why: "A bare 1000 is a second to some engines and a quarter of an hour to others. Write the unit: 1000ms or 1000s.",
+    summary: "A duration without a unit.",
+    why: "A bare 1000 means milliseconds to some engines and seconds to others. Add the unit: 1000ms or 1000s.",
     example: "WITH ('batch.timeout' = '1000')",
     better: "WITH ('batch.timeout' = '1000ms')",
     check: |unit, out| {

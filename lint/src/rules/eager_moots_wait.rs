@@ -7,12 +7,12 @@ use velo_schema::keys::Key;
 use crate::rule::{Found, Rule, per_scope};
 use crate::severity::Severity;
 
-/// `batch.low_latency_wait` beside eager processing.
+/// `batch.low_latency_wait` with eager processing.
 pub const RULE: Rule = Rule {
     id: "eager-moots-wait",
     severity: Severity::Info,
-    summary: "`batch.low_latency_wait` beside eager processing.",
-    why: "With batch.eager_processing a batch is handed on as soon as nothing more is queued, so the wait only bounds what is never reached.",
+    summary: "`batch.low_latency_wait` with eager processing.",
+    why: "If batch.eager_processing is true, a batch is processed as soon as no more records are queued, so `batch.low_latency_wait` rarely applies.",
     example: "WITH ('batch.strategy' = 'low_latency', 'batch.low_latency_wait' = '5ms')",
     better: "WITH ('batch.strategy' = 'low_latency', 'batch.low_latency_wait' = '5ms', 'batch.eager_processing' = 'false')",
     check: |unit, out| {
@@ -30,6 +30,6 @@ struct EagerMootsWait {}
 
 impl Found for EagerMootsWait {
     fn message(&self) -> String {
-        "batch.eager_processing hands a batch on before this wait is over".to_owned()
+        "batch.eager_processing is true, so a batch is usually processed before this wait ends".to_owned()
     }
 }

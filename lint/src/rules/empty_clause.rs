@@ -6,12 +6,12 @@ use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 
-/// A `WITH ()` that holds no entry.
+/// A `WITH ()` clause without entries.
 pub const RULE: Rule = Rule {
     id: "empty-clause",
     severity: Severity::Warning,
-    summary: "A `WITH ()` that holds no entry.",
-    why: "SQL parsers refuse it, and every setting keeps its default. It is what is left when all entries are commented out.",
+    summary: "A `WITH ()` clause without entries.",
+    why: "SQL parsers reject an empty clause, and all settings keep their defaults. Remove the clause, or restore entries that are commented out.",
     example: "CREATE STREAM s AS SELECT * FROM t WITH ()",
     better: "CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '500')",
     check: |unit, out| {
@@ -25,6 +25,6 @@ struct EmptyClause {}
 
 impl Found for EmptyClause {
     fn message(&self) -> String {
-        "the clause is empty: every setting keeps its default".to_owned()
+        "the clause is empty: all settings keep their defaults".to_owned()
     }
 }

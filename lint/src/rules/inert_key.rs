@@ -8,13 +8,12 @@ use crate::rule::{Findings, Found, Rule};
 use crate::severity::Severity;
 use crate::unit::Unit;
 
-/// A key that the strategy in force ignores.
+/// A key that the configured strategy ignores.
 pub const RULE: Rule = Rule {
     id: "inert-key",
     severity: Severity::Warning,
-    summary: "A key that the strategy in force ignores.",
-    why: "Each strategy reads its own keys. A key of another one looks as if it did something and does \
-          not; either it or the strategy is not what was meant.",
+    summary: "A key that the configured strategy ignores.",
+    why: "Each strategy has keys of its own and ignores those of other strategies. Remove the key or change the strategy.",
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.window' = '5s')",
     better: "WITH ('batch.strategy' = 'time_window', 'batch.window' = '5s')",
     check: |unit, out| {
@@ -40,7 +39,7 @@ pub const RULE: Rule = Rule {
     },
 };
 
-/// A dead letter queue that nothing is ever sent to.
+/// A dead letter queue that is never used.
 #[derive(Debug, Serialize)]
 struct DlqWithoutLetters {
     /// The key, with its scope.
@@ -71,7 +70,7 @@ impl Found for InertKey {
     fn message(&self) -> String {
         let Self { key, strategy, used_by } = self;
         let used_by: Vec<_> = used_by.iter().map(ToString::to_string).collect();
-        format!("'{key}' has no effect under {strategy}; it belongs to {}", used_by.join(", "))
+        format!("'{key}' has no effect under {strategy}; it applies to {}", used_by.join(", "))
     }
 }
 

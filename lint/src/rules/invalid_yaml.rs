@@ -9,12 +9,12 @@ use crate::span::Span;
 use crate::unit::Mistake;
 use crate::wording::one_line;
 
-/// A configuration file that is no YAML.
+/// A configuration file that is not valid YAML.
 pub const RULE: Rule = Rule {
     id: "invalid-yaml",
     severity: Severity::Error,
-    summary: "A configuration file that is no YAML.",
-    why: "Nothing behind this place is read, and most readers refuse the whole file.",
+    summary: "A configuration file that is not valid YAML.",
+    why: "The rest of the file is not checked, and most parsers reject the whole file.",
     example: "batch:\n  strategy: fixed_size\n size: [500\n",
     better: "batch:\n  strategy: fixed_size\n  size: 500\n",
     check: |unit, out| {

@@ -11,12 +11,12 @@ use crate::severity::Severity;
 /// A tenth of the boundary is near it.
 const NEAR_RECORDS: u64 = STANDARD_MAX_RECORDS / 10;
 
-/// A batch size just above the boundary between the tiers.
+/// A batch size just above the boundary between the consumer tiers.
 pub const RULE: Rule = Rule {
     id: "just-over-tier-boundary",
     severity: Severity::Info,
-    summary: "A batch size just above the boundary between the tiers.",
-    why: "100 records are the last of the Standard tier. A size a little above it pays for the Buffered tier and hardly uses it; 100 or 500 is what the decision matrix has.",
+    summary: "A batch size just above the boundary between the consumer tiers.",
+    why: "Batches of up to 100 records use the Standard tier. A slightly larger size uses the Buffered tier and gains little from it. The decision matrix has rows for 100 and for 500 records.",
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '101')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '100')",
     check: |unit, out| {
@@ -41,6 +41,8 @@ struct JustOverTierBoundary {
 impl Found for JustOverTierBoundary {
     fn message(&self) -> String {
         let Self { records } = self;
-        format!("{records} records select the Buffered tier; up to {STANDARD_MAX_RECORDS} it is Standard")
+        format!(
+            "{records} records use the Buffered tier; up to {STANDARD_MAX_RECORDS} records use the Standard tier"
+        )
     }
 }

@@ -13,12 +13,12 @@ const MOST_RECORDS: u64 = 1000;
 /// The record that is reckoned with where nobody says how large one is.
 const ASSUMED_RECORD_BYTES: u64 = 1024;
 
-/// A batch of more than 1000 records, and the memory that it needs.
+/// A batch of more than 1000 records, with the memory that it needs.
 pub const RULE: Rule = Rule {
     id: "large-batch",
     severity: Severity::Info,
-    summary: "A batch of more than 1000 records, and the memory that it needs.",
-    why: "A batch is in memory as a whole, and while it is processed the next ones are fetched. The guide asks to watch memory above 1000 records.",
+    summary: "A batch of more than 1000 records, with the memory that it needs.",
+    why: "A whole batch is held in memory, and the next batches are fetched while it is processed. The guide recommends monitoring memory above 1000 records.",
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '5000')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '1000')",
     check: |unit, out| {
@@ -47,10 +47,10 @@ impl Found for LargeBatch {
     fn message(&self) -> String {
         let Self { records, record_bytes, is_assumed } = self;
         format!(
-            "a batch of {records} records takes {} of memory at {} a record{}",
+            "a batch of {records} records needs {} of memory at {} per record{}",
             format_bytes(records.saturating_mul(*record_bytes)),
             format_bytes(*record_bytes),
-            if *is_assumed { " (assumed; say --record-size)" } else { "" }
+            if *is_assumed { " (assumed; set --record-size)" } else { "" }
         )
     }
 }

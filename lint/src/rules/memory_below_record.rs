@@ -8,12 +8,12 @@ use velo_schema::keys::Key;
 use crate::rule::{Found, Rule, per_scope};
 use crate::severity::Severity;
 
-/// `batch.memory_size` below the size of a record.
+/// `batch.memory_size` is smaller than one record.
 pub const RULE: Rule = Rule {
     id: "memory-below-record",
     severity: Severity::Warning,
-    summary: "`batch.memory_size` below the size of a record.",
-    why: "Every record is then a batch of its own, with a batch's whole fixed cost. The rule needs the mean record: --record-size, or record-size in velo.toml.",
+    summary: "`batch.memory_size` is smaller than one record.",
+    why: "Every batch then holds a single record and has the fixed cost of a whole batch. The rule needs the mean record size: --record-size, or record-size in velo.toml.",
     example: "WITH ('batch.strategy' = 'memory_based', 'batch.memory_size' = '1000')",
     better: "WITH ('batch.strategy' = 'memory_based', 'batch.memory_size' = '1048576')",
     check: |unit, out| {
@@ -39,7 +39,7 @@ impl Found for MemoryBelowRecord {
     fn message(&self) -> String {
         let Self { bytes, record_bytes } = self;
         format!(
-            "{} hold no record of {}: every record becomes a batch of its own",
+            "batch.memory_size ({}) is smaller than one record ({}), so every batch holds a single record",
             format_bytes(*bytes),
             format_bytes(*record_bytes)
         )

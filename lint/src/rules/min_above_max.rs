@@ -8,13 +8,12 @@ use velo_schema::keys::Key;
 use crate::rule::{Found, Rule};
 use crate::severity::Severity;
 
-/// `batch.min_size` above `batch.adaptive_max_size`.
+/// `batch.min_size` is above `batch.adaptive_max_size`.
 pub const RULE: Rule = Rule {
     id: "min-above-max",
     severity: Severity::Error,
-    summary: "`batch.min_size` above `batch.adaptive_max_size`.",
-    why: "The controller has no size to choose. A default counts too: batch.adaptive_max_size is 1000 \
-          where it is not set.",
+    summary: "`batch.min_size` is above `batch.adaptive_max_size`.",
+    why: "No batch size meets both limits. Defaults count, too: the default of batch.adaptive_max_size is 1000.",
     example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000')",
     better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '2000', 'batch.adaptive_max_size' = '5000')",
     check: |unit, out| {

@@ -7,12 +7,12 @@ use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 
-/// Two entries with no comma between them.
+/// Two entries without a comma between them.
 pub const RULE: Rule = Rule {
     id: "missing-comma",
     severity: Severity::Error,
-    summary: "Two entries with no comma between them.",
-    why: "The clause does not parse, or swallows the second entry.",
+    summary: "Two entries without a comma between them.",
+    why: "The clause does not parse, or the second entry is ignored.",
     example: "WITH ('batch.strategy' = 'fixed_size' 'batch.size' = '500')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     check: |unit, out| {

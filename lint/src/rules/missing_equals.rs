@@ -7,11 +7,11 @@ use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 
-/// A key and a value with no equals sign between them.
+/// A key and a value without an equals sign between them.
 pub const RULE: Rule = Rule {
     id: "missing-equals",
     severity: Severity::Error,
-    summary: "A key and a value with no equals sign between them.",
+    summary: "A key and a value without an equals sign between them.",
     why: "The clause does not parse.",
     example: "WITH ('batch.size' '500')",
     better: "WITH ('batch.size' = '500')",

@@ -6,17 +6,14 @@ use crate::ownership::{Owner, Weight};
 use crate::rule::{Found, Rule};
 use crate::scan::Form;
 use crate::severity::Severity;
-use crate::topics::near_topic_key;
+use crate::topic_keys::near_topic_key;
 
-/// A key that is nearly one of ours.
+/// A key that is probably a misspelt key of velo.
 pub const RULE: Rule = Rule {
     id: "near-miss-key",
     severity: Severity::Warning,
-    summary: "A key that is nearly one of ours.",
-    why: "A clause may hold any system's keys, so a key is reported only if it differs from one of ours by its \
-          case, its separators or two letters, and never if it is known to belong to another system. It is an \
-          error if it is a key for failures or topics, because records would meet with the default instead or \
-          come from elsewhere, or if its prefix is misspelt ('soruce.batch.size').",
+    summary: "A key that is probably a misspelt key of velo.",
+    why: "A clause may contain keys of any system. A key is reported only if it differs from a key of velo in case, in separators or in at most two letters, and never if another system is known to have it. It is an error if a failure setting or a topic is meant, because records would be skipped or read from another topic, or if the scope is misspelt ('soruce.batch.size').",
     example: "WITH ('failure_stratgy' = 'FailBatch', 'batch.size' = '500')",
     better: "WITH ('failure_strategy' = 'FailBatch', 'batch.size' = '500')",
     check: |unit, out| {
@@ -56,6 +53,6 @@ struct NearMiss {
 impl Found for NearMiss {
     fn message(&self) -> String {
         let Self { key, near } = self;
-        format!("'{key}' is not a key and has no effect; did you mean '{near}'?")
+        format!("'{key}' is not a key of velo and has no effect; did you mean '{near}'?")
     }
 }

@@ -8,13 +8,12 @@ use crate::scan::{Form, RawValue};
 use crate::severity::Severity;
 use crate::unit::Reading;
 
-/// A value that is understood but spelled in another way than the canonical one.
+/// A value that is not written in its canonical spelling.
 pub const RULE: Rule = Rule {
     id: "non-canonical-spelling",
     severity: Severity::Warning,
-    summary: "A value that is understood but spelled in another way than the canonical one.",
-    why: "FixedSize, FIXED_SIZE or yes have one obvious reading here; other readers of the clause may \
-          compare letter by letter and keep their default.",
+    summary: "A value that is not written in its canonical spelling.",
+    why: "velo accepts FixedSize, FIXED_SIZE and yes. Other parsers may compare values exactly and use the default instead.",
     example: "WITH ('batch.strategy' = 'FixedSize')",
     better: "WITH ('batch.strategy' = 'fixed_size')",
     check: |unit, out| {
@@ -44,6 +43,6 @@ struct Spelling {
 impl Found for Spelling {
     fn message(&self) -> String {
         let Self { value, canonical } = self;
-        format!("'{value}' is spelled '{canonical}'")
+        format!("the canonical spelling of '{value}' is '{canonical}'")
     }
 }

@@ -6,11 +6,11 @@ use super::value::value_findings;
 use crate::rule::Rule;
 use crate::severity::Severity;
 
-/// A switch that is neither true nor false.
+/// A boolean that is neither true nor false.
 pub const RULE: Rule = Rule {
     id: "not-a-boolean",
     severity: Severity::Error,
-    summary: "A switch that is neither true nor false.",
+    summary: "A boolean that is neither true nor false.",
     why: "Write true or false.",
     example: "WITH ('batch.enable' = 'maybe')",
     better: "WITH ('batch.enable' = 'true')",

@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     id: "off-the-matrix",
     severity: Severity::Info,
     summary: "A batch size that no row of the decision matrix covers.",
-    why: "The guide says nothing of what to expect there. That is no mistake; measure it.",
+    why: "The guide states no expected throughput or latency for this size. The setting is valid; measure it.",
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '200')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500')",
     check: |unit, out| {
@@ -68,7 +68,7 @@ impl Found for OffTheMatrix {
     fn message(&self) -> String {
         let Self { strategy, records, nearest } = self;
         format!(
-            "{strategy} with {records} records is off the decision matrix; its nearest row is {}",
+            "no row of the decision matrix covers {strategy} with {records} records; the nearest row is {}",
             nearest.word()
         )
     }

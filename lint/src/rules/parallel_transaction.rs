@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
     id: "parallel-transaction",
     severity: Severity::Error,
     summary: "`batch.parallel` with `transaction.batches` above 1.",
-    why: "Writes that span batches need the batches one after the other. batch.parallel is true where it is not set, so it must be switched off.",
+    why: "The batches of a transaction must be processed in order. The default of batch.parallel is true, so set it to false.",
     example: "WITH ('batch.strategy' = 'mega_batch', 'transaction.batches' = '4')",
     better: "WITH ('batch.strategy' = 'mega_batch', 'batch.parallel' = 'false', 'transaction.batches' = '4')",
     check: |unit, out| {
@@ -54,7 +54,7 @@ impl Found for ParallelTransaction {
     fn message(&self) -> String {
         let Self { batches, is_default } = self;
         format!(
-            "a transaction of {batches} batches needs them in order, but batch.parallel is true{}",
+            "a transaction of {batches} batches requires them in order, but batch.parallel is true{}",
             if *is_default { ", its default" } else { "" }
         )
     }

@@ -5,12 +5,12 @@ use crate::rule::Rule;
 use crate::severity::Severity;
 use crate::unit::Reading;
 
-/// A placeholder whose default is not a value of its key.
+/// A placeholder with an invalid default.
 pub const RULE: Rule = Rule {
     id: "placeholder-default",
     severity: Severity::Error,
-    summary: "A placeholder whose default is not a value of its key.",
-    why: "Where the variable is not set the default holds, and then the key has no value. It goes unnoticed for as long as the variable is there.",
+    summary: "A placeholder with an invalid default.",
+    why: "The default applies if the variable is not set, and the key then has no valid value. The mistake is not noticed while the variable is set.",
     example: "WITH ('batch.size' = '${BATCH_SIZE:-many}')",
     better: "WITH ('batch.size' = '${BATCH_SIZE:-500}')",
     check: |unit, out| {

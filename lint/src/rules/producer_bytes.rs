@@ -14,12 +14,12 @@ const LEAST_BYTES: u64 = 4096;
 /// Settings of a producer.
 const OF_PRODUCERS: &[&str] = &["linger.ms", "compression.type"];
 
-/// `batch.size` that looks like a Kafka producer's bytes.
+/// `batch.size` that looks like a Kafka producer's batch size in bytes.
 pub const RULE: Rule = Rule {
     id: "producer-bytes",
     severity: Severity::Info,
-    summary: "`batch.size` that looks like a Kafka producer's bytes.",
-    why: "Kafka's producer has a batch.size, too, in bytes, usually a power of two. Here it is a number of records.",
+    summary: "`batch.size` that looks like a Kafka producer's batch size in bytes.",
+    why: "Kafka producers have a batch.size in bytes, too, usually a power of two. In velo, batch.size is a number of records.",
     example: "WITH ('batch.size' = '16384')",
     better: "WITH ('batch.size' = '16000')",
     check: |unit, out| {
@@ -48,6 +48,8 @@ struct ProducerBytes {
 impl Found for ProducerBytes {
     fn message(&self) -> String {
         let Self { records } = self;
-        format!("{records} looks like a producer's bytes; batch.size is a number of records here")
+        format!(
+            "{records} looks like the batch size of a Kafka producer in bytes; here batch.size is a number of records"
+        )
     }
 }

@@ -11,12 +11,12 @@ use crate::severity::Severity;
 use crate::target::Target;
 use crate::unit::{Item, Reading, Unit};
 
-/// A scoped key that repeats the value of a wider scope.
+/// A key of a source or sink that repeats an inherited value.
 pub const RULE: Rule = Rule {
     id: "redundant-key",
     severity: Severity::Warning,
-    summary: "A scoped key that repeats the value of a wider scope.",
-    why: "It changes nothing today, and tomorrow, when the wider value is changed, this one stays behind.",
+    summary: "A key of a source or sink that repeats an inherited value.",
+    why: "The key has no effect now. If the inherited value is changed later, this key keeps the old value.",
     example: "WITH ('batch.size' = '500', 'source.batch.size' = '500')",
     better: "WITH ('batch.size' = '500', 'source.batch.size' = '1000')",
     check: |unit, out| {
@@ -53,7 +53,7 @@ struct RedundantKey {
 impl Found for RedundantKey {
     fn message(&self) -> String {
         let Self { key, from } = self;
-        format!("'{key}' repeats the value of the {from}, which holds anyway")
+        format!("'{key}' repeats the value that it inherits from the {from}")
     }
 }
 

@@ -9,13 +9,12 @@ use crate::rule::{Findings, Found, Rule};
 use crate::severity::Severity;
 use crate::unit::{Item, Unit};
 
-/// A key that means something only with another key, which is not there.
+/// A key that has an effect only with another key, which is missing.
 pub const RULE: Rule = Rule {
     id: "required-key-missing",
     severity: Severity::Warning,
-    summary: "A key that means something only with another key, which is not there.",
-    why: "batch.window without batch.strategy leaves the default, fixed_size, in force; max_retries \
-          without failure_strategy retries nothing.",
+    summary: "A key that has an effect only with another key, which is missing.",
+    why: "batch.window without batch.strategy leaves the default strategy, fixed_size. max_retries without failure_strategy causes no retries.",
     example: "WITH ('batch.window' = '5s')",
     better: "WITH ('batch.strategy' = 'time_window', 'batch.window' = '5s')",
     check: |unit, out| {
@@ -42,7 +41,9 @@ struct DefaultStrategyMeant {
 impl Found for DefaultStrategyMeant {
     fn message(&self) -> String {
         let Self { needed_by } = self;
-        format!("'{needed_by}' belongs to fixed_size, which holds only because it is the default")
+        format!(
+            "'{needed_by}' applies only because fixed_size is the default; set 'batch.strategy' explicitly"
+        )
     }
 }
 
@@ -58,7 +59,7 @@ struct RequiredKeyMissing {
 impl Found for RequiredKeyMissing {
     fn message(&self) -> String {
         let Self { key, needed_by } = self;
-        format!("'{needed_by}' has no effect as long as '{key}' is not set")
+        format!("'{needed_by}' has no effect unless '{key}' is set")
     }
 }
 

@@ -10,12 +10,12 @@ use velo_schema::keys::Key;
 use crate::rule::{Found, Rule, milliseconds, per_scope};
 use crate::severity::Severity;
 
-/// How long the retries of a failing batch hold its partitions.
+/// The total time for which retries block the partitions of a failing batch.
 pub const RULE: Rule = Rule {
     id: "retry-hold-time",
     severity: Severity::Info,
-    summary: "How long the retries of a failing batch hold its partitions.",
-    why: "The delays double, so their sum is easily underestimated. Nothing behind the batch in its partitions is processed until the last retry is over.",
+    summary: "The total time for which retries block the partitions of a failing batch.",
+    why: "Each delay is twice the one before, so the total is easily underestimated. Later records of the same partitions are not processed until the last retry has ended.",
     example: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '5')",
     better: "WITH ('failure_strategy' = 'SendToDLQ')",
     check: |unit, out| {
@@ -44,7 +44,7 @@ impl Found for RetryHoldTime {
     fn message(&self) -> String {
         let Self { retries, total } = self;
         format!(
-            "a batch that keeps failing holds its partitions for {} over {retries} {}",
+            "a batch that keeps failing blocks its partitions for {} ({retries} {})",
             format_duration(*total),
             if *retries == 1 { "retry" } else { "retries" }
         )

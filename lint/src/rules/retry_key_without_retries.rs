@@ -7,12 +7,12 @@ use velo_schema::{FailureStrategy, Scope};
 use crate::rule::{Found, Rule};
 use crate::severity::Severity;
 
-/// Retry settings under a failure strategy that never retries.
+/// Retry settings with a failure strategy that does not retry.
 pub const RULE: Rule = Rule {
     id: "retry-key-without-retries",
     severity: Severity::Warning,
-    summary: "Retry settings under a failure strategy that never retries.",
-    why: "Retries, back-off and what follows them belong to RetryWithBackoff.",
+    summary: "Retry settings with a failure strategy that does not retry.",
+    why: "Retry, back-off and on_exhausted settings apply only to RetryWithBackoff.",
     example: "WITH ('failure_strategy' = 'FailBatch', 'max_retries' = '5')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '5')",
     check: |unit, out| {

@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     id: "size-above-cap",
     severity: Severity::Warning,
     summary: "A batch size above `batch.max_size`.",
-    why: "batch.max_size caps every batch, whatever the strategy, so the larger size is never reached. A default counts too: batch.max_size is 100000 if it is not set.",
+    why: "batch.max_size limits batches of every strategy, so the larger size is never reached. Defaults count, too: the default of batch.max_size is 100000.",
     example: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500', 'batch.max_size' = '100')",
     better: "WITH ('batch.strategy' = 'fixed_size', 'batch.size' = '500', 'batch.max_size' = '1000')",
     check: |unit, out| {

@@ -11,12 +11,12 @@ use velo_schema::{Strategy, StrategyKind};
 use crate::rule::{Found, Rule, milliseconds, per_scope};
 use crate::severity::Severity;
 
-/// `batch.min_size` that cannot meet `batch.target_latency` by the guide's figures.
+/// `batch.min_size` is too large for `batch.target_latency`, according to the guide.
 pub const RULE: Rule = Rule {
     id: "size-above-target",
     severity: Severity::Info,
-    summary: "`batch.min_size` that cannot meet `batch.target_latency` by the guide's figures.",
-    why: "The controller never goes below the smallest size, so where the guide gives batches of that size a longer latency, the target is out of its reach. The guide's figures are estimates: measure it.",
+    summary: "`batch.min_size` is too large for `batch.target_latency`, according to the guide.",
+    why: "Batches are never smaller than batch.min_size. If the guide states a longer latency for batches of that size, the target cannot be met. The guide's figures are estimates; measure them.",
     example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '500', 'batch.target_latency' = '50ms')",
     better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.min_size' = '50', 'batch.target_latency' = '50ms')",
     check: |unit, out| {
@@ -52,7 +52,7 @@ impl Found for SizeAboveTarget {
     fn message(&self) -> String {
         let Self { records, latency, target } = self;
         format!(
-            "batches of {records} records take {} or more (the guide's figure), above the target of {}",
+            "batches of {records} records take {} or longer (the guide's figure), which is above the target of {}",
             format_duration(*latency),
             format_duration(*target)
         )

@@ -12,13 +12,12 @@ use crate::target::Target;
 use crate::unit::{Item, Unit};
 use crate::wording::one_line;
 
-/// A key that the engine given with --target does not read.
+/// A key that the engine given with --target ignores.
 pub const RULE: Rule = Rule {
     id: "target-ignores",
     severity: Severity::Warning,
-    summary: "A key that the engine given with --target does not read.",
-    why: "velostream 0.1 reads batch keys behind sink. only, for the whole job, and failure keys without a \
-          prefix only; nothing tells of keys that it does not read, and each keeps its default there.",
+    summary: "A key that the engine given with --target ignores.",
+    why: "velostream 0.1 reads batch keys only with the prefix sink., for the whole job, and failure keys only without a prefix. It ignores other keys without a message and uses its defaults.",
     example: "WITH ('batch.size' = '500')",
     better: "WITH ('sink.batch.size' = '500')",
     check: |unit, out| {

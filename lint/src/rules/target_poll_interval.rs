@@ -13,13 +13,12 @@ use crate::severity::Severity;
 use crate::target::Target;
 use crate::unit::{Reading, Unit};
 
-/// Retries that sleep longer than the consumer group waits for a poll.
+/// Retries that take longer than `max.poll.interval.ms`.
 pub const RULE: Rule = Rule {
     id: "target-poll-interval",
     severity: Severity::Warning,
-    summary: "Retries that sleep longer than the consumer group waits for a poll.",
-    why: "velostream 0.1 sleeps between retries instead of going on polling. Beyond max.poll.interval.ms, \
-          5 minutes where a source does not set it, the group takes the consumer's partitions away.",
+    summary: "Retries that take longer than `max.poll.interval.ms`.",
+    why: "velostream 0.1 sleeps between retries and does not poll. After max.poll.interval.ms (default: 5 minutes) the group revokes the partitions of the consumer.",
     example: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '10', 'retry_backoff' = '60000')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '3', 'retry_backoff' = '60000')",
     check: |unit, out| {
@@ -58,7 +57,7 @@ impl Found for TargetPollInterval {
     fn message(&self) -> String {
         let Self { target, total, limit } = self;
         format!(
-            "{} sleeps between retries: for {} it does not poll, and after {} its group takes its partitions away",
+            "{} sleeps between retries and does not poll for {}; after {} the group revokes its partitions",
             target.word(),
             format_duration(*total),
             format_duration(*limit)

@@ -13,14 +13,12 @@ use crate::target::Target;
 use crate::unit::{Item, Reading, Unit};
 use crate::wording::one_line;
 
-/// A value that the engine given with --target reads in another way.
+/// A value that the engine given with --target interprets differently.
 pub const RULE: Rule = Rule {
     id: "target-reads-differently",
     severity: Severity::Warning,
-    summary: "A value that the engine given with --target reads in another way.",
-    why: "velostream 0.1 takes a bare duration for seconds in batch keys and wants bare milliseconds in \
-          retry_backoff, compares failure strategies letter by letter, and drops all batch settings where one \
-          value is none of its own. With --target guide its own form is what stands out, and the fixes lead back.",
+    summary: "A value that the engine given with --target interprets differently.",
+    why: "velostream 0.1 reads durations without a unit as seconds in batch keys, expects milliseconds without a unit in retry_backoff, compares failure strategies exactly, and ignores all batch settings if one value is invalid. --target guide reports values that are written for velostream 0.1; its fixes migrate back.",
     example: "WITH ('failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '2000ms')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff', 'retry_backoff' = '2000')",
     check: |unit, out| {

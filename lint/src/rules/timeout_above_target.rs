@@ -10,12 +10,12 @@ use crate::finding::Fix;
 use crate::rule::{Found, Rule, milliseconds, per_scope};
 use crate::severity::Severity;
 
-/// `batch.timeout` above `batch.target_latency`.
+/// `batch.timeout` is above `batch.target_latency`.
 pub const RULE: Rule = Rule {
     id: "timeout-above-target",
     severity: Severity::Warning,
-    summary: "`batch.timeout` above `batch.target_latency`.",
-    why: "The controller steers a batch towards the target; a record that waits longer than that for its batch to fill has missed it before processing begins.",
+    summary: "`batch.timeout` is above `batch.target_latency`.",
+    why: "The controller adjusts the batch size to meet the target. A record that waits longer than the target for its batch to fill misses the target before processing begins.",
     example: "WITH ('batch.strategy' = 'adaptive_size', 'batch.target_latency' = '50ms', 'batch.timeout' = '5s')",
     better: "WITH ('batch.strategy' = 'adaptive_size', 'batch.target_latency' = '50ms', 'batch.timeout' = '50ms')",
     check: |unit, out| {

@@ -7,12 +7,12 @@ use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 
-/// A comma before the closing bracket.
+/// A comma before the closing parenthesis.
 pub const RULE: Rule = Rule {
     id: "trailing-comma",
     severity: Severity::Error,
-    summary: "A comma before the closing bracket.",
-    why: "Most SQL parsers refuse it.",
+    summary: "A comma before the closing parenthesis.",
+    why: "Most SQL parsers reject it.",
     example: "WITH ('batch.size' = '500',)",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
@@ -28,6 +28,6 @@ struct TrailingComma {}
 
 impl Found for TrailingComma {
     fn message(&self) -> String {
-        "a comma with no entry behind it".to_owned()
+        "there is no entry after this comma".to_owned()
     }
 }

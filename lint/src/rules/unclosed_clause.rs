@@ -8,12 +8,12 @@ use crate::scan::FaultKind;
 use crate::severity::Severity;
 use crate::unit::Mistake;
 
-/// A clause whose closing bracket is missing.
+/// A clause without a closing parenthesis.
 pub const RULE: Rule = Rule {
     id: "unclosed-clause",
     severity: Severity::Error,
-    summary: "A clause whose closing bracket is missing.",
-    why: "The statement does not parse, or swallows the next one.",
+    summary: "A clause without a closing parenthesis.",
+    why: "The statement does not parse, or includes the next statement.",
     example: "WITH ('batch.size' = '500';",
     better: "WITH ('batch.size' = '500');",
     check: |unit, out| {

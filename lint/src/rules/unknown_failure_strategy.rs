@@ -11,7 +11,7 @@ pub const RULE: Rule = Rule {
     id: "unknown-failure-strategy",
     severity: Severity::Error,
     summary: "A failure strategy that does not exist.",
-    why: "Whoever writes a failure strategy means something other than the default; misspelt, the default would quietly skip failed records. The strategies are LogAndContinue, SendToDLQ, FailBatch and RetryWithBackoff.",
+    why: "With a misspelt failure strategy the default would apply, which skips failed records. The strategies are LogAndContinue, SendToDLQ, FailBatch and RetryWithBackoff.",
     example: "WITH ('failure_strategy' = 'RetryWithBackof')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff')",
     check: |unit, out| {

@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
     id: "unknown-key",
     severity: Severity::Error,
     summary: "A key under `batch.`, `source.batch.` or `sink.batch.` that does not exist.",
-    why: "Nothing reads such a key, so the setting that was meant keeps its default and nobody is told.",
+    why: "The key is ignored without a message, and the setting that was meant keeps its default.",
     example: "WITH ('batch.sise' = '500')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
@@ -47,7 +47,7 @@ struct KeyInWrongScope {
 impl Found for KeyInWrongScope {
     fn message(&self) -> String {
         let Self { key, scope } = self;
-        format!("'{key}' is a setting of the whole job; under '{scope}.' it has no effect")
+        format!("'{key}' is a setting of the whole job; it has no effect with the prefix '{scope}.'")
     }
 }
 

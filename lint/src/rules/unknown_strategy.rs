@@ -6,12 +6,12 @@ use super::value::value_findings;
 use crate::rule::Rule;
 use crate::severity::Severity;
 
-/// `batch.strategy` names no batch strategy.
+/// A batch strategy that does not exist.
 pub const RULE: Rule = Rule {
     id: "unknown-strategy",
     severity: Severity::Error,
-    summary: "`batch.strategy` names no batch strategy.",
-    why: "An unknown strategy leaves the job with the default one, or stops it when it is deployed. The six strategies are fixed_size, time_window, memory_based, adaptive_size, low_latency and mega_batch.",
+    summary: "A batch strategy that does not exist.",
+    why: "With an unknown strategy the job uses the default strategy or does not start. The strategies are fixed_size, time_window, memory_based, adaptive_size, low_latency and mega_batch.",
     example: "WITH ('batch.strategy' = 'fixed_sise')",
     better: "WITH ('batch.strategy' = 'fixed_size')",
     check: |unit, out| {

@@ -10,13 +10,12 @@ use crate::severity::Severity;
 use crate::span::Span;
 use crate::unit::{Item, Mistake, Reading};
 
-/// A key or a value of ours without quotes.
+/// A key or a value without quotes.
 pub const RULE: Rule = Rule {
     id: "unquoted",
     severity: Severity::Warning,
-    summary: "A key or a value of ours without quotes.",
-    why: "A dotted key without quotes is a column reference to most SQL parsers, and a bare word an \
-          identifier.",
+    summary: "A key or a value without quotes.",
+    why: "Most SQL parsers read a dotted key without quotes as a column reference, and a word without quotes as an identifier.",
     example: "WITH (batch.size = '500')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {
@@ -56,8 +55,8 @@ struct Unquoted {
 impl Found for Unquoted {
     fn message(&self) -> String {
         match self {
-            Self { is_key: true } => "keys are written in quotes".to_owned(),
-            Self { is_key: false } => "values are written in quotes".to_owned(),
+            Self { is_key: true } => "the key must be in quotes".to_owned(),
+            Self { is_key: false } => "the value must be in quotes".to_owned(),
         }
     }
 }

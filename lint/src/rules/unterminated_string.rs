@@ -6,12 +6,12 @@ use crate::rule::{Found, Rule, fault_findings};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 
-/// A quote that is opened and never closed.
+/// A string without a closing quote.
 pub const RULE: Rule = Rule {
     id: "unterminated-string",
     severity: Severity::Error,
-    summary: "A quote that is opened and never closed.",
-    why: "The rest of the clause turns inside out: keys are read as values and values as keys, up to the next stray quote.",
+    summary: "A string without a closing quote.",
+    why: "The parser reads keys as values and values as keys up to the next quote.",
     example: "WITH ('batch.size' = '500)",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {

@@ -11,12 +11,12 @@ use crate::suppress::Suppression;
 use crate::target::Target;
 use crate::wording::{did_you_mean, one_line};
 
-/// A `velo: allow(...)` that silences nothing.
+/// A `velo: allow(...)` comment that suppresses nothing.
 pub const RULE: Rule = Rule {
     id: "unused-suppression",
     severity: Severity::Warning,
-    summary: "A `velo: allow(...)` that silences nothing.",
-    why: "The mistake it was written for is gone, or the rule's name is wrong. Left where it is, it hides the next one.",
+    summary: "A `velo: allow(...)` comment that suppresses nothing.",
+    why: "The mistake is gone, or the name of the rule is wrong. An unused comment would hide the next mistake.",
     example: "-- velo: allow(out-of-range)\nCREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '500')",
     better: "-- velo: allow(out-of-range) the default is meant\nCREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '0')",
     check: |_, _| {},
@@ -32,7 +32,7 @@ struct UnusedSuppression {
 impl Found for UnusedSuppression {
     fn message(&self) -> String {
         let Self { rule } = self;
-        format!("'{rule}' finds nothing here to allow")
+        format!("'{rule}' reports nothing here, so the comment can be removed")
     }
 }
 

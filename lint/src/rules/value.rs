@@ -28,7 +28,7 @@ impl Found for WrongValue<'_> {
     }
 }
 
-/// A finding for every value whose error `is_mine` claims.
+/// Adds a finding for every value whose error `is_mine` claims.
 pub(super) fn value_findings(
     unit: &Unit<'_>,
     rule: &Rule,
@@ -44,7 +44,7 @@ pub(super) fn value_findings(
     }
 }
 
-/// A finding at a value that is none, with what it should be most probably.
+/// Adds a finding at an invalid value, with the values that were probably meant.
 pub(super) fn add_wrong_value(
     rule: &Rule,
     findings: &mut Findings,

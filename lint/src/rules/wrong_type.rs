@@ -10,12 +10,12 @@ use crate::severity::Severity;
 use crate::span::Span;
 use crate::unit::Reading;
 
-/// A value of another type than its key's, or none at all.
+/// A value of the wrong type, or no value.
 pub const RULE: Rule = Rule {
     id: "wrong-type",
     severity: Severity::Error,
-    summary: "A value of another type than its key's, or none at all.",
-    why: "Counts and sizes are whole numbers, topics are names that Kafka takes, and no value is empty.",
+    summary: "A value of the wrong type, or no value.",
+    why: "Counts and sizes are whole numbers, topics are valid Kafka topic names, and values are not empty.",
     example: "WITH ('batch.size' = 'many')",
     better: "WITH ('batch.size' = '500')",
     check: |unit, out| {

@@ -12,7 +12,7 @@ pub const RULE: Rule = Rule {
     id: "zero-retries",
     severity: Severity::Warning,
     summary: "`RetryWithBackoff` with `max_retries` of 0.",
-    why: "Without a retry the first failure is the last one, and what follows is on_exhausted: a job that fails. Allow a retry, or say what is meant with another failure strategy.",
+    why: "Without retries, on_exhausted applies after the first failure. Allow a retry, or choose another failure strategy.",
     example: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '0')",
     better: "WITH ('failure_strategy' = 'RetryWithBackoff', 'max_retries' = '3')",
     check: |unit, out| {
@@ -31,6 +31,6 @@ struct ZeroRetries {}
 
 impl Found for ZeroRetries {
     fn message(&self) -> String {
-        "with no retries the first failure is the last: on_exhausted follows at once".to_owned()
+        "max_retries is 0, so on_exhausted applies after the first failure".to_owned()
     }
 }

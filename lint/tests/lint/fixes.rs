@@ -1,7 +1,7 @@
 //! What each rule offers to mend a mistake, and the notes and numbers that fixtures do not show.
 
 use velo_lint::rules::{RULES, find};
-use velo_lint::{Document, Finding, Language, NoFiles, Options, Severity, Target};
+use velo_lint::{Document, Finding, Language, NoFiles, Options, Severity, Target, fixed};
 use velo_schema::value::Kind;
 
 fn check(text: &str, language: Language, target: Option<Target>) -> Vec<Finding> {
@@ -333,7 +333,7 @@ fn safe_fixes_keep_the_meaning_of_every_fixture_for_every_engine() {
     for fixture in super::fixtures::all() {
         let (text, language) = (&fixture.text, fixture.language);
         for target in [None, Some(Target::Guide), Some(Target::Velostream01)] {
-            let fixed = velo_lint::fix::apply_all(text, false, |text| check(text, language, target)).text;
+            let fixed = fixed(text, language, &Options { target, ..Options::default() }, false);
             if target == Some(Target::Velostream01) {
                 let (before, after) =
                     (read_by_velostream(text, language), read_by_velostream(&fixed, language));
@@ -354,4 +354,11 @@ fn safe_fixes_keep_the_meaning_of_every_fixture_for_every_engine() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_fix_uncovers_is_fixed_too() {
+    let text = "WITH (batch.size = '5', 'failure_stratgy' = 'failbatch',)";
+    let fixed = fixed(text, Language::Sql, &Options::default(), true);
+    assert_eq!(fixed, "WITH ('batch.size' = '5', 'failure_strategy' = 'FailBatch')");
 }

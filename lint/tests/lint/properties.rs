@@ -1,9 +1,8 @@
 //! What holds for any text: no panic, spans on character boundaries, one pass.
 
 use proptest::prelude::*;
-use velo_lint::fix::apply_all;
 use velo_lint::lexer::{Lexer, TokenKind};
-use velo_lint::{Language, LineIndex, lint, statements};
+use velo_lint::{Language, LineIndex, Options, fixed, lint, statements};
 
 /// Pieces that clauses are made of, so that random texts meet the parser's every branch.
 fn pieces() -> impl Strategy<Value = String> {
@@ -120,15 +119,15 @@ fn spans_lie_in(text: &str, language: Language) -> Result<(), TestCaseError> {
 /// That what is mended stays as it is, and has nothing left of what was mended.
 fn mending_is_final(text: &str, language: Language) -> Result<(), TestCaseError> {
     for with_unsafe in [false, true] {
-        let check = |text: &str| lint(text, language);
-        let fixed = apply_all(text, with_unsafe, check);
-        let again = apply_all(&fixed.text, with_unsafe, check);
-        prop_assert_eq!(&again.text, &fixed.text, "mended again from {:?}", text);
-        let left = check(&fixed.text)
+        let options = Options::default();
+        let once = fixed(text, language, &options, with_unsafe);
+        let again = fixed(&once, language, &options, with_unsafe);
+        prop_assert_eq!(&again, &once, "fixed again from {:?}", text);
+        let left = lint(&once, language)
             .into_iter()
             .filter_map(|finding| finding.fix)
             .filter(|fix| fix.safe || with_unsafe);
-        prop_assert_eq!(left.count(), 0, "left to mend in {:?}, from {:?}", fixed.text, text);
+        prop_assert_eq!(left.count(), 0, "left to fix in {:?}, from {:?}", once, text);
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ fn fixes<'a>(view: &'a View<'_>, finding: &'a Finding) -> impl Iterator<Item = C
         let edits = fix.edits.iter().map(|edit| places.edit(edit)).collect();
         let mut action = action(view, title(view, fix), CodeActionKind::QuickFix, edits);
         action.diagnostics = Some(vec![places.diagnostic(finding)]);
-        // One of several ways is nobody's first choice.
+        // If there are several ways, none is preferred.
         action.is_preferred = Some(fix.safe && finding.fix.as_ref() == Some(fix));
         action
     })

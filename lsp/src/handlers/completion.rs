@@ -107,10 +107,12 @@ impl Place<'_> {
         let item = |(index, def): (usize, &KeyDef)| {
             let name = format!("{prefix}{}", def.name);
             let rank = u8::from(!def.applies_to(strategy));
+            let is_snippet = is_new && self.view.has_snippets;
+            let cursor = if is_snippet { "$0" } else { "" };
             let new_text = match (self.clause.form, is_new) {
                 (_, false) => name.clone(),
-                (Form::Sql, true) => format!("'{name}' = '$0'"),
-                (Form::Yaml, true) => format!("{name}: $0"),
+                (Form::Sql, true) => format!("'{name}' = '{cursor}'"),
+                (Form::Yaml, true) => format!("{name}: {cursor}"),
             };
             CompletionItem {
                 kind: Some(CompletionItemKind::Property),
@@ -121,7 +123,7 @@ impl Place<'_> {
                 )))),
                 sort_text: Some(format!("{rank}{index:03}")),
                 filter_text: is_new.then(|| name.clone()),
-                insert_text_format: is_new.then_some(InsertTextFormat::Snippet),
+                insert_text_format: is_snippet.then_some(InsertTextFormat::Snippet),
                 text_edit: Some(self.edit(bytes, new_text)),
                 ..plain(name)
             }
@@ -179,7 +181,7 @@ impl Place<'_> {
         }
     }
 
-    /// A complete set of settings for each strategy, where none is chosen yet.
+    /// A complete set of settings for each strategy, if no strategy is set yet.
     fn snippets(&self, offset: usize) -> Vec<CompletionItem> {
         if self.unit.items.iter().any(|item| item.key == Key::BatchStrategy) {
             return Vec::new();

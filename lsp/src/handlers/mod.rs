@@ -19,4 +19,6 @@ pub(crate) struct View<'a> {
     pub document: &'a Document,
     pub options: &'a Options,
     pub encoding: Encoding,
+    /// True if the client can place the cursor in what it inserts.
+    pub has_snippets: bool,
 }

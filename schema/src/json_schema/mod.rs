@@ -47,6 +47,12 @@ impl Draft {
         }
     }
 
+    /// Returns the URI of the version.
+    #[must_use]
+    pub fn meta_schema(self) -> String {
+        self.settings().meta_schema.unwrap_or_default().into_owned()
+    }
+
     fn settings(self) -> SchemaSettings {
         match self {
             Self::Draft2020_12 => SchemaSettings::draft2020_12(),
@@ -65,9 +71,7 @@ pub fn settings_schema(shape: Shape, draft: Draft) -> Schema {
     };
     let mut schema = Map::new();
     let mut insert = |key: &str, value: Json| schema.insert(key.to_owned(), value);
-    if let Some(meta) = draft.settings().meta_schema {
-        insert("$schema", json!(meta));
-    }
+    insert("$schema", json!(draft.meta_schema()));
     // A title here would be shown for every key that is only checked.
     insert("description", json!(doc));
     for (key, value) in annotations::root(facts) {

@@ -12,6 +12,7 @@ use velo_schema::{Origin, StrategyKind};
 use crate::args::VarArgs;
 use crate::clause::with_settings;
 use crate::input::read;
+use crate::project::Projects;
 use crate::statement::{document, print_errors, refuse, select};
 
 /// The statement to configure.
@@ -57,7 +58,7 @@ impl Target {
         vars: &VarArgs,
         topic: Option<&str>,
     ) -> Result<Self> {
-        let input = read(path, None)?;
+        let input = read(path, &Projects::nearest())?;
         let document = document(&input, vars);
         if print_errors(&document) {
             bail!("{}: fix the errors in the settings first", input.name);

@@ -107,8 +107,8 @@ impl Client {
         self.inbox.close();
         std::thread::spawn(move || {
             self.answer_rebalances();
-            // A client does not close before it has the answer to its last rebalance, which nobody else gives: an
-            // assignment of nothing, or that everything is given up.
+            // The client does not close before its last rebalance is answered, with an empty assignment or with a release of
+            // all partitions.
             let _ = assign(&self.consumer, &TopicPartitionList::new());
             if let Ok(all) = self.consumer.assignment() {
                 let _ = unassign(&self.consumer, &all);

@@ -49,8 +49,8 @@ impl Member {
         }
     }
 
-    /// Gives everything up and joins the group with a new client. Records whose offsets are not committed are read
-    /// again, by whoever gets their partitions.
+    /// Ends all lanes and joins the group with a new client. Records whose offsets are not committed are read again by
+    /// the next owner of their partitions.
     pub(super) fn start_over(&mut self, why: &str, orders: &mut Vec<Order>) {
         report(orders, SourceEvent::Notice(format!("{why}: the job joins its group again")));
         let waiting = self.rebalances.drain(..).flat_map(|rebalance| match rebalance {
@@ -60,7 +60,7 @@ impl Member {
         others.extend(self.leaving.drain(..).flat_map(|leaving| leaving.partitions));
         self.releases.clear();
         self.verify = None;
-        // Whoever has asked is no more.
+        // The new client does not answer questions to the former one.
         self.asked = None;
         self.void_answers = 0;
         self.generation = None;
