@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
 fn lint(bytes: &[u8]) -> Output {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("file.sql"), bytes).expect("written");
-    velo_in(folder.path(), &["lint", "--format", "json", "file.sql"])
+    velo_in(folder.path(), &["lint", "--verbose", "--format", "json", "file.sql"])
 }
 
 fn findings(output: &Output) -> Vec<Json> {
@@ -33,12 +33,16 @@ fn findings(output: &Output) -> Vec<Json> {
 
 #[test]
 fn input_that_is_no_sql_gets_an_answer_that_says_what_and_where() {
-    let cases: [(&[u8], i32, &str); 5] = [
+    let cases: [(&[u8], i32, &str); 8] = [
         (b"", 0, ""),
-        (b"\x7fELF\x00\x01", 2, "zero byte at offset 4"),
-        (b"SELECT\n'\xff'", 2, "is not UTF-8: the byte at offset 8 (line 2)"),
-        (b"\xff\xfeS\x00", 2, "is UTF-16"),
         (b"'''\"`/*", 0, ""),
+        // Without settings of velo, these are skipped.
+        (b"\x7fELF\x00\x01", 0, "skipped file.sql: is not a text file: zero byte at offset 4"),
+        (b"SELECT\n'\xff'", 0, "skipped file.sql: is not UTF-8: the byte at offset 8 (line 2)"),
+        (b"\xff\xfeS\x00", 0, "skipped file.sql: is UTF-16"),
+        (b"WITH ('batch.size' = '5');\x00", 2, "file.sql: is not a text file: zero byte at offset 26"),
+        (b"WITH ('batch.size' = '5');\n'\xff'", 2, "file.sql: is not UTF-8: the byte at offset 28 (line 2)"),
+        (b"\xfe\xff\0W\0I\0T\0H\0(\0'\0b\0a\0t\0c\0h\0.\0s\0i\0z\0e\0'\0=\0'\05\0'\0)", 2, "is UTF-16"),
     ];
     for (bytes, code, message) in cases {
         let output = lint(bytes);

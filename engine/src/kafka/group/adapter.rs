@@ -440,6 +440,10 @@ impl Source for GroupSource {
         if self.was_away(now) {
             tracing::warn!("the process was suspended for longer than session.timeout.ms");
             self.facts.push_back(Fact::WasAway);
+            self.step(now);
+        }
+        // An earlier poll may have ended with an error before the membership was verified.
+        if self.member.is_verifying() {
             self.wait_until(|member| (!member.is_verifying()).then_some(()))?;
         }
         let served = self.serve(now, Duration::ZERO);

@@ -1,9 +1,8 @@
 //! Commits: the offsets of the job, drained lanes and the results of commits in; the next commit, ended lanes and
 //! reports to the job out.
 
-use super::notices::{report, unanswered};
+use super::notices::{report, suspended, unanswered};
 use super::state::{COMMIT_AGAIN, COMMIT_TIMEOUT, Member, Release, State, Verify};
-use crate::core::Revoke;
 use crate::ids::{LaneId, Tick};
 use crate::kafka::KafkaError;
 use crate::kafka::error::Class;
@@ -194,6 +193,8 @@ impl Member {
     }
 
     pub(super) fn verify_membership(&mut self, now: Tick, orders: &mut Vec<Order>) {
+        // The last commit of a job that ends shows the same.
+        self.verify = self.verify.take().filter(|_| self.finish.is_none());
         let Some(Verify { until, again_at }) = self.verify else { return };
         let known: Vec<_> = self.lanes.iter().map(|(id, lane)| (*id, lane.committed)).collect();
         let offsets = self.named(&known);
@@ -201,7 +202,7 @@ impl Member {
             self.verify = None;
         } else if now >= until {
             self.was_unanswered = true;
-            self.lose_all("the group has not confirmed its membership since", orders);
+            self.start_over(&suspended("the group has not confirmed its membership since"), orders);
         } else if now >= again_at && self.commits.is_empty() {
             self.begin_commit(offsets, Purpose::Verify, orders);
         }
@@ -209,29 +210,23 @@ impl Member {
 
     fn verified(&mut self, now: Tick, result: Result<(), KafkaError>, orders: &mut Vec<Order>) {
         let Some(verify) = &mut self.verify else { return };
-        match result.map_err(|error| error.class()) {
+        let Err(error) = result else {
+            self.verify = None;
+            return;
+        };
+        match error.class() {
             // A group rebalances with its members.
-            Ok(()) | Err(Class::Rebalancing) => self.verify = None,
-            Err(Class::Passing) => verify.again_at = now + COMMIT_AGAIN,
-            Err(class @ (Class::Expelled | Class::Unauthorized | Class::Permanent)) => {
-                self.lose_all("lost its partitions", orders);
-                if class == Class::Expelled {
-                    self.rejected(now);
-                }
+            Class::Rebalancing => self.verify = None,
+            Class::Passing => verify.again_at = now + COMMIT_AGAIN,
+            // The client may still have the partitions: only a new one makes the group assign them again.
+            Class::Expelled | Class::Permanent => {
+                self.start_over(&suspended("it has lost its partitions"), orders);
+            }
+            Class::Unauthorized => {
+                self.verify = None;
+                orders.push(Order::Fail(error));
             }
         }
-    }
-
-    /// Ends all lanes of a process that was suspended for longer than its session.
-    fn lose_all(&mut self, why: &str, orders: &mut Vec<Order>) {
-        self.verify = None;
-        let notice = format!("the process was suspended for longer than session.timeout.ms and {why}");
-        report(orders, SourceEvent::Notice(notice));
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
-            report(orders, SourceEvent::Revoked(id, Revoke::Lost));
-            self.end(id, orders);
-        }
-        self.leave(orders);
     }
 
     pub(super) fn commit_finally(&mut self, now: Tick, orders: &mut Vec<Order>) {

@@ -15,6 +15,11 @@ pub(super) fn unanswered() -> KafkaError {
     KafkaError::new(format!("no broker answered the offset commit within {COMMIT_TIMEOUT:?}"))
 }
 
+/// Returns why the lanes of a process that was suspended end.
+pub(super) fn suspended(and: &str) -> String {
+    format!("the process was suspended for longer than session.timeout.ms and {and}")
+}
+
 /// Returns a notice with the partitions that other members must still read.
 pub(super) fn others(topic: &str, missing: &[Missing]) -> String {
     const NAMED: usize = 5;

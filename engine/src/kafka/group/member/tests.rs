@@ -394,10 +394,6 @@ impl World {
             self.answer(true);
             self.end_commit(5 * round + 1);
             self.release(1);
-            // The group takes away what a member has lost.
-            if self.accepted.iter().any(|partition| !self.is_read(*partition)) {
-                self.lose();
-            }
             self.pass_time(ASK_AGAIN);
         }
         assert!(self.giving.is_empty() && self.taking.is_empty(), "a rebalance is not answered");
@@ -661,6 +657,58 @@ fn expelled() -> KafkaError {
 fn reject(world: &mut World) {
     let offsets = world.in_flight.remove(0);
     world.step(Fact::CommitEnded(offsets, Err(expelled())));
+}
+
+#[test]
+fn a_member_whose_verification_fails_has_its_partitions_assigned_again() {
+    for answer in [None, Some(Class::Permanent), Some(Class::Expelled)] {
+        let mut world = World::new();
+        world.give(0);
+        world.answer(true);
+        world.step(Fact::WasAway);
+        assert!(world.member.is_verifying());
+        match answer {
+            None => world.pass_time(COMMIT_TIMEOUT),
+            Some(class) => {
+                let offsets = world.in_flight.remove(0);
+                world.step(Fact::CommitEnded(offsets, Err(KafkaError::of_class("no", class))));
+            }
+        }
+        assert!(!world.member.is_verifying() && world.known.is_empty(), "{answer:?}");
+        assert!(world.accepted.is_empty(), "the group would never take away what nobody reads: {answer:?}");
+        world.give(0);
+        world.answer(true);
+        assert!(world.known.contains(&LaneId(1)));
+    }
+}
+
+#[test]
+fn a_member_that_may_not_commit_any_more_says_so() {
+    let mut world = World::new();
+    world.give(0);
+    world.answer(true);
+    world.step(Fact::WasAway);
+    let offsets = world.in_flight.remove(0);
+    let mut orders = Vec::new();
+    let refused = Err(KafkaError::of_class("no permission", Class::Unauthorized));
+    world.member.step(world.now, Fact::CommitEnded(offsets, refused), &mut orders);
+    assert!(orders.iter().any(|order| matches!(order, Order::Fail(_))), "{orders:?}");
+}
+
+#[test]
+fn a_job_that_ends_while_its_membership_is_verified_commits_once() {
+    let mut world = World::new();
+    world.give(0);
+    world.answer(true);
+    world.step(Fact::WasAway);
+    world.step(Fact::Finish(vec![(LaneId(0), 1001)]));
+    assert!(!world.member.is_verifying());
+    assert_eq!(world.in_flight.len(), 1, "the one that verifies");
+    world.end_commit(1);
+    assert_eq!(world.in_flight.len(), 1, "the last one");
+    world.end_commit(1);
+    world.pass_time(COMMIT_TIMEOUT);
+    assert!(world.in_flight.is_empty() && world.member.finished().is_some_and(|result| result.is_ok()));
 }
 
 #[test]
