@@ -90,7 +90,7 @@ impl Check {
 
 /// Checks each fenced block.
 fn checks(program: Program, name: &str, text: &str) -> Result<Vec<Check>> {
-    let document = Document::read(name, text, Language::Markdown, &Disk);
+    let document = Document::read(name, text, Language::Markdown, &Disk::default());
     let options = Options::default();
     let mistakes = document.check(&options);
     let mut units: Vec<_> = document.units(&options).collect();

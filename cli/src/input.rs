@@ -176,18 +176,23 @@ fn decode(bytes: Vec<u8>) -> Result<String, Undecodable> {
 /// Reads the files that statements name from disk.
 ///
 /// A relative path is resolved against the directory of the file that names it, then against each directory above it, up
-/// to the root of the project (the directory with `.git` or `velo.toml`) or the working directory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Disk;
+/// to the root of the project: the directory with `.git` or `velo.toml`, the working directory, or a folder that an editor
+/// has open. Without such a root, only the directory of the file counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    /// The folders that an editor has open.
+    pub roots: Vec<PathBuf>,
+}
 
 impl Files for Disk {
     fn read(&self, from: &str, path: &str) -> Result<File, FileError> {
         let here = std::env::current_dir().map_err(|error| FileError::Unreadable(error.to_string()))?;
         let start = here.join(from);
         let is_root = |folder: &Path| {
-            folder == here || folder.join(".git").exists() || folder.join("velo.toml").is_file()
+            let is_open = folder == here || self.roots.iter().any(|root| root == folder);
+            is_open || folder.join(".git").exists() || folder.join("velo.toml").is_file()
         };
-        let is_inside = start.starts_with(&here);
+        let is_inside = start.ancestors().skip(1).any(is_root);
         for folder in start.ancestors().skip(1) {
             let candidate = folder.join(path);
             if candidate.is_file() {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "files, environment and clocks are used here only")]
 
 mod args;
+mod baselines;
 mod changed;
 pub mod check_program;
 mod check_runs;

@@ -174,6 +174,18 @@ impl Projects {
         self.place(name).project.settings.language(name)
     }
 
+    /// Returns the settings files and baselines of the folders that were asked about, and those that would be if they
+    /// were there.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let by_folder = lock(&self.by_folder);
+        let settings = by_folder.keys().map(|folder| folder.join(FILE_NAME));
+        let mut files: Vec<_> =
+            settings.chain(by_folder.values().filter_map(|project| project.baseline())).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// # Errors
     /// The first error in a settings file that was read.
     pub(crate) fn check(&self) -> Result<()> {

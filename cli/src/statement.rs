@@ -18,7 +18,7 @@ pub(crate) fn document(input: &Source, vars: &VarArgs) -> Document {
     let readable =
         environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let variables: Variables = readable.chain(vars.vars.iter().cloned()).collect();
-    Document::read_to_run(&input.name, &input.text, input.language, &Disk, variables)
+    Document::read_to_run(&input.name, &input.text, input.language, &Disk::default(), variables)
 }
 
 /// Prints the errors of a file, including suppressed ones. Returns true if there are any.

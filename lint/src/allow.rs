@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::finding::Finding;
 use crate::language::Language;
 use crate::line_index::LineIndex;
 use crate::rules::unused_suppression;
@@ -15,8 +16,7 @@ use crate::workspace::FileReport;
 /// comments.
 #[must_use]
 pub fn allowed(report: &FileReport, reason: &str) -> Option<String> {
-    let is_json = report.language == Language::Yaml && report.text.trim_start().starts_with(['{', '[']);
-    if is_json {
+    if is_json(report) {
         return None;
     }
     let lines = LineIndex::new(&report.text);
@@ -43,6 +43,26 @@ pub fn allowed(report: &FileReport, reason: &str) -> Option<String> {
         });
     }
     (!comments.is_empty()).then(|| insert(&report.text, &comments))
+}
+
+/// Returns where a comment that allows a finding goes, and the comment. Returns `None` if there can be none.
+#[must_use]
+pub fn comment_for(report: &FileReport, finding: &Finding, reason: &str) -> Option<(usize, String)> {
+    let start = LineIndex::new(&report.text).line_start(finding.span.start);
+    let rules = BTreeSet::from([finding.rule]);
+    let blocks = blocks(&report.text, report.language);
+    let is_possible = finding.rule != unused_suppression::RULE.id && !is_json(report);
+    let comment = is_possible.then(|| comment(report, &blocks, start, &rules, reason))??;
+    let alone = [(start, comment)];
+    let count = |text: &str| Suppressions::of(text, report.language, &[]).count();
+    // Within a quoted text it would be no comment.
+    let is_comment = count(&insert(&report.text, &alone)) == count(&report.text) + 1;
+    alone.into_iter().next().filter(|_| is_comment)
+}
+
+/// JSON has no comments.
+fn is_json(report: &FileReport) -> bool {
+    report.language == Language::Yaml && report.text.trim_start().starts_with(['{', '['])
 }
 
 /// Returns the comment that allows these rules for the line that begins at `start`; `None` outside of SQL and YAML.
@@ -122,6 +142,14 @@ mod tests {
         let more = format!("{text}WITH ('batch.size' = '0');\n");
         let after = allowed(&report("a.sql", &more), "so").expect("the other one");
         assert!(after.starts_with(text), "{after}");
+    }
+
+    #[test]
+    fn one_finding_is_allowed_by_one_comment() {
+        let report = report("a.sql", "SELECT 1;\n  WITH ('batch.size' = '0', 'batch.sise' = '1');\n");
+        let unknown = report.findings.iter().find(|finding| finding.rule == "unknown-key").expect("it is found");
+        let (at, comment) = comment_for(&report, unknown, "why").expect("a comment");
+        assert_eq!((at, comment.as_str()), (10, "  -- velo: allow(unknown-key) why\n"));
     }
 
     #[test]

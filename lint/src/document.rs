@@ -220,10 +220,19 @@ impl Document {
         file.checked_sub(1).map_or(self.language, |index| self.files[index].language)
     }
 
-    /// The paths of the files that it names and that are not there, as written.
-    pub fn missing(&self) -> impl Iterator<Item = &str> {
+    /// The paths of the files that it names and that are not there or cannot be used, as written.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        let is_unread = |found: &Result<usize, FileError>| {
+            matches!(found, Err(FileError::NotFound | FileError::Unreadable(_)))
+        };
         let references = self.references.iter().flatten();
-        references.filter(|named| named.found == Err(FileError::NotFound)).map(|named| named.path.as_str())
+        references.filter(move |named| is_unread(&named.found)).map(|named| named.path.as_str())
+    }
+
+    /// Whether a statement names a file, be it there or not.
+    #[must_use]
+    pub fn names_files(&self) -> bool {
+        self.references.iter().any(|references| !references.is_empty())
     }
 
     /// How many texts there are, this one included.
@@ -234,7 +243,17 @@ impl Document {
 
     /// Each statement with what its files add to it, in the order of [`Document::statements`].
     pub fn units<'a>(&'a self, options: &'a Options) -> impl Iterator<Item = Unit<'a>> {
-        self.statements.iter().zip(&self.references).map(move |(statement, references)| {
+        self.units_of(options, |_| true)
+    }
+
+    /// The same for the statements that `is_wanted` names.
+    pub fn units_of<'a>(
+        &'a self,
+        options: &'a Options,
+        is_wanted: impl Fn(&Statement) -> bool,
+    ) -> impl Iterator<Item = Unit<'a>> {
+        let statements = self.statements.iter().zip(&self.references);
+        statements.filter(move |(statement, _)| is_wanted(statement)).map(move |(statement, references)| {
             let mut parts = Vec::new();
             let mut lost = Vec::new();
             for reference in references {

@@ -64,6 +64,16 @@ impl<'a> Overlay<'a> {
         let texts = texts.into_iter().map(|(name, text)| (files.canonical(name), text)).collect();
         Self { files, texts }
     }
+
+    /// The same, for names that are canonical.
+    #[must_use]
+    pub fn of_canonical(
+        files: &'a (dyn Files + Sync),
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+        Self { files, texts }
+    }
 }
 
 impl std::fmt::Debug for Overlay<'_> {

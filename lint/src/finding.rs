@@ -26,12 +26,35 @@ pub struct Finding {
     pub fix: Option<Fix>,
     /// The changes of which each fixes it, if only the author knows which one is meant.
     pub alternatives: Vec<Fix>,
+    /// Another place of the same text that it is about.
+    pub related: Option<Related>,
+}
+
+/// A place that a finding is about besides its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// The bytes.
+    pub span: Range<usize>,
+    /// What stands there.
+    pub what: &'static str,
 }
 
 impl Finding {
     /// Returns true if another finding of the same rule is at the same place.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         (self.file, self.rule) == (other.file, other.rule) && self.span == other.span
+    }
+
+    /// The same finding in a text with `bytes` more in front.
+    #[must_use]
+    pub(crate) fn moved(&self, bytes: usize) -> Self {
+        let mut moved = self.clone();
+        let fixes = moved.fix.iter_mut().chain(&mut moved.alternatives);
+        let edits = fixes.flat_map(|fix| &mut fix.edits).map(|edit| &mut edit.span);
+        for span in edits.chain([&mut moved.span]).chain(moved.related.iter_mut().map(|other| &mut other.span)) {
+            *span = span.start + bytes..span.end + bytes;
+        }
+        moved
     }
 
     /// The order that findings are reported in: by file, place and rule.

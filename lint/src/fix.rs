@@ -60,6 +60,7 @@ mod tests {
             data: serde_json::Value::Null,
             fix: Some(fix),
             alternatives: Vec::new(),
+            related: None,
         }
     }
 

@@ -7,6 +7,7 @@
 mod line;
 mod quote;
 mod reading;
+mod split;
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use memchr::{memchr2, memmem};
 use crate::template::{self, Endless, Tag, TagKind};
 
 pub use reading::{Other, Reading};
+pub use split::piece;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub struct Lexer<'a> {
 }
 
 /// What is still searched for to the end of the text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Searches {
     /// True if a comment within a comment is one; given up once that leaves a comment without end.
     comments_nest: bool,

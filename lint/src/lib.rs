@@ -20,6 +20,7 @@ pub mod files;
 pub mod finding;
 pub mod fingerprint;
 pub mod fix;
+pub mod incremental;
 pub mod language;
 pub mod lexer;
 pub mod line_index;
@@ -52,7 +53,8 @@ use std::sync::Arc;
 
 pub use document::Document;
 pub use files::{File, FileError, Files, NoFiles, Overlay};
-pub use finding::{Edit, Finding, Fix};
+pub use finding::{Edit, Finding, Fix, Related};
+pub use incremental::Incremental;
 pub use language::Language;
 pub use line_index::{Encoding, LineColumn, LineIndex, Position};
 pub use options::{Level, Levels, Options};

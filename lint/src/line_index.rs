@@ -75,8 +75,18 @@ impl LineIndex {
     /// Finds the lines of `text`. A byte order mark before the first line is no part of it.
     #[must_use]
     pub fn new(text: &str) -> Self {
+        Self::from(text, if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 })
+    }
+
+    /// Finds the lines of a text that an editor has open. There, a byte order mark is a character like any other.
+    #[must_use]
+    pub fn of_buffer(text: &str) -> Self {
+        Self::from(text, 0)
+    }
+
+    /// Finds the lines of `text`, of which the first begins at `first`.
+    fn from(text: &str, first: usize) -> Self {
         let bytes = text.as_bytes();
-        let first = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
         let (mut starts, mut ends, mut wide) = (vec![first], Vec::new(), HashMap::default());
         for end in memchr::memchr2_iter(b'\n', b'\r', bytes) {
             let is_second = bytes[end] == b'\n' && end > first && bytes[end - 1] == b'\r';

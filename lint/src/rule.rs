@@ -9,7 +9,7 @@ use velo_schema::keys::Key;
 use velo_schema::value::Value;
 use velo_schema::{Config, Scope};
 
-use crate::finding::{Finding, Fix};
+use crate::finding::{Finding, Fix, Related};
 use crate::scan::FaultKind;
 use crate::severity::Severity;
 use crate::span::Span;
@@ -62,6 +62,7 @@ pub(crate) fn finding(rule: &Rule, at: Span, found: &impl Found, fix: Option<Fix
         data: serde_json::to_value(found).unwrap_or_default(),
         fix,
         alternatives: Vec::new(),
+        related: None,
     }
 }
 
@@ -98,6 +99,13 @@ impl Findings {
     pub(crate) fn add_note(&mut self, rule: &Rule, at: Span, found: impl Found) {
         self.add(rule, at, found);
         self.last_is(Severity::Info);
+    }
+
+    /// Says which other place of the same text the newest finding is about.
+    pub(crate) fn last_is_related(&mut self, span: Range<usize>, what: &'static str) {
+        if let Some(finding) = self.0.last_mut() {
+            finding.related = Some(Related { span, what });
+        }
     }
 
     /// Gives the newest finding another severity than its rule's.

@@ -7,7 +7,7 @@ mod stranger;
 use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use velo_schema::keys::Key;
+use velo_schema::keys::{KEYS, Key};
 use velo_schema::value::placeholder;
 use velo_schema::{Config, Scope, Settings, Side};
 
@@ -390,6 +390,15 @@ impl<'a> Unit<'a> {
             Scope::Named(name) => (self.side_of(name), Some(name.as_str())),
         };
         Settings::resolve(&entries, side, name).config()
+    }
+
+    /// The scope that the beginning of a key names, and the length of that beginning with its dot. The key may be written
+    /// in part.
+    #[must_use]
+    pub fn scope_of(&self, written: &str) -> (Scope, usize) {
+        let is_begun = |rest: &str| KEYS.iter().any(|def| def.name.starts_with(rest) || rest.starts_with(def.name));
+        let (scope, rest) = self.names.split(written, is_begun);
+        (scope, written.len() - rest.len())
     }
 
     /// Whether a name is written to or read from.

@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use lsp_server::{Connection, Message, Notification, Request, RequestId};
 use serde_json::{Value as Json, json};
-use velo_lint::{FileSettings, Files, Language, NoFiles};
+use velo_lint::{FileReport, FileSettings, Files, Language, NoFiles};
 use velo_lsp::{Host, serve};
 
 /// A machine without files.
 struct Nothing;
 
 impl Host for Nothing {
+    fn open_folders(&mut self, _: &[String]) {}
+
     fn files(&self) -> &(dyn Files + Sync) {
         &NoFiles
     }
@@ -36,6 +38,20 @@ impl Host for Nothing {
 
     fn statements_below(&self, _: &str) -> Vec<String> {
         Vec::new()
+    }
+
+    fn root(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn accept(&self, _: &mut [FileReport]) {}
+
+    fn settings_files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stamp(&self, _: &str) -> u64 {
+        0
     }
 
     fn reload(&mut self) {}

@@ -1,123 +1,104 @@
-//! Findings of open texts: what has changed in, the reports of all files that are affected out.
+//! Findings of open texts: the texts that have changed in, their reports out.
 //!
-//! A configuration file is part of the statements that name it, wherever these are, so a change in one of them means
-//! that all are checked together.
+//! A configuration file is part of the statements that name it, wherever these are, so it is checked with all of them. A
+//! text without such files is checked by its statements: only those that have changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use velo_lint::{Document, FileReport, Files, InTurn, Language, Options, Source, Workspace};
+use velo_lint::{FileReport, Files, InTurn, Language, Options, Source, Workspace};
 
-use crate::documents::Documents;
+use crate::documents::{Documents, Open};
 use crate::host::Host;
+use crate::links::{Links, text_of};
 
-/// The configuration files that texts with statements name, by path.
-#[derive(Debug, Default)]
-pub(crate) struct Names(BTreeMap<String, Named>);
-
-/// The configuration files that a text names.
-#[derive(Debug, Default)]
-struct Named {
-    /// The paths of those that are there.
-    found: BTreeSet<String>,
-    /// The others, as the text has them.
-    missing: BTreeSet<String>,
+/// What was found in an open file.
+pub(crate) struct Checked {
+    /// The path of the file.
+    pub path: String,
+    pub report: FileReport,
 }
 
-impl Named {
-    fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.missing.is_empty()
-    }
-
-    /// Returns true if the file of this path is one of them, or may be one now that it is there.
-    fn has(&self, path: &str) -> bool {
-        self.found.contains(path) || self.missing.iter().any(|written| Path::new(path).ends_with(written))
-    }
-}
-
-impl Names {
-    /// Reads the files with statements below these folders.
-    pub(crate) fn read(folders: &[String], host: &dyn Host, open: &Documents) -> Self {
-        let mut names = Self::default();
-        for path in folders.iter().flat_map(|folder| host.statements_below(folder)) {
-            names.read_one(&path, host, open);
-        }
-        for path in open.0.keys() {
-            names.read_one(path, host, open);
-        }
-        names
-    }
-
-    /// Notes what a text names that may have changed, and what others name that name it.
-    pub(crate) fn update(&mut self, path: &str, host: &dyn Host, open: &Documents) {
-        let others = self.0.iter().filter(|(_, named)| named.has(path)).map(|(other, _)| other.clone());
-        for path in others.chain([path.to_owned()]).collect::<BTreeSet<_>>() {
-            self.read_one(&path, host, open);
-        }
-    }
-
-    fn read_one(&mut self, path: &str, host: &dyn Host, open: &Documents) {
-        self.0.remove(path);
-        let Some((text, language)) = text_of(path, host, open) else { return };
-        // Most texts name no file.
-        if language == Language::Yaml || !text.contains("config_file") {
-            return;
-        }
-        let files = open.over(host.files());
-        let document = Document::read(path, &text, language, &files);
-        let found = (1..document.texts()).map(|n| files.canonical(document.name(n))).collect();
-        let named = Named { found, missing: document.missing().map(str::to_owned).collect() };
-        if !named.is_empty() {
-            self.0.insert(path.to_owned(), named);
-        }
-    }
-
-    /// Returns the texts to check if these have changed: they themselves, and all texts with which they share files.
-    fn affected(&self, changed: &BTreeSet<String>) -> BTreeSet<String> {
-        let mut affected = changed.clone();
-        loop {
-            let before = affected.len();
-            for (path, named) in &self.0 {
-                if affected.contains(path) || affected.iter().any(|file| named.has(file)) {
-                    affected.insert(path.clone());
-                    affected.extend(named.found.iter().cloned());
-                }
-            }
-            if affected.len() == before {
-                return affected;
-            }
-        }
-    }
-}
-
-/// Returns the text of a file as the client has it, otherwise as it is on disk, with its language.
-fn text_of(path: &str, host: &dyn Host, open: &Documents) -> Option<(String, Language)> {
-    if let Some(open) = open.0.get(path) {
-        return Some((open.text.clone(), open.language));
-    }
-    Some((host.read(path)?, host.language(path).unwrap_or(Language::Sql)))
-}
-
-/// Checks the texts that a change of some affects. The reports have the names of their files.
+/// Checks the open texts among files that may have changed, or that belong to such files.
 pub(crate) fn check(
     changed: &BTreeSet<String>,
-    names: &Names,
+    links: &Links,
+    host: &dyn Host,
+    open: &mut Documents,
+) -> Vec<Checked> {
+    let mut checked = Vec::new();
+    let mut together = BTreeSet::new();
+    for text in open.iter_mut().filter(|text| changed.contains(&text.path)) {
+        if host.excludes(&text.name) {
+            checked.push(Checked { path: text.path.clone(), report: nothing(text) });
+        } else if let Some(report) = by_statements(text, links, host) {
+            checked.push(Checked { path: text.path.clone(), report });
+        } else {
+            together.insert(text.path.clone());
+        }
+    }
+    if !together.is_empty() {
+        checked.extend(check_together(&together, links, host, open));
+    }
+    let (paths, mut reports): (Vec<_>, Vec<_>) =
+        checked.into_iter().map(|Checked { path, report }| (path, report)).unzip();
+    host.accept(&mut reports);
+    paths.into_iter().zip(reports).map(|(path, report)| Checked { path, report }).collect()
+}
+
+/// Checks the statements of a text that have changed; `None` if they have to be checked together with others.
+fn by_statements(text: &mut Open, links: &Links, host: &dyn Host) -> Option<FileReport> {
+    if text.language != Language::Sql || !links.is_alone(&text.path) {
+        return None;
+    }
+    let options = Arc::new(host.settings(&text.name).options);
+    let found = text.pieces.check(&text.text, &options)?;
+    Some(FileReport { statements: found.statements, findings: found.findings, ..nothing(text) })
+}
+
+/// Checks texts with everything that shares configuration files with them.
+fn check_together(
+    paths: &BTreeSet<String>,
+    links: &Links,
     host: &dyn Host,
     open: &Documents,
-) -> Vec<FileReport> {
+) -> Vec<Checked> {
+    // What is found in a configuration file depends on all that name it.
+    let namers = paths.iter().flat_map(|path| links.namers(path).map(str::to_owned));
+    let all: BTreeSet<_> = paths.iter().cloned().chain(namers).collect();
     let source = |path: &String| {
-        let (text, language) = text_of(path, host, open).filter(|_| !host.excludes(path))?;
-        Some(Source { name: path.clone(), text, language })
+        let (name, text, language) = text_of(path, host, open)?;
+        (!host.excludes(&name)).then_some(Source { name, text, language })
     };
-    let sources: Vec<_> = names.affected(changed).iter().filter_map(source).collect();
+    let sources: Vec<_> = all.iter().filter_map(source).collect();
     let options = |path: &str| Arc::new(host.settings(path).options);
     let files = open.over(host.files());
-    Workspace {
+    let workspace = Workspace {
         files: &files,
         options: &options as &(dyn Fn(&str) -> Arc<Options> + Sync),
         excludes: &|path: &str| host.excludes(path),
         each: InTurn,
+    };
+    let reports = workspace.check(&sources).into_iter();
+    let mut found: Vec<_> =
+        reports.map(|report| Checked { path: files.canonical(&report.name), report }).collect();
+    found.retain(|checked| open.at(&checked.path).is_some());
+    for path in paths {
+        if !found.iter().any(|checked| checked.path == *path) {
+            found.extend(open.at(path).map(|text| Checked { path: path.clone(), report: nothing(text) }));
+        }
     }
-    .check(&sources)
+    found
+}
+
+/// A report without findings.
+pub(crate) fn nothing(text: &Open) -> FileReport {
+    FileReport {
+        name: text.name.clone(),
+        text: text.text.clone(),
+        language: text.language,
+        statements: Vec::new(),
+        parts: Vec::new(),
+        findings: Vec::new(),
+    }
 }

@@ -1,7 +1,11 @@
 //! The protocol's types and ours: URIs and paths, ranges and bytes, findings and diagnostics.
 
+use std::collections::HashMap;
+
 use lsp_types::{
-    Code, Diagnostic, DiagnosticSeverity, MarkupContent, MarkupKind, Message, Position, Range, TextEdit, Uri,
+    Code, Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DocumentChange, Location,
+    MarkupContent, MarkupKind, Message, OptionalVersionedTextDocumentIdentifier, Position, Range,
+    TextDocumentEdit, TextDocumentIdentifier, TextEdit, Uri, WorkspaceEdit,
 };
 use url::Url;
 use velo_lint::{Edit, Encoding, Finding, LineColumn, LineIndex, Severity};
@@ -15,10 +19,17 @@ pub(crate) fn path(uri: &Uri) -> String {
     path.map_or_else(|| uri.0.clone(), |path| path.to_string_lossy().into_owned())
 }
 
+/// Returns the URI of a file.
+pub(crate) fn uri(path: &str) -> Option<Uri> {
+    Some(Uri(Url::from_file_path(path).ok()?.to_string()))
+}
+
 /// Positions of a text in the encoding of the client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'a> {
     pub lines: &'a LineIndex,
+    /// The text.
+    pub uri: &'a Uri,
     pub encoding: Encoding,
 }
 
@@ -58,10 +69,39 @@ impl Places<'_> {
             source: Some(SOURCE.to_owned()),
             message: Message::String(finding.message.clone()),
             tags: None,
-            related_information: None,
+            related_information: finding.related.as_ref().map(|related| {
+                let location = Location { uri: self.uri.clone(), range: self.range(&related.span) };
+                vec![DiagnosticRelatedInformation { location, message: related.what.to_owned() }]
+            }),
             data: None,
         }
     }
+}
+
+/// The changes of a text: its URI, its version if it is open, and the edits.
+pub(crate) struct Edits {
+    pub uri: Uri,
+    pub version: Option<i32>,
+    pub edits: Vec<TextEdit>,
+}
+
+/// Returns changes as the protocol has them. With versions, the client refuses edits of a text that has changed since.
+pub(crate) fn workspace_edit(texts: Vec<Edits>, has_versions: bool) -> WorkspaceEdit {
+    if !has_versions {
+        let changes: HashMap<_, _> = texts.into_iter().map(|text| (text.uri, text.edits)).collect();
+        return WorkspaceEdit { changes: Some(changes), document_changes: None, change_annotations: None };
+    }
+    let change = |Edits { uri, version, edits }| {
+        DocumentChange::from(TextDocumentEdit {
+            text_document: OptionalVersionedTextDocumentIdentifier {
+                version,
+                text_document_identifier: TextDocumentIdentifier { uri },
+            },
+            edits: edits.into_iter().map(Into::into).collect(),
+        })
+    };
+    let changes = texts.into_iter().map(change).collect();
+    WorkspaceEdit { changes: None, document_changes: Some(changes), change_annotations: None }
 }
 
 /// Returns Markdown as the protocol has it.

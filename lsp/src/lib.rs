@@ -2,18 +2,21 @@
 //! files that an editor has open.
 //!
 //! ```text
-//! messages ─► server.rs ─► documents.rs: the open texts ─► check.rs: findings by file
-//!                │                                              │
-//!                └─► handlers/: actions, completion, hints, hover, symbols
+//! messages ─► inbox.rs ─► server.rs ─► documents.rs: the open texts ─► check.rs: findings by file ─► diagnostics
+//!                             │            links.rs: who names which file ──┘
+//!                             └─► handlers/answer.rs ─► actions, completion, hints, hover, rename, symbols ─► answers
 //! ```
 //!
 //! Everything that is known of a file outside an editor comes from a [`Host`]: its text, its settings, its language.
 
+mod capabilities;
 mod check;
 mod convert;
 mod documents;
 mod handlers;
 mod host;
+mod inbox;
+mod links;
 mod server;
 #[cfg(test)]
 mod tests;

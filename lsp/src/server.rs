@@ -1,29 +1,25 @@
 //! The main loop: messages of the client in, answers and diagnostics out, in order and on one thread.
 //!
-//! Messages that have arrived are taken together. A request that was cancelled before its turn is not answered, and a
-//! text that has changed several times is checked once.
+//! Messages that have arrived are taken together: a request that was cancelled before its turn is not answered, and a text
+//! that has changed several times is checked once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, RequestId, Response};
-use lsp_types::{
-    CodeActionKind, CodeActionOptions, CodeActionProvider, CompletionOptions, DidChangeTextDocumentParams,
-    DidChangeWatchedFilesParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams,
-    DocumentSymbolProvider, HoverProvider, InitializeParams, InlayHintProvider, Notification as _,
-    PositionEncodingKind, PublishDiagnosticsParams, Request as _, ServerCapabilities, TextDocumentIdentifier,
-    TextDocumentPositionParams, TextDocumentSync, TextDocumentSyncKind, TextDocumentSyncOptions, Uri,
-};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use lsp_types::{Notification as _, PublishDiagnosticsParams, Uri};
 use serde_json::{Value as Json, json};
 use velo_lint::settings::FILE_NAME;
-use velo_lint::{Document, Encoding, FileReport, Language};
+use velo_lint::{FileReport, Language, LineIndex};
 
-use crate::check::{Names, check};
-use crate::convert::{Places, path};
-use crate::documents::{Documents, Open};
-use crate::handlers::{View, actions, completion, hints, hover, symbols};
+use crate::capabilities::{self, Client};
+use crate::check::{Checked, check};
+use crate::convert::path;
+use crate::documents::{Change, Documents, Open};
+use crate::handlers::answer::answer;
+use crate::handlers::view::{Error, State};
 use crate::host::Host;
+use crate::inbox::Inbox;
+use crate::links::Links;
 
 /// Why a server ends.
 #[derive(Debug, thiserror::Error)]
@@ -61,117 +57,69 @@ pub fn serve_stdio(host: Box<dyn Host>) -> Result<(), ServerError> {
 /// If the client does not follow the protocol, or is gone without a word.
 pub fn serve(connection: &Connection, host: Box<dyn Host>) -> Result<(), ServerError> {
     let (id, params) = connection.initialize_start()?;
-    let params: InitializeParams = serde_json::from_value(params).unwrap_or_default();
-    let encoding = encoding(&params);
+    let client = Client::of(&params);
+    let folders = client.folders.iter().map(path).collect();
     let result = json!({
-        "capabilities": capabilities(encoding),
+        "capabilities": capabilities::of_server(client.encoding),
         "serverInfo": {"name": "velo", "version": env!("CARGO_PKG_VERSION")},
     });
-    connection.initialize_finish(id, result)?;
-    let folders = folders(&params).iter().map(path).collect();
     let mut server = Server {
+        inbox: Inbox::of(connection),
         connection,
         host,
-        encoding,
-        has_snippets: can(&params, "/textDocument/completion/completionItem/snippetSupport"),
+        client,
         folders,
         open: Documents::default(),
-        names: Names::default(),
+        links: Links::default(),
         has_read_folders: false,
+        stamps: BTreeMap::new(),
         reports: BTreeMap::new(),
         dirty: BTreeSet::new(),
         is_shut_down: false,
-        waiting: VecDeque::new(),
+        requests: 0,
     };
-    if can(&params, "/workspace/didChangeWatchedFiles/dynamicRegistration") {
-        server.watch()?;
-    }
+    server.host.open_folders(&server.folders);
+    server.send(Message::Response(Response::new_ok(id, result)))?;
     server.run()
-}
-
-/// Returns true if the client says that it can do something.
-fn can(params: &InitializeParams, what: &str) -> bool {
-    let capabilities = serde_json::to_value(&params.capabilities).unwrap_or_default();
-    capabilities.pointer(what).and_then(Json::as_bool).unwrap_or(false)
-}
-
-fn encoding(params: &InitializeParams) -> Encoding {
-    let general = params.capabilities.general.as_ref();
-    let offered = general.and_then(|general| general.position_encodings.clone()).unwrap_or_default();
-    // Bytes need no conversion.
-    if offered.contains(&PositionEncodingKind::UTF8) { Encoding::Utf8 } else { Encoding::Utf16 }
-}
-
-#[allow(deprecated, reason = "older clients have a root only")]
-fn folders(params: &InitializeParams) -> Vec<Uri> {
-    let value = serde_json::to_value(params).unwrap_or_default();
-    let folders = value["workspaceFolders"].as_array().into_iter().flatten();
-    let mut uris: Vec<_> = folders.filter_map(|folder| folder["uri"].as_str().map(str::to_owned)).collect();
-    if uris.is_empty() {
-        uris.extend(value["rootUri"].as_str().map(str::to_owned));
-    }
-    uris.into_iter().map(Uri).collect()
-}
-
-fn capabilities(encoding: Encoding) -> ServerCapabilities {
-    let triggers = ["'", "\"", ".", "=", " ", ":"].map(str::to_owned).to_vec();
-    ServerCapabilities {
-        position_encoding: Some(match encoding {
-            Encoding::Utf8 => PositionEncodingKind::UTF8,
-            Encoding::Utf16 | Encoding::Utf32 => PositionEncodingKind::UTF16,
-        }),
-        text_document_sync: Some(TextDocumentSync::Options(TextDocumentSyncOptions {
-            open_close: Some(true),
-            change: Some(TextDocumentSyncKind::Incremental),
-            ..TextDocumentSyncOptions::default()
-        })),
-        completion_provider: Some(CompletionOptions {
-            trigger_characters: Some(triggers),
-            ..CompletionOptions::default()
-        }),
-        hover_provider: Some(HoverProvider::Bool(true)),
-        document_symbol_provider: Some(DocumentSymbolProvider::Bool(true)),
-        inlay_hint_provider: Some(InlayHintProvider::Bool(true)),
-        code_action_provider: Some(CodeActionProvider::CodeActionOptions(CodeActionOptions {
-            code_action_kinds: Some(vec![CodeActionKind::QuickFix, CodeActionKind::SourceFixAll]),
-            ..CodeActionOptions::default()
-        })),
-        ..ServerCapabilities::default()
-    }
 }
 
 struct Server<'a> {
     connection: &'a Connection,
+    inbox: Inbox,
     host: Box<dyn Host>,
-    encoding: Encoding,
+    client: Client,
     /// The folders that the client works in.
     folders: Vec<String>,
     open: Documents,
-    has_snippets: bool,
     /// The configuration files that statements name.
-    names: Names,
+    links: Links,
     /// True if the statements in files that are not open were read, too.
     has_read_folders: bool,
+    /// The files on disk that matter, if the client does not tell of their changes, as they were last.
+    stamps: BTreeMap<String, u64>,
     /// What was found, by path.
     reports: BTreeMap<String, FileReport>,
-    /// The texts that have changed and were not checked since.
+    /// The files that may have other findings than before.
     dirty: BTreeSet<String>,
     /// True if the client has said that it is done.
     is_shut_down: bool,
-    /// Messages that have arrived.
-    waiting: VecDeque<Message>,
+    /// The number of requests to the client.
+    requests: i32,
 }
 
 impl Server<'_> {
     fn run(&mut self) -> Result<(), ServerError> {
         loop {
-            self.waiting.extend(self.connection.receiver.try_iter());
-            self.drop_cancelled()?;
-            let message = if let Some(message) = self.waiting.pop_front() {
-                message
-            } else {
-                self.check()?;
-                self.connection.receiver.recv().map_err(|_| ServerError::Gone)?
+            for id in self.inbox.take_cancelled() {
+                let code = ErrorCode::RequestCanceled as i32;
+                self.send(Message::Response(Response::new_err(id, code, "cancelled".to_owned())))?;
+            }
+            let message = match self.inbox.next() {
+                Some(message) => message,
+                None => {
+                    self.check()?;
+                    self.inbox.wait().ok_or(ServerError::Gone)?
+                }
             };
             match message {
                 Message::Request(request) => {
@@ -181,7 +129,7 @@ impl Server<'_> {
                 Message::Notification(notification) if notification.method == "exit" => {
                     return if self.is_shut_down { Ok(()) } else { Err(ServerError::Exit) };
                 }
-                Message::Notification(notification) => self.notice(notification),
+                Message::Notification(notification) => self.notice(notification)?,
                 Message::Response(_) => {}
             }
         }
@@ -191,153 +139,197 @@ impl Server<'_> {
         self.connection.sender.send(message).map_err(|_| ServerError::Gone)
     }
 
+    fn tell(&self, method: &str, params: Json) -> Result<(), ServerError> {
+        self.send(Message::Notification(Notification { method: method.to_owned(), params }))
+    }
+
+    /// Asks the client for something. No answer is needed.
+    fn ask(&mut self, method: &str, params: Json) -> Result<(), ServerError> {
+        self.requests += 1;
+        let id = RequestId::from(self.requests);
+        self.send(Message::Request(Request::new(id, method.to_owned(), params)))
+    }
+
     /// Asks the client to watch the files that are not open.
-    fn watch(&self) -> Result<(), ServerError> {
+    fn watch(&mut self) -> Result<(), ServerError> {
         let endings: Vec<_> = Language::ENDINGS.iter().map(|(ending, _)| *ending).collect();
         let patterns = [format!("**/{FILE_NAME}"), format!("**/*.{{{}}}", endings.join(","))];
         let watchers: Vec<_> = patterns.iter().map(|pattern| json!({"globPattern": pattern})).collect();
         let method = lsp_types::DidChangeWatchedFilesNotification::METHOD.as_str();
-        let options = json!({"watchers": watchers});
-        let params =
-            json!({"registrations": [{"id": "files", "method": method, "registerOptions": options}]});
-        let id = RequestId::from("files".to_owned());
-        self.send(Message::Request(Request::new(id, "client/registerCapability".to_owned(), params)))
+        let registration =
+            json!({"id": "files", "method": method, "registerOptions": {"watchers": watchers}});
+        self.ask("client/registerCapability", json!({"registrations": [registration]}))
     }
 
-    /// Answers the requests that the client has cancelled before their turn.
-    fn drop_cancelled(&mut self) -> Result<(), ServerError> {
-        let is_cancel = |message: &&Message| matches!(message, Message::Notification(notification) if notification.method == "$/cancelRequest");
-        let cancelled: Vec<_> = self.waiting.iter().filter(is_cancel).filter_map(cancelled).collect();
-        for id in cancelled {
-            let is_it = |message: &Message| matches!(message, Message::Request(request) if request.id == id);
-            if let Some(index) = self.waiting.iter().position(is_it) {
-                self.waiting.remove(index);
-                let code = ErrorCode::RequestCanceled as i32;
-                self.send(Message::Response(Response::new_err(id, code, "cancelled".to_owned())))?;
+    fn notice(&mut self, notification: Notification) -> Result<(), ServerError> {
+        let Notification { method, params } = notification;
+        let document = &params["textDocument"];
+        let uri = Uri(document["uri"].as_str().unwrap_or_default().to_owned());
+        match method.as_str() {
+            "initialized" if self.client.watches_files => self.watch()?,
+            "textDocument/didOpen" => self.opened(uri, document),
+            "textDocument/didChange" => self.changed(&uri, &params)?,
+            "textDocument/didClose" => {
+                if let Some(open) = self.open.remove(&uri) {
+                    // What an editor does not show has no diagnostics.
+                    self.reports.remove(&open.path);
+                    self.publish(&uri, None, &[])?;
+                    self.has_changed(&open.path);
+                }
             }
+            "workspace/didChangeWatchedFiles" => {
+                let changes = params["changes"].as_array().into_iter().flatten();
+                for uri in changes.filter_map(|change| change["uri"].as_str()) {
+                    self.changed_on_disk(&path(&Uri(uri.to_owned())));
+                }
+            }
+            "workspace/didChangeWorkspaceFolders" => {
+                let folders = |which: &str| {
+                    let folders = params["event"][which].as_array().into_iter().flatten();
+                    folders.filter_map(capabilities::folder).map(|uri| path(&uri)).collect::<Vec<_>>()
+                };
+                let (added, removed) = (folders("added"), folders("removed"));
+                self.folders.retain(|folder| !removed.contains(folder));
+                self.folders.extend(added);
+                self.host.open_folders(&self.folders);
+                self.reload();
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn notice(&mut self, notification: Notification) {
-        let Notification { method, params } = notification;
-        if method == lsp_types::DidOpenTextDocumentNotification::METHOD.as_str() {
-            if let Ok(DidOpenTextDocumentParams { text_document: opened }) = serde_json::from_value(params) {
-                let path = self.canonical(&opened.uri);
-                let named = serde_json::to_value(&opened.language_id).unwrap_or_default();
-                let language = self.language(&path, named.as_str().unwrap_or_default());
-                let open = Open::new(opened.uri, opened.version, language, opened.text);
-                self.open.0.insert(path.clone(), open);
-                self.has_changed(path);
+    fn opened(&mut self, uri: Uri, document: &Json) {
+        let text = document["text"].as_str().unwrap_or_default().to_owned();
+        let name = path(&uri);
+        let path = self.host.files().canonical(&name);
+        let by_client = language(document["languageId"].as_str().unwrap_or_default());
+        let language = self.host.language(&name).unwrap_or(by_client);
+        let version = document["version"].as_i64().and_then(|version| i32::try_from(version).ok());
+        self.open.add(Open {
+            uri,
+            name,
+            path: path.clone(),
+            version: version.unwrap_or(0),
+            language,
+            lines: LineIndex::of_buffer(&text),
+            text,
+            pieces: Default::default(),
+        });
+        self.has_changed(&path);
+    }
+
+    fn changed(&mut self, uri: &Uri, params: &Json) -> Result<(), ServerError> {
+        let changes = params["contentChanges"].as_array().into_iter().flatten();
+        let changes: Option<Vec<_>> = changes.map(Change::parse).collect();
+        let version = params["textDocument"]["version"].as_i64().unwrap_or_default();
+        let Some(open) = self.open.get_mut(uri) else { return Ok(()) };
+        let path = open.path.clone();
+        match changes {
+            Some(changes) => {
+                open.change(i32::try_from(version).unwrap_or(0), changes, self.client.encoding);
             }
-        } else if method == lsp_types::DidChangeTextDocumentNotification::METHOD.as_str() {
-            if let Ok(DidChangeTextDocumentParams { text_document, content_changes }) =
-                serde_json::from_value(params)
-            {
-                let path = self.canonical(&text_document.text_document_identifier.uri);
-                if let Some(open) = self.open.0.get_mut(&path) {
-                    open.change(text_document.version, content_changes, self.encoding);
-                    self.has_changed(path);
-                }
-            }
-        } else if method == lsp_types::DidCloseTextDocumentNotification::METHOD.as_str() {
-            if let Ok(DidCloseTextDocumentParams { text_document }) = serde_json::from_value(params) {
-                let path = self.canonical(&text_document.uri);
-                self.open.0.remove(&path);
-                // What an editor does not show has no diagnostics.
-                self.reports.remove(&path);
-                self.publish(&text_document.uri, None, &[]);
-                self.has_changed(path);
-            }
-        } else if method == lsp_types::DidChangeWatchedFilesNotification::METHOD.as_str()
-            && let Ok(DidChangeWatchedFilesParams { changes }) = serde_json::from_value(params)
-        {
-            for change in changes {
-                let path = self.canonical(&change.uri);
-                if path.ends_with(FILE_NAME) {
-                    self.reload();
-                } else {
-                    self.has_changed(path);
-                }
+            // What the client has is not known any more.
+            None => {
+                self.open.remove(uri);
+                self.publish(uri, None, &[])?;
+                let message = format!("velo cannot read a change of {path}: close the file and open it again");
+                self.tell("window/showMessage", json!({"type": 1, "message": message}))?;
             }
         }
-    }
-
-    fn canonical(&self, uri: &Uri) -> String {
-        self.host.files().canonical(&path(uri))
-    }
-
-    /// Returns the language of a text by its name, otherwise by what the client calls it.
-    fn language(&self, path: &str, named: &str) -> Language {
-        let by_client = match named {
-            "yaml" | "json" | "jsonc" | "dockercompose" => Language::Yaml,
-            "markdown" => Language::Markdown,
-            _ => Language::Sql,
-        };
-        self.host.language(path).unwrap_or(by_client)
+        self.has_changed(&path);
+        Ok(())
     }
 
     /// Reads all settings again, and checks everything with them.
     fn reload(&mut self) {
         self.host.reload();
-        for (path, open) in &mut self.open.0 {
-            open.language = self.host.language(path).unwrap_or(open.language);
+        for open in self.open.iter_mut() {
+            open.language = self.host.language(&open.name).unwrap_or(open.language);
         }
         self.has_read_folders = false;
-        self.dirty.extend(self.open.0.keys().cloned());
+        self.dirty.extend(self.open.iter().map(|open| open.path.clone()));
     }
 
-    fn has_changed(&mut self, path: String) {
-        self.names.update(&path, &*self.host, &self.open);
-        self.dirty.insert(path);
+    fn has_changed(&mut self, path: &str) {
+        self.dirty.extend(self.links.related(path));
+        self.links.update(path, &*self.host, &self.open);
+        self.dirty.extend(self.links.related(path));
+    }
+
+    fn changed_on_disk(&mut self, name: &str) {
+        let path = self.host.files().canonical(name);
+        let is_settings = self.host.settings_files().contains(&path) || path.ends_with(FILE_NAME);
+        if is_settings {
+            self.reload();
+        } else if self.open.at(&path).is_none() {
+            self.has_changed(&path);
+        }
+    }
+
+    /// Notices files that have changed on disk, if the client does not tell.
+    fn look_at_disk(&mut self) {
+        if self.client.watches_files {
+            return;
+        }
+        let named = self.links.files().into_iter().map(str::to_owned);
+        let files: Vec<_> = self.host.settings_files().into_iter().chain(named).collect();
+        for file in files {
+            let stamp = self.host.stamp(&file);
+            if self.stamps.insert(file.clone(), stamp).is_some_and(|before| before != stamp) {
+                self.changed_on_disk(&file);
+            }
+        }
     }
 
     /// Checks what has changed, and publishes what was found in the texts that are open.
     fn check(&mut self) -> Result<(), ServerError> {
+        self.look_at_disk();
         if self.dirty.is_empty() {
             return Ok(());
         }
         let dirty = std::mem::take(&mut self.dirty);
-        let is_part =
-            |path: &String| self.open.0.get(path).is_some_and(|open| open.language == Language::Yaml);
-        if !self.has_read_folders && dirty.iter().any(is_part) {
+        let is_part = |open: &Open| open.language == Language::Yaml && dirty.contains(&open.path);
+        if !self.has_read_folders && self.open.iter().any(is_part) {
             // Files that are not open may name it.
-            self.names = Names::read(&self.folders, &*self.host, &self.open);
+            let mut folders = self.folders.clone();
+            let others = self.open.iter().filter_map(|open| self.host.root(&open.name));
+            folders.extend(others.filter(|_| self.folders.is_empty()));
+            self.links = Links::read(&folders, &*self.host, &self.open);
             self.has_read_folders = true;
         }
-        let reports = check(&dirty, &self.names, &*self.host, &self.open);
-        let mut found: BTreeMap<_, _> =
-            reports.into_iter().map(|report| (self.host.files().canonical(&report.name), report)).collect();
-        // A text that is not checked any more has nothing.
-        for path in dirty.iter().filter(|path| self.open.0.contains_key(*path)) {
-            found.entry(path.clone()).or_insert_with(|| nothing(path, &self.open.0[path]));
-        }
-        for (path, report) in found {
-            if let Some(open) = self.open.0.get(&path) {
-                let places = open.places(self.encoding);
-                self.publish_findings(&open.uri, Some(open.version), places, &report);
-                self.reports.insert(path, report);
+        let checked = check(&dirty, &self.links, &*self.host, &mut self.open);
+        let has_several = checked.len() > 1;
+        for Checked { path, report } in checked {
+            for open in self.open.iter().filter(|open| open.path == path) {
+                let places = open.places(self.client.encoding);
+                let diagnostics: Vec<_> =
+                    report.findings.iter().map(|finding| places.diagnostic(finding)).collect();
+                self.publish(&open.uri, Some(open.version), &diagnostics)?;
             }
+            self.reports.insert(path, report);
         }
         if let Some(error) = self.host.error() {
-            let params = json!({"type": 1, "message": error});
-            let method = "window/showMessage".to_owned();
-            self.send(Message::Notification(Notification { method, params }))?;
+            self.tell("window/showMessage", json!({"type": 1, "message": error}))?;
         }
+        if has_several && self.client.refreshes_hints {
+            self.ask("workspace/inlayHint/refresh", Json::Null)?;
+        }
+        // What was read for this check is what later changes are compared with.
+        self.look_at_disk();
         Ok(())
     }
 
-    fn publish_findings(&self, uri: &Uri, version: Option<i32>, places: Places<'_>, report: &FileReport) {
-        let diagnostics: Vec<_> = report.findings.iter().map(|finding| places.diagnostic(finding)).collect();
-        self.publish(uri, version, &diagnostics);
-    }
-
-    fn publish(&self, uri: &Uri, version: Option<i32>, diagnostics: &[lsp_types::Diagnostic]) {
+    fn publish(
+        &self,
+        uri: &Uri,
+        version: Option<i32>,
+        diagnostics: &[lsp_types::Diagnostic],
+    ) -> Result<(), ServerError> {
         let params =
             PublishDiagnosticsParams { uri: uri.clone(), version, diagnostics: diagnostics.to_vec() };
         let method = lsp_types::PublishDiagnosticsNotification::METHOD.as_str().to_owned();
-        // A client that is gone is noticed when its next message is waited for.
-        let _ = self.send(Message::Notification(Notification::new(method, params)));
+        self.send(Message::Notification(Notification::new(method, params)))
     }
 
     /// Answers a request. What was found has to be up to date first.
@@ -352,85 +344,25 @@ impl Server<'_> {
             return Ok(Response::new_ok(id, Json::Null));
         }
         self.check()?;
-        let is = |wanted: lsp_types::LspRequestMethod<'static>| method == wanted.as_str();
-        Ok(if is(lsp_types::HoverRequest::METHOD) {
-            self.at(id, params, hover::hover)
-        } else if is(lsp_types::CompletionRequest::METHOD) {
-            self.at(id, params, |view, offset| Some(completion::completion(view, offset)))
-        } else if is(lsp_types::CodeActionRequest::METHOD) {
-            self.with(id, params, |view, params: lsp_types::CodeActionParams| {
-                let places = view.open.places(view.encoding);
-                let range = places.offset(params.range.start)..places.offset(params.range.end);
-                Some(actions::actions(view, &range, &params.context.only.unwrap_or_default()))
-            })
-        } else if is(lsp_types::InlayHintRequest::METHOD) {
-            self.with(id, params, |view, params: lsp_types::InlayHintParams| {
-                let places = view.open.places(view.encoding);
-                let range = places.offset(params.range.start)..places.offset(params.range.end);
-                Some(hints::hints(view, &range))
-            })
-        } else if is(lsp_types::DocumentSymbolRequest::METHOD) {
-            self.with(id, params, |view, _: lsp_types::DocumentSymbolParams| Some(symbols::symbols(view)))
-        } else {
-            let code = ErrorCode::MethodNotFound as i32;
-            Response::new_err(id, code, format!("velo does not know {method}"))
-        })
-    }
-
-    /// Answers a request about a place in a text.
-    fn at<R: Serialize>(
-        &self,
-        id: RequestId,
-        params: Json,
-        answer: impl Fn(&View<'_>, usize) -> Option<R>,
-    ) -> Response {
-        self.with(id, params, |view, params: TextDocumentPositionParams| {
-            answer(view, view.open.places(view.encoding).offset(params.position))
-        })
-    }
-
-    /// Answers a request about a text; nothing if it is not open.
-    fn with<P: DeserializeOwned, R: Serialize>(
-        &self,
-        id: RequestId,
-        params: Json,
-        answer: impl Fn(&View<'_>, P) -> Option<R>,
-    ) -> Response {
-        let identifier = serde_json::from_value::<TextDocumentIdentifier>(params["textDocument"].clone());
-        let (Ok(identifier), Ok(params)) = (identifier, serde_json::from_value::<P>(params)) else {
-            let code = ErrorCode::InvalidParams as i32;
-            return Response::new_err(id, code, "the parameters are not those of the request".to_owned());
+        let state = State {
+            host: &*self.host,
+            client: &self.client,
+            open: &self.open,
+            links: &self.links,
+            reports: &self.reports,
         };
-        let path = self.canonical(&identifier.uri);
-        let Some(open) = self.open.0.get(&path) else { return Response::new_ok(id, Json::Null) };
-        let none = nothing(&path, open);
-        let options = self.host.settings(&path).options;
-        let files = self.open.over(self.host.files());
-        let view = View {
-            open,
-            report: self.reports.get(&path).unwrap_or(&none),
-            document: &Document::read(&path, &open.text, open.language, &files),
-            options: &options,
-            encoding: self.encoding,
-            has_snippets: self.has_snippets,
-        };
-        Response::new_ok(id, answer(&view, params))
+        Ok(match answer(&state, &method, params) {
+            Ok(result) => Response::new_ok(id, result),
+            Err(Error { code, message }) => Response::new_err(id, code as i32, message),
+        })
     }
 }
 
-/// A report without findings.
-fn nothing(path: &str, open: &Open) -> FileReport {
-    FileReport {
-        name: path.to_owned(),
-        text: open.text.clone(),
-        language: open.language,
-        statements: Vec::new(),
-        parts: Vec::new(),
-        findings: Vec::new(),
+/// Returns the language of a text by what the client calls it.
+fn language(named: &str) -> Language {
+    match named {
+        "yaml" | "json" | "jsonc" | "dockercompose" => Language::Yaml,
+        "markdown" | "mdx" | "quarto" => Language::Markdown,
+        _ => Language::Sql,
     }
-}
-
-fn cancelled(message: &Message) -> Option<RequestId> {
-    let Message::Notification(notification) = message else { return None };
-    serde_json::from_value(notification.params["id"].clone()).ok()
 }

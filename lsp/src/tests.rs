@@ -6,7 +6,9 @@ use std::thread;
 
 use lsp_server::{Connection, Message, Notification, Request, RequestId};
 use serde_json::{Value as Json, json};
-use velo_lint::{File, FileError, FileSettings, Files, Language, Settings};
+use velo_lint::{
+    Encoding, File, FileError, FileReport, FileSettings, Files, Language, LineColumn, LineIndex, Settings,
+};
 
 use crate::host::Host;
 use crate::server::serve;
@@ -20,13 +22,15 @@ struct Map {
 
 impl Files for Map {
     fn read(&self, _: &str, path: &str) -> Result<File, FileError> {
-        let name = format!("/project/{path}");
+        let name = format!("/project/{}", path.trim_start_matches("./"));
         let text = self.files.lock().expect("no panic").get(&name).cloned().ok_or(FileError::NotFound)?;
         Ok(File { name, text })
     }
 }
 
 impl Host for Map {
+    fn open_folders(&mut self, _: &[String]) {}
+
     fn files(&self) -> &(dyn Files + Sync) {
         self
     }
@@ -53,6 +57,25 @@ impl Host for Map {
         self.files.lock().expect("no panic").keys().filter(is_below).cloned().collect()
     }
 
+    fn root(&self, _: &str) -> Option<String> {
+        Some("/project".to_owned())
+    }
+
+    fn accept(&self, reports: &mut [FileReport]) {
+        let accepted = self.files.lock().expect("no panic").get("/project/accepted").cloned().unwrap_or_default();
+        for report in reports {
+            report.findings.retain(|finding| !accepted.contains(finding.rule));
+        }
+    }
+
+    fn settings_files(&self) -> Vec<String> {
+        vec!["/project/velo.toml".to_owned(), "/project/accepted".to_owned()]
+    }
+
+    fn stamp(&self, path: &str) -> u64 {
+        self.files.lock().expect("no panic").get(path).map_or(0, |text| text.len() as u64 + 1)
+    }
+
     fn reload(&mut self) {
         self.settings = "[rules]\nout-of-range = 'allow'\n".to_owned();
     }
@@ -69,6 +92,8 @@ struct Client {
     requests: i32,
     /// The newest diagnostics of each text.
     diagnostics: BTreeMap<String, Vec<Json>>,
+    /// What the user was told.
+    messages: Vec<String>,
 }
 
 fn uri(name: &str) -> String {
@@ -79,8 +104,13 @@ impl Client {
     fn start(host: Map, encodings: &[&str]) -> Self {
         let (server, connection) = Connection::memory();
         let running = thread::spawn(move || serve(&server, Box::new(host)).expect("it is served to the end"));
-        let mut client =
-            Self { connection, server: Some(running), requests: 0, diagnostics: BTreeMap::new() };
+        let mut client = Self {
+            connection,
+            server: Some(running),
+            requests: 0,
+            diagnostics: BTreeMap::new(),
+            messages: Vec::new(),
+        };
         let params = json!({
             "processId": null,
             "rootUri": "file:///project",
@@ -116,6 +146,9 @@ impl Client {
                     let uri = told.params["uri"].as_str().expect("a URI").to_owned();
                     let found = told.params["diagnostics"].as_array().expect("a list").clone();
                     self.diagnostics.insert(uri, found);
+                }
+                Message::Notification(told) if told.method == "window/showMessage" => {
+                    self.messages.push(told.params["message"].as_str().expect("a text").to_owned());
                 }
                 other => panic!("{other:?}"),
             }
@@ -248,6 +281,69 @@ fn a_configuration_file_that_appears_is_found() {
     assert_eq!(client.rules("a.sql"), [""; 0]);
 }
 
+/// A machine with these files in the project.
+fn machine(files: &[(&str, &str)]) -> Map {
+    let files = files.iter().map(|(name, text)| (format!("/project/{name}"), (*text).to_owned())).collect();
+    Map { files: Arc::new(Mutex::new(files)), settings: String::new() }
+}
+
+const NAMES_CONFIG: &str = "CREATE STREAM s AS SELECT * FROM orders WITH ('config_file' = './c.yaml', 'batch.strategy' = 'time_window', 'failure_strategy' = 'FailBatch');";
+
+#[test]
+fn a_configuration_file_that_cannot_be_used_for_a_moment_stays_a_part_of_its_statement() {
+    let map = machine(&[("a.sql", NAMES_CONFIG), ("c.yaml", "batch: {window: 5s}\n")]);
+    let mut client = Client::start(map, &["utf-8"]);
+    client.open("a.sql", "sql", NAMES_CONFIG);
+    client.open("c.yaml", "yaml", "batch: {window: 5s}\n");
+    assert_eq!((client.rules("a.sql"), client.rules("c.yaml")), (vec![], vec![]));
+    client.change("c.yaml", json!([{"text": ""}]));
+    assert_eq!(client.rules("a.sql"), ["config-file"]);
+    client.change("c.yaml", json!([{"text": "batch: {window: 0s}\n"}]));
+    assert_eq!(client.rules("a.sql"), [""; 0]);
+    assert_eq!(client.rules("c.yaml"), ["out-of-range"]);
+    // Without the statement it is a file of its own.
+    client.change("c.yaml", json!([{"text": "batch: {window: 5s}\n"}]));
+    client.change("a.sql", json!([{"text": "SELECT 1;"}]));
+    assert_eq!(client.rules("c.yaml"), ["default-failure-strategy", "required-key-missing"]);
+}
+
+#[test]
+fn what_a_client_does_not_tell_of_is_noticed_on_disk() {
+    let map = machine(&[("a.sql", NAMES_CONFIG), ("c.yaml", "batch: {window: 5s}\n")]);
+    let mut client = Client::start(map.clone(), &["utf-8"]);
+    client.open("a.sql", "sql", NAMES_CONFIG);
+    client.open("b.sql", "sql", BAD);
+    assert_eq!(client.rules("a.sql"), [""; 0]);
+    let write = |name: &str, text: &str| {
+        map.files.lock().expect("no panic").insert(format!("/project/{name}"), text.to_owned());
+    };
+    write("c.yaml", "");
+    assert_eq!(client.rules("a.sql"), ["config-file"]);
+    assert_eq!(client.rules("b.sql").len(), 2);
+    write("accepted", "non-canonical-spelling");
+    assert_eq!(client.rules("b.sql"), [""; 0], "settings are read again, and accept the other one");
+}
+
+#[test]
+fn a_file_that_is_open_under_two_names_has_its_findings_under_both() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", BAD);
+    client.open("x/../a.sql", "sql", BAD);
+    assert_eq!((client.rules("a.sql").len(), client.rules("x/../a.sql").len()), (2, 2));
+    client.tell("textDocument/didClose", json!({"textDocument": {"uri": uri("x/../a.sql")}}));
+    assert_eq!((client.rules("a.sql").len(), client.rules("x/../a.sql").len()), (2, 0));
+}
+
+#[test]
+fn a_change_that_cannot_be_read_is_said() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open("a.sql", "sql", BAD);
+    assert_eq!(client.rules("a.sql").len(), 2);
+    client.change("a.sql", json!([{"range": {"start": 5}, "text": "x"}]));
+    assert_eq!(client.rules("a.sql"), [""; 0]);
+    assert!(client.messages[0].contains("close the file and open it again"), "{:?}", client.messages);
+}
+
 #[test]
 fn the_files_that_matter_are_watched_if_the_client_can() {
     let (server, connection) = Connection::memory();
@@ -309,6 +405,38 @@ fn actions(client: &mut Client, name: &str, line: u32, only: &[&str]) -> Vec<Jso
     client.ask("textDocument/codeAction", params).as_array().expect("actions").clone()
 }
 
+/// A text after edits in UTF-8, of which none overlap.
+fn applied(text: &str, edits: &[Json]) -> String {
+    let lines = LineIndex::of_buffer(text);
+    let place = |place: &Json| {
+        let number = |name: &str| usize::try_from(place[name].as_u64().expect("a number")).expect("small");
+        let place = LineColumn { line: number("line"), column: number("character") };
+        lines.offset(place, Encoding::Utf8)
+    };
+    let mut spans: Vec<_> = edits
+        .iter()
+        .map(|edit| (place(&edit["range"]["start"])..place(&edit["range"]["end"]), &edit["newText"]))
+        .collect();
+    spans.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+    let mut text = text.to_owned();
+    for (span, new) in spans {
+        text.replace_range(span, new.as_str().expect("a text"));
+    }
+    text
+}
+
+#[test]
+fn fixes_that_uncover_others_are_made_at_once() {
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    let text = "CREATE STREAM s AS SELECT * FROM orders WITH ('batch.strategy' = 'FixedSize', 'batch.size' '500' 'failure_strategy' = 'FailBatch',);\n";
+    client.open("a.sql", "sql", text);
+    let all = actions(&mut client, "a.sql", 0, &["source.fixAll"]);
+    let fixed = applied(text, all[0]["edit"]["changes"][uri("a.sql")].as_array().expect("edits"));
+    let options = velo_lint::Options::default();
+    assert_eq!(fixed, velo_lint::fixed(text, Language::Sql, &options, false));
+    assert!(fixed.contains("'batch.size' = '500', 'failure"), "{fixed}");
+}
+
 #[test]
 fn every_fix_is_an_action_and_so_are_all_together() {
     let mut client = Client::start(Map::default(), &["utf-8"]);
@@ -330,8 +458,11 @@ fn every_fix_is_an_action_and_so_are_all_together() {
         assert!(both.contains(&reading.to_owned()), "{both:?}");
     }
     let all = actions(&mut client, "a.sql", 0, &["source.fixAll"]);
-    let fixed = all[0]["edit"]["changes"][uri("a.sql")][0]["newText"].as_str().expect("a text");
-    assert_eq!(fixed, text.replace("FixedSize", "fixed_size"));
+    let edits = all[0]["edit"]["changes"][uri("a.sql")].as_array().expect("edits");
+    assert_eq!(applied(&text, edits), text.replace("FixedSize", "fixed_size"));
+    assert_eq!(edits[0]["range"]["start"], json!({"line": 2, "character": 0}), "only the line that differs");
+    assert_eq!(actions(&mut client, "a.sql", 0, &["source.fixAll.velo"]).len(), 1);
+    assert_eq!(actions(&mut client, "a.sql", 0, &["source.organizeImports"]), [""; 0]);
 }
 
 #[test]
@@ -381,6 +512,106 @@ fn hover_explains_a_key_and_hints_what_a_clause_means() {
         (&symbols[0]["name"], &symbols[0]["children"][1]["name"]),
         (&"s".into(), &"batch.size".into())
     );
+}
+
+/// The texts after the first completion with this label was taken at the `|` of a text.
+fn completed(name: &str, marked: &str, label: &str) -> Option<String> {
+    let at = marked.find('|').expect("a mark");
+    let text = marked.replacen('|', "", 1);
+    let mut client = Client::start(Map::default(), &["utf-8"]);
+    client.open(name, "", &text);
+    let lines = LineIndex::of_buffer(&text);
+    let LineColumn { line, column } = lines.line_column(at, Encoding::Utf8);
+    let number = |number: usize| u32::try_from(number).expect("small");
+    let items = client.about("textDocument/completion", name, number(line), number(column));
+    let item = items.as_array()?.iter().find(|item| item["label"] == label)?.clone();
+    Some(applied(&text, &[item["textEdit"].clone()]))
+}
+
+#[test]
+fn completion_writes_what_can_stand_where_it_is() {
+    for (name, marked, label, expected) in [
+        ("a.yaml", "failure_strategy: FailBatch\nbatch:\n  si|", "size", "failure_strategy: FailBatch\nbatch:\n  size: "),
+        (
+            "a.yaml",
+            "failure_strategy: FailBatch\nsource:\n  batch:\n    |\n",
+            "size",
+            "failure_strategy: FailBatch\nsource:\n  batch:\n    size: \n",
+        ),
+        (
+            "a.json",
+            "{\"failure_strategy\": \"FailBatch\", \"batch\": {|}}",
+            "size",
+            "{\"failure_strategy\": \"FailBatch\", \"batch\": {\"size\": }}",
+        ),
+        ("a.sql", "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH (|);", "batch.size", "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH ('batch.size' = '');"),
+        (
+            "a.sql",
+            "CREATE STREAM s AS SELECT * FROM orders WITH ('orders.batch.si|' = '5');",
+            "orders.batch.size",
+            "CREATE STREAM s AS SELECT * FROM orders WITH ('orders.batch.size' = '5');",
+        ),
+        (
+            "a.md",
+            "```sql\nCREATE STREAM s AS SELECT * FROM t WITH ('batch.strategy' = 'me|');\n```\n",
+            "mega_batch",
+            "```sql\nCREATE STREAM s AS SELECT * FROM t WITH ('batch.strategy' = 'mega_batch');\n```\n",
+        ),
+    ] {
+        assert_eq!(completed(name, marked, label).as_deref(), Some(expected), "{marked}");
+    }
+    for (name, marked) in [
+        ("a.sql", "CREATE STREAM s AS SELECT COUNT(|*) FROM t WITH ('batch.size' = '5');"),
+        ("a.sql", "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', |);"),
+        ("a.sql", "WITH ('batch.size' = '5');\nSELECT |"),
+    ] {
+        assert_eq!(completed(name, marked, "batch.strategy"), None, "{marked}");
+    }
+}
+
+#[test]
+fn a_configuration_file_is_completed_as_a_part_of_its_statement() {
+    let config = "batch:\n  \n  window: 5s\n";
+    let mut client = Client::start(machine(&[("a.sql", NAMES_CONFIG), ("c.yaml", config)]), &["utf-8"]);
+    client.open("c.yaml", "yaml", config);
+    client.rules("c.yaml");
+    let items = client.about("textDocument/completion", "c.yaml", 1, 2);
+    let mut labels: Vec<_> = items.as_array().expect("items").iter().collect();
+    labels.sort_by_key(|item| item["sortText"].as_str().expect("an order"));
+    // The strategy of the statement has no use for the size.
+    assert_ne!(labels[0]["label"], "size");
+    assert!(!labels.iter().any(|item| item["label"] == "window" || item["label"] == "strategy"), "{labels:?}");
+    let hover = client.about("textDocument/hover", "c.yaml", 2, 4);
+    let text = hover["contents"]["value"].as_str().expect("Markdown");
+    assert!(text.contains("**longest wait** 5s"), "{text}");
+}
+
+#[test]
+fn a_source_is_renamed_with_its_settings_and_columns() {
+    let sql = "-- \u{1f600} orders\nCREATE STREAM s AS SELECT orders.id, o.x FROM orders JOIN \"o\" o ON orders.id = o.id WITH ('orders.batch.size' = '5', 'config_file' = 'c.yaml');\nINSERT INTO orders SELECT * FROM raw;\nSELECT orders FROM other;\n";
+    let config = "failure_strategy: FailBatch\norders.batch.timeout: 5s\n";
+    let mut client = Client::start(machine(&[("c.yaml", config)]), &["utf-8"]);
+    client.open("a.sql", "sql", sql);
+    let place = json!({"line": 2, "character": 14});
+    let about = json!({"textDocument": {"uri": uri("a.sql")}, "position": place});
+    let prepared = client.ask("textDocument/prepareRename", about.clone());
+    assert_eq!(prepared["placeholder"], "orders");
+    let mut params = about;
+    params["newName"] = json!("purchases");
+    let edit = client.ask("textDocument/rename", params.clone());
+    let renamed = applied(sql, edit["changes"][uri("a.sql")].as_array().expect("edits"));
+    let expected = sql
+        .replace("orders.", "purchases.")
+        .replace("FROM orders", "FROM purchases")
+        .replace("INTO orders", "INTO purchases");
+    assert_eq!(renamed, expected);
+    let renamed = applied(config, edit["changes"][uri("c.yaml")].as_array().expect("edits"));
+    assert_eq!(renamed, config.replace("orders", "purchases"));
+    params["newName"] = json!("a b");
+    let id = client.send("textDocument/rename", params);
+    assert_eq!(client.answer(&id), Err(-32602));
+    // What is no name of a source cannot be renamed.
+    assert_eq!(client.about("textDocument/prepareRename", "a.sql", 1, 1), Json::Null);
 }
 
 #[test]

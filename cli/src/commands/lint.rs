@@ -1,6 +1,5 @@
 //! `velo lint`: files in, findings out; or the files fixed.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,11 +11,12 @@ use velo_lint::{Change, Each, FileReport, Severity, Source, Workspace};
 use velo_report::{Format, Output, statistics};
 
 use crate::args::{FurtherOutput, LintArgs};
+use crate::baselines::{accept, names_beside};
 use crate::changed::Changed;
 use crate::exit::EXIT_USAGE;
 use crate::input::{Disk, Listed, STDIN, decoded, list, source, stdin};
 use crate::parallel;
-use crate::paths::{folder, relative};
+use crate::paths::folder;
 use crate::project::Projects;
 use crate::render::settings::show;
 use crate::render::style;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     }
     let options = |name: &str| projects.options(name);
     let excludes = |name: &str| projects.excludes(name);
-    let workspace = Workspace { files: &Disk, options: &options, excludes: &excludes, each: InParallel };
+    let workspace = Workspace { files: &Disk::default(), options: &options, excludes: &excludes, each: InParallel };
     let mut unreadable = inputs.has_errors;
     let mut run = Run { args, projects: &projects, changes: Vec::new(), unwritten: 0 };
     let mut reports = if args.fix || args.diff {
@@ -231,35 +231,19 @@ impl Run<'_> {
 
     /// Removes the findings that baselines accept. Returns their number.
     fn accept(&self, reports: &mut [FileReport]) -> Result<usize> {
-        let mut by_baseline: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-        for (index, report) in reports.iter().enumerate() {
-            let own = || self.projects.project(&report.name).baseline();
-            if let Some(file) = self.args.baseline.clone().or_else(own) {
-                by_baseline.entry(file).or_default().push(index);
+        let own = |name: &str| self.projects.project(name).baseline();
+        let accepted = accept(reports, |name| self.args.baseline.clone().or_else(|| own(name)))?;
+        for (file, stale) in accepted.stale.iter().filter(|_| !self.args.quiet) {
+            let (count, file) = (stale.len(), file.display());
+            let entries = if count == 1 { "1 entry" } else { &format!("{count} entries") };
+            anstream::eprintln!(
+                "note: {entries} of {file} match no finding any more; --write-baseline {file} removes them"
+            );
+            for stale in stale.iter().filter(|_| self.args.verbose) {
+                anstream::eprintln!("  {}: {}: {}", stale.file, stale.entry.rule, stale.entry.message);
             }
         }
-        let mut accepted = 0;
-        for (file, indices) in by_baseline {
-            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            let baseline = Baseline::parse(&text).with_context(|| file.display().to_string())?;
-            let mut own: Vec<_> = indices.iter().map(|index| reports[*index].clone()).collect();
-            let (count, stale) = baseline.apply(&mut own, names_beside(&file));
-            accepted += count;
-            if !stale.is_empty() && !self.args.quiet {
-                let (count, file) = (stale.len(), file.display());
-                let entries = if count == 1 { "1 entry" } else { &format!("{count} entries") };
-                anstream::eprintln!(
-                    "note: {entries} of {file} match no finding any more; --write-baseline {file} removes them"
-                );
-                for stale in stale.iter().filter(|_| self.args.verbose) {
-                    anstream::eprintln!("  {}: {}: {}", stale.file, stale.entry.rule, stale.entry.message);
-                }
-            }
-            for (index, report) in indices.into_iter().zip(own) {
-                reports[index] = report;
-            }
-        }
-        Ok(accepted)
+        Ok(accepted.count)
     }
 
     /// Writes the further outputs. Returns false if one cannot be written.
@@ -309,12 +293,6 @@ fn with(mut sources: Vec<Source>, changes: &[Change]) -> Vec<Source> {
 
 fn output(has_colors: bool) -> Output {
     Output { has_colors, folder: std::env::current_dir().unwrap_or_default() }
-}
-
-/// Returns names of files relative to the folder of a baseline.
-fn names_beside(baseline: &Path) -> impl Fn(&str) -> String {
-    let folder = folder(baseline);
-    move |name| relative(name, &folder)
 }
 
 fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<ExitCode> {

@@ -28,6 +28,7 @@ pub enum Other {
 pub struct Reading {
     others: Vec<(usize, Other)>,
     unbalanced: Vec<usize>,
+    is_certain: bool,
 }
 
 impl Reading {
@@ -36,8 +37,11 @@ impl Reading {
     pub fn of(text: &str, range: Range<usize>) -> Self {
         let mut reading = Self::default();
         let mut search = Search::new(text, range);
+        let searches = search.searches;
+        let mut has_doubts = false;
         let mut from = search.range.start;
         while let Some(doubt) = search.next_doubt(&reading, from) {
+            has_doubts = true;
             let settled = match &doubt {
                 Doubt::Hidden(hidden) => search.settle(&mut reading, hidden),
                 Doubt::Unclosed { quote, .. } => search.close(&mut reading, *quote),
@@ -52,6 +56,7 @@ impl Reading {
                 search.give_up(hidden.quote);
             }
         }
+        reading.is_certain = !has_doubts && search.searches == searches;
         reading.unbalanced = search.unbalanced;
         reading.unbalanced.sort_unstable();
         reading.unbalanced.dedup();
@@ -68,6 +73,11 @@ impl Reading {
     #[must_use]
     pub fn unbalanced(&self) -> &[usize] {
         &self.unbalanced
+    }
+
+    /// True if every quote, comment and tag has its end, and none can be read in two ways.
+    pub(super) fn is_certain(&self) -> bool {
+        self.is_certain
     }
 
     /// Reads the quote at `at` in another way; returns how it was read before.

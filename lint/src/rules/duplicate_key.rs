@@ -1,7 +1,5 @@
 //! `duplicate-key`: one key, one scope, two values.
 
-use std::ops::Range;
-
 use rustc_hash::FxHashMap as HashMap;
 use serde::Serialize;
 
@@ -21,8 +19,8 @@ pub const RULE: Rule = Rule {
         for item in &unit.items {
             let first = seen.entry((item.clause, &item.scope, item.key)).or_insert(item);
             if !std::ptr::eq(*first, item) {
-                let (key, first) = (item.qualified(), first.raw.key.span.clone());
-                out.add(&RULE, item.key_span.clone(), DuplicateKey { key, first });
+                out.add(&RULE, item.key_span.clone(), DuplicateKey { key: item.qualified() });
+                out.last_is_related(first.raw.key.span.clone(), "it is set here first");
             }
         }
     },
@@ -33,13 +31,11 @@ pub const RULE: Rule = Rule {
 struct DuplicateKey {
     /// As written.
     key: String,
-    /// Where it stood first.
-    first: Range<usize>,
 }
 
 impl Found for DuplicateKey {
     fn message(&self) -> String {
-        let Self { key, .. } = self;
+        let Self { key } = self;
         format!("'{key}' is set twice in the same scope; only the last value applies")
     }
 }

@@ -1,8 +1,10 @@
 //! What holds for any text: no panic, spans on character boundaries, one pass.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use velo_lint::lexer::{Lexer, TokenKind};
-use velo_lint::{Language, LineIndex, Options, fixed, lint, statements};
+use velo_lint::{Document, Incremental, Language, LineIndex, NoFiles, Options, fixed, lint, statements};
 
 /// Pieces that clauses are made of, so that random texts meet the parser's every branch.
 fn pieces() -> impl Strategy<Value = String> {
@@ -382,4 +384,59 @@ fn statements_are_found_behind_anything() {
     let text = format!("{noise}CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '5');");
     let named = |found: &[velo_lint::Statement]| found.iter().filter(|s| s.name.is_some()).count();
     assert_eq!(named(&statements(&text, Language::Sql)), 1);
+}
+
+/// Statements, and pieces of them, as they come and go while somebody writes.
+fn edits() -> impl Strategy<Value = Vec<(usize, usize, String)>> {
+    let statement = prop::sample::select(vec![
+        "CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '5');\n".to_owned(),
+        "WITH ('batch.sise' = '5'); -- why\n".to_owned(),
+        "-- velo: allow(unknown-key) known\nWITH ('batch.sise' = '5');\n".to_owned(),
+        "INSERT INTO a SELECT 'ö' FROM b;\r\n".to_owned(),
+        ";\n".to_owned(),
+        "'".to_owned(),
+    ]);
+    let piece = prop_oneof![4 => statement, 1 => pieces()];
+    prop::collection::vec((0..1000_usize, 0..100_usize, piece), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn a_text_that_changes_has_the_findings_of_the_whole_text(edits in edits()) {
+        let options = Arc::default();
+        let mut incremental = Incremental::default();
+        let mut text = String::new();
+        for (from, bytes, with) in edits {
+            let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+            let start = boundary(from % (text.len() + 1)).unwrap_or(0);
+            let end = boundary(start + bytes % 60).unwrap_or(0).max(start);
+            text.replace_range(start..end, &with);
+            if let Some(found) = incremental.check(&text, &options) {
+                let document = Document::read("", &text, Language::Sql, &NoFiles);
+                prop_assert_eq!(found.statements, document.spans(0), "{:?}", &text);
+                prop_assert_eq!(found.findings, document.check(&options), "{:?}", &text);
+            }
+        }
+    }
+}
+
+#[test]
+fn most_fixtures_can_be_checked_piece_by_piece() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/sql");
+    let (mut pieces, mut all) = (0, 0);
+    for verdict in ["good", "bad"] {
+        for file in std::fs::read_dir(folder.join(verdict)).expect("a folder").map(|file| file.expect("a file")) {
+            let Ok(text) = std::fs::read_to_string(file.path()) else { continue };
+            let options = Arc::default();
+            all += 1;
+            if let Some(found) = Incremental::default().check(&text, &options) {
+                let document = Document::read("", &text, Language::Sql, &NoFiles);
+                assert_eq!(found.findings, document.check(&options), "{}", file.path().display());
+                pieces += 1;
+            }
+        }
+    }
+    assert!(all > 100 && pieces * 3 > all * 2, "{pieces} of {all}");
 }

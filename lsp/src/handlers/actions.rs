@@ -1,14 +1,20 @@
 //! Code actions: each fix and each alternative of a finding, a comment that allows it, and all safe fixes together.
 
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use lsp_types::{CodeAction, CodeActionKind, CodeActionResponse, TextEdit, WorkspaceEdit};
-use velo_lint::allow::allowed;
-use velo_lint::fix::apply;
-use velo_lint::{FileReport, Finding, Fix};
+use lsp_types::{CodeAction, CodeActionKind, CodeActionResponse, TextEdit};
+use similar::{ChangeTag, TextDiff};
+use velo_lint::allow::comment_for;
+use velo_lint::{Edit, Files, Finding, Fix, InTurn, Options, Source, Workspace};
 
-use super::View;
+use super::view::View;
+use crate::capabilities::fix_all_kind;
+use crate::convert::{Edits, workspace_edit};
+use crate::links::text_of;
+
+/// For how many findings of a range there are actions. Editors ask for the whole text if all of it is selected.
+const MOST_FINDINGS: usize = 20;
 
 /// Returns the actions for a range. `only` are the kinds that the client asks for; none means all.
 pub(crate) fn actions(
@@ -20,12 +26,12 @@ pub(crate) fn actions(
     let touches = |finding: &&Finding| finding.span.start <= range.end && range.start <= finding.span.end;
     let mut actions = Vec::new();
     if wants(CodeActionKind::QuickFix) {
-        for finding in view.report.findings.iter().filter(touches) {
+        for finding in view.report.findings.iter().filter(touches).take(MOST_FINDINGS) {
             actions.extend(fixes(view, finding));
             actions.extend(allow(view, finding));
         }
     }
-    if wants(CodeActionKind::SourceFixAll) {
+    if wants(fix_all_kind()) {
         actions.extend(fix_all(view));
     }
     actions.into_iter().map(CodeActionResponse::CodeAction).collect()
@@ -33,21 +39,16 @@ pub(crate) fn actions(
 
 /// True if `kind` is `wanted` or a kind of it: `source.fixAll` is one of `source`.
 fn is_of_kind(kind: &CodeActionKind, wanted: &CodeActionKind) -> bool {
-    let name = |kind: &CodeActionKind| {
-        serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(str::to_owned))
-    };
-    let (Some(kind), Some(wanted)) = (name(kind), name(wanted)) else { return false };
+    let (kind, wanted) = (String::from(kind.clone()), String::from(wanted.clone()));
     kind == wanted
         || wanted.is_empty()
         || kind.strip_prefix(&wanted).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn fixes<'a>(view: &'a View<'_>, finding: &'a Finding) -> impl Iterator<Item = CodeAction> + 'a {
-    let places = view.open.places(view.encoding);
     finding.fix.iter().chain(&finding.alternatives).map(move |fix| {
-        let edits = fix.edits.iter().map(|edit| places.edit(edit)).collect();
-        let mut action = action(view, title(view, fix), CodeActionKind::QuickFix, edits);
-        action.diagnostics = Some(vec![places.diagnostic(finding)]);
+        let mut action = action(view, title(view, fix), CodeActionKind::QuickFix, &fix.edits);
+        action.diagnostics = Some(vec![view.places().diagnostic(finding)]);
         // If there are several ways, none is preferred.
         action.is_preferred = Some(fix.safe && finding.fix.as_ref() == Some(fix));
         action
@@ -68,44 +69,88 @@ fn title(view: &View<'_>, fix: &Fix) -> String {
 
 /// Allows the rule of a finding with a comment before its line.
 fn allow(view: &View<'_>, finding: &Finding) -> Option<CodeAction> {
-    let alone = FileReport { findings: vec![finding.clone()], ..view.report.clone() };
-    let after = allowed(&alone, "reason")?;
-    let places = view.open.places(view.encoding);
-    let start = view.open.lines.line_start(finding.span.start);
-    let comment = &after[start..start + (after.len() - view.open.text.len())];
-    let edit = TextEdit { range: places.range(&(start..start)), new_text: comment.to_owned() };
+    let (at, text) = comment_for(view.report, finding, "reason")?;
     let title = format!("Allow {} here", finding.rule);
-    let mut action = action(view, title, CodeActionKind::QuickFix, vec![edit]);
-    action.diagnostics = Some(vec![places.diagnostic(finding)]);
+    let mut action = action(view, title, CodeActionKind::QuickFix, &[Edit { span: at..at, text }]);
+    action.diagnostics = Some(vec![view.places().diagnostic(finding)]);
     Some(action)
 }
 
-/// Applies all safe fixes at once.
+/// Applies all safe fixes to the text until nothing is left to fix.
 fn fix_all(view: &View<'_>) -> Option<CodeAction> {
-    let fixed = apply(&view.open.text, &view.report.findings, false);
-    if fixed.applied == 0 {
+    if !view.report.findings.iter().any(|finding| finding.fix.as_ref().is_some_and(|fix| fix.safe)) {
         return None;
     }
-    let whole = view.open.places(view.encoding).range(&(0..view.open.text.len()));
-    let edit = TextEdit { range: whole, new_text: fixed.text };
-    Some(action(view, "Apply all safe fixes".to_owned(), CodeActionKind::SourceFixAll, vec![edit]))
+    let state = view.state;
+    let files = state.open.over(state.host.files());
+    let options = |path: &str| Arc::new(state.host.settings(path).options);
+    let workspace = Workspace {
+        files: &files,
+        options: &options as &(dyn Fn(&str) -> Arc<Options> + Sync),
+        excludes: &|path: &str| state.host.excludes(path),
+        each: InTurn,
+    };
+    // A configuration file is fixed as a part of what names it.
+    let paths = state.links.namers(&view.open.path).chain([view.open.path.as_str()]);
+    let texts = paths.filter_map(|path| text_of(path, state.host, state.open));
+    let sources = texts.map(|(name, text, language)| Source { name, text, language }).collect();
+    let (changes, _) = workspace.fix(sources, false);
+    let change = changes.into_iter().find(|change| files.canonical(&change.name) == view.open.path)?;
+    let edits = difference(&change.before, &change.after);
+    Some(action(view, "Apply all safe fixes of velo".to_owned(), fix_all_kind(), &edits))
 }
 
-fn action(view: &View<'_>, title: String, kind: CodeActionKind, edits: Vec<TextEdit>) -> CodeAction {
-    let changes = HashMap::from([(view.open.uri.clone(), edits)]);
+/// The lines to replace so that one text becomes another.
+fn difference(before: &str, after: &str) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
+    let mut at = 0;
+    for change in TextDiff::from_lines(before, after).iter_all_changes() {
+        let line = change.value();
+        if change.tag() == ChangeTag::Equal {
+            at += line.len();
+            continue;
+        }
+        if edits.last().is_none_or(|edit| edit.span.end < at) {
+            edits.push(Edit { span: at..at, text: String::new() });
+        }
+        let Some(edit) = edits.last_mut() else { continue };
+        if change.tag() == ChangeTag::Delete {
+            at += line.len();
+            edit.span.end = at;
+        } else {
+            edit.text += line;
+        }
+    }
+    edits
+}
+
+fn action(view: &View<'_>, title: String, kind: CodeActionKind, edits: &[Edit]) -> CodeAction {
+    let places = view.places();
+    let edits: Vec<TextEdit> = edits.iter().map(|edit| places.edit(edit)).collect();
+    let (uri, version) = (view.open.uri.clone(), Some(view.open.version));
+    let edit = workspace_edit(vec![Edits { uri, version, edits }], view.state.client.has_versioned_edits);
     CodeAction {
         title,
         kind: Some(kind),
         diagnostics: None,
         is_preferred: None,
         disabled: None,
-        edit: Some(WorkspaceEdit {
-            changes: Some(changes),
-            document_changes: None,
-            change_annotations: None,
-        }),
+        edit: Some(edit),
         command: None,
         data: None,
         tags: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_that_differ_are_replaced() {
+        let edits = difference("a\nb\nc\nd", "a\nB\nc\nd\ne");
+        let edits: Vec<_> = edits.into_iter().map(|edit| (edit.span, edit.text)).collect();
+        assert_eq!(edits, [(2..4, "B\n".to_owned()), (6..7, "d\ne".to_owned())]);
+        assert_eq!(difference("a\n", "a\n"), []);
     }
 }

@@ -1,32 +1,60 @@
-//! Hover: a place in, what its key means and what holds there out.
+//! Hover: a place in, what its key means and what follows from it out.
 
 use lsp_types::{Contents, Hover};
+use velo_lint::Unit;
 use velo_lint::scan::Form;
 use velo_lint::unit::{Item, Reading};
-use velo_schema::reference;
 use velo_schema::shape::Shape;
+use velo_schema::{Plan, Scope, reference};
 
-use super::View;
+use super::hints::facts;
+use super::view::View;
 use crate::convert::markdown;
 
 /// Returns what is known of the entry at a place.
 pub(crate) fn hover(view: &View<'_>, offset: usize) -> Option<Hover> {
-    view.document.units(view.options).find_map(|unit| {
-        let is_at = |item: &&Item<'_>| {
-            let spans = [&item.key_span, &item.value_span];
-            spans.iter().any(|span| span.file == 0 && (span.range.start..=span.range.end).contains(&offset))
-        };
+    let here = offset..offset;
+    view.units(here.clone()).find_map(|unit| {
+        let is_at =
+            |item: &&Item<'_>| view.is_at(&item.key_span, &here) || view.is_at(&item.value_span, &here);
         let item = unit.items.iter().find(is_at)?;
         let shape = match unit.clauses[item.clause].clause.form {
             Form::Sql => Shape::With,
             Form::Yaml => Shape::Yaml,
         };
-        let mut text = format!("**{}**\n\n{}", item.qualified(), reference::hover(item.key.def(), shape));
-        if let Reading::Wrong(error) = &item.reading {
-            text += &format!("\n\n`{}`: {error}", item.value);
-        }
-        let span = if item.key_span.range.contains(&offset) { &item.key_span } else { &item.value_span };
-        let range = view.open.places(view.encoding).range(&span.range);
+        let about = reference::hover(item.key.def(), shape);
+        let text = format!("**{}**\n\n{about}\n\n{}", item.qualified(), meaning(view, &unit, item));
+        let span =
+            if view.is_at(&item.key_span, &here) { &item.key_span } else { &item.value_span };
+        let range = view.places().range(&span.range);
         Some(Hover { contents: Contents::MarkupContent(markdown(text)), range: Some(range) })
     })
+}
+
+/// Says what an entry does in its statement.
+fn meaning(view: &View<'_>, unit: &Unit<'_>, item: &Item<'_>) -> String {
+    match &item.reading {
+        Reading::Wrong(error) => return format!("`{}`: {error}", item.value),
+        Reading::Open => return "Its value is known when the job is deployed.".to_owned(),
+        Reading::Missing => return "It has no value.".to_owned(),
+        Reading::Known(_) => {}
+    }
+    let users = unit.users(item);
+    if users.is_empty() {
+        return "It has no effect here: other entries set the key wherever it would apply.".to_owned();
+    }
+    let config = unit.config(&item.scope);
+    let strategy = config.strategy.kind();
+    if !item.key.def().applies_to(strategy) {
+        return format!("It has no effect here: the strategy is {strategy}.");
+    }
+    let is_of = |scope: &Scope| match scope {
+        Scope::Job => "the job".to_owned(),
+        Scope::Source => "sources".to_owned(),
+        Scope::Sink => "sinks".to_owned(),
+        Scope::Named(name) => name.clone(),
+    };
+    let users = users.iter().map(is_of).collect::<Vec<_>>().join(", ");
+    let plan = Plan::of(&config, view.options.record_bytes);
+    format!("Here, it applies to {users}, with this result:\n\n{}", facts(&plan))
 }

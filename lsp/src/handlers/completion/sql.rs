@@ -1,0 +1,227 @@
+//! A place in a `WITH (…)` clause: what can be written there.
+
+use std::ops::Range;
+
+use velo_lint::lexer::{Lexer, Token, TokenKind};
+
+use super::place::{Place, Slot, Syntax, is_of_key, word};
+
+/// What is expected next in a clause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Key,
+    Sign,
+    Value,
+    Comma,
+}
+
+/// Returns what can be written at `offset` in the clause `clause`, from its `WITH` to behind its bracket.
+pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<Place> {
+    let open = clause.start + text[clause.clone()].find('(')? + 1;
+    if offset < open || (offset >= clause.end && text[..clause.end].ends_with(')')) {
+        return None;
+    }
+    let end = clause.end.max(offset);
+    let mut next = Next::Key;
+    let mut key = String::new();
+    let mut last = open;
+    let mut lexer = Lexer::new(text, open..end);
+    while let Some(token) = lexer.next() {
+        // In front of a quote, an entry can be inserted.
+        let is_at_word = token.span.start == offset && token.kind == TokenKind::Word;
+        if token.span.start >= offset && !is_at_word {
+            break;
+        }
+        if offset <= token.span.end && is_part_of_word(&token) {
+            return at_token(text, &token, offset, next, key);
+        }
+        last = token.span.end;
+        next = match (next, token.kind) {
+            (_, TokenKind::Symbol(b',')) => Next::Key,
+            (Next::Sign, TokenKind::Symbol(b'=')) => Next::Value,
+            // The parts of a key without quotes.
+            (Next::Sign, TokenKind::Symbol(b'.')) => {
+                key.push('.');
+                Next::Key
+            }
+            (Next::Key, TokenKind::Word | TokenKind::Quoted { .. }) => {
+                if !key.ends_with('.') {
+                    key.clear();
+                }
+                key += &text[token.inner()];
+                Next::Sign
+            }
+            (Next::Value, TokenKind::Word | TokenKind::Quoted { .. }) => Next::Comma,
+            // What cannot be read has nothing to complete.
+            _ => Next::Comma,
+        };
+    }
+    if is_in_comment(&text[last..offset]) {
+        return None;
+    }
+    let behind = text[offset..end].trim_start();
+    match next {
+        Next::Key => Some(key_place("", String::new(), offset..offset, ("'", "'"), behind)),
+        Next::Value => {
+            let slot = slot(offset..offset, "'", "'");
+            Some(Place::Value { key, slot })
+        }
+        Next::Sign | Next::Comma => None,
+    }
+}
+
+fn is_part_of_word(token: &Token) -> bool {
+    matches!(token.kind, TokenKind::Word | TokenKind::Quoted { .. })
+}
+
+/// What can be written in a token, of which the part before `offset` is written.
+fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -> Option<Place> {
+    let quote = match token.kind {
+        // A text that goes on in the next line lacks its quote: the one there opens another text.
+        TokenKind::Quoted { closed } => {
+            let is_line = !text[token.inner()].contains('\n');
+            Some((&text[token.span.start..=token.span.start], closed && is_line))
+        }
+        _ => None,
+    };
+    let inner = token.inner();
+    if quote.is_some() && !(inner.start..=inner.end).contains(&offset) {
+        return None;
+    }
+    match (next, quote) {
+        (Next::Key, Some((quote, true))) => {
+            let behind = text[token.span.end..].trim_start();
+            if behind.starts_with('=') {
+                let written = text[inner.start..offset].to_owned();
+                let slot = slot(inner, "", "");
+                return Some(Place::Key { path: String::new(), written, slot, is_line: false });
+            }
+            let written = text[inner.start..offset].to_owned();
+            Some(key_place("", written, inner.start..token.span.end, ("", quote), behind))
+        }
+        (Next::Key, Some((quote, false))) => {
+            let bytes = word(text, offset, is_of_key);
+            let bytes = bytes.start.max(inner.start)..bytes.end;
+            let behind = text[bytes.end..].trim_start();
+            Some(key_place("", text[bytes.start..offset].to_owned(), bytes, ("", quote), behind))
+        }
+        (Next::Key, None) => {
+            let bytes = word(text, offset, is_of_key);
+            let behind = text[bytes.end..].trim_start();
+            Some(key_place("", text[bytes.start..offset].to_owned(), bytes, ("'", "'"), behind))
+        }
+        (Next::Value, Some((_, true))) => Some(Place::Value { key, slot: slot(inner, "", "") }),
+        (Next::Value, Some((quote, false))) => {
+            let bytes = word(text, offset, |c| is_of_key(c) || matches!(c, '$' | '{' | '}' | ':'));
+            let bytes = bytes.start.max(inner.start)..bytes.end;
+            Some(Place::Value { key, slot: slot(bytes, "", quote) })
+        }
+        (Next::Value, None) => {
+            Some(Place::Value { key, slot: slot(word(text, offset, is_of_key), "'", "'") })
+        }
+        (Next::Sign | Next::Comma, _) => None,
+    }
+}
+
+/// A place for a key between `quotes`, with the sign and the value that are missing.
+fn key_place(
+    path: &str,
+    written: String,
+    bytes: Range<usize>,
+    quotes: (&str, &str),
+    behind: &str,
+) -> Place {
+    let (before, after) = quotes;
+    let is_line = before == "'" && bytes.is_empty();
+    let mut rest = after.to_owned();
+    if !behind.starts_with('=') {
+        rest += " = '$0'";
+        if behind.starts_with(['\'', '"', '`']) {
+            rest.push(',');
+        }
+    }
+    Place::Key { path: path.to_owned(), written, slot: slot(bytes, before, &rest), is_line }
+}
+
+fn slot(bytes: Range<usize>, before: &str, after: &str) -> Slot {
+    Slot { bytes, before: before.to_owned(), after: after.to_owned(), syntax: Syntax::Sql }
+}
+
+/// True if a comment begins in what lies between two tokens and goes on to its end.
+fn is_in_comment(gap: &str) -> bool {
+    let line = gap.rsplit('\n').next().unwrap_or(gap);
+    let is_block = gap.rfind("/*").is_some_and(|start| !gap[start..].contains("*/"));
+    is_block || line.contains("--") || line.contains('#') || line.contains("//")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of the `|` in a text that is one clause.
+    fn at(marked: &str) -> Option<Place> {
+        let offset = marked.find('|').expect("a mark");
+        let text = marked.replacen('|', "", 1);
+        let start = text.find("WITH").expect("a clause");
+        let end = text.find(");").map_or(text.trim_end().len(), |end| end + 1);
+        place(&text, &(start..end), offset)
+    }
+
+    /// The text after `new` was written at the `|`.
+    fn after(marked: &str, new: &str) -> Option<String> {
+        let text = marked.replacen('|', "", 1);
+        let (Place::Key { slot, .. } | Place::Value { slot, .. }) = at(marked)?;
+        Some(format!("{}{}{new}{}{}", &text[..slot.bytes.start], slot.before, slot.after, &text[slot.bytes.end..]))
+    }
+
+    #[test]
+    fn a_key_is_written_with_what_it_lacks() {
+        for (marked, expected) in [
+            ("WITH (|);", "WITH ('K' = '$0');"),
+            ("WITH (\n  |", "WITH (\n  'K' = '$0'"),
+            ("WITH (ba|);", "WITH ('K' = '$0');"),
+            ("WITH (batch.s|i = '5');", "WITH ('K' = '5');"),
+            ("WITH ('|');", "WITH ('K' = '$0');"),
+            ("WITH ('batch.m|' = '1');", "WITH ('K' = '1');"),
+            ("WITH ('batch.m|\n);", "WITH ('K' = '$0'\n);"),
+            ("WITH ('a' = 'b', |'c' = 'd');", "WITH ('a' = 'b', 'K' = '$0','c' = 'd');"),
+            ("WITH (| 'c' = 'd');", "WITH ('K' = '$0', 'c' = 'd');"),
+            ("WITH ('a' = 'b',\n  |\n);", "WITH ('a' = 'b',\n  'K' = '$0'\n);"),
+        ] {
+            assert_eq!(after(marked, "K").as_deref(), Some(expected), "{marked}");
+            assert!(matches!(at(marked), Some(Place::Key { .. })), "{marked}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_written_with_the_quotes_it_lacks() {
+        for (marked, expected) in [
+            ("WITH ('a' = |);", "WITH ('a' = 'V');"),
+            ("WITH ('a' = 'fi|');", "WITH ('a' = 'V');"),
+            ("WITH ('a' = 'fi|\n, 'b' = 'c');", "WITH ('a' = 'V'\n, 'b' = 'c');"),
+            ("WITH (a = fi|);", "WITH (a = 'V');"),
+            ("WITH (source.a = |);", "WITH (source.a = 'V');"),
+        ] {
+            assert_eq!(after(marked, "V").as_deref(), Some(expected), "{marked}");
+            let Some(Place::Value { key, .. }) = at(marked) else { panic!("{marked}") };
+            assert!(key == "a" || key == "source.a", "{key}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_nothing_can_be_written() {
+        for marked in [
+            "WITH |('a' = 'b');",
+            "WI|TH ('a' = 'b');",
+            "WITH ('a' |= 'b');",
+            "WITH ('a' = 'b' |);",
+            "WITH ('a' = 'b')|;",
+            "WITH (-- a|\n);",
+            "WITH (/* a| */);",
+        ] {
+            assert_eq!(at(marked), None, "{marked}");
+        }
+        let elsewhere = "SELECT COUNT(*) FROM t WITH |('a' = 'b');";
+        assert_eq!(at(elsewhere), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! A place in a YAML or JSON text: what can be written there.
+
+use std::ops::Range;
+
+use super::place::{Place, Slot, Syntax, is_of_key, word};
+
+/// Returns what can be written at `offset`.
+pub(super) fn place(text: &str, offset: usize) -> Option<Place> {
+    match brackets(text, offset)? {
+        Around { opened, .. } if !opened.is_empty() => in_brackets(text, offset, &opened),
+        _ => in_lines(text, offset),
+    }
+}
+
+/// The open brackets around a place.
+struct Around {
+    /// Where each open `{` or `[` stands.
+    opened: Vec<usize>,
+}
+
+/// Finds the brackets around a place. Returns `None` in a comment.
+fn brackets(text: &str, offset: usize) -> Option<Around> {
+    let mut opened = Vec::new();
+    let mut quote = None;
+    let mut is_comment = false;
+    let mut before = '\n';
+    for (at, c) in text[..offset].char_indices() {
+        match (quote, c) {
+            _ if is_comment => is_comment = c != '\n',
+            (Some(open), _) if c == open && before != '\\' => quote = None,
+            // A text without end ends with its line.
+            (Some(_), '\n') => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':') => quote = Some(c),
+            (None, '#') if before.is_whitespace() => is_comment = true,
+            // In block scalars and plain texts brackets mean nothing; those open a value.
+            (None, '{' | '[') if before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':') => opened.push(at),
+            (None, '}' | ']') => drop(opened.pop()),
+            _ => {}
+        }
+        before = c;
+    }
+    (!is_comment).then_some(Around { opened })
+}
+
+/// A place in a mapping that is written with lines and indents.
+fn in_lines(text: &str, offset: usize) -> Option<Place> {
+    let start = text[..offset].rfind('\n').map_or(0, |end| end + 1);
+    let line = &text[start..offset];
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    let path = path_above(&text[..start], indent);
+    if let Some((key, value)) = split(line) {
+        let bytes = value_bytes(text, offset, start + line.len() - value.len());
+        let slot = Slot { bytes, before: String::new(), after: String::new(), syntax: Syntax::Yaml };
+        return Some(Place::Value { key: format!("{path}{key}"), slot });
+    }
+    let written = line[indent..].trim_start_matches(['"', '\'']);
+    if !written.chars().all(is_of_key) {
+        return None;
+    }
+    let bytes = word(text, offset, is_of_key);
+    let behind = &text[bytes.end..];
+    let behind = behind.trim_start_matches(['"', '\'']);
+    let after = if behind.starts_with(':') { String::new() } else { ": $0".to_owned() };
+    let is_line = bytes.is_empty() && path.is_empty();
+    let slot = Slot { bytes, before: String::new(), after, syntax: Syntax::Yaml };
+    Some(Place::Key { path, written: written.to_owned(), slot, is_line })
+}
+
+/// The names of the mappings around a line with this indent, each with a dot behind it.
+fn path_above(above: &str, indent: usize) -> String {
+    let mut names = Vec::new();
+    let mut indent = indent;
+    for line in above.lines().rev() {
+        let content = line.trim_start_matches(' ');
+        if line.starts_with("---") {
+            break;
+        }
+        let depth = line.len() - content.len();
+        if content.trim().is_empty() || content.starts_with('#') || depth >= indent {
+            continue;
+        }
+        let Some((name, _)) = split(content) else { continue };
+        names.push(name.to_owned());
+        indent = depth;
+        if depth == 0 {
+            break;
+        }
+    }
+    names.iter().rev().map(|name| format!("{name}.")).collect()
+}
+
+/// Splits a line into its key and what stands behind the colon.
+fn split(line: &str) -> Option<(&str, &str)> {
+    let content = line.trim_start();
+    let colon = content.match_indices(':').map(|(at, _)| at).find(|at| {
+        content[at + 1..].chars().next().is_none_or(char::is_whitespace)
+    })?;
+    let key = content[..colon].trim().trim_matches(['"', '\'']);
+    (!key.is_empty() && !key.starts_with('#')).then(|| (key, content[colon + 1..].trim_start()))
+}
+
+/// The bytes of the value that goes on around `offset` and begins at `start`.
+fn value_bytes(text: &str, offset: usize, start: usize) -> Range<usize> {
+    let start = start.min(offset);
+    let rest = &text[offset..];
+    let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
+    let value = line.split(" #").next().unwrap_or(line).trim_end();
+    start..offset + value.len()
+}
+
+/// A place in `{…}`.
+fn in_brackets(text: &str, offset: usize, opened: &[usize]) -> Option<Place> {
+    let innermost = *opened.last()?;
+    if !text[innermost..].starts_with('{') {
+        return None;
+    }
+    let is_json = text.trim_start().starts_with('{');
+    let syntax = if is_json { Syntax::Json } else { Syntax::Yaml };
+    let path: Option<String> =
+        opened.iter().filter(|at| text[**at..].starts_with('{')).map(|at| name_before(text, *at)).collect();
+    let path = path?;
+    // A mapping in lines may be around those in brackets.
+    let first = opened[0];
+    let start = text[..first].rfind('\n').map_or(0, |end| end + 1);
+    let indent = text[start..].len() - text[start..].trim_start_matches(' ').len();
+    let path = if is_json { path } else { path_above(&text[..start], indent) + &path };
+    let entry = &text[innermost + 1..offset];
+    let entry = &entry[entry.rfind(',').map_or(0, |comma| comma + 1)..];
+    let behind_word = |bytes: &Range<usize>| text[bytes.end..].trim_start_matches(['"', '\'']).trim_start().to_owned();
+    if let Some((key, value)) = entry.split_once(':') {
+        let key = key.trim().trim_matches(['"', '\'']);
+        let is_quoted = value.trim_start().starts_with(['"', '\'']);
+        let is_of_value = |c: char| is_of_key(c) || matches!(c, '$' | '{' | '}' | ' ' | ':') && is_quoted;
+        let bytes = word(text, offset, is_of_value);
+        let is_closed = text[bytes.end..].starts_with(['"', '\'']);
+        let quotes = if is_json && !is_quoted { ("\"", "\"") } else { ("", if is_quoted && !is_closed { "\"" } else { "" }) };
+        let slot = Slot { bytes, before: quotes.0.to_owned(), after: quotes.1.to_owned(), syntax };
+        return Some(Place::Value { key: format!("{path}{key}"), slot });
+    }
+    let written = entry.trim_start();
+    let is_quoted = written.starts_with(['"', '\'']);
+    let written = written.trim_start_matches(['"', '\'']).to_owned();
+    if !written.chars().all(is_of_key) {
+        return None;
+    }
+    let bytes = word(text, offset, is_of_key);
+    let behind = behind_word(&bytes);
+    let is_closed = text[bytes.end..].starts_with(['"', '\'']);
+    let mut after = String::new();
+    let mut bytes = bytes;
+    if !behind.starts_with(':') {
+        if is_closed {
+            bytes.end += 1;
+        }
+        after = if is_json || is_quoted { "\": $0".to_owned() } else { ": $0".to_owned() };
+        if behind.starts_with(['"', '\'']) {
+            after.push(',');
+        }
+    }
+    let before = if is_json && !is_quoted { "\"" } else { "" };
+    let slot = Slot { bytes, before: before.to_owned(), after, syntax };
+    Some(Place::Key { path, written, slot, is_line: false })
+}
+
+/// The name whose value begins with the bracket at `at`, with a dot behind it; nothing for the outermost one. `None` in a
+/// list.
+fn name_before(text: &str, at: usize) -> Option<String> {
+    let before = text[..at].trim_end();
+    let Some(before) = before.strip_suffix(':') else {
+        return before.is_empty().then(String::new);
+    };
+    let before = before.trim_end().trim_end_matches(['"', '\'']);
+    let bytes = word(before, before.len(), is_of_key);
+    Some(format!("{}.", &before[bytes]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(marked: &str) -> Option<Place> {
+        let offset = marked.find('|').expect("a mark");
+        place(&marked.replacen('|', "", 1), offset)
+    }
+
+    /// The mappings around the `|` and what is written of the key, or the key of the value; and the text with `new`.
+    fn after(marked: &str, new: &str) -> Option<(String, String)> {
+        let text = marked.replacen('|', "", 1);
+        let (about, slot) = match at(marked)? {
+            Place::Key { path, written, slot, .. } => (format!("{path}:{written}"), slot),
+            Place::Value { key, slot } => (format!("={key}"), slot),
+        };
+        let around = (&text[..slot.bytes.start], &text[slot.bytes.end..]);
+        Some((about, format!("{}{}{new}{}{}", around.0, slot.before, slot.after, around.1)))
+    }
+
+    #[test]
+    fn keys_know_the_mappings_around_them() {
+        for (marked, about, expected) in [
+            ("|", ":", "K: $0"),
+            ("batch:\n  si|", "batch.:si", "batch:\n  K: $0"),
+            ("batch:\n  strategy: fixed_size\n  si|ze: 5\n", "batch.:si", "batch:\n  strategy: fixed_size\n  K: 5\n"),
+            ("source:\n  # why\n  batch:\n\n    |\n", "source.batch.:", "source:\n  # why\n  batch:\n\n    K: $0\n"),
+            ("batch:\n  size: 5\nfail|", ":fail", "batch:\n  size: 5\nK: $0"),
+            ("batch.si|: 5", ":batch.si", "K: 5"),
+            ("batch: {si|}", "batch.:si", "batch: {K: $0}"),
+            ("source:\n  batch: {size: 5, |}\n", "source.batch.:", "source:\n  batch: {size: 5, K: $0}\n"),
+            ("{\"batch\": {|}}", "batch.:", "{\"batch\": {\"K\": $0}}"),
+            ("{\"batch\": {\"si|\": 5}}", "batch.:si", "{\"batch\": {\"K\": 5}}"),
+            ("{\"batch\": {\"si|\"}}", "batch.:si", "{\"batch\": {\"K\": $0}}"),
+            ("{\n  |\n  \"a\": 5}", ":", "{\n  \"K\": $0,\n  \"a\": 5}"),
+        ] {
+            let after = after(marked, "K").unwrap_or_else(|| panic!("{marked}"));
+            assert_eq!(after, (about.to_owned(), expected.to_owned()), "{marked}");
+        }
+    }
+
+    #[test]
+    fn values_know_their_keys() {
+        for (marked, about, expected) in [
+            ("batch:\n  strategy: |\n", "=batch.strategy", "batch:\n  strategy: V\n"),
+            ("batch:\n  strategy: fi|xed # why\n", "=batch.strategy", "batch:\n  strategy: V # why\n"),
+            ("batch: {strategy: |}", "=batch.strategy", "batch: {strategy: V}"),
+            ("{\"batch\": {\"strategy\": |}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
+            ("{\"batch\": {\"strategy\": \"fi|\"}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
+        ] {
+            let after = after(marked, "V").unwrap_or_else(|| panic!("{marked}"));
+            assert_eq!(after, (about.to_owned(), expected.to_owned()), "{marked}");
+        }
+    }
+
+    #[test]
+    fn comments_and_lists_have_nothing() {
+        for marked in ["batch:\n  # si|\n", "size: 5 # |", "a: [|]", "- |a b"] {
+            assert_eq!(at(marked), None, "{marked}");
+        }
+    }
+}
