@@ -14,7 +14,7 @@ use velo_lint::{Language, lint};
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
     let whole = 0..text.len();
-    positions_are_in(&text, &whole, &declared(&text));
+    positions_are_in(&text, &whole, &declared(&text, &velo_lint::ownership::Names::default()));
     for comment in comments(&text, whole.clone()) {
         assert!(text.get(comment.clone()).is_some(), "comment at {comment:?} of {text:?}");
     }

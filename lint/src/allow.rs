@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn one_finding_is_allowed_by_one_comment() {
         let report = report("a.sql", "SELECT 1;\n  WITH ('batch.size' = '0', 'batch.sise' = '1');\n");
-        let unknown = report.findings.iter().find(|finding| finding.rule == "unknown-key").expect("it is found");
+        let unknown =
+            report.findings.iter().find(|finding| finding.rule == "unknown-key").expect("it is found");
         let (at, comment) = comment_for(&report, unknown, "why").expect("a comment");
         assert_eq!((at, comment.as_str()), (10, "  -- velo: allow(unknown-key) why\n"));
     }

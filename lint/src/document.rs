@@ -174,7 +174,7 @@ impl Document {
             return Err(unreadable("JSON has no comments; most readers refuse the file"));
         }
         let statements = match language {
-            Language::Yaml => crate::yaml::declared(&file.text),
+            Language::Yaml => crate::yaml::declared(&file.text, names),
             Language::Sql | Language::Markdown => {
                 return Err(unreadable("it is no YAML or JSON"));
             }

@@ -51,7 +51,9 @@ impl Finding {
         let mut moved = self.clone();
         let fixes = moved.fix.iter_mut().chain(&mut moved.alternatives);
         let edits = fixes.flat_map(|fix| &mut fix.edits).map(|edit| &mut edit.span);
-        for span in edits.chain([&mut moved.span]).chain(moved.related.iter_mut().map(|other| &mut other.span)) {
+        for span in
+            edits.chain([&mut moved.span]).chain(moved.related.iter_mut().map(|other| &mut other.span))
+        {
             *span = span.start + bytes..span.end + bytes;
         }
         moved

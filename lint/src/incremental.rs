@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_checked_again() {
-        let statement = |size: &str| {
-            format!("CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '{size}');\n")
-        };
+        let statement =
+            |size: &str| format!("CREATE STREAM s AS SELECT * FROM t WITH ('batch.size' = '{size}');\n");
         let options = Arc::default();
         let mut pieces = Incremental::default();
         let mut text = statement("5").repeat(100);

@@ -3,7 +3,8 @@
 //! The most specific key wins, wherever it stands: `<name>.topic.name`, `<name>.topic`, then `source.topic.name`,
 //! `source.topic` or the same of the sink. Without one a name is its own topic.
 
-use velo_schema::value::{Kind, ValueError, parse, placeholder};
+use velo_schema::placeholder::placeholder;
+use velo_schema::value::{Kind, ValueError, parse};
 use velo_schema::{Scope, Side};
 
 use crate::unit::Unit;

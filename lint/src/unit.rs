@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use velo_schema::keys::{KEYS, Key};
-use velo_schema::value::placeholder;
+use velo_schema::placeholder::placeholder;
 use velo_schema::{Config, Scope, Settings, Side};
 
 pub use self::item::{Item, Reading};
@@ -396,7 +396,8 @@ impl<'a> Unit<'a> {
     /// in part.
     #[must_use]
     pub fn scope_of(&self, written: &str) -> (Scope, usize) {
-        let is_begun = |rest: &str| KEYS.iter().any(|def| def.name.starts_with(rest) || rest.starts_with(def.name));
+        let is_begun =
+            |rest: &str| KEYS.iter().any(|def| def.name.starts_with(rest) || rest.starts_with(def.name));
         let (scope, rest) = self.names.split(written, is_begun);
         (scope, written.len() - rest.len())
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use velo_schema::value::{Placeholder, placeholder};
+use velo_schema::placeholder::{Placeholder, placeholder};
 
 /// The variables that are set, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -338,6 +338,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_hold_settings_of_one_source_only() {
+        for text in ["t.batch.size: 0\n", "t:\n  batch:\n    size: 0\n"] {
+            let files = Map(vec![("batch.yaml", text)]);
+            let reports = workspace(&files, &by_default).check(&[source("a.sql", NAMES_BATCH)]);
+            let report = reports.iter().find(|report| report.name == "batch.yaml").expect("it is named");
+            assert!(report.findings.iter().any(|finding| finding.rule == "out-of-range"), "{reports:#?}");
+        }
+    }
+
+    #[test]
     fn a_file_is_checked_once_and_with_its_statement() {
         let files = Map(vec![("batch.yaml", "batch: {size: 7}\n")]);
         let sources = [source("batch.yaml", "batch: {size: 7}\n"), source("a.sql", NAMES_BATCH)];

@@ -9,18 +9,34 @@ use lsp_types::{
 use serde_json::Value as Json;
 use velo_lint::Encoding;
 
+/// What some clients can do and others cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// It places the cursor in what it inserts.
+    Snippets,
+    /// It tells of files that change on disk.
+    WatchedFiles,
+    /// It asks for hints again when it is told to.
+    HintRefresh,
+    /// Its edits say which version of a text they are for.
+    VersionedEdits,
+}
+
+impl Feature {
+    /// Every feature, and where the client says that it has it.
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Snippets, "/textDocument/completion/completionItem/snippetSupport"),
+        (Self::WatchedFiles, "/workspace/didChangeWatchedFiles/dynamicRegistration"),
+        (Self::HintRefresh, "/workspace/inlayHint/refreshSupport"),
+        (Self::VersionedEdits, "/workspace/workspaceEdit/documentChanges"),
+    ];
+}
+
 /// What the client has said about itself.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub encoding: Encoding,
-    /// True if it can place the cursor in what it inserts.
-    pub has_snippets: bool,
-    /// True if it tells of files that change on disk.
-    pub watches_files: bool,
-    /// True if it asks for hints again when it is told to.
-    pub refreshes_hints: bool,
-    /// True if an edit can say which version of a text it is for.
-    pub has_versioned_edits: bool,
+    features: Vec<Feature>,
     /// The folders that it works in.
     pub folders: Vec<Uri>,
 }
@@ -28,7 +44,7 @@ pub(crate) struct Client {
 impl Client {
     /// Reads the parameters of `initialize`. What is missing or wrong counts as not there.
     pub(crate) fn of(params: &Json) -> Self {
-        let can = |what: &str| {
+        let can = |(_, what): &(Feature, &str)| {
             params["capabilities"].pointer(what).and_then(Json::as_bool).unwrap_or(false)
         };
         let offered = params.pointer("/capabilities/general/positionEncodings").and_then(Json::as_array);
@@ -41,12 +57,17 @@ impl Client {
         }
         Self {
             encoding: if has_utf8 { Encoding::Utf8 } else { Encoding::Utf16 },
-            has_snippets: can("/textDocument/completion/completionItem/snippetSupport"),
-            watches_files: can("/workspace/didChangeWatchedFiles/dynamicRegistration"),
-            refreshes_hints: can("/workspace/inlayHint/refreshSupport"),
-            has_versioned_edits: can("/workspace/workspaceEdit/documentChanges"),
+            features: Feature::ALL
+                .iter()
+                .filter(|feature| can(feature))
+                .map(|(feature, _)| *feature)
+                .collect(),
             folders,
         }
+    }
+
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
     }
 }
 

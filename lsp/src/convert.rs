@@ -82,22 +82,22 @@ impl Places<'_> {
 pub(crate) struct Edits {
     pub uri: Uri,
     pub version: Option<i32>,
-    pub edits: Vec<TextEdit>,
+    pub changes: Vec<TextEdit>,
 }
 
 /// Returns changes as the protocol has them. With versions, the client refuses edits of a text that has changed since.
 pub(crate) fn workspace_edit(texts: Vec<Edits>, has_versions: bool) -> WorkspaceEdit {
     if !has_versions {
-        let changes: HashMap<_, _> = texts.into_iter().map(|text| (text.uri, text.edits)).collect();
+        let changes: HashMap<_, _> = texts.into_iter().map(|text| (text.uri, text.changes)).collect();
         return WorkspaceEdit { changes: Some(changes), document_changes: None, change_annotations: None };
     }
-    let change = |Edits { uri, version, edits }| {
+    let change = |Edits { uri, version, changes }| {
         DocumentChange::from(TextDocumentEdit {
             text_document: OptionalVersionedTextDocumentIdentifier {
                 version,
                 text_document_identifier: TextDocumentIdentifier { uri },
             },
-            edits: edits.into_iter().map(Into::into).collect(),
+            edits: changes.into_iter().map(Into::into).collect(),
         })
     };
     let changes = texts.into_iter().map(change).collect();

@@ -18,7 +18,13 @@ impl Inbox {
     pub(crate) fn of(connection: &Connection) -> Self {
         let (sender, arriving) = channel();
         let messages = connection.receiver.clone();
-        thread::spawn(move || messages.into_iter().try_for_each(|message| sender.send(message)));
+        thread::spawn(move || {
+            for message in messages {
+                if sender.send(message).is_err() {
+                    break;
+                }
+            }
+        });
         Self { arriving, waiting: VecDeque::new() }
     }
 

@@ -9,9 +9,9 @@ use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Re
 use lsp_types::{Notification as _, PublishDiagnosticsParams, Uri};
 use serde_json::{Value as Json, json};
 use velo_lint::settings::FILE_NAME;
-use velo_lint::{FileReport, Language, LineIndex};
+use velo_lint::{FileReport, Incremental, Language, LineIndex};
 
-use crate::capabilities::{self, Client};
+use crate::capabilities::{self, Client, Feature};
 use crate::check::{Checked, check};
 use crate::convert::path;
 use crate::documents::{Change, Documents, Open};
@@ -114,12 +114,11 @@ impl Server<'_> {
                 let code = ErrorCode::RequestCanceled as i32;
                 self.send(Message::Response(Response::new_err(id, code, "cancelled".to_owned())))?;
             }
-            let message = match self.inbox.next() {
-                Some(message) => message,
-                None => {
-                    self.check()?;
-                    self.inbox.wait().ok_or(ServerError::Gone)?
-                }
+            let message = if let Some(message) = self.inbox.next() {
+                message
+            } else {
+                self.check()?;
+                self.inbox.wait().ok_or(ServerError::Gone)?
             };
             match message {
                 Message::Request(request) => {
@@ -166,7 +165,7 @@ impl Server<'_> {
         let document = &params["textDocument"];
         let uri = Uri(document["uri"].as_str().unwrap_or_default().to_owned());
         match method.as_str() {
-            "initialized" if self.client.watches_files => self.watch()?,
+            "initialized" if self.client.has(Feature::WatchedFiles) => self.watch()?,
             "textDocument/didOpen" => self.opened(uri, document),
             "textDocument/didChange" => self.changed(&uri, &params)?,
             "textDocument/didClose" => {
@@ -214,7 +213,7 @@ impl Server<'_> {
             language,
             lines: LineIndex::of_buffer(&text),
             text,
-            pieces: Default::default(),
+            pieces: Incremental::default(),
         });
         self.has_changed(&path);
     }
@@ -225,17 +224,14 @@ impl Server<'_> {
         let version = params["textDocument"]["version"].as_i64().unwrap_or_default();
         let Some(open) = self.open.get_mut(uri) else { return Ok(()) };
         let path = open.path.clone();
-        match changes {
-            Some(changes) => {
-                open.change(i32::try_from(version).unwrap_or(0), changes, self.client.encoding);
-            }
+        if let Some(changes) = changes {
+            open.change(i32::try_from(version).unwrap_or(0), changes, self.client.encoding);
+        } else {
             // What the client has is not known any more.
-            None => {
-                self.open.remove(uri);
-                self.publish(uri, None, &[])?;
-                let message = format!("velo cannot read a change of {path}: close the file and open it again");
-                self.tell("window/showMessage", json!({"type": 1, "message": message}))?;
-            }
+            self.open.remove(uri);
+            self.publish(uri, None, &[])?;
+            let message = format!("velo cannot read a change of {path}: close the file and open it again");
+            self.tell("window/showMessage", json!({"type": 1, "message": message}))?;
         }
         self.has_changed(&path);
         Ok(())
@@ -269,7 +265,7 @@ impl Server<'_> {
 
     /// Notices files that have changed on disk, if the client does not tell.
     fn look_at_disk(&mut self) {
-        if self.client.watches_files {
+        if self.client.has(Feature::WatchedFiles) {
             return;
         }
         let named = self.links.files().into_iter().map(str::to_owned);
@@ -312,7 +308,7 @@ impl Server<'_> {
         if let Some(error) = self.host.error() {
             self.tell("window/showMessage", json!({"type": 1, "message": error}))?;
         }
-        if has_several && self.client.refreshes_hints {
+        if has_several && self.client.has(Feature::HintRefresh) {
             self.ask("workspace/inlayHint/refresh", Json::Null)?;
         }
         // What was read for this check is what later changes are compared with.

@@ -62,7 +62,8 @@ impl Host for Map {
     }
 
     fn accept(&self, reports: &mut [FileReport]) {
-        let accepted = self.files.lock().expect("no panic").get("/project/accepted").cloned().unwrap_or_default();
+        let accepted =
+            self.files.lock().expect("no panic").get("/project/accepted").cloned().unwrap_or_default();
         for report in reports {
             report.findings.retain(|finding| !accepted.contains(finding.rule));
         }
@@ -531,7 +532,12 @@ fn completed(name: &str, marked: &str, label: &str) -> Option<String> {
 #[test]
 fn completion_writes_what_can_stand_where_it_is() {
     for (name, marked, label, expected) in [
-        ("a.yaml", "failure_strategy: FailBatch\nbatch:\n  si|", "size", "failure_strategy: FailBatch\nbatch:\n  size: "),
+        (
+            "a.yaml",
+            "failure_strategy: FailBatch\nbatch:\n  si|",
+            "size",
+            "failure_strategy: FailBatch\nbatch:\n  size: ",
+        ),
         (
             "a.yaml",
             "failure_strategy: FailBatch\nsource:\n  batch:\n    |\n",
@@ -544,7 +550,12 @@ fn completion_writes_what_can_stand_where_it_is() {
             "size",
             "{\"failure_strategy\": \"FailBatch\", \"batch\": {\"size\": }}",
         ),
-        ("a.sql", "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH (|);", "batch.size", "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH ('batch.size' = '');"),
+        (
+            "a.sql",
+            "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH (|);",
+            "batch.size",
+            "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH ('batch.size' = '');",
+        ),
         (
             "a.sql",
             "CREATE STREAM s AS SELECT * FROM orders WITH ('orders.batch.si|' = '5');",
@@ -580,7 +591,10 @@ fn a_configuration_file_is_completed_as_a_part_of_its_statement() {
     labels.sort_by_key(|item| item["sortText"].as_str().expect("an order"));
     // The strategy of the statement has no use for the size.
     assert_ne!(labels[0]["label"], "size");
-    assert!(!labels.iter().any(|item| item["label"] == "window" || item["label"] == "strategy"), "{labels:?}");
+    assert!(
+        !labels.iter().any(|item| item["label"] == "window" || item["label"] == "strategy"),
+        "{labels:?}"
+    );
     let hover = client.about("textDocument/hover", "c.yaml", 2, 4);
     let text = hover["contents"]["value"].as_str().expect("Markdown");
     assert!(text.contains("**longest wait** 5s"), "{text}");

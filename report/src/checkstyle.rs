@@ -8,6 +8,7 @@ use velo_lint::{FileReport, LineIndex};
 
 use crate::format::{Format, Output};
 use crate::uri::path;
+use crate::xml::text;
 
 /// The format.
 pub const FORMAT: Format = Format { name: "checkstyle", about: "XML of Checkstyle", print };
@@ -22,7 +23,7 @@ fn print(out: &mut dyn Write, reports: &[FileReport], output: &Output) -> Result
         for report in reports.iter().filter(|report| !report.findings.is_empty()) {
             let lines = LineIndex::new(&report.text);
             xml.create_element("file")
-                .with_attribute(("name", &*path(&report.name, &output.folder)))
+                .with_attribute(("name", &*text(&path(&report.name, &output.folder))))
                 .write_inner_content(|xml| {
                     for finding in &report.findings {
                         let place = lines.position(finding.span.start);
@@ -33,7 +34,7 @@ fn print(out: &mut dyn Write, reports: &[FileReport], output: &Output) -> Result
                                 ("line", &*line),
                                 ("column", &*column),
                                 ("severity", finding.severity.word()),
-                                ("message", &*finding.message),
+                                ("message", &*text(&finding.message)),
                                 ("source", &*source),
                             ])
                             .write_empty()?;

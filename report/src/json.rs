@@ -30,6 +30,19 @@ pub struct JsonFinding {
     fix: Option<JsonFix>,
     /// The changes of which each fixes it, if only the author knows which one is meant.
     alternatives: Vec<JsonFix>,
+    /// Another place of the same file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    related: Option<JsonRelated>,
+}
+
+/// A place that a finding is about besides its own.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JsonRelated {
+    /// What stands there.
+    message: &'static str,
+    start: Position,
+    /// Exclusive.
+    end: Position,
 }
 
 /// A change that fixes a finding.
@@ -83,5 +96,10 @@ fn json(file: &str, lines: &LineIndex, finding: &Finding) -> JsonFinding {
         end: lines.position(finding.span.end),
         fix: finding.fix.as_ref().map(json_fix),
         alternatives: finding.alternatives.iter().map(json_fix).collect(),
+        related: finding.related.as_ref().map(|related| JsonRelated {
+            message: related.what,
+            start: lines.position(related.span.start),
+            end: lines.position(related.span.end),
+        }),
     }
 }

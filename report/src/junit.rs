@@ -9,6 +9,7 @@ use velo_lint::{FileReport, Finding, LineIndex};
 
 use crate::format::{Format, Output};
 use crate::uri::path;
+use crate::xml::text;
 
 /// The format.
 pub const FORMAT: Format = Format { name: "junit", about: "XML of JUnit: a failed test a finding", print };
@@ -23,7 +24,7 @@ fn print(out: &mut dyn Write, reports: &[FileReport], output: &Output) -> Result
         .with_attributes([("name", "velo lint"), ("tests", &*tests), ("failures", &*failures)])
         .write_inner_content(|xml| {
             for report in reports {
-                suite(xml, report, &path(&report.name, &output.folder))?;
+                suite(xml, report, &text(&path(&report.name, &output.folder)))?;
             }
             Ok(())
         })?;
@@ -52,7 +53,8 @@ fn suite<W: Write>(xml: &mut Writer<W>, report: &FileReport, path: &str) -> Resu
 fn case<W: Write>(xml: &mut Writer<W>, finding: &Finding, lines: &LineIndex, path: &str) -> Result<()> {
     let place = lines.position(finding.span.start);
     let line = place.line.to_string();
-    let text = format!("{path}:{}:{}: {}", place.line, place.column, finding.message);
+    let message = text(&finding.message);
+    let whole = format!("{path}:{}:{}: {message}", place.line, place.column);
     xml.create_element("testcase")
         .with_attributes([
             ("name", &*format!("{} ({}:{})", finding.rule, place.line, place.column)),
@@ -62,8 +64,8 @@ fn case<W: Write>(xml: &mut Writer<W>, finding: &Finding, lines: &LineIndex, pat
         ])
         .write_inner_content(|xml| {
             xml.create_element("failure")
-                .with_attributes([("message", &*finding.message), ("type", finding.severity.word())])
-                .write_text_content(BytesText::new(&text))?;
+                .with_attributes([("message", &*message), ("type", finding.severity.word())])
+                .write_text_content(BytesText::new(&whole))?;
             Ok(())
         })?;
     Ok(())

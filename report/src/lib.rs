@@ -13,6 +13,7 @@ pub mod sarif;
 pub mod statistics;
 pub mod text;
 mod uri;
+mod xml;
 
 pub use format::{Format, Output};
 

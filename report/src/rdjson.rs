@@ -41,6 +41,10 @@ fn diagnostic(finding: &Finding, lines: &LineIndex, path: &str) -> Value {
     if !suggestions.is_empty() {
         diagnostic["suggestions"] = Value::Array(suggestions);
     }
+    if let Some(related) = &finding.related {
+        let location = json!({"path": path, "range": range(lines, related.span.start, related.span.end)});
+        diagnostic["related_locations"] = json!([{"message": related.what, "location": location}]);
+    }
     diagnostic
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use velo_lint::fingerprint::fingerprints;
 use velo_lint::rule::Rule;
 use velo_lint::rules::RULES;
-use velo_lint::{FileReport, Finding, Fix, LineIndex, Severity};
+use velo_lint::{Encoding, FileReport, Finding, Fix, LineIndex, Severity};
 
 use crate::format::{Format, Output};
 use crate::uri::{path, uri};
@@ -26,7 +26,9 @@ fn print(out: &mut dyn Write, reports: &[FileReport], output: &Output) -> Result
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "rules": RULES.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
             }},
-            "columnKind": "unicodeCodePoints",
+            // Readers that ignore this, such as Microsoft's SDK, count in the same units.
+            "columnKind": "utf16CodeUnits",
+            "newlineSequences": ["\r\n", "\n", "\r"],
             "results": results,
         }],
     });
@@ -58,15 +60,20 @@ fn results(report: &FileReport, output: &Output) -> Vec<Value> {
     let uri = uri(&report.name, &output.folder);
     let result = |(finding, fingerprint): (&Finding, String)| {
         let fixes: Vec<_> = finding.fix.iter().chain(&finding.alternatives).collect();
+        let location = |start: usize, end: usize| json!({"artifactLocation": {"uri": uri}, "region": region(&lines, start, end)});
+        let related = finding.related.iter().map(|related| {
+            json!({
+                "physicalLocation": location(related.span.start, related.span.end),
+                "message": {"text": related.what},
+            })
+        });
         json!({
             "ruleId": finding.rule,
             "ruleIndex": RULES.iter().position(|rule| rule.id == finding.rule),
             "level": level(finding.severity),
             "message": {"text": finding.message},
-            "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": uri},
-                "region": region(&lines, finding.span.start, finding.span.end),
-            }}],
+            "locations": [{"physicalLocation": location(finding.span.start, finding.span.end)}],
+            "relatedLocations": related.collect::<Vec<_>>(),
             "partialFingerprints": {"veloLint/v1": fingerprint},
             "fixes": fixes.iter().map(|fix| sarif_fix(&uri, &lines, fix)).collect::<Vec<_>>(),
         })
@@ -79,12 +86,13 @@ fn results(report: &FileReport, output: &Output) -> Vec<Value> {
         .collect()
 }
 
+/// The place of a text. It has no offset in bytes, as Microsoft's SDK takes a region with one for a binary file's.
 fn region(lines: &LineIndex, start: usize, end: usize) -> Value {
-    let (from, to) = (lines.position(start), lines.position(end));
+    let place = |offset| lines.line_column(offset, Encoding::Utf16);
+    let (from, to) = (place(start), place(end));
     json!({
-        "startLine": from.line, "startColumn": from.column,
-        "endLine": to.line, "endColumn": to.column,
-        "byteOffset": start, "byteLength": end - start,
+        "startLine": from.line + 1, "startColumn": from.column + 1,
+        "endLine": to.line + 1, "endColumn": to.column + 1,
     })
 }
 

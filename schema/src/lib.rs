@@ -24,6 +24,7 @@ pub mod json_schema;
 pub mod keys;
 mod nearest;
 pub mod neighbours;
+pub mod placeholder;
 pub mod plan;
 pub mod reference;
 pub mod settings;

@@ -171,7 +171,7 @@ fn sarif_is_what_its_schema_wants_and_points_at_the_right_place() {
     assert_eq!(typed.version, "2.1.0");
 
     let run = &log["runs"][0];
-    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    assert_eq!(run["columnKind"], "utf16CodeUnits");
     let results = run["results"].as_array().expect("results");
     let result = |rule: &str| {
         results.iter().find(|result| result["ruleId"] == rule).unwrap_or_else(|| panic!("{rule}"))

@@ -16,8 +16,8 @@ const schemaOf = (shape, draft) =>
 
 // The servers keep documents by URI and version, so every text gets a URI of its own.
 let documents = 0;
-const open = (language, text) =>
-  TextDocument.create(`file:///${++documents}.${language}`, language, 1, text);
+const open = (language, text, name = `${++documents}.${language}`) =>
+  TextDocument.create(`file:///${name}`, language, 1, text);
 
 const marked = (language, text) => {
   const at = text.indexOf('|');
@@ -30,7 +30,7 @@ const markdown = (hover) => {
   return [hover.contents].flat().map((part) => (typeof part === 'string' ? part : part.value)).join('\n');
 };
 
-function yamlService(schema) {
+function yamlService(schema, fileMatch = ['*']) {
   const service = yaml.getLanguageService({
     schemaRequestService: async (uri) => { throw new Error(`asked for ${uri}`); },
     workspaceContext: { resolveRelativePath: (relative) => relative },
@@ -39,10 +39,10 @@ function yamlService(schema) {
   });
   service.configure({
     validate: true, hover: true, completion: true, customTags: [], hoverSchemaSource: false,
-    schemas: [{ uri: 'velo://schema.json', fileMatch: ['*'], schema }],
+    schemas: [{ uri: 'velo://schema.json', fileMatch, schema }],
   });
   return {
-    diagnostics: (text) => service.doValidation(open('yaml', text), false),
+    diagnostics: (text, name) => service.doValidation(open('yaml', text, name), false),
     async complete(text) {
       const [document, position] = marked('yaml', text);
       return (await service.doComplete(document, position, false)).items;

@@ -47,7 +47,8 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     }
     let options = |name: &str| projects.options(name);
     let excludes = |name: &str| projects.excludes(name);
-    let workspace = Workspace { files: &Disk::default(), options: &options, excludes: &excludes, each: InParallel };
+    let workspace =
+        Workspace { files: &Disk::default(), options: &options, excludes: &excludes, each: InParallel };
     let mut unreadable = inputs.has_errors;
     let mut run = Run { args, projects: &projects, changes: Vec::new(), unwritten: 0 };
     let mut reports = if args.fix || args.diff {

@@ -47,11 +47,12 @@ fn tokens_of_piece(text: &str, from: usize) -> Option<(Vec<Token>, usize)> {
         tokens.push(token);
         if let Some(end) = end {
             // Nothing that was found so far reaches further.
-            let is_local = lexer.searches == searches && lexer.clause_ahead <= end && lexer.printed_end <= end;
+            let is_local =
+                lexer.searches == searches && lexer.clause_ahead <= end && lexer.printed_end <= end;
             return is_local.then_some((tokens, end));
         }
     }
-    (lexer.searches == searches).then(|| (tokens, text.len()))
+    (lexer.searches == searches).then_some((tokens, text.len()))
 }
 
 /// The end of the line, with what ends it, if nothing else stands between it and `at`, except for a comment.

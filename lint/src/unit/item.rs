@@ -2,7 +2,8 @@
 
 use velo_schema::Scope;
 use velo_schema::keys::Key;
-use velo_schema::value::{Parsed, Placeholder, ValueError, placeholder};
+use velo_schema::placeholder::{Placeholder, placeholder};
+use velo_schema::value::{Parsed, ValueError};
 
 use super::Part;
 use crate::scan::{Form, RawEntry, RawValue};

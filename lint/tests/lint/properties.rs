@@ -427,7 +427,9 @@ fn most_fixtures_can_be_checked_piece_by_piece() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/sql");
     let (mut pieces, mut all) = (0, 0);
     for verdict in ["good", "bad"] {
-        for file in std::fs::read_dir(folder.join(verdict)).expect("a folder").map(|file| file.expect("a file")) {
+        for file in
+            std::fs::read_dir(folder.join(verdict)).expect("a folder").map(|file| file.expect("a file"))
+        {
             let Ok(text) = std::fs::read_to_string(file.path()) else { continue };
             let options = Arc::default();
             all += 1;

@@ -9,7 +9,7 @@ use velo_lint::allow::comment_for;
 use velo_lint::{Edit, Files, Finding, Fix, InTurn, Options, Source, Workspace};
 
 use super::view::View;
-use crate::capabilities::fix_all_kind;
+use crate::capabilities::{Feature, fix_all_kind};
 use crate::convert::{Edits, workspace_edit};
 use crate::links::text_of;
 
@@ -126,9 +126,10 @@ fn difference(before: &str, after: &str) -> Vec<Edit> {
 
 fn action(view: &View<'_>, title: String, kind: CodeActionKind, edits: &[Edit]) -> CodeAction {
     let places = view.places();
-    let edits: Vec<TextEdit> = edits.iter().map(|edit| places.edit(edit)).collect();
+    let changes: Vec<TextEdit> = edits.iter().map(|edit| places.edit(edit)).collect();
     let (uri, version) = (view.open.uri.clone(), Some(view.open.version));
-    let edit = workspace_edit(vec![Edits { uri, version, edits }], view.state.client.has_versioned_edits);
+    let edit =
+        workspace_edit(vec![Edits { uri, version, changes }], view.state.client.has(Feature::VersionedEdits));
     CodeAction {
         title,
         kind: Some(kind),

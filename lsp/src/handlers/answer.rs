@@ -27,7 +27,9 @@ pub(crate) fn answer(state: &State<'_>, method: &str, params: Json) -> Answer {
         LspRequestMethod::TextDocumentCompletion => {
             at(state, params, |view, at| Ok(completion::completion(view, at)))
         }
-        LspRequestMethod::TextDocumentPrepareRename => at(state, params, rename::prepare),
+        LspRequestMethod::TextDocumentPrepareRename => {
+            at(state, params, |view, at| Ok(rename::prepare(view, at)))
+        }
         LspRequestMethod::TextDocumentRename => with(state, params, |view, params: RenameParams| {
             let place = params.text_document_position_params.position;
             rename::rename(view, view.places().offset(place), &params.new_name)

@@ -24,8 +24,7 @@ pub(crate) fn hover(view: &View<'_>, offset: usize) -> Option<Hover> {
         };
         let about = reference::hover(item.key.def(), shape);
         let text = format!("**{}**\n\n{about}\n\n{}", item.qualified(), meaning(view, &unit, item));
-        let span =
-            if view.is_at(&item.key_span, &here) { &item.key_span } else { &item.value_span };
+        let span = if view.is_at(&item.key_span, &here) { &item.key_span } else { &item.value_span };
         let range = view.places().range(&span.range);
         Some(Hover { contents: Contents::MarkupContent(markdown(text)), range: Some(range) })
     })

@@ -12,6 +12,7 @@ use velo_lint::{Edit, LineIndex, Unit};
 use velo_schema::Scope;
 
 use super::view::{Error, View};
+use crate::capabilities::Feature;
 use crate::convert::{Edits, Places, uri, workspace_edit};
 
 /// A place that is renamed.
@@ -22,11 +23,11 @@ struct Place {
 }
 
 /// Returns the bytes of the name at a place, if it can be renamed.
-pub(crate) fn prepare(view: &View<'_>, offset: usize) -> Result<Option<PrepareRenameResult>, Error> {
-    Ok(name_at(view, offset).map(|(name, span)| {
+pub(crate) fn prepare(view: &View<'_>, offset: usize) -> Option<PrepareRenameResult> {
+    name_at(view, offset).map(|(name, span)| {
         let range = view.places().range(&span);
         PrepareRenameResult::from(PrepareRenamePlaceholder { range, placeholder: name })
-    }))
+    })
 }
 
 /// Renames what is named at a place.
@@ -45,16 +46,18 @@ pub(crate) fn rename(view: &View<'_>, offset: usize, new: &str) -> Result<Option
             }
         }
     }
-    let edits = |(file, edits)| edits_of(view, file, edits);
+    let edits = |(file, edits): (usize, Vec<Edit>)| edits_of(view, file, &edits);
     let texts = texts.into_iter().filter_map(edits).collect();
-    Ok(Some(workspace_edit(texts, view.state.client.has_versioned_edits)))
+    Ok(Some(workspace_edit(texts, view.state.client.has(Feature::VersionedEdits))))
 }
 
 /// Says why a text can be no name here.
 fn refused(new: &str) -> Option<String> {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '{' | '}' | ':');
-    let is_name = !new.is_empty() && new.chars().all(is_plain) && !new.starts_with('.') && !new.ends_with('.');
-    (!is_name).then(|| format!("'{new}' is no name of a source or sink: use letters, digits, '_', '-' and '.'"))
+    let is_name =
+        !new.is_empty() && new.chars().all(is_plain) && !new.starts_with('.') && !new.ends_with('.');
+    (!is_name)
+        .then(|| format!("'{new}' is no name of a source or sink: use letters, digits, '_', '-' and '.'"))
 }
 
 /// Returns the name of a source or sink at a place, and its bytes.
@@ -91,8 +94,14 @@ fn prefix(text: &str, key: &Range<usize>, name: &str) -> Option<Range<usize>> {
 fn places(view: &View<'_>, unit: &Unit<'_>, name: &str) -> Vec<Place> {
     let mut places = Vec::new();
     let is_it = |other: &&Name| other.text.eq_ignore_ascii_case(name);
-    let mut names: Vec<_> =
-        unit.statement.names.iter().chain(&unit.statement.name).filter(is_it).map(|name| &name.span).collect();
+    let mut names: Vec<_> = unit
+        .statement
+        .names
+        .iter()
+        .chain(&unit.statement.name)
+        .filter(is_it)
+        .map(|name| &name.span)
+        .collect();
     names.sort_by_key(|span| span.start);
     names.dedup();
     places.extend(names.iter().map(|span| Place { file: 0, span: (*span).clone() }));
@@ -111,7 +120,11 @@ fn places(view: &View<'_>, unit: &Unit<'_>, name: &str) -> Vec<Place> {
 }
 
 /// The places of a query where a name stands before the dot of a column.
-fn columns<'a>(view: &'a View<'_>, unit: &Unit<'_>, name: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+fn columns<'a>(
+    view: &'a View<'_>,
+    unit: &Unit<'_>,
+    name: &'a str,
+) -> impl Iterator<Item = Range<usize>> + 'a {
     let text = view.document.text(0);
     let query = unit.statement.query.clone().unwrap_or(0..0);
     let names: Vec<_> = unit.statement.names.iter().map(|name| name.span.clone()).collect();
@@ -133,17 +146,17 @@ fn columns<'a>(view: &'a View<'_>, unit: &Unit<'_>, name: &'a str) -> impl Itera
 }
 
 /// Returns the edits of a text of the document as the protocol has them.
-fn edits_of(view: &View<'_>, file: usize, edits: Vec<Edit>) -> Option<Edits> {
+fn edits_of(view: &View<'_>, file: usize, edits: &[Edit]) -> Option<Edits> {
     let state = view.state;
     let name = view.document.name(file);
     let path = state.host.files().canonical(name);
     if let Some(open) = state.open.at(&path) {
         let places = open.places(state.client.encoding);
-        let edits = edits.iter().map(|edit| places.edit(edit)).collect();
-        return Some(Edits { uri: open.uri.clone(), version: Some(open.version), edits });
+        let changes = edits.iter().map(|edit| places.edit(edit)).collect();
+        return Some(Edits { uri: open.uri.clone(), version: Some(open.version), changes });
     }
     let (uri, lines) = (uri(&path)?, LineIndex::of_buffer(view.document.text(file)));
     let places = Places { lines: &lines, uri: &uri, encoding: state.client.encoding };
-    let edits = edits.iter().map(|edit| places.edit(edit)).collect();
-    Some(Edits { uri: uri.clone(), version: None, edits })
+    let changes = edits.iter().map(|edit| places.edit(edit)).collect();
+    Some(Edits { uri: uri.clone(), version: None, changes })
 }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use crate::placeholder::{TEMPLATE_PATTERN, WHOLE_PATTERN};
 use crate::strategy::Words;
-use crate::value::{DURATION_UNITS, MAX_DURATION, TEMPLATE_PATTERN, WHOLE_PATTERN};
+use crate::value::{DURATION_UNITS, MAX_DURATION};
 
 /// `${NAME:` of a placeholder whose default follows: the name of no provider, and neither `:?` nor `:+`.
 const BEFORE_DEFAULT: &str = "\\s*\\$\\{(?!(?:env|file|directory|secret|secrets|secretmanager|vault|sys):)\

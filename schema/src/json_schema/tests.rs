@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::keys::KEYS;
 use crate::keys::Key;
+use crate::placeholder::{Placeholder, placeholder};
 use crate::strategy::{FailureStrategy, StrategyKind, Words};
-use crate::value::{DURATION_UNITS, Kind, Placeholder, placeholder};
+use crate::value::{DURATION_UNITS, Kind};
 
 const DRAFTS: [Draft; 2] = [Draft::Draft2020_12, Draft::Draft7];
 

@@ -19,6 +19,7 @@ use velo_schema::{FailureStrategy, OnExhausted, Scope, StrategyKind, reference, 
 
 use self::place::{Place, Slot, Syntax};
 use super::view::View;
+use crate::capabilities::Feature;
 use crate::convert::markdown;
 
 /// Returns what can stand at a place.
@@ -89,8 +90,10 @@ impl Offer<'_> {
         let is_free = |def: &&KeyDef| {
             let is_it = |item: &&velo_lint::unit::Item<'_>| item.key == def.key && item.scope == scope;
             let is_here = |item: &velo_lint::unit::Item<'_>| {
-                item.key_span.file == self.view.file && slot.bytes.start <= item.key_span.range.start
-                    && item.key_span.range.end <= slot.bytes.end && !own.is_empty()
+                item.key_span.file == self.view.file
+                    && slot.bytes.start <= item.key_span.range.start
+                    && item.key_span.range.end <= slot.bytes.end
+                    && !own.is_empty()
             };
             let is_set = self.unit.items.iter().filter(is_it).any(|item| !is_here(item));
             !is_set && (scope == Scope::Job || def.scopes == Scopes::Every)
@@ -125,7 +128,12 @@ impl Offer<'_> {
         let names = self.unit.statement.names.iter().map(|name| name.text.as_str());
         let mut prefixes: Vec<_> = ["source", "sink"].into_iter().chain(names).collect();
         let mut seen = Vec::new();
-        prefixes.retain(|name| !seen.contains(name) && { seen.push(*name); true });
+        prefixes.retain(|name| {
+            !seen.contains(name) && {
+                seen.push(*name);
+                true
+            }
+        });
         let item = |(index, name): (usize, &str)| CompletionItem {
             kind: Some(CompletionItemKind::Module),
             detail: Some(format!("settings of {name} only")),
@@ -146,7 +154,7 @@ impl Offer<'_> {
     }
 
     fn has_snippets(&self) -> bool {
-        self.view.state.client.has_snippets
+        self.view.state.client.has(Feature::Snippets)
     }
 
     fn values(&self, key: &str, slot: &Slot) -> Vec<CompletionItem> {
@@ -208,7 +216,8 @@ impl Offer<'_> {
                 Syntax::Yaml | Syntax::Json => format!("{name}: {value}"),
             };
             let separator = if slot.syntax == Syntax::Sql { ",\n" } else { "\n" };
-            let mut lines = starting_point(*strategy).into_iter().map(line).collect::<Vec<_>>().join(separator);
+            let mut lines =
+                starting_point(*strategy).into_iter().map(line).collect::<Vec<_>>().join(separator);
             if slot.after.ends_with(',') {
                 lines.push(',');
             }

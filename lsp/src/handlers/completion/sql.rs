@@ -25,8 +25,7 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
     let mut next = Next::Key;
     let mut key = String::new();
     let mut last = open;
-    let mut lexer = Lexer::new(text, open..end);
-    while let Some(token) = lexer.next() {
+    for token in Lexer::new(text, open..end) {
         // In front of a quote, an entry can be inserted.
         let is_at_word = token.span.start == offset && token.kind == TokenKind::Word;
         if token.span.start >= offset && !is_at_word {
@@ -51,8 +50,7 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
                 key += &text[token.inner()];
                 Next::Sign
             }
-            (Next::Value, TokenKind::Word | TokenKind::Quoted { .. }) => Next::Comma,
-            // What cannot be read has nothing to complete.
+            // Behind a value, and behind what cannot be read.
             _ => Next::Comma,
         };
     }
@@ -124,13 +122,7 @@ fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -
 }
 
 /// A place for a key between `quotes`, with the sign and the value that are missing.
-fn key_place(
-    path: &str,
-    written: String,
-    bytes: Range<usize>,
-    quotes: (&str, &str),
-    behind: &str,
-) -> Place {
+fn key_place(path: &str, written: String, bytes: Range<usize>, quotes: (&str, &str), behind: &str) -> Place {
     let (before, after) = quotes;
     let is_line = before == "'" && bytes.is_empty();
     let mut rest = after.to_owned();
@@ -171,7 +163,13 @@ mod tests {
     fn after(marked: &str, new: &str) -> Option<String> {
         let text = marked.replacen('|', "", 1);
         let (Place::Key { slot, .. } | Place::Value { slot, .. }) = at(marked)?;
-        Some(format!("{}{}{new}{}{}", &text[..slot.bytes.start], slot.before, slot.after, &text[slot.bytes.end..]))
+        Some(format!(
+            "{}{}{new}{}{}",
+            &text[..slot.bytes.start],
+            slot.before,
+            slot.after,
+            &text[slot.bytes.end..]
+        ))
     }
 
     #[test]

@@ -25,16 +25,16 @@ fn brackets(text: &str, offset: usize) -> Option<Around> {
     let mut is_comment = false;
     let mut before = '\n';
     for (at, c) in text[..offset].char_indices() {
+        // In block scalars and plain texts, quotes and brackets mean nothing; those open a value.
+        let opens = before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':');
         match (quote, c) {
             _ if is_comment => is_comment = c != '\n',
             (Some(open), _) if c == open && before != '\\' => quote = None,
             // A text without end ends with its line.
             (Some(_), '\n') => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') if before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':') => quote = Some(c),
+            (None, '"' | '\'') if opens => quote = Some(c),
             (None, '#') if before.is_whitespace() => is_comment = true,
-            // In block scalars and plain texts brackets mean nothing; those open a value.
-            (None, '{' | '[') if before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':') => opened.push(at),
+            (None, '{' | '[') if opens => opened.push(at),
             (None, '}' | ']') => drop(opened.pop()),
             _ => {}
         }
@@ -87,15 +87,16 @@ fn path_above(above: &str, indent: usize) -> String {
             break;
         }
     }
-    names.iter().rev().map(|name| format!("{name}.")).collect()
+    names.iter().rev().fold(String::new(), |path, name| path + name + ".")
 }
 
 /// Splits a line into its key and what stands behind the colon.
 fn split(line: &str) -> Option<(&str, &str)> {
     let content = line.trim_start();
-    let colon = content.match_indices(':').map(|(at, _)| at).find(|at| {
-        content[at + 1..].chars().next().is_none_or(char::is_whitespace)
-    })?;
+    let colon = content
+        .match_indices(':')
+        .map(|(at, _)| at)
+        .find(|at| content[at + 1..].chars().next().is_none_or(char::is_whitespace))?;
     let key = content[..colon].trim().trim_matches(['"', '\'']);
     (!key.is_empty() && !key.starts_with('#')).then(|| (key, content[colon + 1..].trim_start()))
 }
@@ -127,14 +128,19 @@ fn in_brackets(text: &str, offset: usize, opened: &[usize]) -> Option<Place> {
     let path = if is_json { path } else { path_above(&text[..start], indent) + &path };
     let entry = &text[innermost + 1..offset];
     let entry = &entry[entry.rfind(',').map_or(0, |comma| comma + 1)..];
-    let behind_word = |bytes: &Range<usize>| text[bytes.end..].trim_start_matches(['"', '\'']).trim_start().to_owned();
+    let behind_word =
+        |bytes: &Range<usize>| text[bytes.end..].trim_start_matches(['"', '\'']).trim_start().to_owned();
     if let Some((key, value)) = entry.split_once(':') {
         let key = key.trim().trim_matches(['"', '\'']);
         let is_quoted = value.trim_start().starts_with(['"', '\'']);
         let is_of_value = |c: char| is_of_key(c) || matches!(c, '$' | '{' | '}' | ' ' | ':') && is_quoted;
         let bytes = word(text, offset, is_of_value);
         let is_closed = text[bytes.end..].starts_with(['"', '\'']);
-        let quotes = if is_json && !is_quoted { ("\"", "\"") } else { ("", if is_quoted && !is_closed { "\"" } else { "" }) };
+        let quotes = if is_json && !is_quoted {
+            ("\"", "\"")
+        } else {
+            ("", if is_quoted && !is_closed { "\"" } else { "" })
+        };
         let slot = Slot { bytes, before: quotes.0.to_owned(), after: quotes.1.to_owned(), syntax };
         return Some(Place::Value { key: format!("{path}{key}"), slot });
     }
@@ -200,8 +206,16 @@ mod tests {
         for (marked, about, expected) in [
             ("|", ":", "K: $0"),
             ("batch:\n  si|", "batch.:si", "batch:\n  K: $0"),
-            ("batch:\n  strategy: fixed_size\n  si|ze: 5\n", "batch.:si", "batch:\n  strategy: fixed_size\n  K: 5\n"),
-            ("source:\n  # why\n  batch:\n\n    |\n", "source.batch.:", "source:\n  # why\n  batch:\n\n    K: $0\n"),
+            (
+                "batch:\n  strategy: fixed_size\n  si|ze: 5\n",
+                "batch.:si",
+                "batch:\n  strategy: fixed_size\n  K: 5\n",
+            ),
+            (
+                "source:\n  # why\n  batch:\n\n    |\n",
+                "source.batch.:",
+                "source:\n  # why\n  batch:\n\n    K: $0\n",
+            ),
             ("batch:\n  size: 5\nfail|", ":fail", "batch:\n  size: 5\nK: $0"),
             ("batch.si|: 5", ":batch.si", "K: 5"),
             ("batch: {si|}", "batch.:si", "batch: {K: $0}"),
