@@ -20,6 +20,7 @@
 //! ```
 
 mod patterns;
+mod problem;
 mod read;
 mod table;
 
@@ -35,7 +36,8 @@ use crate::options::{Level, Options};
 use crate::rules;
 use crate::severity::Severity;
 use crate::target::Target;
-use read::{Problem, read};
+use problem::Problem;
+use read::read;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "velo.toml";

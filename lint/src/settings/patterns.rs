@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::read::{Problem, Value, text_of, wrong};
+use super::problem::{Problem, Value, text_of, wrong};
 
 /// Everything below a folder, or in every folder.
 const BELOW: &str = "**";

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use semver::{Version, VersionReq};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 use velo_schema::meant;
 
 use super::patterns::patterns;
+use super::problem::{Problem, Value, text_of, word, wrong};
 use super::table::{SETTINGS, is_of_file, names, of_override};
 use super::{Override, Partial, Settings};
 use crate::language::Language;
@@ -15,14 +16,6 @@ use crate::options::Level;
 use crate::rules;
 use crate::severity::Severity;
 use crate::target::Target;
-
-/// An error with its byte offset.
-pub(super) struct Problem {
-    pub at: usize,
-    pub message: String,
-}
-
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// Reads the settings of a project.
 pub(super) fn read(text: &str) -> Result<Settings, Problem> {
@@ -138,17 +131,4 @@ fn unknown_setting(name: &str, at: usize, known: &[&'static str]) -> Problem {
         |near| format!("did you mean '{near}'?"),
     );
     Problem { at, message: format!("unknown setting '{name}'; {hint}") }
-}
-
-pub(super) fn text_of<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Problem> {
-    value.get_ref().as_str().ok_or_else(|| wrong(value, expected))
-}
-
-fn word<T>(value: &Value<'_>, words: &[&str], read: impl Fn(&str) -> Option<T>) -> Result<T, Problem> {
-    let expected = || wrong(value, &format!("one of {}", words.join(", ")));
-    value.get_ref().as_str().and_then(read).ok_or_else(expected)
-}
-
-pub(super) fn wrong(value: &Value<'_>, expected: &str) -> Problem {
-    Problem { at: value.span().start, message: format!("expected {expected}") }
 }
