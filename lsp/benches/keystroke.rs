@@ -1,4 +1,4 @@
-//! From a keystroke to its diagnostics: a text of 5,000 lines, changed one character at a time. Prints the time of the
+//! From a keystroke to its diagnostics: texts of 5,000 lines, changed one character at a time. Prints the time of the
 //! median and the slowest percent, and the memory after all edits.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -61,12 +61,44 @@ impl Host for Nothing {
     }
 }
 
-/// Five lines.
-const STATEMENT: &str = "CREATE STREAM s AS SELECT id, amount FROM orders WHERE amount > 10 -- large ones\nWITH ('batch.strategy' = 'fixed_size',\n  'batch.size' = '500', 'batch.timeout' = '1s',\n  'failure_strategy' = 'SendToDLQ', 'bootstrap.servers' = 'kafka:9092'\n);\n";
-const STATEMENTS: usize = 1000;
+/// Five lines each. One statement of ten has a finding.
+const GOOD: &str = "CREATE STREAM s AS SELECT id, amount FROM orders WHERE amount > 10 -- large ones\nWITH ('batch.strategy' = 'fixed_size',\n  'batch.size' = '500', 'batch.timeout' = '1s',\n  'failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders.dlq'\n);\n";
+const BAD: &str = "CREATE STREAM s AS SELECT id, amount FROM orders WHERE amount > 10 -- large ones\nWITH ('batch.strategy' = 'fixed_size',\n  'batch.size' = '500', 'batch.timeout' = '1000',\n  'failure_strategy' = 'SendToDLQ', 'dlq.topic' = 'orders.dlq'\n);\n";
+const LINES: usize = 5000;
 const EDITS: usize = 10_000;
 
+/// A text that is edited.
+struct Case {
+    name: &'static str,
+    text: String,
+    /// The line of an edit, and the column behind which a digit comes and goes.
+    place: fn(usize) -> (usize, usize),
+}
+
+fn cases() -> [Case; 3] {
+    let sql = (0..LINES / 5).map(|number| if number % 10 == 9 { BAD } else { GOOD }).collect();
+    // A file of another system, with settings of ours in one place.
+    let others =
+        "  - name: worker\n    image: registry/worker:1.4\n    env: {SIZE: \"5\"}\n    ports: [80]\n";
+    let yaml =
+        format!("batch:\n  size: 500\nfailure_strategy: FailBatch\nservices:\n{}", others.repeat(LINES / 4));
+    let prose = "A line of prose about streams of orders.\n".repeat(50);
+    let markdown = format!("{prose}```sql\n{GOOD}```\n").repeat(LINES / 57);
+    [
+        // Each statement in turn.
+        Case { name: "a.sql", text: sql, place: |edit| (5 * (edit * 7919 % (LINES / 5)) + 2, 21) },
+        Case { name: "a.yaml", text: yaml, place: |_| (1, 11) },
+        Case { name: "a.md", text: markdown, place: |edit| (57 * (edit * 7919 % (LINES / 57)) + 53, 21) },
+    ]
+}
+
 fn main() {
+    for case in cases() {
+        measure(&case);
+    }
+}
+
+fn measure(case: &Case) {
     let (server, client) = Connection::memory();
     let running = thread::spawn(move || serve(&server, Box::new(Nothing)));
     let tell = |method: &str, params: Json| {
@@ -81,21 +113,20 @@ fn main() {
     request(1, "initialize", json!({"capabilities": {}}));
     next();
     tell("initialized", json!({}));
-    let uri = "file:///project/a.sql";
-    let text = STATEMENT.repeat(STATEMENTS);
-    let document = json!({"uri": uri, "languageId": "sql", "version": 0, "text": text});
+    let uri = format!("file:///project/{}", case.name);
+    let document = json!({"uri": uri, "languageId": "", "version": 0, "text": case.text});
     tell("textDocument/didOpen", json!({"textDocument": document}));
     next();
     let before = resident_mib();
     let mut times: Vec<_> = (2..EDITS + 2)
         .map(|edit| {
-            // Each statement in turn gets a digit after its batch size, which the next edit deletes.
-            let line = 5 * (edit / 2 * 7919 % STATEMENTS) + 2;
+            // A digit comes, and goes with the next edit.
+            let (line, column) = (case.place)(edit / 2);
             let place = |character: usize| json!({"line": line, "character": character});
             let change = if edit % 2 == 0 {
-                json!({"range": {"start": place(21), "end": place(21)}, "text": "0"})
+                json!({"range": {"start": place(column), "end": place(column)}, "text": "0"})
             } else {
-                json!({"range": {"start": place(21), "end": place(22)}, "text": ""})
+                json!({"range": {"start": place(column), "end": place(column + 1)}, "text": ""})
             };
             let began = Instant::now();
             let document = json!({"uri": uri, "version": edit});
@@ -107,11 +138,12 @@ fn main() {
     times.sort();
     let after = resident_mib();
     let (median, p99, worst) = (times[EDITS / 2], times[EDITS * 99 / 100], times[EDITS - 1]);
+    let lines = case.text.lines().count();
     println!(
-        "{} lines, {EDITS} edits: median {median:.1?}, p99 {p99:.1?}, worst {worst:.1?}",
-        5 * STATEMENTS
+        "{}: {lines} lines, {EDITS} edits: median {median:.1?}, p99 {p99:.1?}, worst {worst:.1?}; resident {before} MiB \
+         after opening, {after} MiB after all edits",
+        case.name
     );
-    println!("resident: {before} MiB after opening, {after} MiB after all edits");
     request(2, "shutdown", Json::Null);
     tell("exit", Json::Null);
     running.join().expect("it ends").expect("it is served");

@@ -124,6 +124,7 @@ pub fn json_schema(draft: Draft) -> Schema {
     let mut schema = Map::new();
     schema.insert("$schema".to_owned(), draft.meta_schema().into());
     schema.insert("title".to_owned(), super::FILE_NAME.into());
+    schema.insert("$id".to_owned(), draft.id("velo-toml").into());
     schema.insert("description".to_owned(), "The settings of a project.".into());
     schema.extend(of_project);
     schema.into()

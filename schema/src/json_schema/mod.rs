@@ -53,6 +53,16 @@ impl Draft {
         self.settings().meta_schema.unwrap_or_default().into_owned()
     }
 
+    /// Returns the `$id` of a schema of this name: the one that it has in the catalogue of SchemaStore, which takes draft 7.
+    #[must_use]
+    pub fn id(self, name: &str) -> String {
+        let draft = match self {
+            Self::Draft2020_12 => "-2020-12",
+            Self::Draft7 => "",
+        };
+        format!("https://json.schemastore.org/{name}{draft}.json")
+    }
+
     fn settings(self) -> SchemaSettings {
         match self {
             Self::Draft2020_12 => SchemaSettings::draft2020_12(),
@@ -65,13 +75,14 @@ impl Draft {
 #[must_use]
 pub fn settings_schema(shape: Shape, draft: Draft) -> Schema {
     let facts = Facts { shape, definitions: draft.definitions() };
-    let (doc, snippets) = match shape {
-        Shape::With => ("Batch and failure settings of a WITH clause.", snippets::flat()),
-        Shape::Yaml => ("Batch and failure settings of a configuration file.", snippets::nested()),
+    let (name, doc, snippets) = match shape {
+        Shape::With => ("velo-with-clause", "Batch and failure settings of a WITH clause.", snippets::flat()),
+        Shape::Yaml => ("velo", "Batch and failure settings of a configuration file.", snippets::nested()),
     };
     let mut schema = Map::new();
     let mut insert = |key: &str, value: Json| schema.insert(key.to_owned(), value);
     insert("$schema", json!(draft.meta_schema()));
+    insert("$id", json!(draft.id(name)));
     // A title here would be shown for every key that is only checked.
     insert("description", json!(doc));
     for (key, value) in annotations::root(facts) {
