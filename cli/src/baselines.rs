@@ -34,7 +34,10 @@ pub(crate) fn accept(
     }
     let mut accepted = Accepted::default();
     for (file, indices) in by_baseline {
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let shown = file.display();
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("{shown}: no baseline can be read; velo lint --write-baseline {shown} makes one")
+        })?;
         let baseline = Baseline::parse(&text).with_context(|| file.display().to_string())?;
         let mut own: Vec<_> = indices.iter().map(|index| reports[*index].clone()).collect();
         let (count, stale) = baseline.apply(&mut own, names_beside(&file));

@@ -31,7 +31,13 @@ impl Changed {
         let root = git(&["rev-parse", "--show-toplevel"])?;
         let root = Path::new(root.trim_end_matches(['\n', '\r']));
         // A name that begins with a dash would be an option.
-        let commit = git(&["rev-parse", "--verify", "--end-of-options", &format!("{reference}^{{commit}}")])?;
+        let verified =
+            git(&["rev-parse", "--verify", "--end-of-options", &format!("{reference}^{{commit}}")]);
+        let commit = verified.map_err(|_| {
+            anyhow::anyhow!(
+                "--changed-since {reference}: there is no such commit or branch here; a shallow clone has to fetch it first"
+            )
+        })?;
         let base = git(&["merge-base", commit.trim(), "HEAD"]).unwrap_or(commit);
         // These options override the user's settings.
         let diff = ["-c", "core.quotePath=false", "diff", "--unified=0", "--no-color", "--no-prefix"];

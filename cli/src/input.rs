@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use velo_lint::{Document, File, FileError, Files, Language, NoFiles, Options, Source};
 
-use crate::paths::{canonical, plain};
+use crate::paths::{canonical, lexical, plain};
 use crate::project::Projects;
 
 /// The name of stdin in messages.
@@ -198,7 +198,7 @@ impl Files for Disk {
             if candidate.is_file() {
                 let unreadable = |problem: String| FileError::Unreadable(problem);
                 let bytes = std::fs::read(&candidate).map_err(|error| unreadable(error.to_string()))?;
-                let name = plain(candidate.strip_prefix(&here).unwrap_or(&candidate)).display().to_string();
+                let name = lexical(candidate.strip_prefix(&here).unwrap_or(&candidate)).display().to_string();
                 let text =
                     decode(bytes).map_err(|Undecodable { why, .. }| unreadable(format!("it {why}")))?;
                 return Ok(File { name, text });

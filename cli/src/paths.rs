@@ -8,6 +8,21 @@ pub(crate) fn plain(path: &Path) -> PathBuf {
     if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
 }
 
+/// Returns a path without `.` and, as far as folders come before it, without `..`.
+pub(crate) fn lexical(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(short.components().next_back(), Some(Component::Normal(_))) => {
+                short.pop();
+            }
+            part => short.push(part),
+        }
+    }
+    short
+}
+
 /// Returns the canonical path of a file, so that two names of one file compare equal. A file that does not exist has the
 /// canonical path of its folder.
 pub(crate) fn canonical(name: &str) -> String {
@@ -65,5 +80,7 @@ mod tests {
     fn a_file_has_one_name() {
         assert_eq!(plain(Path::new("./a/./b.sql")), Path::new("a/b.sql"));
         assert_eq!(plain(Path::new("./")), Path::new("."));
+        assert_eq!(lexical(Path::new("sql/./../conf/a.yaml")), Path::new("conf/a.yaml"));
+        assert_eq!(lexical(Path::new("../../a.yaml")), Path::new("../../a.yaml"));
     }
 }

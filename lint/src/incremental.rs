@@ -16,6 +16,7 @@ use crate::finding::Finding;
 use crate::language::Language;
 use crate::lexer::piece;
 use crate::options::Options;
+use crate::scan::ends_with_statement;
 
 /// The pieces of a SQL text with what was found in each.
 #[derive(Debug, Default)]
@@ -90,6 +91,9 @@ impl Incremental {
                 break;
             }
             let end = piece(text, at)?;
+            if end < text.len() && !ends_with_statement(&text[at..end]) {
+                return None;
+            }
             pieces.push(Piece::of(&text[at..end], &self.options)?);
             at = end;
         }

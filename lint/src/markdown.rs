@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::language::Language;
 
-/// The contents of every fenced block whose language is `sql`, `yaml` or `yml`.
+/// The contents of every fenced block of SQL (`sql`, `ksql`, `hql`), YAML (`yaml`, `yml`) or JSON (`json`, `jsonc`).
 #[must_use]
 pub fn blocks(text: &str) -> Vec<(Language, Range<usize>)> {
     let mut blocks = Vec::new();
@@ -176,8 +176,8 @@ impl Fence {
         let info = line[length..].trim();
         let word = info.split([' ', ',', '{', ':']).find(|word| !word.is_empty()).unwrap_or("");
         let language = match word.trim_matches(['.', '}']).to_ascii_lowercase().as_str() {
-            "sql" => Some(Language::Sql),
-            "yaml" | "yml" => Some(Language::Yaml),
+            "sql" | "ksql" | "hql" => Some(Language::Sql),
+            "yaml" | "yml" | "json" | "jsonc" => Some(Language::Yaml),
             _ => None,
         };
         let is_fence = length >= 3 && !(mark == '`' && info.contains('`'));

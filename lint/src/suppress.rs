@@ -29,6 +29,8 @@ pub(crate) struct Suppression {
     pub rule: String,
     /// Where it is written.
     pub span: Range<usize>,
+    /// True if the comment is nearly one that silences a rule.
+    pub is_malformed: bool,
     /// What to remove with it; nothing where its comment names other rules, too.
     pub removal: Option<Range<usize>>,
     /// Where the rule is silent.
@@ -38,6 +40,20 @@ pub(crate) struct Suppression {
 
 /// The word that a comment of ours begins with.
 const MARK: &str = "velo:";
+
+/// The words that silence rules: for a line, a block and the file.
+const WORDS: [&str; 3] = ["allow", "allow-block", "allow-file"];
+
+/// The words of other linters for it.
+const WORDS_OF_OTHERS: [&str; 6] = ["disable", "expect", "ignore", "noqa", "off", "suppress"];
+
+/// True if a comment without brackets most probably was to silence a rule. `velo: tuned in May` is only a comment.
+fn is_nearly_allow(written: &str) -> bool {
+    let word = written.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
+    let word = word.to_ascii_lowercase();
+    let is_near = |known: &&str| strsim::osa_distance(&word, known) <= 2;
+    WORDS.iter().any(|known| is_near(&known)) || WORDS_OF_OTHERS.iter().any(|known| word.starts_with(known))
+}
 
 impl Suppressions {
     /// The comments in `text`, whose statements lie at `statements`.
@@ -160,10 +176,12 @@ impl Reader<'_> {
             self.text[at..comment.start].trim().is_empty() && self.text[comment.end..end].trim().is_empty();
         let removal = if stands_alone { at..end } else { comment.clone() };
         let calls = calls(self.text, body.clone());
-        if calls.is_empty() {
+        let written = self.text[body.clone()].trim();
+        if calls.is_empty() && is_nearly_allow(written) {
             self.found.push(Suppression {
-                rule: self.text[body.clone()].trim().to_owned(),
+                rule: written.to_owned(),
                 span: body,
+                is_malformed: true,
                 removal: None,
                 reach: end..end,
                 used: false,
@@ -181,17 +199,19 @@ impl Reader<'_> {
                         self.waiting.push((index, Reach::Mapping));
                         end..end
                     }
-                    // Another word silences nothing, and is reported as that.
                     "allow" => {
                         self.waiting.push((index, Reach::Line));
                         end..end
                     }
+                    // Another word silences nothing, and is reported as that.
                     _ => end..end,
                 };
+                let is_malformed = !WORDS.contains(&word);
                 self.found.push(Suppression {
                     rule: self.text[rule.clone()].to_owned(),
                     span: rule,
-                    removal: alone.then(|| removal.clone()),
+                    is_malformed,
+                    removal: (alone && !is_malformed).then(|| removal.clone()),
                     reach,
                     used: false,
                 });

@@ -75,7 +75,7 @@ fn what_a_project_excludes_is_checked_nowhere() {
     assert_eq!(found(&folder, &[]), one("x.sql", "out-of-range"));
     let named = velo(&folder, &["lint", "vendor/x.sql"]);
     assert_eq!(named.status.code(), Some(0));
-    assert!(stderr(&named).contains("the project excludes all of these files"), "{}", stderr(&named));
+    assert!(stderr(&named).contains("velo.toml excludes all of these files"), "{}", stderr(&named));
     let args = ["lint", "--stdin-filename", "vendor/x.sql", "-"];
     assert_eq!(run(env!("CARGO_BIN_EXE_velo"), folder.path(), &args, BAD).status.code(), Some(0));
     let verbose = velo(&folder, &["lint", "-v"]);
@@ -161,7 +161,7 @@ fn a_baseline_accepts_what_is_there_and_reports_what_is_new() {
     let folder = project(&[("jobs/a.sql", BAD), ("b.sql", BAD)]);
     let written = velo(&folder, &["lint", "--write-baseline", "known.json"]);
     assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
-    assert!(stderr(&written).contains("2 findings of 2 files accepted"), "{}", stderr(&written));
+    assert!(stderr(&written).contains("2 findings accepted in 2 files"), "{}", stderr(&written));
     let known = ["--baseline", "known.json"];
     assert_eq!(found(&folder, &known), []);
     // Lines move, and a new finding comes.

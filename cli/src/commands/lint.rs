@@ -36,6 +36,12 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         bail!("--unsafe-fixes goes with --fix or --diff");
     }
     let reads_stdin = args.paths.iter().any(|path| path == Path::new("-"));
+    if args.stdin_filename.is_some() && !reads_stdin {
+        bail!("--stdin-filename names the text from stdin: add - to the paths");
+    }
+    if args.add_allow.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+        bail!("--add-allow needs a reason, such as --add-allow 'measured in May'");
+    }
     if reads_stdin && (args.add_allow.is_some() || args.changed_since.is_some()) {
         bail!("--add-allow and --changed-since are for files, not for stdin");
     }
@@ -109,10 +115,10 @@ impl Inputs {
             inputs.error(&error);
         }
         for file in excluded.iter().filter(|_| args.verbose) {
-            anstream::eprintln!("skipped {}: the project excludes it", file.display());
+            anstream::eprintln!("skipped {}: velo.toml excludes it", file.display());
         }
         if files.is_empty() && !excluded.is_empty() && !args.quiet {
-            anstream::eprintln!("nothing to check: the project excludes all of these files");
+            anstream::eprintln!("nothing to check: velo.toml excludes all of these files");
         }
         if files.iter().any(|path| path == Path::new("-")) {
             let name = args.stdin_filename.clone().unwrap_or(STDIN.into());
@@ -219,11 +225,16 @@ impl Run<'_> {
         for Change { name, after, .. } in &changes {
             replace(Path::new(name), after).with_context(|| name.clone())?;
         }
+        let (comments, files) = (changes.iter().map(|change| change.fixes).sum::<usize>(), changes.len());
+        if !self.args.quiet {
+            anstream::eprintln!("allowed {comments} findings in {files} files");
+        }
         let sources = with(sources, &changes);
         self.unwritten = check(&sources)?.iter().map(|report| report.findings.len()).sum();
         if self.unwritten > 0 {
             anstream::eprintln!(
-                "note: the findings that are left cannot be allowed by a comment before their line"
+                "note: the findings that are left cannot be allowed by a comment before their line; use a baseline, or [[overrides]] in \
+                 velo.toml"
             );
         }
         // The caller applies the baselines, too.
@@ -238,7 +249,8 @@ impl Run<'_> {
             let (count, file) = (stale.len(), file.display());
             let entries = if count == 1 { "1 entry" } else { &format!("{count} entries") };
             anstream::eprintln!(
-                "note: {entries} of {file} match no finding any more; --write-baseline {file} removes them"
+                "note: {entries} of {file} match no finding any more; --write-baseline {file} removes them, and \
+                 accepts everything else that is found now"
             );
             for stale in stale.iter().filter(|_| self.args.verbose) {
                 anstream::eprintln!("  {}: {}: {}", stale.file, stale.entry.rule, stale.entry.message);
@@ -315,7 +327,7 @@ fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<Ex
     if !quiet {
         let count: usize = baseline.files.values().map(Vec::len).sum();
         anstream::eprintln!(
-            "{}: {count} findings of {} files accepted",
+            "{}: {count} findings accepted in {} files",
             file.display(),
             baseline.files.len()
         );

@@ -36,6 +36,20 @@ impl Found for UnusedSuppression {
     }
 }
 
+/// A comment that is nearly one that silences a rule.
+#[derive(Debug, Serialize)]
+struct MalformedSuppression {
+    /// What is written behind `velo:`, or the rule.
+    written: String,
+}
+
+impl Found for MalformedSuppression {
+    fn message(&self) -> String {
+        let written = one_line(&self.written);
+        format!("'{written}' suppresses nothing; write 'velo: allow(RULE) REASON', with the name of a rule")
+    }
+}
+
 impl Found for UnknownRule {
     fn message(&self) -> String {
         format!("there is no rule '{}'{}", one_line(&self.name), did_you_mean(self.nearest))
@@ -50,6 +64,10 @@ pub(super) fn check(
     options: &Options,
 ) -> Option<Finding> {
     let at = Span { file, range: unused.span.clone() };
+    if unused.is_malformed {
+        let written = unused.rule.clone();
+        return Some(finding(&RULE, at, &MalformedSuppression { written }, None));
+    }
     if let Some(unknown) = unknown {
         return Some(finding(&RULE, at, &unknown, None));
     }

@@ -66,21 +66,25 @@ impl Statement {
 #[must_use]
 pub fn statements(text: &str, range: Range<usize>) -> Vec<Statement> {
     let reading = Reading::of(text, range.clone());
-    let mut scanner = Scanner {
-        text: &text[..range.end],
-        lexer: Lexer::with(text, range, &reading),
-        current: Statement::default(),
-        frames: Frames::default(),
-        before: Before::default(),
-        query_open: false,
-        inserts: false,
-        copies_end: true,
-        found: Vec::new(),
-    };
+    let mut scanner = Scanner::new(text, range, &reading);
     scanner.run();
     let mut found = scanner.found;
     unbalanced::add(&mut found, reading.unbalanced());
     found
+}
+
+/// True if a text ends with the end of a statement, and every quote and bracket of its clauses has its end, so that what
+/// follows it is read as if it stood alone.
+#[must_use]
+pub fn ends_with_statement(text: &str) -> bool {
+    let reading = Reading::of(text, 0..text.len());
+    let mut scanner = Scanner::new(text, 0..text.len(), &reading);
+    scanner.run();
+    let is_open = |fault: &Fault| {
+        matches!(fault.kind, FaultKind::UnterminatedString | FaultKind::Unclosed | FaultKind::UnclosedValue)
+    };
+    let mut clauses = scanner.found.iter().flat_map(|statement| &statement.clauses);
+    scanner.ends_statement && !clauses.any(|clause| clause.faults.iter().any(is_open))
 }
 
 struct Scanner<'a> {
@@ -95,6 +99,8 @@ struct Scanner<'a> {
     inserts: bool,
     /// Whether copied data may still find its end; given up once some does not.
     copies_end: bool,
+    /// Whether the last token was a `;`.
+    ends_statement: bool,
     found: Vec<Statement>,
 }
 
@@ -107,9 +113,25 @@ struct Before {
     dot: Option<usize>,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str, range: Range<usize>, reading: &'a Reading) -> Self {
+        Self {
+            text: &text[..range.end],
+            lexer: Lexer::with(text, range, reading),
+            current: Statement::default(),
+            frames: Frames::default(),
+            before: Before::default(),
+            query_open: false,
+            inserts: false,
+            copies_end: true,
+            ends_statement: false,
+            found: Vec::new(),
+        }
+    }
+
     fn run(&mut self) {
         while let Some(token) = self.lexer.next() {
+            self.ends_statement = token.is(b';');
             match token.kind {
                 TokenKind::Symbol(b';') => {
                     self.skip_copied_data(&token);

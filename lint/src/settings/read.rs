@@ -35,7 +35,13 @@ pub(super) fn read(text: &str) -> Result<Settings, Problem> {
                 for (ending, language) in in_order(table) {
                     let words: Vec<_> = Language::NAMES.iter().map(|(name, _)| *name).collect();
                     let language = word(language, &words, Language::from_name)?;
+                    let at = ending.span().start;
                     let ending = ending.get_ref().trim_start_matches('.').to_ascii_lowercase();
+                    if ending.is_empty() || ending.contains(['*', '/', '?']) {
+                        let message =
+                            "expected an ending of file names, such as \"sql.tmpl\", without '*'".to_owned();
+                        return Err(Problem { at, message });
+                    }
                     settings.endings.insert(ending, language);
                 }
             }

@@ -4,6 +4,7 @@
 //! bytes. Aliases and merge keys stand for what they name. Whether a document is ours at all is
 //! decided here: most YAML files that say `batch`, `source` or `timeout` belong to somebody else.
 
+mod comments;
 mod flat;
 mod node;
 mod ours;
@@ -17,6 +18,7 @@ use std::ops::Range;
 use granit_parser::{Event, Parser};
 use velo_schema::neighbours::SCHEMA_KEY;
 
+use self::comments::without_comments;
 pub(crate) use self::ours::names_our_schema;
 use self::reader::Reader;
 pub(crate) use self::scalar::resolved;
@@ -45,7 +47,7 @@ pub fn declared(text: &str, names: &Names) -> Vec<Statement> {
 }
 
 fn read(text: &str, range: Range<usize>, declared: Option<&Names>) -> Vec<Statement> {
-    let body = &text[range.clone()];
+    let body = &*without_comments(&text[range.clone()]);
     let (found, is_whole) = parse(text, range.start, body, declared);
     // The syntax of a template language is not YAML's, but what is between its tags may be.
     if is_whole || !template::has_tag(body) {

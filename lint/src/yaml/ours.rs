@@ -11,6 +11,7 @@ use velo_schema::{FailureStrategy, StrategyKind};
 use super::scalar::resolved;
 use crate::ownership::{Names, Owner, owner};
 use crate::scan::{RawEntry, RawValue};
+use crate::template::has_tag;
 
 /// Whether an entry is ours, or nearly, by its name alone.
 pub(super) fn is_word_of_ours(text: &str, entry: &RawEntry, names: &Names) -> bool {
@@ -71,6 +72,25 @@ pub(super) fn is_ours(text: &str, entries: &[RawEntry]) -> bool {
     let describes_others = typed.contains("source") || typed.contains("sink");
     let could_be_others = strangers || describes_others || (of_others && company);
     !is_typed && (surely || (batch_keys && !could_be_others))
+}
+
+/// Whether a text that cannot be parsed has a line that sets a strategy to one of our words.
+pub(super) fn has_lines_of_ours(text: &str) -> bool {
+    let is_of_mark = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '}' | ',');
+    let is_ours = |entry: &str| {
+        let (key, value) = entry.split_once(':')?;
+        let (key, value) = (key.trim_matches(is_of_mark), value.trim_matches(is_of_mark));
+        Some(match key.rsplit('.').next() {
+            Some("failure_strategy") => FailureStrategy::from_text(value).is_some(),
+            Some("strategy") => StrategyKind::from_text(value).is_some() && text.contains("batch"),
+            _ => false,
+        })
+    };
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines
+        .flat_map(|line| line.split(','))
+        .any(|entry| is_ours(entry.trim_start_matches(['{', ' '])).unwrap_or(false))
+        && !has_tag(text)
 }
 
 /// True if an entry declares its document to be ours by the schema that it names.

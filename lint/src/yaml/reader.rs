@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap as HashMap;
 
 use super::flat::Flat;
 use super::node::{Content, Name, Node, Pair};
-use super::ours::{is_ours, is_word_of_ours};
+use super::ours::{has_lines_of_ours, is_ours, is_word_of_ours};
 use crate::ownership::Names;
 use crate::scan::{Clause, Fault, FaultKind, Form, RawValue, Statement, Text};
 
@@ -175,7 +175,9 @@ impl<'a> Reader<'a> {
         let is_ours = if let Some(names) = self.declared {
             is_broken || entries.iter().any(|entry| is_word_of_ours(self.text, entry, names))
         } else {
-            !entries.is_empty() && is_ours(self.text, &entries)
+            let unread = || &self.text[start..end.max(start)];
+            (!entries.is_empty() && is_ours(self.text, &entries))
+                || (is_broken && has_lines_of_ours(unread()))
         };
         if !is_ours {
             return;

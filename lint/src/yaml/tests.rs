@@ -176,6 +176,30 @@ fn a_broken_file_of_ours_says_where_and_a_template_says_nothing() {
 }
 
 #[test]
+fn a_file_that_is_broken_before_its_settings_is_no_less_ours() {
+    for text in [
+        "batch:\n\tstrategy: fixed_size\n  sise: 5\nfailure_strategy: SendToDLQ\n",
+        "x: [\nbatch:\n  strategy: fixed_size\nfailure_strategy: SendToDLQ\n",
+        "{ \"batch\": {\"strategy\": \"fixed_size\",, \"failure_strategy\":\"SendToDLQ\"}",
+    ] {
+        let found = documents(text, 0..text.len());
+        let faults: usize = found.iter().flat_map(|s| &s.clauses).map(|clause| clause.faults.len()).sum();
+        assert_eq!(faults, 1, "{text}");
+    }
+    for others in
+        ["x: [\nbatch: {size: 5}\n", "x: [\nbatch:\n  strategy: random\n# failure_strategy: FailBatch\n"]
+    {
+        assert!(documents(others, 0..others.len()).is_empty(), "{others}");
+    }
+}
+
+#[test]
+fn json_with_comments_is_read() {
+    let text = "{ // why\n \"failure_strategy\": \"SendToDLQ\", // c\n \"batch\": {\"size\": 5}}";
+    assert_eq!(pairs(&read(text)), [("failure_strategy", "SendToDLQ"), ("batch.size", "5")]);
+}
+
+#[test]
 fn what_is_between_the_tags_of_a_template_is_read() {
     let text = "batch:\n  strategy: fixed_size\n  {{- if .live }}\n  sise: {{ .n }}0\n  {{- else }}\n  size: 5\n  {{- end }}\n  {{ more }}\n";
     let found = documents(text, 0..text.len());
