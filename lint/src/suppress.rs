@@ -51,8 +51,8 @@ const WORDS_OF_OTHERS: [&str; 6] = ["disable", "expect", "ignore", "noqa", "off"
 fn is_nearly_allow(written: &str) -> bool {
     let word = written.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
     let word = word.to_ascii_lowercase();
-    let is_near = |known: &&str| strsim::osa_distance(&word, known) <= 2;
-    WORDS.iter().any(|known| is_near(&known)) || WORDS_OF_OTHERS.iter().any(|known| word.starts_with(known))
+    let is_near = |known: &str| strsim::osa_distance(&word, known) <= 2;
+    WORDS.iter().any(|known| is_near(known)) || WORDS_OF_OTHERS.iter().any(|known| word.starts_with(known))
 }
 
 impl Suppressions {

@@ -14,8 +14,10 @@ pub fn piece(text: &str, from: usize) -> Option<usize> {
     let copies = tokens.first().is_some_and(|first| text[first.span.clone()].eq_ignore_ascii_case("copy"));
     let reading = Reading::of(text, from..end);
     let by_itself = Lexer::new(text, from..end);
+    // At the beginning of a text, it would be a byte order mark.
+    let has_mark = from > 0 && text[from..].starts_with('\u{feff}');
     let looks_far = tokens.iter().any(|token| looks_far(text.as_bytes(), token));
-    (!copies && !looks_far && reading.is_certain() && by_itself.eq(tokens)).then_some(end)
+    (!copies && !has_mark && !looks_far && reading.is_certain() && by_itself.eq(tokens)).then_some(end)
 }
 
 /// True if the end of a quoted text may depend on any text behind it: what is glued to a word is read in other ways first.
@@ -98,6 +100,7 @@ mod tests {
             "a /* /* b;\nc */;\n",
             "a $x$ b;\n",
             "COPY t FROM stdin;\n1;\n\\.\n",
+            "a;\n\u{feff}b;\n",
             "a {{ b;\nc }};\n{% d;\n",
             "a '''b'c;\n",
             "a q'[b';\n",

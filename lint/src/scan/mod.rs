@@ -84,7 +84,7 @@ pub fn ends_with_statement(text: &str) -> bool {
         matches!(fault.kind, FaultKind::UnterminatedString | FaultKind::Unclosed | FaultKind::UnclosedValue)
     };
     let mut clauses = scanner.found.iter().flat_map(|statement| &statement.clauses);
-    scanner.ends_statement && !clauses.any(|clause| clause.faults.iter().any(is_open))
+    scanner.ended_at.is_some() && !clauses.any(|clause| clause.faults.iter().any(is_open))
 }
 
 struct Scanner<'a> {
@@ -99,8 +99,8 @@ struct Scanner<'a> {
     inserts: bool,
     /// Whether copied data may still find its end; given up once some does not.
     copies_end: bool,
-    /// Whether the last token was a `;`.
-    ends_statement: bool,
+    /// The end of the last token, if it was a `;`.
+    ended_at: Option<usize>,
     found: Vec<Statement>,
 }
 
@@ -124,14 +124,14 @@ impl<'a> Scanner<'a> {
             query_open: false,
             inserts: false,
             copies_end: true,
-            ends_statement: false,
+            ended_at: None,
             found: Vec::new(),
         }
     }
 
     fn run(&mut self) {
         while let Some(token) = self.lexer.next() {
-            self.ends_statement = token.is(b';');
+            self.ended_at = token.is(b';').then_some(token.span.end);
             match token.kind {
                 TokenKind::Symbol(b';') => {
                     self.skip_copied_data(&token);

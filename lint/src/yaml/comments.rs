@@ -16,7 +16,8 @@ pub(super) fn without_comments(text: &str) -> Cow<'_, str> {
     let mut in_string = false;
     while let Some(byte) = bytes.get(at) {
         // Behind a colon without a blank, it is a URL.
-        let begins = !in_string && !(at > 0 && bytes[at - 1] == b':');
+        let is_url = at > 0 && bytes[at - 1] == b':';
+        let begins = !in_string && !is_url;
         let length = match &text.as_bytes()[at..] {
             rest @ [b'/', b'/', ..] if begins => memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
             rest @ [b'/', b'*', ..] if begins => {

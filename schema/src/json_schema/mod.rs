@@ -53,7 +53,7 @@ impl Draft {
         self.settings().meta_schema.unwrap_or_default().into_owned()
     }
 
-    /// Returns the `$id` of a schema of this name: the one that it has in the catalogue of SchemaStore, which takes draft 7.
+    /// Returns the `$id` of a schema of this name: the one that it has in the catalogue of `SchemaStore`, which takes draft 7.
     #[must_use]
     pub fn id(self, name: &str) -> String {
         let draft = match self {
