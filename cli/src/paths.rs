@@ -54,7 +54,9 @@ pub(crate) fn relative(name: &str, folder: &Path) -> String {
 /// Returns a path as users would write it: relative to the working directory if it is below.
 pub(crate) fn shown(path: &Path) -> PathBuf {
     let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).to_owned()
+    // Below the root, a relative path only looks like another one.
+    let is_root = here.parent().is_none();
+    path.strip_prefix(&here).ok().filter(|_| !is_root).unwrap_or(path).to_owned()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub struct Stale {
 pub enum BaselineError {
     /// It does not have the format.
     #[error("it is no baseline of velo lint: {0}")]
-    Format(#[from] serde_json::Error),
+    Format(String),
     /// It has the format of another version.
     #[error("it has version {0}; this velo reads version {VERSION}")]
     Version(u32),
@@ -60,7 +60,8 @@ impl Baseline {
     /// # Errors
     /// If it has another format, or another version of it.
     pub fn parse(text: &str) -> Result<Self, BaselineError> {
-        let baseline: Self = serde_json::from_str(text)?;
+        let baseline: Self =
+            serde_json::from_str(text).map_err(|error| BaselineError::Format(error.to_string()))?;
         if baseline.version == VERSION { Ok(baseline) } else { Err(BaselineError::Version(baseline.version)) }
     }
 

@@ -6,6 +6,7 @@
 //! the whole file. What silences nothing is reported.
 
 use rustc_hash::FxHashMap as HashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -63,6 +64,11 @@ impl Suppressions {
             return Self::default();
         }
         let blocks = blocks(text, language);
+        let clean = match language {
+            Language::Markdown => markdown::without_quotes(text, &blocks),
+            Language::Sql | Language::Yaml => Cow::Borrowed(text),
+        };
+        let text = &*clean;
         let own = if language == Language::Markdown { markdown::comments(text) } else { Vec::new() };
         let mut comments: Vec<_> = own.into_iter().map(|comment| (comment, Language::Markdown)).collect();
         for (language, range) in &blocks {
@@ -274,6 +280,12 @@ mod tests {
         let text = "x -- velo: allow(a, b) because\n  -- velo: allow(c)\n\n -- more\ny\nz\n";
         let own = "x -- velo: allow(a, b) because";
         assert_eq!(reaches(text, Language::Sql), [of("a", own), of("b", own), of("c", "y")]);
+    }
+
+    #[test]
+    fn a_comment_in_a_quoted_block_is_for_the_next_line() {
+        let text = "> ```sql\n> -- velo: allow(a)\n> x\n> ```\n";
+        assert_eq!(reaches(text, Language::Markdown), [of("a", "> x")]);
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn check_together(
     let reports = workspace.check(&sources).into_iter();
     let mut found: Vec<_> =
         reports.map(|report| Checked { path: files.canonical(&report.name), report }).collect();
-    found.retain(|checked| open.at(&checked.path).is_some());
+    // Others are complete only together with what shares files with them.
+    found.retain(|checked| paths.contains(&checked.path));
     for path in paths {
         if !found.iter().any(|checked| checked.path == *path) {
             found.extend(open.at(path).map(|text| Checked { path: path.clone(), report: nothing(text) }));

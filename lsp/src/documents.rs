@@ -118,6 +118,18 @@ impl Documents {
     pub(crate) fn over<'a>(&'a self, files: &'a (dyn Files + Sync)) -> Overlay<'a> {
         Overlay::of_canonical(files, self.iter().map(|open| (open.path.as_str(), open.text.as_str())))
     }
+
+    /// The same with another text for one of them.
+    pub(crate) fn over_but<'a>(
+        &'a self,
+        files: &'a (dyn Files + Sync),
+        path: &'a str,
+        text: &'a str,
+    ) -> Overlay<'a> {
+        let others = self.iter().filter(move |open| open.path != path);
+        let others = others.map(|open| (open.path.as_str(), open.text.as_str()));
+        Overlay::of_canonical(files, others.chain([(path, text)]))
+    }
 }
 
 #[cfg(test)]

@@ -88,9 +88,17 @@ impl Links {
         !self.0.contains_key(path)
     }
 
-    /// Returns the configuration files that were read.
-    pub(crate) fn files(&self) -> BTreeSet<&str> {
-        self.0.values().flat_map(|named| named.read.iter().map(String::as_str)).collect()
+    /// Returns the configuration files that were read, and the places where the others may appear.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        let mut files = BTreeSet::new();
+        for (namer, named) in &self.0 {
+            files.extend(named.read.iter().cloned());
+            for end in &named.unread {
+                let folders = Path::new(namer).ancestors().skip(1);
+                files.extend(folders.map(|folder| folder.join(end).to_string_lossy().into_owned()));
+            }
+        }
+        files
     }
 }
 

@@ -95,9 +95,9 @@ struct Server<'a> {
     links: Links,
     /// True if the statements in files that are not open were read, too.
     has_read_folders: bool,
-    /// The files on disk that matter, if the client does not tell of their changes, as they were last.
+    /// The files on disk that matter, as they were last.
     stamps: BTreeMap<String, u64>,
-    /// What was found, by path.
+    /// What was found, by URI.
     reports: BTreeMap<String, FileReport>,
     /// The files that may have other findings than before.
     dirty: BTreeSet<String>,
@@ -171,7 +171,7 @@ impl Server<'_> {
             "textDocument/didClose" => {
                 if let Some(open) = self.open.remove(&uri) {
                     // What an editor does not show has no diagnostics.
-                    self.reports.remove(&open.path);
+                    self.reports.remove(&uri.0);
                     self.publish(&uri, None, &[])?;
                     self.has_changed(&open.path);
                 }
@@ -263,13 +263,9 @@ impl Server<'_> {
         }
     }
 
-    /// Notices files that have changed on disk, if the client does not tell.
+    /// Notices files that have changed on disk. Some clients do not tell, and none tells of all files.
     fn look_at_disk(&mut self) {
-        if self.client.has(Feature::WatchedFiles) {
-            return;
-        }
-        let named = self.links.files().into_iter().map(str::to_owned);
-        let files: Vec<_> = self.host.settings_files().into_iter().chain(named).collect();
+        let files: Vec<_> = self.host.settings_files().into_iter().chain(self.links.files()).collect();
         for file in files {
             let stamp = self.host.stamp(&file);
             if self.stamps.insert(file.clone(), stamp).is_some_and(|before| before != stamp) {
@@ -297,13 +293,14 @@ impl Server<'_> {
         let checked = check(&dirty, &self.links, &*self.host, &mut self.open);
         let has_several = checked.len() > 1;
         for Checked { path, report } in checked {
-            for open in self.open.iter().filter(|open| open.path == path) {
+            // A file may be open twice, with different texts.
+            for open in self.open.iter().filter(|open| open.path == path && open.text == report.text) {
                 let places = open.places(self.client.encoding);
                 let diagnostics: Vec<_> =
                     report.findings.iter().map(|finding| places.diagnostic(finding)).collect();
                 self.publish(&open.uri, Some(open.version), &diagnostics)?;
+                self.reports.insert(open.uri.0.clone(), report.clone());
             }
-            self.reports.insert(path, report);
         }
         if let Some(error) = self.host.error() {
             self.tell("window/showMessage", json!({"type": 1, "message": error}))?;

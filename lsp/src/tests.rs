@@ -321,6 +321,10 @@ fn what_a_client_does_not_tell_of_is_noticed_on_disk() {
     write("c.yaml", "");
     assert_eq!(client.rules("a.sql"), ["config-file"]);
     assert_eq!(client.rules("b.sql").len(), 2);
+    map.files.lock().expect("no panic").remove("/project/c.yaml");
+    assert_eq!(client.rules("a.sql"), ["config-file"]);
+    write("c.yaml", "batch: {window: 5s}\n");
+    assert_eq!(client.rules("a.sql"), [""; 0], "it has appeared again");
     write("accepted", "non-canonical-spelling");
     assert_eq!(client.rules("b.sql"), [""; 0], "settings are read again, and accept the other one");
 }
@@ -557,6 +561,21 @@ fn completion_writes_what_can_stand_where_it_is() {
             "CREATE STREAM s AS SELECT COUNT(*) FROM t WITH ('batch.size' = '');",
         ),
         (
+            "a.yaml",
+            "failure_strategy: FailBatch\nbatch:\n  s|\n  size: 5\n",
+            "strategy",
+            "failure_strategy: FailBatch\nbatch:\n  strategy: \n  size: 5\n",
+        ),
+        ("a.velo.yaml", "batch:\n  |", "size", "batch:\n  size: "),
+        ("a.velo.json", "{|}", "failure_strategy", "{\"failure_strategy\": \"\"}"),
+        ("b.yaml", "failure_strategy: |", "FailBatch", "failure_strategy: FailBatch"),
+        (
+            "a.yaml",
+            "failure_strategy: FailBatch\n|",
+            "time_window: all settings",
+            "failure_strategy: FailBatch\nbatch.strategy: time_window\nbatch.window: 5s",
+        ),
+        (
             "a.sql",
             "CREATE STREAM s AS SELECT * FROM orders WITH ('orders.batch.si|' = '5');",
             "orders.batch.size",
@@ -571,6 +590,9 @@ fn completion_writes_what_can_stand_where_it_is() {
     ] {
         assert_eq!(completed(name, marked, label).as_deref(), Some(expected), "{marked}");
     }
+    // What is set is not offered again, whatever is half written above.
+    let half = "failure_strategy: FailBatch\nbatch:\n  s|\n  size: 5\n  timeout: 5s\n";
+    assert_eq!(completed("a.yaml", half, "size"), None);
     for (name, marked) in [
         ("a.sql", "CREATE STREAM s AS SELECT COUNT(|*) FROM t WITH ('batch.size' = '5');"),
         ("a.sql", "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', |);"),
@@ -598,6 +620,65 @@ fn a_configuration_file_is_completed_as_a_part_of_its_statement() {
     let hover = client.about("textDocument/hover", "c.yaml", 2, 4);
     let text = hover["contents"]["value"].as_str().expect("Markdown");
     assert!(text.contains("**longest wait** 5s"), "{text}");
+}
+
+/// The texts after what is at a place of `a.sql` was renamed; the code of the error if it is refused.
+fn renamed(files: &[(&str, &str)], character: u32, new: &str) -> Result<Vec<String>, i32> {
+    let mut client = Client::start(machine(files), &["utf-8"]);
+    client.open("a.sql", "sql", files[0].1);
+    // Other files are found through a configuration file that is open.
+    if let Some((name, text)) = files.iter().find(|(name, _)| name.ends_with("yaml")) {
+        client.open(name, "yaml", text);
+    }
+    client.rules("a.sql");
+    let id = client.send(
+        "textDocument/rename",
+        json!({
+            "textDocument": {"uri": uri("a.sql")},
+            "position": {"line": 0, "character": character},
+            "newName": new,
+        }),
+    );
+    let edit = client.answer(&id)?;
+    let after = |(name, text): &(&str, &str)| match edit["changes"][uri(name)].as_array() {
+        Some(edits) => applied(text, edits),
+        None => (*text).to_owned(),
+    };
+    Ok(files.iter().map(after).collect())
+}
+
+#[test]
+fn a_rename_leaves_nothing_of_the_old_name() {
+    let settings = "WITH ('config_file' = 'c.yaml', 'failure_strategy' = 'FailBatch');";
+    let a = format!("CREATE STREAM s AS SELECT t.id FROM t {settings}");
+    let b = format!("CREATE STREAM r AS SELECT * FROM t {settings}");
+    let config = "t:\n  batch:\n    size: 5\nt.batch.timeout: 5s\n";
+    let files = [("a.sql", a.as_str()), ("b.sql", b.as_str()), ("c.yaml", config)];
+    let expected =
+        files.map(|(_, text)| text.replace("t.id FROM t", "n.id FROM n").replace("FROM t", "FROM n"));
+    let expected = expected.map(|text| text.replace("t:\n  b", "n:\n  b").replace("t.batch", "n.batch"));
+    assert_eq!(renamed(&files, 36, "n").expect("it is renamed"), expected);
+}
+
+#[test]
+fn columns_are_renamed_with_their_source_wherever_they_are() {
+    for (sql, at, expected) in [
+        (
+            "CREATE STREAM s AS WITH c AS (SELECT t.a FROM t) SELECT t.b FROM c JOIN t ON true;",
+            46,
+            "CREATE STREAM s AS WITH c AS (SELECT n.a FROM n) SELECT n.b FROM c JOIN n ON true;",
+        ),
+        ("INSERT INTO o SELECT orders.id FROM db.orders;", 40, "INSERT INTO o SELECT n.id FROM n;"),
+        ("INSERT INTO o SELECT t.id FROM t AS t;", 31, "INSERT INTO o SELECT t.id FROM n AS t;"),
+        ("INSERT INTO o SELECT {{ t.id }} FROM t;", 37, "INSERT INTO o SELECT {{ t.id }} FROM n;"),
+    ] {
+        assert_eq!(renamed(&[("a.sql", sql)], at, "n"), Ok(vec![expected.to_owned()]), "{sql}");
+    }
+    let join = "INSERT INTO o SELECT * FROM a JOIN b ON true;";
+    for refused in ["b", "source", "5", "a..b", "{{x", "select", "my-topic"] {
+        assert_eq!(renamed(&[("a.sql", join)], 28, refused), Err(-32602), "{refused}");
+    }
+    assert!(renamed(&[("a.sql", join)], 28, "${ENV}_a").is_ok());
 }
 
 #[test]

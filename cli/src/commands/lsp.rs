@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -15,7 +16,12 @@ use crate::paths::canonical;
 use crate::project::Projects;
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let machine = Machine { projects: Projects::nearest(), disk: Disk::default(), error: Mutex::default() };
+    let machine = Machine {
+        projects: Projects::nearest(),
+        disk: Disk::default(),
+        error: Mutex::default(),
+        has_told: AtomicBool::default(),
+    };
     velo_lsp::serve_stdio(Box::new(machine))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -26,11 +32,16 @@ struct Machine {
     disk: Disk,
     /// The first error in a baseline.
     error: Mutex<Option<anyhow::Error>>,
+    /// True if there was one.
+    has_told: AtomicBool,
 }
 
 impl Machine {
     fn note(&self, error: anyhow::Error) {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        // Once, until settings are read again.
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
     }
 }
 
@@ -95,6 +106,7 @@ impl Host for Machine {
 
     fn reload(&mut self) {
         self.projects = Projects::nearest();
+        self.has_told = AtomicBool::default();
     }
 
     fn error(&self) -> Option<String> {

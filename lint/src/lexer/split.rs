@@ -25,8 +25,13 @@ fn looks_far(text: &[u8], token: &Token) -> bool {
     let content = &text[token.span.clone()];
     let is_glued = |end: usize| text.get(end).is_some_and(|byte| is_word(*byte) || *byte == b'\\');
     let escapes = || content.windows(2).any(|pair| pair[0] == b'\\' && pair[1] == content[0]);
+    // `y''` and texts over lines with quotes in them are seldom what they seem.
+    let is_glued_before =
+        || text[..token.span.start].last().is_some_and(|byte| is_word(*byte) || *byte == content[0]);
+    let has_quotes = || content.contains(&b'\n') && content[1..content.len() - 1].contains(&content[0]);
     let is_raw = || text[..token.span.start].ends_with(b"q") || text[..token.span.start].ends_with(b"Q");
-    token.is_quoted() && (is_glued(token.span.end) || escapes() || is_raw())
+    token.is_quoted()
+        && (is_glued(token.span.end) || is_glued_before() || has_quotes() || escapes() || is_raw())
 }
 
 /// The tokens from `from` on up to the first line that ends with a statement, and the end of that line.
@@ -104,6 +109,8 @@ mod tests {
             "a {{ b;\nc }};\n{% d;\n",
             "a '''b'c;\n",
             "a q'[b';\n",
+            "a y'';\n",
+            "a '\n''' b;\n",
             "a 'b\\'';\n",
         ] {
             assert_eq!(pieces(text), None, "{text}");

@@ -43,13 +43,15 @@ pub struct RawEntry {
     pub key: Text,
     /// The whole dotted key, where the mappings around it are a part of that.
     pub path: Option<String>,
+    /// The key at the top of the document, where mappings are around it or may be.
+    pub top: Option<Text>,
     /// What stands for its value.
     pub value: RawValue,
 }
 
 impl RawEntry {
     pub(super) fn new(key: Text, value: RawValue) -> Self {
-        Self { key, path: None, value }
+        Self { key, path: None, top: None, value }
     }
 
     /// The whole key as written.

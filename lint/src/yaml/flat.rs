@@ -17,6 +17,8 @@ pub(super) struct Flat {
     entries: Vec<RawEntry>,
     merged: Vec<RawEntry>,
     visits: usize,
+    /// The key at the top of the document that is being read.
+    top: Option<Text>,
     /// True if there may be more entries than are known.
     pub is_open: bool,
 }
@@ -79,6 +81,9 @@ impl Flat {
         if self.is_full() {
             return;
         }
+        if path.is_empty() {
+            self.top = Some(text.clone());
+        }
         let path = format!("{path}{name}");
         let value = match &pair.value.content {
             Content::Mapping(pairs, span) => {
@@ -101,7 +106,7 @@ impl Flat {
             Content::Sequence(_, span) => RawValue::Text(Text { span: span.clone(), quoted: false }),
             Content::Elsewhere => RawValue::Unknown,
         };
-        let entry = RawEntry { key: text.clone(), path: Some(path), value };
+        let entry = RawEntry { key: text.clone(), path: Some(path), top: self.top.clone(), value };
         if is_merged { self.merged.push(entry) } else { self.entries.push(entry) }
     }
 

@@ -10,13 +10,10 @@ use lsp_types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use velo_lint::{Document, Files, Language};
 
 use super::view::{Error, State, View};
 use super::{actions, completion, hints, hover, rename, symbols};
 use crate::check::nothing;
-use crate::documents::Open;
-use crate::links::text_of;
 
 type Answer = Result<Json, Error>;
 
@@ -78,31 +75,15 @@ fn with<P: DeserializeOwned, R: Serialize>(
         return Err(Error::new(ErrorCode::InvalidParams, "the parameters are not those of the request"));
     };
     let Some(open) = state.open.get(&identifier.uri) else { return Ok(Json::Null) };
-    let files = state.open.over(state.host.files());
-    let (document, file) = document(state, open, &files);
+    let (document, file) = state.read(open, &open.text);
     let none = nothing(open);
     let view = View {
         state,
         open,
-        report: state.reports.get(&open.path).unwrap_or(&none),
+        report: state.reports.get(&open.uri.0).unwrap_or(&none),
         options: &state.host.settings(&open.name).options,
         document: &document,
         file,
     };
     Ok(serde_json::to_value(answer(&view, params)?).unwrap_or_default())
-}
-
-/// Reads a text with the files that it names. A configuration file is read with the first text that names it, of which it
-/// is a part; the number is that of the file there.
-fn document(state: &State<'_>, open: &Open, files: &dyn Files) -> (Document, usize) {
-    let namers = state.links.namers(&open.path).filter(|_| open.language == Language::Yaml);
-    for namer in namers {
-        let Some((name, text, language)) = text_of(namer, state.host, state.open) else { continue };
-        let document = Document::read(&name, &text, language, files);
-        let number = (1..document.texts()).find(|n| files.canonical(document.name(*n)) == open.path);
-        if let Some(number) = number {
-            return (document, number);
-        }
-    }
-    (Document::read(&open.name, &open.text, open.language, files), 0)
 }

@@ -6,13 +6,13 @@ use std::ops::Range;
 use lsp_server::ErrorCode;
 use velo_lint::scan::Statement;
 use velo_lint::unit::Part;
-use velo_lint::{Document, FileReport, Options, Span, Unit};
+use velo_lint::{Document, FileReport, Files, Language, Options, Span, Unit};
 
 use crate::capabilities::Client;
 use crate::convert::Places;
 use crate::documents::{Documents, Open};
 use crate::host::Host;
-use crate::links::Links;
+use crate::links::{Links, text_of};
 
 /// What the server has.
 pub(crate) struct State<'a> {
@@ -21,6 +21,24 @@ pub(crate) struct State<'a> {
     pub open: &'a Documents,
     pub links: &'a Links,
     pub reports: &'a BTreeMap<String, FileReport>,
+}
+
+impl State<'_> {
+    /// Reads a text in place of an open one, with the files that it names. A configuration file is read with the first text
+    /// that names it, of which it is a part; the number is that of the file there.
+    pub(crate) fn read(&self, open: &Open, text: &str) -> (Document, usize) {
+        let files = self.open.over_but(self.host.files(), &open.path, text);
+        let namers = self.links.namers(&open.path).filter(|_| open.language == Language::Yaml);
+        for namer in namers {
+            let Some((name, text, language)) = text_of(namer, self.host, self.open) else { continue };
+            let document = Document::read(&name, &text, language, &files);
+            let number = (1..document.texts()).find(|n| files.canonical(document.name(*n)) == open.path);
+            if let Some(number) = number {
+                return (document, number);
+            }
+        }
+        (Document::read(&open.name, text, open.language, &files), 0)
+    }
 }
 
 /// The text that a request is about.

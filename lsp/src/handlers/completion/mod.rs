@@ -5,11 +5,13 @@ mod place;
 mod sql;
 mod yaml;
 
+use std::ops::Range;
+
 use lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemTextEdit, Documentation, InsertTextFormat, TextEdit,
 };
 use velo_lint::ownership::is_foreign_clause;
-use velo_lint::scan::{Clause, Form};
+use velo_lint::scan::{Clause, FaultKind, Form, Statement};
 use velo_lint::{Language, Route, Unit, blocks};
 use velo_schema::keys::{KEYS, Key, KeyDef, Scopes};
 use velo_schema::shape::Shape;
@@ -24,6 +26,9 @@ use crate::convert::markdown;
 
 /// Returns what can stand at a place.
 pub(crate) fn completion(view: &View<'_>, offset: usize) -> Vec<CompletionItem> {
+    if view.open.language == Language::Yaml {
+        return in_yaml(view, offset);
+    }
     // What is written may stand behind the statement as it is read.
     let starts = view.document.statements().iter().map(|statement| statement.span.start);
     let nearest = starts.take_while(|start| *start <= offset).last().unwrap_or(0);
@@ -32,6 +37,53 @@ pub(crate) fn completion(view: &View<'_>, offset: usize) -> Vec<CompletionItem> 
         .last()
         .map(|(place, unit)| Offer { view, unit: &unit }.items(place))
         .unwrap_or_default()
+}
+
+/// Returns what can stand at a place of a YAML or JSON file.
+fn in_yaml(view: &View<'_>, offset: usize) -> Vec<CompletionItem> {
+    let text = &view.open.text;
+    let Some(place) = yaml::place(text, offset) else { return Vec::new() };
+    // What is half written may change the meaning of all that follows, so the file is read without it if that helps.
+    let (Place::Key { slot, .. } | Place::Value { slot, .. }) = &place;
+    let line = text[..offset].rfind('\n').map_or(0, |end| end + 1)
+        ..offset + text[offset..].find(['\n', '\r']).unwrap_or(text.len() - offset);
+    for text in [blanked(text, &line), blanked(text, &slot.bytes), text.clone()] {
+        let (document, file) = view.state.read(view.open, &text);
+        let is_whole = |unit: &Unit<'_>| {
+            let is_broken = |kind: FaultKind| kind == FaultKind::InvalidYaml;
+            !unit.faults.iter().any(|mistake| mistake.file == file && is_broken(mistake.fault.kind))
+        };
+        let is_here = |unit: &Unit<'_>| {
+            let mut clauses = unit.clauses.iter().filter(|part| part.file == file);
+            clauses.any(|part| (part.clause.span.start..=part.clause.span.end).contains(&offset))
+        };
+        let mut units = document.units(view.options);
+        if let Some(unit) = units.find(|unit| is_here(unit) && is_whole(unit)) {
+            return Offer { view, unit: &unit }.items(place);
+        }
+    }
+    // A file that is surely ours may have no settings yet.
+    let is_named = view.state.links.namers(&view.open.path).next().is_some();
+    let is_ours = is_named || OURS.iter().any(|ending| view.open.name.ends_with(ending));
+    let is_said = matches!(&place, Place::Value { key, .. } if SAYS_OURS.iter().any(|own| own.name() == key));
+    if !(is_ours || is_said) {
+        return Vec::new();
+    }
+    let statement = Statement::default();
+    Offer { view, unit: &Unit::new(text, &statement) }.items(place)
+}
+
+/// The endings of files that are surely ours.
+const OURS: [&str; 3] = [".velo.yaml", ".velo.yml", ".velo.json"];
+
+/// The keys whose values say that a file is ours.
+const SAYS_OURS: [Key; 2] = [Key::FailureStrategy, Key::BatchStrategy];
+
+/// A text with blanks in place of some bytes.
+fn blanked(text: &str, bytes: &Range<usize>) -> String {
+    let mut blanked = text.to_owned();
+    blanked.replace_range(bytes.clone(), &" ".repeat(bytes.len()));
+    blanked
 }
 
 /// What can be written at a place of a statement; `None` if the place is none of it.
@@ -48,7 +100,7 @@ fn place_in(view: &View<'_>, unit: &Unit<'_>, offset: usize) -> Option<Place> {
         Form::Sql => sql::place(text, &clause.span, offset),
         Form::Yaml => {
             let blocks = blocks(text, view.open.language);
-            let is_at = |(language, block): &&(Language, std::ops::Range<usize>)| {
+            let is_at = |(language, block): &&(Language, Range<usize>)| {
                 *language == Language::Yaml && (block.start..=block.end).contains(&offset)
             };
             let (_, block) = blocks.iter().find(is_at)?;
@@ -139,7 +191,7 @@ impl Offer<'_> {
             detail: Some(format!("settings of {name} only")),
             sort_text: Some(format!("2{index:03}")),
             filter_text: Some(format!("{}{name}.", opening_quote(&self.view.open.text[slot.bytes.clone()]))),
-            text_edit: Some(self.edit(slot, format!("{}{name}.{}", slot.before, slot.before))),
+            text_edit: Some(self.edit(slot, format!("{}{name}.{}", slot.before, slot.close))),
             ..plain(format!("{name}."))
         };
         prefixes.into_iter().enumerate().map(item).collect()
@@ -216,8 +268,11 @@ impl Offer<'_> {
                 Syntax::Yaml | Syntax::Json => format!("{name}: {value}"),
             };
             let separator = if slot.syntax == Syntax::Sql { ",\n" } else { "\n" };
-            let mut lines =
-                starting_point(*strategy).into_iter().map(line).collect::<Vec<_>>().join(separator);
+            let is_free = |(key, _): &(Key, &str)| {
+                !self.unit.items.iter().any(|item| item.key == *key && item.scope == Scope::Job)
+            };
+            let free = starting_point(*strategy).into_iter().filter(is_free);
+            let mut lines = free.map(line).collect::<Vec<_>>().join(separator);
             if slot.after.ends_with(',') {
                 lines.push(',');
             }

@@ -24,8 +24,10 @@ pub(super) enum Place {
 pub(super) struct Slot {
     pub bytes: Range<usize>,
     pub before: String,
-    /// For a key, the cursor goes before the last `after` of the value's quotes.
+    /// What goes behind a key that is complete, or behind a value: `$0` is the cursor.
     pub after: String,
+    /// What goes behind the beginning of a key.
+    pub close: String,
     pub syntax: Syntax,
 }
 

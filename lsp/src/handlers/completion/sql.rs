@@ -24,6 +24,7 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
     let end = clause.end.max(offset);
     let mut next = Next::Key;
     let mut key = String::new();
+    let mut key_start = open;
     let mut last = open;
     for token in Lexer::new(text, open..end) {
         // In front of a quote, an entry can be inserted.
@@ -46,6 +47,7 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
             (Next::Key, TokenKind::Word | TokenKind::Quoted { .. }) => {
                 if !key.ends_with('.') {
                     key.clear();
+                    key_start = token.span.start;
                 }
                 key += &text[token.inner()];
                 Next::Sign
@@ -57,12 +59,20 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
     if is_in_comment(&text[last..offset]) {
         return None;
     }
-    let behind = text[offset..end].trim_start();
+    let behind = &text[offset..end];
     match next {
-        Next::Key => Some(key_place("", String::new(), offset..offset, ("'", "'"), behind)),
+        // `source.` without quotes.
+        Next::Key if key.ends_with('.') && last == offset => {
+            Some(key_place(key, key_start..offset, ("'", "'"), behind))
+        }
+        Next::Key if key.ends_with('.') => None,
+        Next::Key => Some(key_place(String::new(), offset..offset, ("'", "'"), behind)),
         Next::Value => {
-            let slot = slot(offset..offset, "'", "'");
-            Some(Place::Value { key, slot })
+            // In front of a value there is none to write.
+            let rest = behind.trim_start_matches([' ', '\t']);
+            let is_next_line =
+                rest.is_empty() || rest.starts_with(['\n', '\r', ')', ',', ';', '-', '/', '#']);
+            is_next_line.then(|| value_place(key, offset..offset, ("'", "'"), behind))
         }
         Next::Sign | Next::Comma => None,
     }
@@ -88,55 +98,66 @@ fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -
     }
     match (next, quote) {
         (Next::Key, Some((quote, true))) => {
-            let behind = text[token.span.end..].trim_start();
-            if behind.starts_with('=') {
-                let written = text[inner.start..offset].to_owned();
-                let slot = slot(inner, "", "");
+            let written = text[inner.start..offset].to_owned();
+            let behind = &text[token.span.end..];
+            if behind.trim_start().starts_with('=') {
+                let slot = Slot { close: String::new(), ..slot(inner, "", "") };
                 return Some(Place::Key { path: String::new(), written, slot, is_line: false });
             }
-            let written = text[inner.start..offset].to_owned();
-            Some(key_place("", written, inner.start..token.span.end, ("", quote), behind))
+            Some(key_place(written, inner.start..token.span.end, ("", quote), behind))
         }
-        (Next::Key, Some((quote, false))) => {
+        (Next::Key, quote) => {
             let bytes = word(text, offset, is_of_key);
-            let bytes = bytes.start.max(inner.start)..bytes.end;
-            let behind = text[bytes.end..].trim_start();
-            Some(key_place("", text[bytes.start..offset].to_owned(), bytes, ("", quote), behind))
-        }
-        (Next::Key, None) => {
-            let bytes = word(text, offset, is_of_key);
-            let behind = text[bytes.end..].trim_start();
-            Some(key_place("", text[bytes.start..offset].to_owned(), bytes, ("'", "'"), behind))
+            // A key without quotes consists of several tokens.
+            let start = if quote.is_some() { bytes.start.max(inner.start) } else { bytes.start };
+            let bytes = start..bytes.end;
+            let quotes = quote.map_or(("'", "'"), |(quote, _)| ("", quote));
+            Some(key_place(text[bytes.start..offset].to_owned(), bytes.clone(), quotes, &text[bytes.end..]))
         }
         (Next::Value, Some((_, true))) => Some(Place::Value { key, slot: slot(inner, "", "") }),
-        (Next::Value, Some((quote, false))) => {
-            let bytes = word(text, offset, |c| is_of_key(c) || matches!(c, '$' | '{' | '}' | ':'));
+        (Next::Value, quote) => {
+            let is_part = |c| is_of_key(c) || (quote.is_some() && matches!(c, '$' | '{' | '}' | ':'));
+            let bytes = word(text, offset, is_part);
             let bytes = bytes.start.max(inner.start)..bytes.end;
-            Some(Place::Value { key, slot: slot(bytes, "", quote) })
-        }
-        (Next::Value, None) => {
-            Some(Place::Value { key, slot: slot(word(text, offset, is_of_key), "'", "'") })
+            let quotes = quote.map_or(("'", "'"), |(quote, _)| ("", quote));
+            Some(value_place(key, bytes.clone(), quotes, &text[bytes.end..]))
         }
         (Next::Sign | Next::Comma, _) => None,
     }
 }
 
-/// A place for a key between `quotes`, with the sign and the value that are missing.
-fn key_place(path: &str, written: String, bytes: Range<usize>, quotes: (&str, &str), behind: &str) -> Place {
-    let (before, after) = quotes;
+/// A place for a key between `quotes`, with the sign and the value that are missing, and the comma if another entry follows.
+fn key_place(written: String, bytes: Range<usize>, quotes: (&str, &str), behind: &str) -> Place {
+    let (before, close) = quotes;
     let is_line = before == "'" && bytes.is_empty();
-    let mut rest = after.to_owned();
-    if !behind.starts_with('=') {
-        rest += " = '$0'";
-        if behind.starts_with(['\'', '"', '`']) {
-            rest.push(',');
-        }
+    let mut after = close.to_owned();
+    if !behind.trim_start().starts_with('=') {
+        after += " = '$0'";
+        after += comma(behind);
     }
-    Place::Key { path: path.to_owned(), written, slot: slot(bytes, before, &rest), is_line }
+    let slot = Slot { close: format!("{close}{}", comma(behind)), ..slot(bytes, before, &after) };
+    Place::Key { path: String::new(), written, slot, is_line }
+}
+
+/// A place for a value between `quotes`, with the comma if another entry follows.
+fn value_place(key: String, bytes: Range<usize>, (before, after): (&str, &str), behind: &str) -> Place {
+    Place::Value { key, slot: slot(bytes, before, &format!("{after}{}", comma(behind))) }
+}
+
+/// The comma in front of another entry.
+fn comma(behind: &str) -> &'static str {
+    let is_entry = |c: char| matches!(c, '\'' | '"' | '`' | '_') || c.is_alphanumeric();
+    if behind.trim_start().starts_with(is_entry) { "," } else { "" }
 }
 
 fn slot(bytes: Range<usize>, before: &str, after: &str) -> Slot {
-    Slot { bytes, before: before.to_owned(), after: after.to_owned(), syntax: Syntax::Sql }
+    Slot {
+        bytes,
+        before: before.to_owned(),
+        after: after.to_owned(),
+        close: after.to_owned(),
+        syntax: Syntax::Sql,
+    }
 }
 
 /// True if a comment begins in what lies between two tokens and goes on to its end.
@@ -185,6 +206,9 @@ mod tests {
             ("WITH ('a' = 'b', |'c' = 'd');", "WITH ('a' = 'b', 'K' = '$0','c' = 'd');"),
             ("WITH (| 'c' = 'd');", "WITH ('K' = '$0', 'c' = 'd');"),
             ("WITH ('a' = 'b',\n  |\n);", "WITH ('a' = 'b',\n  'K' = '$0'\n);"),
+            ("WITH (source.|);", "WITH ('K' = '$0');"),
+            ("WITH (source.|\n 'c' = 'd');", "WITH ('K' = '$0',\n 'c' = 'd');"),
+            ("WITH (|  a=5);", "WITH ('K' = '$0',  a=5);"),
         ] {
             assert_eq!(after(marked, "K").as_deref(), Some(expected), "{marked}");
             assert!(matches!(at(marked), Some(Place::Key { .. })), "{marked}");
@@ -199,10 +223,26 @@ mod tests {
             ("WITH ('a' = 'fi|\n, 'b' = 'c');", "WITH ('a' = 'V'\n, 'b' = 'c');"),
             ("WITH (a = fi|);", "WITH (a = 'V');"),
             ("WITH (source.a = |);", "WITH (source.a = 'V');"),
+            ("WITH ('a' = |\n  'b' = 'c');", "WITH ('a' = 'V',\n  'b' = 'c');"),
         ] {
             assert_eq!(after(marked, "V").as_deref(), Some(expected), "{marked}");
             let Some(Place::Value { key, .. }) = at(marked) else { panic!("{marked}") };
             assert!(key == "a" || key == "source.a", "{key}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_key_has_its_quotes() {
+        for (marked, expected) in [
+            ("WITH ('|');", "WITH ('source.');"),
+            ("WITH ('so|' = '5');", "WITH ('source.' = '5');"),
+            ("WITH (so|);", "WITH ('source.');"),
+            ("WITH ('a' = 'b', |'c' = 'd');", "WITH ('a' = 'b', 'source.','c' = 'd');"),
+        ] {
+            let text = marked.replacen('|', "", 1);
+            let Some(Place::Key { slot, .. }) = at(marked) else { panic!("{marked}") };
+            let (start, end) = (&text[..slot.bytes.start], &text[slot.bytes.end..]);
+            assert_eq!(format!("{start}{}source.{}{end}", slot.before, slot.close), expected);
         }
     }
 
@@ -213,6 +253,8 @@ mod tests {
             "WI|TH ('a' = 'b');",
             "WITH ('a' |= 'b');",
             "WITH ('a' = 'b' |);",
+            "WITH ('a' =|'b');",
+            "WITH (source. |);",
             "WITH ('a' = 'b')|;",
             "WITH (-- a|\n);",
             "WITH (/* a| */);",

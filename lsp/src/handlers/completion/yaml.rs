@@ -51,20 +51,42 @@ fn in_lines(text: &str, offset: usize) -> Option<Place> {
     let path = path_above(&text[..start], indent);
     if let Some((key, value)) = split(line) {
         let bytes = value_bytes(text, offset, start + line.len() - value.len());
-        let slot = Slot { bytes, before: String::new(), after: String::new(), syntax: Syntax::Yaml };
-        return Some(Place::Value { key: format!("{path}{key}"), slot });
+        let before = if text[..bytes.start].ends_with(':') { " " } else { "" };
+        return Some(Place::Value {
+            key: format!("{path}{key}"),
+            slot: slot(bytes, before, "", Syntax::Yaml),
+        });
     }
-    let written = line[indent..].trim_start_matches(['"', '\'']);
+    let (written, quote) = without_quote(&line[indent..]);
     if !written.chars().all(is_of_key) {
         return None;
     }
-    let bytes = word(text, offset, is_of_key);
-    let behind = &text[bytes.end..];
-    let behind = behind.trim_start_matches(['"', '\'']);
-    let after = if behind.starts_with(':') { String::new() } else { ": $0".to_owned() };
-    let is_line = bytes.is_empty() && path.is_empty();
-    let slot = Slot { bytes, before: String::new(), after, syntax: Syntax::Yaml };
+    let (bytes, after) = rest_of_key(text, offset, quote);
+    let is_line = bytes.is_empty() && path.is_empty() && quote.is_none();
+    let slot = slot(bytes, "", &after, Syntax::Yaml);
     Some(Place::Key { path, written: written.to_owned(), slot, is_line })
+}
+
+/// A text without the quote that it begins with, and the quote.
+fn without_quote(text: &str) -> (&str, Option<char>) {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''));
+    (&text[quote.map_or(0, char::len_utf8)..], quote)
+}
+
+/// The bytes of the key around `offset`, with its closing quote if it has no value, and what goes behind the new one.
+fn rest_of_key(text: &str, offset: usize, quote: Option<char>) -> (Range<usize>, String) {
+    let mut bytes = word(text, offset, is_of_key);
+    let closing = quote.filter(|quote| text[bytes.end..].starts_with(*quote));
+    let behind = text[bytes.end + closing.map_or(0, char::len_utf8)..].trim_start_matches([' ', '\t']);
+    if behind.starts_with(':') {
+        return (bytes, String::new());
+    }
+    bytes.end += closing.map_or(0, char::len_utf8);
+    (bytes, format!("{}: $0", quote.map(String::from).unwrap_or_default()))
+}
+
+fn slot(bytes: Range<usize>, before: &str, after: &str, syntax: Syntax) -> Slot {
+    Slot { bytes, before: before.to_owned(), after: after.to_owned(), close: String::new(), syntax }
 }
 
 /// The names of the mappings around a line with this indent, each with a dot behind it.
@@ -128,45 +150,56 @@ fn in_brackets(text: &str, offset: usize, opened: &[usize]) -> Option<Place> {
     let path = if is_json { path } else { path_above(&text[..start], indent) + &path };
     let entry = &text[innermost + 1..offset];
     let entry = &entry[entry.rfind(',').map_or(0, |comma| comma + 1)..];
-    let behind_word =
-        |bytes: &Range<usize>| text[bytes.end..].trim_start_matches(['"', '\'']).trim_start().to_owned();
     if let Some((key, value)) = entry.split_once(':') {
         let key = key.trim().trim_matches(['"', '\'']);
-        let is_quoted = value.trim_start().starts_with(['"', '\'']);
-        let is_of_value = |c: char| is_of_key(c) || matches!(c, '$' | '{' | '}' | ' ' | ':') && is_quoted;
-        let bytes = word(text, offset, is_of_value);
-        let is_closed = text[bytes.end..].starts_with(['"', '\'']);
-        let quotes = if is_json && !is_quoted {
-            ("\"", "\"")
-        } else {
-            ("", if is_quoted && !is_closed { "\"" } else { "" })
-        };
-        let slot = Slot { bytes, before: quotes.0.to_owned(), after: quotes.1.to_owned(), syntax };
+        let slot = value_in_brackets(text, offset, value, syntax)?;
         return Some(Place::Value { key: format!("{path}{key}"), slot });
     }
-    let written = entry.trim_start();
-    let is_quoted = written.starts_with(['"', '\'']);
-    let written = written.trim_start_matches(['"', '\'']).to_owned();
+    let (written, quote) = without_quote(entry.trim_start());
     if !written.chars().all(is_of_key) {
         return None;
     }
-    let bytes = word(text, offset, is_of_key);
-    let behind = behind_word(&bytes);
-    let is_closed = text[bytes.end..].starts_with(['"', '\'']);
-    let mut after = String::new();
-    let mut bytes = bytes;
-    if !behind.starts_with(':') {
-        if is_closed {
-            bytes.end += 1;
-        }
-        after = if is_json || is_quoted { "\": $0".to_owned() } else { ": $0".to_owned() };
-        if behind.starts_with(['"', '\'']) {
-            after.push(',');
-        }
+    let needs_quotes = is_json && quote.is_none();
+    let (bytes, after) = rest_of_key(text, offset, quote.or(needs_quotes.then_some('"')));
+    let mut slot = slot(bytes, if needs_quotes { "\"" } else { "" }, &after, syntax);
+    let is_followed =
+        text[slot.bytes.end..].trim_start().starts_with(|c: char| matches!(c, '"' | '\'') || is_of_key(c));
+    if !slot.after.is_empty() && is_followed {
+        slot.after.push(',');
     }
-    let before = if is_json && !is_quoted { "\"" } else { "" };
-    let slot = Slot { bytes, before: before.to_owned(), after, syntax };
-    Some(Place::Key { path, written, slot, is_line: false })
+    Some(Place::Key { path, written: written.to_owned(), slot, is_line: false })
+}
+
+/// The bytes of a value in `{…}` of which `value` is written before `offset`, and the quotes that it lacks.
+fn value_in_brackets(text: &str, offset: usize, value: &str, syntax: Syntax) -> Option<Slot> {
+    let needs_blank = value.is_empty() && syntax == Syntax::Yaml;
+    let value = value.trim_start();
+    let (inside, quote) = without_quote(value);
+    let line = &text[offset..offset + text[offset..].find(['\n', '\r']).unwrap_or(text.len() - offset)];
+    if let Some(quote) = quote {
+        // Behind its closing quote, a value is complete.
+        if inside.contains(quote) {
+            return None;
+        }
+        let start = offset - inside.len();
+        let end = line.find(quote);
+        let is_of_value = |c: char| is_of_key(c) || matches!(c, '$' | ':');
+        let open_end = || word(text, offset, is_of_value).end;
+        let bytes = start..end.map_or_else(open_end, |end| offset + end);
+        let after = if end.is_some() { String::new() } else { quote.to_string() };
+        return Some(slot(bytes, "", &after, syntax));
+    }
+    let bytes = word(text, offset, is_of_key);
+    // Behind a blank, a value is complete; in front of a quote there is one.
+    if offset - bytes.start != inside.len() || text[bytes.end..].starts_with(['"', '\'']) {
+        return None;
+    }
+    let (before, after) = match syntax {
+        Syntax::Json => ("\"", "\""),
+        _ if needs_blank => (" ", ""),
+        _ => ("", ""),
+    };
+    Some(slot(bytes, before, after, syntax))
 }
 
 /// The name whose value begins with the bracket at `at`, with a dot behind it; nothing for the outermost one. `None` in a
@@ -224,6 +257,8 @@ mod tests {
             ("{\"batch\": {\"si|\": 5}}", "batch.:si", "{\"batch\": {\"K\": 5}}"),
             ("{\"batch\": {\"si|\"}}", "batch.:si", "{\"batch\": {\"K\": $0}}"),
             ("{\n  |\n  \"a\": 5}", ":", "{\n  \"K\": $0,\n  \"a\": 5}"),
+            ("a: 5\n'ba|'", ":ba", "a: 5\n'K': $0"),
+            ("batch: {'|'}", "batch.:", "batch: {'K': $0}"),
         ] {
             let after = after(marked, "K").unwrap_or_else(|| panic!("{marked}"));
             assert_eq!(after, (about.to_owned(), expected.to_owned()), "{marked}");
@@ -236,6 +271,9 @@ mod tests {
             ("batch:\n  strategy: |\n", "=batch.strategy", "batch:\n  strategy: V\n"),
             ("batch:\n  strategy: fi|xed # why\n", "=batch.strategy", "batch:\n  strategy: V # why\n"),
             ("batch: {strategy: |}", "=batch.strategy", "batch: {strategy: V}"),
+            ("batch: {strategy:|}", "=batch.strategy", "batch: {strategy: V}"),
+            ("batch:\n  strategy:|", "=batch.strategy", "batch:\n  strategy: V"),
+            ("{\"batch\": {\"strategy\": \"fi|}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
             ("{\"batch\": {\"strategy\": |}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
             ("{\"batch\": {\"strategy\": \"fi|\"}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
         ] {
@@ -246,7 +284,16 @@ mod tests {
 
     #[test]
     fn comments_and_lists_have_nothing() {
-        for marked in ["batch:\n  # si|\n", "size: 5 # |", "a: [|]", "- |a b"] {
+        for marked in [
+            "batch:\n  # si|\n",
+            "size: 5 # |",
+            "a: [|]",
+            "- |a b",
+            "{\"strategy\": \"fixed_size\"|}",
+            "{\"strategy\": \"fixed_size\"\n |}",
+            "{strategy: 'fixed_size'|}",
+            "{\"size\": 5 |}",
+        ] {
             assert_eq!(at(marked), None, "{marked}");
         }
     }
