@@ -56,7 +56,9 @@ pub fn serve_stdio(host: Box<dyn Host>) -> Result<(), ServerError> {
 /// # Errors
 /// If the client does not follow the protocol, or is gone without a word.
 pub fn serve(connection: &Connection, host: Box<dyn Host>) -> Result<(), ServerError> {
-    let (id, params) = connection.initialize_start()?;
+    let (id, params) = connection.initialize_start().map_err(|error| {
+        if error.channel_is_disconnected() { ServerError::Gone } else { ServerError::Protocol(error) }
+    })?;
     let client = Client::of(&params);
     let folders = client.folders.iter().map(path).collect();
     let result = json!({

@@ -323,3 +323,29 @@ fn the_settings_in_the_docs_are_right() {
         assert!(settings.contains(name.as_str()), "docs/lint.md does not show {name}");
     }
 }
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let folder = project(&[
+        ("velo.toml", "exclude = [\"b.sql\"]\n"),
+        ("a.sql", "SELECT 1;\n"),
+        ("b.sql", "SELECT 1;\n"),
+    ]);
+    for (args, message) in [
+        (&["lint", "--stdin-filename", "a.sql"][..], "add - to the paths"),
+        (&["lint", "--add-allow", " "], "needs a reason"),
+        (&["lint", "-o", "sarif=x", "-o", "json=x"], "two formats for x"),
+        (&["lint", "-o", "sarif=-"], "--format sarif"),
+        (&["lint", "--baseline", "none.json"], "--write-baseline none.json makes one"),
+        (&["lint", "--changed-since", "none"], "--changed-since"),
+    ] {
+        let output = velo(&folder, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{args:?}: {}", stderr(&output));
+    }
+    let shown = velo(&folder, &["lint", "--show-settings"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("b.sql\n# excluded by velo.toml"), "{shown}");
+    let gone = velo(&folder, &["lsp"]);
+    assert_eq!(stderr(&gone), "error: the client is gone\n");
+}

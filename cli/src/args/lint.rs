@@ -170,6 +170,9 @@ fn further_output(text: &str) -> Result<FurtherOutput, String> {
         let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         format!("there is no format '{name}'; expected one of {}", names.join(", "))
     })?;
+    if file == "-" {
+        return Err(format!("standard output has one format: --format {name}"));
+    }
     if file.is_empty() {
         return Err("the name of the file is missing".to_owned());
     }

@@ -36,6 +36,10 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         bail!("--unsafe-fixes goes with --fix or --diff");
     }
     let reads_stdin = args.paths.iter().any(|path| path == Path::new("-"));
+    let mut outputs = std::collections::HashSet::new();
+    if let Some(twice) = args.output.iter().find(|output| !outputs.insert(&output.file)) {
+        bail!("--output: two formats for {}", twice.file.display());
+    }
     if args.stdin_filename.is_some() && !reads_stdin {
         bail!("--stdin-filename names the text from stdin: add - to the paths");
     }
@@ -48,7 +52,11 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
     let projects = Projects::of(args)?;
     let inputs = Inputs::read(args, &projects)?;
     if args.show_settings {
-        show(&mut anstream::stdout().lock(), &projects, inputs.sources.iter().map(|source| &*source.name))?;
+        let mut out = anstream::stdout().lock();
+        show(&mut out, &projects, inputs.sources.iter().map(|source| &*source.name))?;
+        for excluded in &inputs.excluded {
+            writeln!(out, "\n# {}\n# excluded by velo.toml", excluded.display())?;
+        }
         return Ok(ExitCode::from(if inputs.has_errors { EXIT_USAGE } else { 0 }));
     }
     let options = |name: &str| projects.options(name);
@@ -103,6 +111,8 @@ struct Inputs {
     sources: Vec<Source>,
     /// What was read from stdin, and its name.
     stdin: Option<(String, Vec<u8>)>,
+    /// The files that velo.toml excludes.
+    excluded: Vec<PathBuf>,
     has_errors: bool,
 }
 
@@ -110,7 +120,8 @@ impl Inputs {
     fn read(args: &LintArgs, projects: &Projects) -> Result<Self> {
         let Listed { files, excluded, errors } = list(&args.paths, projects);
         projects.check()?;
-        let mut inputs = Self { sources: Vec::with_capacity(files.len()), stdin: None, has_errors: false };
+        let sources = Vec::with_capacity(files.len());
+        let mut inputs = Self { sources, stdin: None, excluded: Vec::new(), has_errors: false };
         for error in errors {
             inputs.error(&error);
         }
@@ -120,6 +131,7 @@ impl Inputs {
         if files.is_empty() && !excluded.is_empty() && !args.quiet {
             anstream::eprintln!("nothing to check: velo.toml excludes all of these files");
         }
+        inputs.excluded = excluded;
         if files.iter().any(|path| path == Path::new("-")) {
             let name = args.stdin_filename.clone().unwrap_or(STDIN.into());
             inputs.stdin = Some((name.to_string_lossy().into_owned(), stdin()?));

@@ -27,7 +27,10 @@ pub(super) fn patterns(value: &Value<'_>) -> Result<GlobSet, Problem> {
         let own = (name == text).then_some(&rooted);
         for glob in own.into_iter().chain([&below]) {
             let glob = GlobBuilder::new(glob).literal_separator(true).build();
-            set.add(glob.map_err(|error| Problem { at: pattern.span().start, message: error.to_string() })?);
+            set.add(glob.map_err(|error| Problem {
+                at: pattern.span().start,
+                message: format!("'{text}' is not a pattern: {}", error.kind()),
+            })?);
         }
     }
     set.build().map_err(|error| Problem { at: value.span().start, message: error.to_string() })
