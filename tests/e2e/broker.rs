@@ -117,10 +117,16 @@ impl Broker {
         let count = usize::try_from(partitions).expect("a count");
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        // A broker that has just started may be slow to answer.
-        let ensure = || ensure_topic(&self.settings(), &self.reader(), topic, count, &settings);
-        let ensured = ensure().or_else(|error| if error.is_passing() { ensure() } else { Err(error) });
-        ensured.expect("a topic");
+        const MOST_TRIES: usize = 5;
+        // A broker that has just started, or has no processor for a while, may be slow to answer or to list the topic.
+        for attempt in 1.. {
+            match ensure_topic(&self.settings(), &self.reader(), topic, count, &settings) {
+                Ok(_) => return,
+                Err(error) if attempt < MOST_TRIES && error.to_string().ends_with("try again") => {}
+                Err(error) if attempt < MOST_TRIES && error.is_passing() => {}
+                Err(error) => panic!("a topic: {error}"),
+            }
+        }
     }
 
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
