@@ -3,19 +3,20 @@
 //! A configuration file is part of the statements that name it, wherever these are, so it is checked with all of them. A
 //! text without such files is checked by its statements: only those that have changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use lsp_types::Uri;
 use velo_lint::{FileReport, Files, InTurn, Language, Options, Source, Workspace};
 
 use crate::documents::{Documents, Open};
 use crate::host::Host;
 use crate::links::{Links, text_of};
 
-/// What was found in an open file.
+/// What was found in an open text.
 pub(crate) struct Checked {
-    /// The path of the file.
-    pub path: String,
+    /// The URI of the text.
+    pub uri: Uri,
     pub report: FileReport,
 }
 
@@ -26,24 +27,36 @@ pub(crate) fn check(
     host: &dyn Host,
     open: &mut Documents,
 ) -> Vec<Checked> {
-    let mut checked = Vec::new();
-    let mut together = BTreeSet::new();
+    let (mut uris, mut reports) = (Vec::new(), Vec::new());
+    let mut others = Vec::new();
     for text in open.iter_mut().filter(|text| changed.contains(&text.path)) {
-        if host.excludes(&text.name) {
-            checked.push(Checked { path: text.path.clone(), report: nothing(text) });
-        } else if let Some(report) = by_statements(text, links, host) {
-            checked.push(Checked { path: text.path.clone(), report });
-        } else {
-            together.insert(text.path.clone());
+        let report =
+            if host.excludes(&text.name) { Some(nothing(text)) } else { by_statements(text, links, host) };
+        match report {
+            Some(report) => {
+                uris.push(text.uri.clone());
+                reports.push(report);
+            }
+            None => others.push(text.uri.clone()),
         }
     }
-    if !together.is_empty() {
-        checked.extend(check_together(&together, links, host, open));
+    // A file that is open twice, with different texts, is checked with each.
+    let mut together: Vec<Vec<&Open>> = Vec::new();
+    for text in others.iter().filter_map(|uri| open.get(uri)) {
+        let is_other = |group: &&mut Vec<&Open>| group.iter().all(|known| known.path != text.path);
+        match together.iter_mut().find(is_other) {
+            Some(group) => group.push(text),
+            None => together.push(vec![text]),
+        }
     }
-    let (paths, mut reports): (Vec<_>, Vec<_>) =
-        checked.into_iter().map(|Checked { path, report }| (path, report)).unzip();
+    for texts in together {
+        for (text, report) in check_together(&texts, links, host, open) {
+            uris.push(text.uri.clone());
+            reports.push(report);
+        }
+    }
     host.accept(&mut reports);
-    paths.into_iter().zip(reports).map(|(path, report)| Checked { path, report }).collect()
+    uris.into_iter().zip(reports).map(|(uri, report)| Checked { uri, report }).collect()
 }
 
 /// Checks the statements of a text that have changed; `None` if they have to be checked together with others.
@@ -56,40 +69,37 @@ fn by_statements(text: &mut Open, links: &Links, host: &dyn Host) -> Option<File
     Some(FileReport { statements: found.statements, findings: found.findings, ..nothing(text) })
 }
 
-/// Checks texts with everything that shares configuration files with them.
-fn check_together(
-    paths: &BTreeSet<String>,
+/// Checks texts of different files with everything that shares configuration files with them.
+fn check_together<'o>(
+    texts: &[&'o Open],
     links: &Links,
     host: &dyn Host,
     open: &Documents,
-) -> Vec<Checked> {
+) -> Vec<(&'o Open, FileReport)> {
+    let own = |path: &str| texts.iter().copied().find(|text| text.path == path);
     // What is found in a configuration file depends on all that name it.
-    let namers = paths.iter().flat_map(|path| links.namers(path).map(str::to_owned));
-    let all: BTreeSet<_> = paths.iter().cloned().chain(namers).collect();
+    let namers = texts.iter().flat_map(|text| links.namers(&text.path).map(str::to_owned));
+    let all: BTreeSet<_> = texts.iter().map(|text| text.path.clone()).chain(namers).collect();
     let source = |path: &String| {
-        let (name, text, language) = text_of(path, host, open)?;
+        let (name, text, language) = match own(path) {
+            Some(text) => (text.name.clone(), text.text.clone(), text.language),
+            None => text_of(path, host, open)?,
+        };
         (!host.excludes(&name)).then_some(Source { name, text, language })
     };
     let sources: Vec<_> = all.iter().filter_map(source).collect();
     let options = |path: &str| Arc::new(host.settings(path).options);
-    let files = open.over(host.files());
+    let files = open.over_but(host.files(), texts);
     let workspace = Workspace {
         files: &files,
         options: &options as &(dyn Fn(&str) -> Arc<Options> + Sync),
         excludes: &|path: &str| host.excludes(path),
         each: InTurn,
     };
-    let reports = workspace.check(&sources).into_iter();
-    let mut found: Vec<_> =
-        reports.map(|report| Checked { path: files.canonical(&report.name), report }).collect();
+    let mut found: BTreeMap<_, _> =
+        workspace.check(&sources).into_iter().map(|report| (files.canonical(&report.name), report)).collect();
     // Others are complete only together with what shares files with them.
-    found.retain(|checked| paths.contains(&checked.path));
-    for path in paths {
-        if !found.iter().any(|checked| checked.path == *path) {
-            found.extend(open.at(path).map(|text| Checked { path: path.clone(), report: nothing(text) }));
-        }
-    }
-    found
+    texts.iter().map(|text| (*text, found.remove(&text.path).unwrap_or_else(|| nothing(text)))).collect()
 }
 
 /// A report without findings.

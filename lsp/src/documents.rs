@@ -119,8 +119,15 @@ impl Documents {
         Overlay::of_canonical(files, self.iter().map(|open| (open.path.as_str(), open.text.as_str())))
     }
 
-    /// The same with another text for one of them.
-    pub(crate) fn over_but<'a>(
+    /// The same with these texts, of which some may be open with others.
+    pub(crate) fn over_but<'a>(&'a self, files: &'a (dyn Files + Sync), texts: &[&'a Open]) -> Overlay<'a> {
+        let first = |path: &str| texts.iter().copied().find(|text| text.path == path);
+        let all = self.iter().map(|open| first(&open.path).unwrap_or(open));
+        Overlay::of_canonical(files, all.map(|open| (open.path.as_str(), open.text.as_str())))
+    }
+
+    /// The same with another text for the file with this path.
+    pub(crate) fn over_with<'a>(
         &'a self,
         files: &'a (dyn Files + Sync),
         path: &'a str,

@@ -276,6 +276,17 @@ impl Server<'_> {
         }
     }
 
+    /// Reads which configuration files the statements name in files that are not open.
+    fn read_folders(&mut self) {
+        if std::mem::replace(&mut self.has_read_folders, true) {
+            return;
+        }
+        let mut folders = self.folders.clone();
+        let others = self.open.iter().filter_map(|open| self.host.root(&open.name));
+        folders.extend(others.filter(|_| self.folders.is_empty()));
+        self.links = Links::read(&folders, &*self.host, &self.open);
+    }
+
     /// Checks what has changed, and publishes what was found in the texts that are open.
     fn check(&mut self) -> Result<(), ServerError> {
         self.look_at_disk();
@@ -284,25 +295,18 @@ impl Server<'_> {
         }
         let dirty = std::mem::take(&mut self.dirty);
         let is_part = |open: &Open| open.language == Language::Yaml && dirty.contains(&open.path);
-        if !self.has_read_folders && self.open.iter().any(is_part) {
-            // Files that are not open may name it.
-            let mut folders = self.folders.clone();
-            let others = self.open.iter().filter_map(|open| self.host.root(&open.name));
-            folders.extend(others.filter(|_| self.folders.is_empty()));
-            self.links = Links::read(&folders, &*self.host, &self.open);
-            self.has_read_folders = true;
+        if self.open.iter().any(is_part) {
+            self.read_folders();
         }
         let checked = check(&dirty, &self.links, &*self.host, &mut self.open);
         let has_several = checked.len() > 1;
-        for Checked { path, report } in checked {
-            // A file may be open twice, with different texts.
-            for open in self.open.iter().filter(|open| open.path == path && open.text == report.text) {
-                let places = open.places(self.client.encoding);
-                let diagnostics: Vec<_> =
-                    report.findings.iter().map(|finding| places.diagnostic(finding)).collect();
-                self.publish(&open.uri, Some(open.version), &diagnostics)?;
-                self.reports.insert(open.uri.0.clone(), report.clone());
-            }
+        for Checked { uri, report } in checked {
+            let Some(open) = self.open.get(&uri) else { continue };
+            let places = open.places(self.client.encoding);
+            let diagnostics: Vec<_> =
+                report.findings.iter().map(|finding| places.diagnostic(finding)).collect();
+            self.publish(&uri, Some(open.version), &diagnostics)?;
+            self.reports.insert(uri.0, report);
         }
         if let Some(error) = self.host.error() {
             self.tell("window/showMessage", json!({"type": 1, "message": error}))?;
@@ -339,6 +343,9 @@ impl Server<'_> {
             return Ok(Response::new_ok(id, Json::Null));
         }
         self.check()?;
+        if method == "textDocument/rename" {
+            self.read_folders();
+        }
         let state = State {
             host: &*self.host,
             client: &self.client,

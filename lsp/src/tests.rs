@@ -335,6 +335,11 @@ fn a_file_that_is_open_under_two_names_has_its_findings_under_both() {
     client.open("a.sql", "sql", BAD);
     client.open("x/../a.sql", "sql", BAD);
     assert_eq!((client.rules("a.sql").len(), client.rules("x/../a.sql").len()), (2, 2));
+    // Each has the findings of its own text.
+    client.open("b.yaml", "yaml", "failure_strategy: FailBatch\nbatch: {size: 0}\n");
+    client.open("x/../b.yaml", "yaml", "failure_strategy: FailBatch\nbatch: {sise: 5}\n");
+    assert!(client.rules("b.yaml").contains(&"out-of-range".to_owned()));
+    assert_eq!(client.rules("x/../b.yaml"), ["unknown-key"]);
     client.tell("textDocument/didClose", json!({"textDocument": {"uri": uri("x/../a.sql")}}));
     assert_eq!((client.rules("a.sql").len(), client.rules("x/../a.sql").len()), (2, 0));
 }
@@ -567,6 +572,12 @@ fn completion_writes_what_can_stand_where_it_is() {
             "failure_strategy: FailBatch\nbatch:\n  strategy: \n  size: 5\n",
         ),
         ("a.velo.yaml", "batch:\n  |", "size", "batch:\n  size: "),
+        (
+            "a.yaml",
+            "ba|\nfailure_strategy: FailBatch\n",
+            "batch.size",
+            "batch.size: \nfailure_strategy: FailBatch\n",
+        ),
         ("a.velo.json", "{|}", "failure_strategy", "{\"failure_strategy\": \"\"}"),
         ("b.yaml", "failure_strategy: |", "FailBatch", "failure_strategy: FailBatch"),
         (
@@ -593,6 +604,10 @@ fn completion_writes_what_can_stand_where_it_is() {
     // What is set is not offered again, whatever is half written above.
     let half = "failure_strategy: FailBatch\nbatch:\n  s|\n  size: 5\n  timeout: 5s\n";
     assert_eq!(completed("a.yaml", half, "size"), None);
+    assert_eq!(completed("a.md", &format!("```yaml\n{half}```\n"), "size"), None);
+    assert_eq!(completed("a.yaml", "failure_strategy: FailBatch\nbatch: {size: 5, |}\n", "size"), None);
+    let half = "CREATE STREAM s AS SELECT * FROM t WITH (\n  'ba|\n  'batch.size' = '5'\n);\n";
+    assert_eq!(completed("a.sql", half, "batch.size"), None);
     for (name, marked) in [
         ("a.sql", "CREATE STREAM s AS SELECT COUNT(|*) FROM t WITH ('batch.size' = '5');"),
         ("a.sql", "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', |);"),
@@ -626,11 +641,6 @@ fn a_configuration_file_is_completed_as_a_part_of_its_statement() {
 fn renamed(files: &[(&str, &str)], character: u32, new: &str) -> Result<Vec<String>, i32> {
     let mut client = Client::start(machine(files), &["utf-8"]);
     client.open("a.sql", "sql", files[0].1);
-    // Other files are found through a configuration file that is open.
-    if let Some((name, text)) = files.iter().find(|(name, _)| name.ends_with("yaml")) {
-        client.open(name, "yaml", text);
-    }
-    client.rules("a.sql");
     let id = client.send(
         "textDocument/rename",
         json!({
@@ -652,11 +662,17 @@ fn a_rename_leaves_nothing_of_the_old_name() {
     let settings = "WITH ('config_file' = 'c.yaml', 'failure_strategy' = 'FailBatch');";
     let a = format!("CREATE STREAM s AS SELECT t.id FROM t {settings}");
     let b = format!("CREATE STREAM r AS SELECT * FROM t {settings}");
-    let config = "t:\n  batch:\n    size: 5\nt.batch.timeout: 5s\n";
+    let config = "t:\n  batch:\n    size: 5\nt.batch.timeout: 5s\nt.batch.sise: 5\n";
     let files = [("a.sql", a.as_str()), ("b.sql", b.as_str()), ("c.yaml", config)];
     let expected =
         files.map(|(_, text)| text.replace("t.id FROM t", "n.id FROM n").replace("FROM t", "FROM n"));
     let expected = expected.map(|text| text.replace("t:\n  b", "n:\n  b").replace("t.batch", "n.batch"));
+    let nested = [
+        ("a.sql", "CREATE STREAM s AS SELECT * FROM db.t WITH ('config_file' = 'c.yaml');"),
+        ("c.yaml", "db:\n  t:\n    batch: {size: 5}\n"),
+    ];
+    let after = renamed(&nested, 36, "db.n").expect("it is renamed");
+    assert_eq!(after, [nested[0].1.replace("db.t", "db.n"), nested[1].1.replace("  t:", "  n:")]);
     assert_eq!(renamed(&files, 36, "n").expect("it is renamed"), expected);
 }
 
@@ -670,12 +686,16 @@ fn columns_are_renamed_with_their_source_wherever_they_are() {
         ),
         ("INSERT INTO o SELECT orders.id FROM db.orders;", 40, "INSERT INTO o SELECT n.id FROM n;"),
         ("INSERT INTO o SELECT t.id FROM t AS t;", 31, "INSERT INTO o SELECT t.id FROM n AS t;"),
+        ("INSERT INTO o SELECT db.t.id, t.x FROM db.t;", 40, "INSERT INTO o SELECT n.id, n.x FROM n;"),
         ("INSERT INTO o SELECT {{ t.id }} FROM t;", 37, "INSERT INTO o SELECT {{ t.id }} FROM n;"),
     ] {
         assert_eq!(renamed(&[("a.sql", sql)], at, "n"), Ok(vec![expected.to_owned()]), "{sql}");
     }
     let join = "INSERT INTO o SELECT * FROM a JOIN b ON true;";
-    for refused in ["b", "source", "5", "a..b", "{{x", "select", "my-topic"] {
+    let aliased = "INSERT INTO o SELECT * FROM a JOIN b AS c ON true;";
+    assert_eq!(renamed(&[("a.sql", aliased)], 28, "c"), Err(-32602));
+    assert!(renamed(&[("a.sql", aliased)], 28, "A").is_ok());
+    for refused in ["b", "left", "source", "5", "a..b", "{{x", "select", "my-topic"] {
         assert_eq!(renamed(&[("a.sql", join)], 28, refused), Err(-32602), "{refused}");
     }
     assert!(renamed(&[("a.sql", join)], 28, "${ENV}_a").is_ok());

@@ -43,15 +43,15 @@ pub struct RawEntry {
     pub key: Text,
     /// The whole dotted key, where the mappings around it are a part of that.
     pub path: Option<String>,
-    /// The key at the top of the document, where mappings are around it or may be.
-    pub top: Option<Text>,
+    /// The keys of the mappings around it, the outermost first.
+    pub outer: Vec<Text>,
     /// What stands for its value.
     pub value: RawValue,
 }
 
 impl RawEntry {
     pub(super) fn new(key: Text, value: RawValue) -> Self {
-        Self { key, path: None, top: None, value }
+        Self { key, path: None, outer: Vec::new(), value }
     }
 
     /// The whole key as written.

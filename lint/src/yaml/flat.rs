@@ -17,8 +17,8 @@ pub(super) struct Flat {
     entries: Vec<RawEntry>,
     merged: Vec<RawEntry>,
     visits: usize,
-    /// The key at the top of the document that is being read.
-    top: Option<Text>,
+    /// The keys of the mappings that are being read.
+    outer: Vec<Text>,
     /// True if there may be more entries than are known.
     pub is_open: bool,
 }
@@ -81,15 +81,14 @@ impl Flat {
         if self.is_full() {
             return;
         }
-        if path.is_empty() {
-            self.top = Some(text.clone());
-        }
         let path = format!("{path}{name}");
         let value = match &pair.value.content {
             Content::Mapping(pairs, span) => {
                 let count = |flat: &Self| flat.entries.len() + flat.merged.len();
                 let before = count(self);
+                self.outer.push(text.clone());
                 self.mapping(pairs, &format!("{path}."), is_merged);
+                self.outer.pop();
                 // An empty mapping within a mapping of others is something that they have.
                 let is_theirs = pairs.is_empty() && path.contains('.');
                 if !is_theirs && !stands_for_value(&path, count(self) == before) {
@@ -106,7 +105,7 @@ impl Flat {
             Content::Sequence(_, span) => RawValue::Text(Text { span: span.clone(), quoted: false }),
             Content::Elsewhere => RawValue::Unknown,
         };
-        let entry = RawEntry { key: text.clone(), path: Some(path), top: self.top.clone(), value };
+        let entry = RawEntry { key: text.clone(), path: Some(path), outer: self.outer.clone(), value };
         if is_merged { self.merged.push(entry) } else { self.entries.push(entry) }
     }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use lsp_server::ErrorCode;
 use lsp_types::{PrepareRenamePlaceholder, PrepareRenameResult, WorkspaceEdit};
 use velo_lint::lexer::{Lexer, Token, TokenKind};
+use velo_lint::scan::Text;
 use velo_lint::{Document, Edit, LineIndex, Unit};
 use velo_schema::Scope;
 
@@ -16,9 +17,10 @@ use crate::convert::{Edits, Places, uri, workspace_edit};
 use crate::links::text_of;
 
 /// Words that are no names without quotes, or mean something else before a key.
-const RESERVED: [&str; 16] = [
-    "source", "sink", "as", "create", "from", "group", "insert", "into", "join", "on", "order", "select",
-    "table", "values", "where", "with",
+const RESERVED: [&str; 34] = [
+    "source", "sink", "and", "as", "case", "create", "cross", "emit", "from", "full", "group", "having",
+    "inner", "insert", "into", "join", "left", "limit", "not", "null", "on", "or", "order", "right",
+    "select", "set", "table", "union", "using", "values", "when", "where", "window", "with",
 ];
 
 /// Returns the bytes of the name at a place, if it can be renamed.
@@ -49,10 +51,9 @@ pub(crate) fn rename(view: &View<'_>, offset: usize, new: &str) -> Result<Option
         let files = view.state.open.over(view.state.host.files());
         let document = Document::read(&title, &text, language, &files);
         for unit in document.units(view.options) {
-            if is_used(&unit, new) && is_used(&unit, &name) {
-                return refuse(format!(
-                    "'{new}' is the name of another source or sink of the same statement"
-                ));
+            let is_taken = is_used(&unit, new) || has_alias(document.text(0), &unit, new);
+            if is_taken && !is_same(new, &name) && is_used(&unit, &name) {
+                return refuse(format!("'{new}' is another name in the same statement"));
             }
             for Place { file, span, text } in places(&document, &unit, &name, new) {
                 let path = path_of(view, &document, file);
@@ -106,7 +107,7 @@ fn is_name(new: &str) -> bool {
 /// True if a statement reads or writes what is called this.
 fn is_used(unit: &Unit<'_>, name: &str) -> bool {
     let names = unit.statement.names.iter().chain(&unit.statement.name);
-    names.into_iter().any(|known| known.text.eq_ignore_ascii_case(name))
+    names.into_iter().any(|known| is_same(&known.text, name))
 }
 
 /// Returns the name of a source or sink at a place, and its bytes.
@@ -121,32 +122,46 @@ fn name_at(view: &View<'_>, offset: usize) -> Option<(String, Range<usize>)> {
         }
         let keys = unit.items.iter().filter(|item| item.key_span.file == view.file);
         let found = keys.filter_map(|item| match &item.scope {
-            Scope::Named(name) => Some((name.clone(), prefix(&view.open.text, item, name)?)),
+            Scope::Named(name) => {
+                Some((name.clone(), prefix(&view.open.text, &item.key_span.range, &item.raw.outer, name)?))
+            }
             _ => None,
         });
         found.into_iter().find(|(_, span)| is_at(span))
     })
 }
 
-/// The bytes of a name where it stands before a key: at its beginning, or as the mapping around it.
-fn prefix(text: &str, item: &velo_lint::unit::Item<'_>, name: &str) -> Option<Range<usize>> {
+/// The bytes of a name where it stands before a key: at its beginning, or as the mappings around it. Of several mappings, those
+/// of its last part.
+fn prefix(text: &str, key: &Range<usize>, outer: &[Text], name: &str) -> Option<Range<usize>> {
     let short = name.rsplit('.').next().unwrap_or(name);
-    let key = &item.key_span.range;
     let begins = |name: &str| {
-        let span = key.start..key.start + name.len();
-        let is_it = text.get(span.clone()).is_some_and(|written| written.eq_ignore_ascii_case(name));
-        (is_it && text[span.end..].starts_with('.')).then_some(span)
+        let written = text.get(key.clone())?;
+        let length =
+            written.match_indices('.').map(|(at, _)| at).find(|at| is_same(&written[..*at], name))?;
+        Some(key.start..key.start + length)
     };
     let is_around = |name: &str| {
-        let top = item.raw.top.as_ref().map(|top| top.span.clone()).filter(|top| top != key)?;
-        let written = text.get(top.clone())?;
-        let is_it = written.eq_ignore_ascii_case(name);
-        let is_longer = || {
-            written.get(..name.len() + 1).is_some_and(|start| start.eq_ignore_ascii_case(&format!("{name}.")))
-        };
-        (is_it || is_longer()).then(|| top.start..top.start + name.len())
+        let mut path = String::new();
+        for around in outer {
+            let written = &text[around.span.clone()];
+            // `t.batch:` is a mapping, too.
+            let within = written.match_indices('.').map(|(at, _)| at).chain([written.len()]);
+            for length in within {
+                if is_same(&format!("{path}{}", &written[..length]), name) {
+                    return Some(around.span.start..around.span.start + length);
+                }
+            }
+            path = format!("{path}{written}.");
+        }
+        None
     };
     [name, short].into_iter().find_map(|name| begins(name).or_else(|| is_around(name)))
+}
+
+/// Names are the same in upper and lower case.
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 /// A place that is renamed, and what to put there.
@@ -163,66 +178,102 @@ fn places(document: &Document, unit: &Unit<'_>, name: &str, new: &str) -> Vec<Pl
     let mut places = Vec::new();
     let names = unit.statement.names.iter().chain(&unit.statement.name);
     let mut names: Vec<_> =
-        names.filter(|known| known.text.eq_ignore_ascii_case(name)).map(|known| &known.span).collect();
+        names.filter(|known| is_same(&known.text, name)).map(|known| &known.span).collect();
     names.sort_by_key(|span| span.start);
     names.dedup();
     places.extend(names.iter().map(|span| place(0, (*span).clone(), new)));
+    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
     if !names.is_empty() {
-        let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-        let columns = columns(document.text(0), unit, &last(name));
-        places.extend(columns.into_iter().map(|span| place(0, span, &last(new))));
+        for (span, is_whole) in columns(document.text(0), unit, name) {
+            places.push(place(0, span, &if is_whole { new.to_owned() } else { last(new) }));
+        }
     }
-    for item in &unit.items {
-        let file = item.key_span.file;
-        if matches!(&item.scope, Scope::Named(scope) if scope.eq_ignore_ascii_case(name))
-            && let Some(span) = prefix(document.text(file), item, name)
-        {
-            places.push(place(file, span, new));
+    let items = unit.items.iter().map(|item| (&item.scope, &item.key_span, item.raw.outer.as_slice()));
+    let of_scope = items.filter(|(scope, ..)| matches!(scope, Scope::Named(scope) if is_same(scope, name)));
+    let of_scope = of_scope.map(|(_, span, outer)| (span, outer));
+    let strangers = unit.strangers.iter().filter(
+        |stranger| matches!(unit.scope_of(stranger.key).0, Scope::Named(scope) if is_same(&scope, name)),
+    );
+    for (span, outer) in of_scope.chain(strangers.map(|stranger| (&stranger.span, [].as_slice()))) {
+        let text = document.text(span.file);
+        if let Some(renamed) = prefix(text, &span.range, outer, name) {
+            // One of several mappings has the last part only.
+            let is_part = !is_same(&text[renamed.clone()], name);
+            let new = if is_part { last(new) } else { new.to_owned() };
+            places.push(place(span.file, renamed, &new));
         }
     }
     places
 }
 
-/// The places of a statement where a name stands before the dot of a column. If it is an alias, its columns are not those of
-/// the source.
-fn columns(text: &str, unit: &Unit<'_>, name: &str) -> Vec<Range<usize>> {
-    let end = unit
-        .statement
-        .clauses
-        .iter()
-        .map(|clause| clause.span.start)
-        .min()
-        .unwrap_or(unit.statement.span.end);
-    let names: Vec<_> = unit.statement.names.iter().map(|name| &name.outer).collect();
-    let is_source = |at: usize| names.iter().any(|outer| outer.contains(&at));
-    let mut found = Vec::new();
-    let mut before: Option<Token> = None;
+/// The tokens of a statement before its clauses, without what templates print.
+fn tokens(text: &str, unit: &Unit<'_>) -> Vec<Token> {
+    let clauses = unit.statement.clauses.iter().map(|clause| clause.span.start);
+    let end = clauses.min().unwrap_or(unit.statement.span.end);
     let mut lexer = Lexer::new(text, unit.statement.span.start..end);
+    let mut tokens = Vec::new();
     while let Some(token) = lexer.next() {
-        // What a template prints is not a column.
-        if let Some(length) = text[token.span.start..end].strip_prefix("{{").and_then(|rest| rest.find("}}"))
-        {
-            lexer.seek(token.span.start + length + 4);
-            before = None;
+        match text[token.span.start..end].strip_prefix("{{").and_then(|rest| rest.find("}}")) {
+            Some(length) => lexer.seek(token.span.start + length + 4),
+            None => tokens.push(token),
+        }
+    }
+    tokens
+}
+
+/// True if a statement has an alias or a common table expression of this name.
+fn has_alias(text: &str, unit: &Unit<'_>, name: &str) -> bool {
+    let tokens = tokens(text, unit);
+    let is_source = |at: usize| unit.statement.names.iter().any(|name| name.outer.contains(&at));
+    let is = |token: &Token, word: &str| text[token.inner()].eq_ignore_ascii_case(word);
+    tokens.iter().enumerate().any(|(index, token)| {
+        let (before, next) = (index.checked_sub(1).map(|before| &tokens[before]), tokens.get(index + 1));
+        let follows = before.is_some_and(|before| is(before, "as") || is_source(before.span.end - 1));
+        let is_named = next.is_some_and(|next| is(next, "as"));
+        let is_column =
+            next.is_some_and(|next| next.is(b'.')) || before.is_some_and(|before| before.is(b'.'));
+        let is_word = matches!(token.kind, TokenKind::Word | TokenKind::Quoted { .. });
+        is_word
+            && !is_source(token.span.start)
+            && !is_column
+            && is_same(&text[token.inner()], name)
+            && (follows || is_named)
+    })
+}
+
+/// The places of a statement where a name, or its last part, stands before the dot of a column; true if it is the whole name.
+/// The columns of an alias are not those of the source.
+fn columns(text: &str, unit: &Unit<'_>, name: &str) -> Vec<(Range<usize>, bool)> {
+    let parts: Vec<_> = name.split('.').collect();
+    let last = parts.last().copied().unwrap_or(name);
+    if has_alias(text, unit, last) {
+        return Vec::new();
+    }
+    let tokens = tokens(text, unit);
+    let is_source = |at: usize| unit.statement.names.iter().any(|name| name.outer.contains(&at));
+    // Where a name of these parts ends that begins with the token of this index, if a dot follows it.
+    let ends = |index: usize, parts: &[&str]| {
+        let names = tokens[index..].iter().step_by(2).zip(parts);
+        let are_same = names.clone().count() == parts.len()
+            && names.clone().all(|(token, part)| is_same(&text[token.inner()], part));
+        let dots = tokens[index + 1..].iter().step_by(2).take(parts.len());
+        let is_column =
+            are_same && dots.clone().count() == parts.len() && dots.clone().all(|token| token.is(b'.'));
+        is_column.then(|| tokens[index + 2 * (parts.len() - 1)].inner().end)
+    };
+    let mut found = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let follows_dot = index > 0 && tokens[index - 1].is(b'.');
+        let is_word = matches!(token.kind, TokenKind::Word | TokenKind::Quoted { .. });
+        if !is_word || follows_dot || is_source(token.span.start) {
             continue;
         }
-        let is_name = matches!(token.kind, TokenKind::Word | TokenKind::Quoted { .. })
-            && text[token.inner()].eq_ignore_ascii_case(name)
-            && !is_source(token.span.start);
-        let follows_dot = before.as_ref().is_some_and(|before| before.is(b'.'));
-        if is_name && !follows_dot {
-            let is_column = lexer.peek().is_some_and(|next| next.is(b'.'));
-            let is_alias = before.as_ref().is_some_and(|before| {
-                let is_as = text[before.span.clone()].eq_ignore_ascii_case("as");
-                is_as || is_source(before.span.end - 1)
-            });
-            if is_column {
-                found.push(token.inner());
-            } else if is_alias {
-                return Vec::new();
-            }
+        let start = token.inner().start;
+        if let Some(end) = ends(index, &parts) {
+            found.push((start..end, true));
+        } else if let Some(end) = ends(index, &[last]) {
+            found.push((start..end, false));
         }
-        before = Some(token);
     }
     found
 }

@@ -27,7 +27,7 @@ impl State<'_> {
     /// Reads a text in place of an open one, with the files that it names. A configuration file is read with the first text
     /// that names it, of which it is a part; the number is that of the file there.
     pub(crate) fn read(&self, open: &Open, text: &str) -> (Document, usize) {
-        let files = self.open.over_but(self.host.files(), &open.path, text);
+        let files = self.open.over_with(self.host.files(), &open.path, text);
         let namers = self.links.namers(&open.path).filter(|_| open.language == Language::Yaml);
         for namer in namers {
             let Some((name, text, language)) = text_of(namer, self.host, self.open) else { continue };

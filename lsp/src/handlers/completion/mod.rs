@@ -12,7 +12,7 @@ use lsp_types::{
 };
 use velo_lint::ownership::is_foreign_clause;
 use velo_lint::scan::{Clause, FaultKind, Form, Statement};
-use velo_lint::{Language, Route, Unit, blocks};
+use velo_lint::{Document, Language, Route, Unit, blocks};
 use velo_schema::keys::{KEYS, Key, KeyDef, Scopes};
 use velo_schema::shape::Shape;
 use velo_schema::strategy::Words;
@@ -26,40 +26,105 @@ use crate::convert::markdown;
 
 /// Returns what can stand at a place.
 pub(crate) fn completion(view: &View<'_>, offset: usize) -> Vec<CompletionItem> {
-    if view.open.language == Language::Yaml {
-        return in_yaml(view, offset);
+    let text = &view.open.text;
+    let blocks = blocks(text, view.open.language);
+    let is_at = |(_, block): &&(Language, Range<usize>)| (block.start..=block.end).contains(&offset);
+    match blocks.iter().find(is_at) {
+        Some((Language::Sql, _)) => in_sql(view, offset),
+        Some((_, block)) => in_yaml(view, offset, block),
+        None => Vec::new(),
     }
-    // What is written may stand behind the statement as it is read.
-    let starts = view.document.statements().iter().map(|statement| statement.span.start);
-    let nearest = starts.take_while(|start| *start <= offset).last().unwrap_or(0);
-    view.units(nearest.min(offset)..offset)
-        .filter_map(|unit| Some((place_in(view, &unit, offset)?, unit)))
-        .last()
-        .map(|(place, unit)| Offer { view, unit: &unit }.items(place))
-        .unwrap_or_default()
 }
 
-/// Returns what can stand at a place of a YAML or JSON file.
-fn in_yaml(view: &View<'_>, offset: usize) -> Vec<CompletionItem> {
+fn in_sql(view: &View<'_>, offset: usize) -> Vec<CompletionItem> {
     let text = &view.open.text;
-    let Some(place) = yaml::place(text, offset) else { return Vec::new() };
-    // What is half written may change the meaning of all that follows, so the file is read without it if that helps.
-    let (Place::Key { slot, .. } | Place::Value { slot, .. }) = &place;
+    // What is written may stand behind the statement as it is read.
+    let Some(place) = last_unit(view, view.document, offset, |unit| clause_place(view, unit, offset)) else {
+        return Vec::new();
+    };
+    let (place, unit) = place;
+    let slot = place.slot();
+    let is_half = matches!(&place, Place::Key { .. }) && slot.after.contains('=');
+    if !is_half {
+        return Offer { view, unit: &unit }.items(place);
+    }
+    // A key that is half written may hide those that follow.
+    let quote = usize::from(slot.before.is_empty() && text[..slot.bytes.start].ends_with(['\'', '"', '`']));
+    let (document, _) =
+        view.state.read(view.open, &blanked(text, &(slot.bytes.start - quote..slot.bytes.end)));
+    let is_around = |unit: &Unit<'_>| {
+        let mut clauses = unit.clauses.iter().filter(|part| part.file == 0).map(|part| &part.clause.span);
+        clauses.any(|span| (span.start..=span.end).contains(&offset)).then_some(())
+    };
+    match last_unit(view, &document, offset, is_around) {
+        Some(((), whole)) => Offer { view, unit: &whole }.items(place),
+        None => Offer { view, unit: &unit }.items(place),
+    }
+}
+
+/// The last statement up to a place for which `of` returns something.
+fn last_unit<'a, T>(
+    view: &View<'a>,
+    document: &'a Document,
+    offset: usize,
+    of: impl Fn(&Unit<'_>) -> Option<T>,
+) -> Option<(T, Unit<'a>)> {
+    let starts = document.statements().iter().map(|statement| statement.span.start);
+    let nearest = starts.take_while(|start| *start <= offset).last().unwrap_or(0);
+    let is_near =
+        move |statement: &Statement| statement.span.start <= offset && nearest <= statement.span.end;
+    document.units_of(view.options, is_near).filter_map(|unit| Some((of(&unit)?, unit))).last()
+}
+
+/// What can be written at a place of a statement; `None` if the place is in none of its clauses.
+fn clause_place(view: &View<'_>, unit: &Unit<'_>, offset: usize) -> Option<Place> {
+    let text = &view.open.text;
+    let is_near = |clause: &&Clause| {
+        let is_behind = clause.span.end < offset;
+        clause.span.start <= offset && !(is_behind && text[clause.span.end..offset].contains(';'))
+    };
+    let clauses = view.clauses(unit).map(|part| part.clause);
+    let clause = clauses.filter(is_near).max_by_key(|clause| clause.span.start)?;
+    let is_ours = clause.form == Form::Sql && !is_foreign_clause(text, clause);
+    if is_ours { sql::place(text, &clause.span, offset) } else { None }
+}
+
+/// Returns what can stand at a place of a YAML or JSON text.
+fn in_yaml(view: &View<'_>, offset: usize, block: &Range<usize>) -> Vec<CompletionItem> {
+    let text = &view.open.text;
+    let own = &text[block.clone()];
+    let Some(place) = yaml::place(own, offset - block.start).map(|place| place.moved(block.start)) else {
+        return Vec::new();
+    };
+    // What is half written may change the meaning of all that follows, so the text is read without it if that helps.
     let line = text[..offset].rfind('\n').map_or(0, |end| end + 1)
         ..offset + text[offset..].find(['\n', '\r']).unwrap_or(text.len() - offset);
-    for text in [blanked(text, &line), blanked(text, &slot.bytes), text.clone()] {
+    let mut texts = vec![blanked(text, &place.slot().bytes), text.clone()];
+    if !yaml::is_in_brackets(own, offset - block.start) {
+        texts.insert(0, blanked(text, &line));
+    }
+    for text in texts {
         let (document, file) = view.state.read(view.open, &text);
+        let clauses = |unit: &Unit<'_>| {
+            let of_file =
+                unit.clauses.iter().filter(|part| part.file == file && part.clause.form == Form::Yaml);
+            of_file
+                .map(|part| part.clause.span.clone())
+                .filter(|span| block.contains(&span.start))
+                .collect::<Vec<_>>()
+        };
         let is_whole = |unit: &Unit<'_>| {
             let is_broken = |kind: FaultKind| kind == FaultKind::InvalidYaml;
             !unit.faults.iter().any(|mistake| mistake.file == file && is_broken(mistake.fault.kind))
         };
-        let is_here = |unit: &Unit<'_>| {
-            let mut clauses = unit.clauses.iter().filter(|part| part.file == file);
-            clauses.any(|part| (part.clause.span.start..=part.clause.span.end).contains(&offset))
-        };
-        let mut units = document.units(view.options);
-        if let Some(unit) = units.find(|unit| is_here(unit) && is_whole(unit)) {
-            return Offer { view, unit: &unit }.items(place);
+        let units: Vec<_> =
+            document.units(view.options).filter(|unit| is_whole(unit) && !clauses(unit).is_empty()).collect();
+        let is_here =
+            |unit: &&Unit<'_>| clauses(unit).iter().any(|span| (span.start..=span.end).contains(&offset));
+        // The only document may begin behind the cursor.
+        let only = || units.first().filter(|_| units.len() == 1 || file > 0);
+        if let Some(unit) = units.iter().find(is_here).or_else(only) {
+            return Offer { view, unit }.items(place);
         }
     }
     // A file that is surely ours may have no settings yet.
@@ -84,30 +149,6 @@ fn blanked(text: &str, bytes: &Range<usize>) -> String {
     let mut blanked = text.to_owned();
     blanked.replace_range(bytes.clone(), &" ".repeat(bytes.len()));
     blanked
-}
-
-/// What can be written at a place of a statement; `None` if the place is none of it.
-fn place_in(view: &View<'_>, unit: &Unit<'_>, offset: usize) -> Option<Place> {
-    let text = &view.open.text;
-    let is_near = |clause: &&Clause| {
-        let is_behind = clause.span.end < offset;
-        clause.span.start <= offset && !(is_behind && text[clause.span.end..offset].contains(';'))
-    };
-    let clauses = view.clauses(unit).map(|part| part.clause);
-    let clause = clauses.filter(is_near).max_by_key(|clause| clause.span.start)?;
-    match clause.form {
-        Form::Sql if is_foreign_clause(text, clause) => None,
-        Form::Sql => sql::place(text, &clause.span, offset),
-        Form::Yaml => {
-            let blocks = blocks(text, view.open.language);
-            let is_at = |(language, block): &&(Language, Range<usize>)| {
-                *language == Language::Yaml && (block.start..=block.end).contains(&offset)
-            };
-            let (_, block) = blocks.iter().find(is_at)?;
-            let place = yaml::place(&text[block.clone()], offset - block.start)?;
-            Some(place.moved(block.start))
-        }
-    }
 }
 
 /// What is offered in a statement.
@@ -164,7 +205,9 @@ impl Offer<'_> {
                 sort_text: Some(format!("{rank}{index:03}")),
                 filter_text: Some(format!("{}{name}", opening_quote(own))),
                 insert_text_format: (has_cursor && self.has_snippets()).then_some(InsertTextFormat::Snippet),
-                text_edit: Some(self.edit(slot, format!("{}{name}{after}", slot.before))),
+                text_edit: Some(
+                    self.edit(slot, format!("{}{}{after}", slot.before, in_snippet(&name, has_cursor))),
+                ),
                 ..plain(name)
             })
         };
@@ -214,7 +257,11 @@ impl Offer<'_> {
         let Some(key) = Key::from_name(&key[length..]) else { return Vec::new() };
         let is_text = !matches!(key.def().kind, Kind::Integer { .. } | Kind::Boolean);
         let is_bare = slot.syntax == Syntax::Json && !is_text && slot.before == "\"";
-        let (before, after) = if is_bare { ("", "") } else { (slot.before.as_str(), slot.after.as_str()) };
+        let (before, after) = if is_bare {
+            ("", slot.after.trim_start_matches('"'))
+        } else {
+            (slot.before.as_str(), slot.after.as_str())
+        };
         let item = |(index, (value, about)): (usize, (String, String))| CompletionItem {
             kind: Some(CompletionItemKind::Value),
             detail: Some(about),
@@ -291,6 +338,15 @@ impl Offer<'_> {
     fn edit(&self, slot: &Slot, new_text: String) -> CompletionItemTextEdit {
         let range = self.view.places().range(&slot.bytes);
         CompletionItemTextEdit::TextEdit(TextEdit { range, new_text })
+    }
+}
+
+/// A text as it is written in a snippet, if it is one.
+fn in_snippet(text: &str, is_snippet: bool) -> String {
+    if is_snippet {
+        text.replace('\\', "\\\\").replace('$', "\\$").replace('}', "\\}")
+    } else {
+        text.to_owned()
     }
 }
 

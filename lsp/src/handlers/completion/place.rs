@@ -40,6 +40,12 @@ pub(super) enum Syntax {
 }
 
 impl Place {
+    /// The bytes to replace, and what goes around the new text.
+    pub(super) fn slot(&self) -> &Slot {
+        let (Self::Key { slot, .. } | Self::Value { slot, .. }) = self;
+        slot
+    }
+
     /// The same place in a text with `bytes` more in front.
     pub(super) fn moved(mut self, bytes: usize) -> Self {
         let (Self::Key { slot, .. } | Self::Value { slot, .. }) = &mut self;

@@ -63,16 +63,16 @@ pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<
     match next {
         // `source.` without quotes.
         Next::Key if key.ends_with('.') && last == offset => {
-            Some(key_place(key, key_start..offset, ("'", "'"), behind))
+            Some(key_place(text, key, key_start..offset, ("'", "'")))
         }
         Next::Key if key.ends_with('.') => None,
-        Next::Key => Some(key_place(String::new(), offset..offset, ("'", "'"), behind)),
+        Next::Key => Some(key_place(text, String::new(), offset..offset, ("'", "'"))),
         Next::Value => {
             // In front of a value there is none to write.
             let rest = behind.trim_start_matches([' ', '\t']);
             let is_next_line =
                 rest.is_empty() || rest.starts_with(['\n', '\r', ')', ',', ';', '-', '/', '#']);
-            is_next_line.then(|| value_place(key, offset..offset, ("'", "'"), behind))
+            is_next_line.then(|| value_place(text, key, offset..offset, ("'", "'")))
         }
         Next::Sign | Next::Comma => None,
     }
@@ -93,18 +93,19 @@ fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -
         _ => None,
     };
     let inner = token.inner();
-    if quote.is_some() && !(inner.start..=inner.end).contains(&offset) {
+    // A text over several lines is seldom one.
+    let is_outside = !(inner.start..=inner.end).contains(&offset);
+    if quote.is_some() && (is_outside || text[inner.start..offset].contains('\n')) {
         return None;
     }
     match (next, quote) {
         (Next::Key, Some((quote, true))) => {
             let written = text[inner.start..offset].to_owned();
-            let behind = &text[token.span.end..];
-            if behind.trim_start().starts_with('=') {
+            if follows(text, token.span.end) == Follows::Sign {
                 let slot = Slot { close: String::new(), ..slot(inner, "", "") };
                 return Some(Place::Key { path: String::new(), written, slot, is_line: false });
             }
-            Some(key_place(written, inner.start..token.span.end, ("", quote), behind))
+            Some(key_place(text, written, inner.start..token.span.end, ("", quote)))
         }
         (Next::Key, quote) => {
             let bytes = word(text, offset, is_of_key);
@@ -112,7 +113,7 @@ fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -
             let start = if quote.is_some() { bytes.start.max(inner.start) } else { bytes.start };
             let bytes = start..bytes.end;
             let quotes = quote.map_or(("'", "'"), |(quote, _)| ("", quote));
-            Some(key_place(text[bytes.start..offset].to_owned(), bytes.clone(), quotes, &text[bytes.end..]))
+            Some(key_place(text, text[bytes.start..offset].to_owned(), bytes, quotes))
         }
         (Next::Value, Some((_, true))) => Some(Place::Value { key, slot: slot(inner, "", "") }),
         (Next::Value, quote) => {
@@ -120,34 +121,57 @@ fn at_token(text: &str, token: &Token, offset: usize, next: Next, key: String) -
             let bytes = word(text, offset, is_part);
             let bytes = bytes.start.max(inner.start)..bytes.end;
             let quotes = quote.map_or(("'", "'"), |(quote, _)| ("", quote));
-            Some(value_place(key, bytes.clone(), quotes, &text[bytes.end..]))
+            Some(value_place(text, key, bytes, quotes))
         }
         (Next::Sign | Next::Comma, _) => None,
     }
 }
 
 /// A place for a key between `quotes`, with the sign and the value that are missing, and the comma if another entry follows.
-fn key_place(written: String, bytes: Range<usize>, quotes: (&str, &str), behind: &str) -> Place {
-    let (before, close) = quotes;
+fn key_place(text: &str, written: String, bytes: Range<usize>, (before, close): (&str, &str)) -> Place {
     let is_line = before == "'" && bytes.is_empty();
     let mut after = close.to_owned();
-    if !behind.trim_start().starts_with('=') {
+    let follows = follows(text, bytes.end);
+    if follows != Follows::Sign {
         after += " = '$0'";
-        after += comma(behind);
+        after += follows.comma();
     }
-    let slot = Slot { close: format!("{close}{}", comma(behind)), ..slot(bytes, before, &after) };
+    let slot = Slot { close: format!("{close}{}", follows.comma()), ..slot(bytes, before, &after) };
     Place::Key { path: String::new(), written, slot, is_line }
 }
 
 /// A place for a value between `quotes`, with the comma if another entry follows.
-fn value_place(key: String, bytes: Range<usize>, (before, after): (&str, &str), behind: &str) -> Place {
-    Place::Value { key, slot: slot(bytes, before, &format!("{after}{}", comma(behind))) }
+fn value_place(text: &str, key: String, bytes: Range<usize>, (before, after): (&str, &str)) -> Place {
+    let after = format!("{after}{}", follows(text, bytes.end).comma());
+    Place::Value { key, slot: slot(bytes, before, &after) }
 }
 
-/// The comma in front of another entry.
-fn comma(behind: &str) -> &'static str {
-    let is_entry = |c: char| matches!(c, '\'' | '"' | '`' | '_') || c.is_alphanumeric();
-    if behind.trim_start().starts_with(is_entry) { "," } else { "" }
+/// What comes next, comments aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// The sign between a key and its value.
+    Sign,
+    /// Another entry.
+    Entry,
+    /// A comma, the end of the clause, or of the text.
+    End,
+}
+
+impl Follows {
+    /// The comma in front of it.
+    fn comma(self) -> &'static str {
+        if self == Self::Entry { "," } else { "" }
+    }
+}
+
+fn follows(text: &str, at: usize) -> Follows {
+    match Lexer::new(text, at..text.len()).next().map(|token| token.kind) {
+        Some(TokenKind::Symbol(b'=')) => Follows::Sign,
+        Some(TokenKind::Word | TokenKind::Quoted { .. } | TokenKind::Symbol(b'\'' | b'"' | b'`')) => {
+            Follows::Entry
+        }
+        _ => Follows::End,
+    }
 }
 
 fn slot(bytes: Range<usize>, before: &str, after: &str) -> Slot {
@@ -209,6 +233,8 @@ mod tests {
             ("WITH (source.|);", "WITH ('K' = '$0');"),
             ("WITH (source.|\n 'c' = 'd');", "WITH ('K' = '$0',\n 'c' = 'd');"),
             ("WITH (|  a=5);", "WITH ('K' = '$0',  a=5);"),
+            ("WITH (| -- why\n 'c' = 'd');", "WITH ('K' = '$0', -- why\n 'c' = 'd');"),
+            ("WITH ('ba|' /* x */ = '5');", "WITH ('K' /* x */ = '5');"),
         ] {
             assert_eq!(after(marked, "K").as_deref(), Some(expected), "{marked}");
             assert!(matches!(at(marked), Some(Place::Key { .. })), "{marked}");

@@ -7,40 +7,60 @@ use super::place::{Place, Slot, Syntax, is_of_key, word};
 /// Returns what can be written at `offset`.
 pub(super) fn place(text: &str, offset: usize) -> Option<Place> {
     match brackets(text, offset)? {
-        Around { opened, .. } if !opened.is_empty() => in_brackets(text, offset, &opened),
+        around if !around.opened.is_empty() => in_brackets(text, offset, &around),
         _ => in_lines(text, offset),
     }
 }
 
-/// The open brackets around a place.
+/// The brackets around a place.
 struct Around {
     /// Where each open `{` or `[` stands.
     opened: Vec<usize>,
+    /// Where the entry begins: behind the last comma or bracket.
+    entry: usize,
+    /// Where its colon stands.
+    colon: Option<usize>,
 }
 
 /// Finds the brackets around a place. Returns `None` in a comment.
 fn brackets(text: &str, offset: usize) -> Option<Around> {
-    let mut opened = Vec::new();
+    let mut around = Around { opened: Vec::new(), entry: 0, colon: None };
     let mut quote = None;
-    let mut is_comment = false;
+    let (mut is_comment, mut is_escaped) = (false, false);
     let mut before = '\n';
     for (at, c) in text[..offset].char_indices() {
         // In block scalars and plain texts, quotes and brackets mean nothing; those open a value.
         let opens = before.is_whitespace() || matches!(before, '{' | '[' | ',' | ':');
         match (quote, c) {
             _ if is_comment => is_comment = c != '\n',
-            (Some(open), _) if c == open && before != '\\' => quote = None,
+            (Some('"'), '\\') if !is_escaped => {
+                is_escaped = true;
+                before = c;
+                continue;
+            }
+            (Some(open), _) if c == open && !is_escaped => quote = None,
             // A text without end ends with its line.
             (Some(_), '\n') => quote = None,
             (None, '"' | '\'') if opens => quote = Some(c),
             (None, '#') if before.is_whitespace() => is_comment = true,
-            (None, '{' | '[') if opens => opened.push(at),
-            (None, '}' | ']') => drop(opened.pop()),
+            (None, '{' | '[') if opens => {
+                around.opened.push(at);
+                (around.entry, around.colon) = (at + 1, None);
+            }
+            (None, '}' | ']') => drop(around.opened.pop()),
+            (None, ',') => (around.entry, around.colon) = (at + 1, None),
+            (None, ':') if around.colon.is_none() => around.colon = Some(at),
             _ => {}
         }
+        is_escaped = false;
         before = c;
     }
-    (!is_comment).then_some(Around { opened })
+    (!is_comment).then_some(around)
+}
+
+/// Returns true if a place is in `{…}` or `[…]`.
+pub(super) fn is_in_brackets(text: &str, offset: usize) -> bool {
+    brackets(text, offset).is_some_and(|around| !around.opened.is_empty())
 }
 
 /// A place in a mapping that is written with lines and indents.
@@ -133,7 +153,8 @@ fn value_bytes(text: &str, offset: usize, start: usize) -> Range<usize> {
 }
 
 /// A place in `{…}`.
-fn in_brackets(text: &str, offset: usize, opened: &[usize]) -> Option<Place> {
+fn in_brackets(text: &str, offset: usize, around: &Around) -> Option<Place> {
+    let opened = &around.opened;
     let innermost = *opened.last()?;
     if !text[innermost..].starts_with('{') {
         return None;
@@ -148,9 +169,9 @@ fn in_brackets(text: &str, offset: usize, opened: &[usize]) -> Option<Place> {
     let start = text[..first].rfind('\n').map_or(0, |end| end + 1);
     let indent = text[start..].len() - text[start..].trim_start_matches(' ').len();
     let path = if is_json { path } else { path_above(&text[..start], indent) + &path };
-    let entry = &text[innermost + 1..offset];
-    let entry = &entry[entry.rfind(',').map_or(0, |comma| comma + 1)..];
-    if let Some((key, value)) = entry.split_once(':') {
+    let entry = &text[around.entry.max(innermost + 1)..offset];
+    if let Some(colon) = around.colon {
+        let (key, value) = (&text[around.entry..colon], &text[colon + 1..offset]);
         let key = key.trim().trim_matches(['"', '\'']);
         let slot = value_in_brackets(text, offset, value, syntax)?;
         return Some(Place::Value { key: format!("{path}{key}"), slot });
@@ -185,21 +206,34 @@ fn value_in_brackets(text: &str, offset: usize, value: &str, syntax: Syntax) -> 
         let end = line.find(quote);
         let is_of_value = |c: char| is_of_key(c) || matches!(c, '$' | ':');
         let open_end = || word(text, offset, is_of_value).end;
-        let bytes = start..end.map_or_else(open_end, |end| offset + end);
-        let after = if end.is_some() { String::new() } else { quote.to_string() };
-        return Some(slot(bytes, "", &after, syntax));
+        let closed = end.map(|end| offset + end + quote.len_utf8());
+        let comma = if is_followed(&text[closed.unwrap_or_else(open_end)..]) { "," } else { "" };
+        let bytes = start
+            ..closed
+                .filter(|_| comma == ",")
+                .unwrap_or_else(|| end.map_or_else(open_end, |end| offset + end));
+        let quote = if end.is_some() && comma.is_empty() { String::new() } else { quote.to_string() };
+        return Some(slot(bytes, "", &format!("{quote}{comma}"), syntax));
     }
     let bytes = word(text, offset, is_of_key);
     // Behind a blank, a value is complete; in front of a quote there is one.
-    if offset - bytes.start != inside.len() || text[bytes.end..].starts_with(['"', '\'']) {
+    let rest = text[bytes.end..].trim_start_matches([' ', '\t']);
+    let is_at_value = rest.starts_with(|c: char| matches!(c, '"' | '\'' | '{' | '[') || is_of_key(c));
+    if offset - bytes.start != inside.len() || is_at_value {
         return None;
     }
+    let comma = if is_followed(&text[bytes.end..]) { "," } else { "" };
     let (before, after) = match syntax {
         Syntax::Json => ("\"", "\""),
         _ if needs_blank => (" ", ""),
         _ => ("", ""),
     };
-    Some(slot(bytes, before, after, syntax))
+    Some(slot(bytes, before, &format!("{after}{comma}"), syntax))
+}
+
+/// True if another entry follows without a comma.
+fn is_followed(rest: &str) -> bool {
+    rest.trim_start().starts_with(|c: char| matches!(c, '"' | '\'') || is_of_key(c))
 }
 
 /// The name whose value begins with the bracket at `at`, with a dot behind it; nothing for the outermost one. `None` in a
@@ -273,6 +307,9 @@ mod tests {
             ("batch: {strategy: |}", "=batch.strategy", "batch: {strategy: V}"),
             ("batch: {strategy:|}", "=batch.strategy", "batch: {strategy: V}"),
             ("batch:\n  strategy:|", "=batch.strategy", "batch:\n  strategy: V"),
+            ("{\"strategy\": |\n \"size\": 5}", "=strategy", "{\"strategy\": \"V\",\n \"size\": 5}"),
+            ("{\"strategy\": \"|\"\n \"size\": 5}", "=strategy", "{\"strategy\": \"V\",\n \"size\": 5}"),
+            ("{\"note\": \"a, b|\"}", "=note", "{\"note\": \"V\"}"),
             ("{\"batch\": {\"strategy\": \"fi|}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
             ("{\"batch\": {\"strategy\": |}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
             ("{\"batch\": {\"strategy\": \"fi|\"}}", "=batch.strategy", "{\"batch\": {\"strategy\": \"V\"}}"),
@@ -293,6 +330,8 @@ mod tests {
             "{\"strategy\": \"fixed_size\"\n |}",
             "{strategy: 'fixed_size'|}",
             "{\"size\": 5 |}",
+            "{\"size\":| 5}",
+            "{a: 5, size:| 5}",
         ] {
             assert_eq!(at(marked), None, "{marked}");
         }
