@@ -114,10 +114,10 @@ impl Broker {
     }
 
     pub(crate) fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        const MOST_TRIES: usize = 5;
         let count = usize::try_from(partitions).expect("a count");
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        const MOST_TRIES: usize = 5;
         // A broker that has just started, or has no processor for a while, may be slow to answer or to list the topic.
         for attempt in 1.. {
             match ensure_topic(&self.settings(), &self.reader(), topic, count, &settings) {
