@@ -511,6 +511,10 @@ fn hover_explains_a_key_and_hints_what_a_clause_means() {
     let text = hover["contents"]["value"].as_str().expect("Markdown");
     assert!(text.contains("**batch.size**") && text.contains("**takes** records"), "{text}");
     assert_eq!(client.about("textDocument/hover", "a.sql", 0, 0), Json::Null);
+    client.open("b.sql", "sql", "WITH ('failure_strategy' = 'FailBatch', 'batch.sise' = '5');");
+    let hover = client.about("textDocument/hover", "b.sql", 0, 45);
+    let text = hover["contents"]["value"].as_str().expect("Markdown");
+    assert!(text.contains("Did you mean **batch.size**?"), "{text}");
     let whole = json!({"start": {"line": 0, "character": 0}, "end": {"line": 9, "character": 0}});
     let hints =
         client.ask("textDocument/inlayHint", json!({"textDocument": {"uri": uri("a.sql")}, "range": whole}));

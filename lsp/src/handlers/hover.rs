@@ -1,9 +1,13 @@
 //! Hover: a place in, what its key means and what follows from it out.
 
+use std::ops::Range;
+
 use lsp_types::{Contents, Hover};
 use velo_lint::Unit;
+use velo_lint::ownership::Owner;
 use velo_lint::scan::Form;
 use velo_lint::unit::{Item, Reading};
+use velo_schema::keys::Key;
 use velo_schema::shape::Shape;
 use velo_schema::{Plan, Scope, reference};
 
@@ -17,7 +21,7 @@ pub(crate) fn hover(view: &View<'_>, offset: usize) -> Option<Hover> {
     view.units(here.clone()).find_map(|unit| {
         let is_at =
             |item: &&Item<'_>| view.is_at(&item.key_span, &here) || view.is_at(&item.value_span, &here);
-        let item = unit.items.iter().find(is_at)?;
+        let Some(item) = unit.items.iter().find(is_at) else { return meant(view, &unit, &here) };
         let shape = match unit.clauses[item.clause].clause.form {
             Form::Sql => Shape::With,
             Form::Yaml => Shape::Yaml,
@@ -28,6 +32,18 @@ pub(crate) fn hover(view: &View<'_>, offset: usize) -> Option<Hover> {
         let range = view.places().range(&span.range);
         Some(Hover { contents: Contents::MarkupContent(markdown(text)), range: Some(range) })
     })
+}
+
+/// Returns the key that is most probably meant by one that does not exist.
+fn meant(view: &View<'_>, unit: &Unit<'_>, here: &Range<usize>) -> Option<Hover> {
+    let stranger = unit.strangers.iter().find(|stranger| view.is_at(&stranger.span, here))?;
+    let (Owner::NearMiss(near) | Owner::Unknown(Some(near))) = &stranger.owner else { return None };
+    let (_, length) = unit.scope_of(near);
+    let key = Key::from_name(&near[length..])?;
+    let about = reference::hover(key.def(), Shape::With);
+    let text = format!("`{}` is not a key. Did you mean **{near}**?\n\n{about}", stranger.key);
+    let range = view.places().range(&stranger.span.range);
+    Some(Hover { contents: Contents::MarkupContent(markdown(text)), range: Some(range) })
 }
 
 /// Says what an entry does in its statement.
