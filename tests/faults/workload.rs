@@ -65,8 +65,9 @@ pub(crate) struct Workload {
 
 /// The name of the header with a record's number.
 const NUMBER: &str = "number";
-/// Records older than this are refused by a sink with the settings of [`Refusal::Old`].
-const OLDEST: Duration = Duration::from_hours(2);
+/// Records that are older by this much are refused by a sink with the settings of [`Refusal::Old`]. The others have times from
+/// the start of the tests, which may run for a day.
+const OLDER: Duration = Duration::from_hours(72);
 /// A record of this size fits into a request and a batch as brokers and clients limit them by default.
 const LARGE_BYTES: usize = 990_000;
 
@@ -74,8 +75,8 @@ impl Refusal {
     /// Returns the settings of a sink's topic that refuses records for this reason.
     pub(crate) fn sink_settings(self) -> Settings {
         match self {
-            // Between the age of most records, an hour, and that of the refused ones.
-            Self::Old => &[("message.timestamp.before.max.ms", "10800000")],
+            // Between the age of most records, from an hour on, and that of the refused ones.
+            Self::Old => &[("message.timestamp.before.max.ms", "129600000")],
             Self::Large => &[("max.message.bytes", "100000")],
         }
     }
@@ -133,7 +134,7 @@ impl Workload {
             // Names repeat, values are empty or missing.
             headers.extend([Some(b"1".to_vec()), Some(Vec::new()), None].map(|v| ("twice".to_owned(), v)));
         }
-        let age = if is_refused(Refusal::Old) { OLDEST * 2 } else { Duration::ZERO };
+        let age = if is_refused(Refusal::Old) { OLDER } else { Duration::ZERO };
         let age = i64::try_from(age.as_millis()).expect("small");
         let since = i64::try_from(number / partitions).expect("small");
         let timestamp_ms = first_timestamp_ms() + since - age;

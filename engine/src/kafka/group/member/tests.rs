@@ -576,8 +576,26 @@ fn reader_to_the_end(partitions: std::ops::Range<i32>) -> Member {
     member
 }
 
+/// The scenario that finds this mutant in a job needs luck; this does not.
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_end_that_is_reached_without_the_others_is_found() {
+    use crate::failpoint::Mutant;
+
+    let run = |failpoints: &str| {
+        let mut test = std::process::Command::new(std::env::current_exe().expect("this test"));
+        let name = "the_end_of_the_input_is_reached_with_what_others_have_committed";
+        test.args(["--exact", &format!("kafka::group::member::tests::{name}")]);
+        test.env("FAILPOINTS", failpoints).output().expect("it runs").status.success()
+    };
+    assert!(run(""));
+    assert!(!run(&format!("{}=return", Mutant::DoneWithoutLanes.name())));
+}
+
 #[test]
 fn the_end_of_the_input_is_reached_with_what_others_have_committed() {
+    #[cfg(feature = "failpoints")]
+    let _armed = std::env::var_os("FAILPOINTS").map(|_| crate::failpoint::arm());
     let mut member = reader_to_the_end(0..1);
     assert_eq!(reached(&mut member, Fact::Ended(LaneId(0))), None, "partition 1 is somebody else's");
     assert_eq!(reached(&mut member, Fact::GroupCommitted(Ok(vec![(1, 19)]))), None);
