@@ -8,7 +8,7 @@ pub(crate) fn plain(path: &Path) -> PathBuf {
     if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
 }
 
-/// Returns a path without `.` and, as far as folders come before it, without `..`.
+/// Returns a path without `.`, and without a `..` that follows a folder: the two cancel each other.
 pub(crate) fn lexical(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {

@@ -229,12 +229,6 @@ impl Document {
         references.filter(move |named| is_unread(&named.found)).map(|named| named.path.as_str())
     }
 
-    /// Whether a statement names a file, be it there or not.
-    #[must_use]
-    pub fn names_files(&self) -> bool {
-        self.references.iter().any(|references| !references.is_empty())
-    }
-
     /// How many texts there are, this one included.
     #[must_use]
     pub fn texts(&self) -> usize {

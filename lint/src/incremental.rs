@@ -16,6 +16,7 @@ use crate::finding::Finding;
 use crate::language::Language;
 use crate::lexer::piece;
 use crate::options::Options;
+use crate::ownership::CONFIG_FILE;
 use crate::scan::ends_with_statement;
 
 /// The pieces of a SQL text with what was found in each.
@@ -46,7 +47,7 @@ pub struct Found {
 }
 
 /// What makes a finding depend on other statements: files that several name, and comments for more than a line.
-const REACHES_FURTHER: [&str; 3] = ["config_file", "allow-file", "allow-block"];
+const REACHES_FURTHER: [&str; 3] = [CONFIG_FILE, "allow-file", "allow-block"];
 
 impl Incremental {
     /// Checks a text. Returns `None` if it has to be checked as a whole.
@@ -61,7 +62,7 @@ impl Incremental {
         Some(self.found())
     }
 
-    /// Takes a text apart. Pieces before and behind the bytes that have changed are kept.
+    /// Takes a text apart. Pieces before and after the bytes that have changed are kept.
     fn take_apart(&mut self, text: &str) -> Option<Vec<Piece>> {
         let has = |word: &&str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
         if REACHES_FURTHER.iter().any(has) {
@@ -94,7 +95,7 @@ impl Incremental {
             if end < text.len() && !ends_with_statement(&text[at..end]) {
                 return None;
             }
-            pieces.push(Piece::of(&text[at..end], &self.options)?);
+            pieces.push(Piece::of(&text[at..end], &self.options));
             at = end;
         }
         Some(pieces)
@@ -113,15 +114,14 @@ impl Incremental {
 }
 
 impl Piece {
-    /// Checks a piece; `None` if its statements name files.
-    fn of(text: &str, options: &Options) -> Option<Self> {
+    /// Checks a piece. Its statements name no files.
+    fn of(text: &str, options: &Options) -> Self {
         let document = Document::read("", text, Language::Sql, &NoFiles);
-        let findings = document.check(options);
-        (!document.names_files()).then(|| Self { bytes: text.len(), statements: document.spans(0), findings })
+        Self { bytes: text.len(), statements: document.spans(0), findings: document.check(options) }
     }
 }
 
-/// The number of bytes that two texts have in common at their beginnings, and behind these at their ends.
+/// Returns the lengths in bytes of the common prefix of two texts, and of the common suffix of what follows it.
 fn common(old: &[u8], new: &[u8]) -> (usize, usize) {
     let same = |(old, new): &(&u8, &u8)| old == new;
     let before = old.iter().zip(new).take_while(same).count();

@@ -13,6 +13,9 @@ use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::scan::{Clause, Form, Name, RawValue};
 
+/// The key that names a configuration file.
+pub const CONFIG_FILE: &str = "config_file";
+
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
@@ -244,8 +247,8 @@ pub enum NearFailureKey {
 /// The scope of `config_file` in `key`: `orders.config_file` holds the settings of `orders`.
 #[must_use]
 pub fn config_file_scope(key: &str, names: &Names) -> Option<Scope> {
-    let (scope, rest) = names.split(key, |rest| rest == "config_file");
-    (rest == "config_file").then_some(scope)
+    let (scope, rest) = names.split(key, |rest| rest == CONFIG_FILE);
+    (rest == CONFIG_FILE).then_some(scope)
 }
 
 /// `SOURCE.batch.size`, `soruce.batch.size`, `sink_batch.size`, `ordrs.batch.size`: a scope in another spelling

@@ -23,7 +23,7 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    /// Every feature, and where the client says that it has it.
+    /// Every feature, and its place in the capabilities of the client.
     const ALL: [(Self, &'static str); 4] = [
         (Self::Snippets, "/textDocument/completion/completionItem/snippetSupport"),
         (Self::WatchedFiles, "/workspace/didChangeWatchedFiles/dynamicRegistration"),

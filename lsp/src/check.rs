@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lsp_types::Uri;
-use velo_lint::{FileReport, Files, InTurn, Language, Options, Source, Workspace};
+use velo_lint::{FileReport, Files, InTurn, Language, Source, Workspace};
 
 use crate::documents::{Documents, Open};
 use crate::host::Host;
@@ -88,18 +88,23 @@ fn check_together<'o>(
         (!host.excludes(&name)).then_some(Source { name, text, language })
     };
     let sources: Vec<_> = all.iter().filter_map(source).collect();
-    let options = |path: &str| Arc::new(host.settings(path).options);
     let files = open.over_but(host.files(), texts);
-    let workspace = Workspace {
-        files: &files,
-        options: &options as &(dyn Fn(&str) -> Arc<Options> + Sync),
-        excludes: &|path: &str| host.excludes(path),
-        each: InTurn,
-    };
+    let reports = in_workspace(host, &files, |workspace| workspace.check(&sources));
     let mut found: BTreeMap<_, _> =
-        workspace.check(&sources).into_iter().map(|report| (files.canonical(&report.name), report)).collect();
+        reports.into_iter().map(|report| (files.canonical(&report.name), report)).collect();
     // Others are complete only together with what shares files with them.
     texts.iter().map(|text| (*text, found.remove(&text.path).unwrap_or_else(|| nothing(text)))).collect()
+}
+
+/// Runs something on the files of the host, with the settings of each.
+pub(crate) fn in_workspace<R>(
+    host: &dyn Host,
+    files: &(dyn Files + Sync),
+    run: impl FnOnce(&Workspace<'_, InTurn>) -> R,
+) -> R {
+    let options = |path: &str| Arc::new(host.settings(path).options);
+    let excludes = |path: &str| host.excludes(path);
+    run(&Workspace { files, options: &options, excludes: &excludes, each: InTurn })
 }
 
 /// A report without findings.

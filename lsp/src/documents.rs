@@ -116,7 +116,7 @@ impl Documents {
 
     /// Returns the files of the host, with the open texts in place of theirs.
     pub(crate) fn over<'a>(&'a self, files: &'a (dyn Files + Sync)) -> Overlay<'a> {
-        Overlay::of_canonical(files, self.iter().map(|open| (open.path.as_str(), open.text.as_str())))
+        self.over_but(files, &[])
     }
 
     /// The same with these texts, of which some may be open with others.

@@ -4,7 +4,7 @@ use velo_lint::{FileReport, FileSettings, Files, Language};
 
 /// Where a server runs. Files are given by their absolute paths.
 pub trait Host: Sync {
-    /// Says which folders the client works in.
+    /// Sets the folders that the client has open.
     fn open_folders(&mut self, folders: &[String]);
 
     /// Returns the files on disk.

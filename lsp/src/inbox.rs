@@ -18,6 +18,7 @@ impl Inbox {
     pub(crate) fn of(connection: &Connection) -> Self {
         let (sender, arriving) = channel();
         let messages = connection.receiver.clone();
+        let waiting = messages.try_iter().collect();
         thread::spawn(move || {
             for message in messages {
                 if sender.send(message).is_err() {
@@ -25,7 +26,7 @@ impl Inbox {
                 }
             }
         });
-        Self { arriving, waiting: VecDeque::new() }
+        Self { arriving, waiting }
     }
 
     /// Returns the next message if one has arrived.

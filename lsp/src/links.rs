@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use velo_lint::ownership::CONFIG_FILE;
 use velo_lint::{Document, Files, Language};
 
 use crate::documents::Documents;
@@ -55,14 +56,14 @@ impl Links {
         }
         let Some((name, text, language)) = text_of(path, host, open) else { return };
         // Most texts name no file.
-        if !text.contains("config_file") {
+        if !text.contains(CONFIG_FILE) {
             return;
         }
         let files = open.over(host.files());
         let document = Document::read(&name, &text, language, &files);
         let read = (1..document.texts()).map(|n| files.canonical(document.name(n))).collect();
         let named = Named { read, unread: document.unread().map(end).collect() };
-        if document.names_files() {
+        if !(named.read.is_empty() && named.unread.is_empty()) {
             self.0.insert(path.to_owned(), named);
         }
     }

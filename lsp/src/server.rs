@@ -26,7 +26,7 @@ use crate::links::Links;
 pub enum ServerError {
     /// The client does not follow the protocol.
     #[error("the client does not follow the protocol: {0}")]
-    Protocol(#[from] ProtocolError),
+    Protocol(ProtocolError),
     /// The client is gone.
     #[error("the client is gone")]
     Gone,
@@ -265,10 +265,14 @@ impl Server<'_> {
         }
     }
 
+    /// The settings files, baselines and configuration files that matter, whether they are there or not.
+    fn files_on_disk(&self) -> Vec<String> {
+        self.host.settings_files().into_iter().chain(self.links.files()).collect()
+    }
+
     /// Notices files that have changed on disk. Some clients do not tell, and none tells of all files.
     fn look_at_disk(&mut self) {
-        let files: Vec<_> = self.host.settings_files().into_iter().chain(self.links.files()).collect();
-        for file in files {
+        for file in self.files_on_disk() {
             let stamp = self.host.stamp(&file);
             if self.stamps.insert(file.clone(), stamp).is_some_and(|before| before != stamp) {
                 self.changed_on_disk(&file);
@@ -314,8 +318,11 @@ impl Server<'_> {
         if has_several && self.client.has(Feature::HintRefresh) {
             self.ask("workspace/inlayHint/refresh", Json::Null)?;
         }
-        // What was read for this check is what later changes are compared with.
-        self.look_at_disk();
+        // Files that were read for the first time are compared with this state later.
+        for file in self.files_on_disk() {
+            let host = &self.host;
+            self.stamps.entry(file).or_insert_with_key(|file| host.stamp(file));
+        }
         Ok(())
     }
 

@@ -237,12 +237,14 @@ impl Run<'_> {
         for Change { name, after, .. } in &changes {
             replace(Path::new(name), after).with_context(|| name.clone())?;
         }
-        let (comments, files) = (changes.iter().map(|change| change.fixes).sum::<usize>(), changes.len());
-        if !self.args.quiet {
-            anstream::eprintln!("allowed {comments} findings in {files} files");
-        }
         let sources = with(sources, &changes);
-        self.unwritten = check(&sources)?.iter().map(|report| report.findings.len()).sum();
+        let count =
+            |reports: &[FileReport]| reports.iter().map(|report| report.findings.len()).sum::<usize>();
+        self.unwritten = count(&check(&sources)?);
+        if !self.args.quiet {
+            let allowed = counted(count(&before).saturating_sub(self.unwritten), "finding");
+            anstream::eprintln!("allowed {allowed} in {}", counted(changes.len(), "file"));
+        }
         if self.unwritten > 0 {
             anstream::eprintln!(
                 "note: the findings that are left cannot be allowed by a comment before their line; use a baseline, or [[overrides]] in \
@@ -337,14 +339,19 @@ fn write_baseline(file: &Path, reports: &[FileReport], quiet: bool) -> Result<Ex
     let text = format!("{}\n", serde_json::to_string_pretty(&baseline)?);
     write(file, &text).with_context(|| file.display().to_string())?;
     if !quiet {
-        let count: usize = baseline.files.values().map(Vec::len).sum();
+        let findings = counted(baseline.files.values().map(Vec::len).sum(), "finding");
         anstream::eprintln!(
-            "{}: {count} findings accepted in {} files",
+            "{}: {findings} accepted in {}",
             file.display(),
-            baseline.files.len()
+            counted(baseline.files.len(), "file")
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a number with its word, such as `1 file` or `2 files`.
+fn counted(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 #[derive(Default)]
@@ -371,9 +378,8 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
-        let (notes, files) = (count(self.notes, "note"), count(self.files, "file"));
+        let (errors, warnings) = (counted(self.errors, "error"), counted(self.warnings, "warning"));
+        let (notes, files) = (counted(self.notes, "note"), counted(self.files, "file"));
         write!(f, "{errors}, {warnings}, {notes} in {files}")
     }
 }

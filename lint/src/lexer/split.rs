@@ -2,12 +2,12 @@
 
 use super::{Lexer, Reading, Token, TokenKind, is_word, line_length};
 
-/// Returns the end of the piece of `text` that begins at `from`: behind the line on which a statement ends, or the end of
-/// the text.
+/// Returns the end of the piece of `text` that begins at `from`: the end of the line on which a statement ends, or of the
+/// text.
 ///
 /// The text up to `from` must consist of such pieces. Returns `None` if the piece cannot be read by itself, because its
 /// tokens, or those of later pieces, depend on more than its own text: a quote without its partner, a template tag
-/// without end, data behind `COPY … FROM stdin`.
+/// without end, data after `COPY … FROM stdin`.
 #[must_use]
 pub fn piece(text: &str, from: usize) -> Option<usize> {
     let (tokens, end) = tokens_of_piece(text, from)?;
@@ -20,7 +20,8 @@ pub fn piece(text: &str, from: usize) -> Option<usize> {
     (!copies && !has_mark && !looks_far && reading.is_certain() && by_itself.eq(tokens)).then_some(end)
 }
 
-/// True if the end of a quoted text may depend on any text behind it: what is glued to a word is read in other ways first.
+/// True if the end of a quoted text may depend on any text after it: the lexer looks for another end first if a word touches
+/// the closing quote.
 fn looks_far(text: &[u8], token: &Token) -> bool {
     let content = &text[token.span.clone()];
     let is_glued = |end: usize| text.get(end).is_some_and(|byte| is_word(*byte) || *byte == b'\\');

@@ -1,4 +1,4 @@
-//! Tokens behind `WITH (` in, the clause out. Reads on behind every mistake, and notes it.
+//! Tokens after `WITH (` in, the clause out. Notes every mistake and reads on.
 
 use std::ops::Range;
 
@@ -56,7 +56,7 @@ struct Reader<'a> {
     faults: Vec<Fault>,
     /// Where the last comma stands, if no entry has followed it.
     comma: Option<Range<usize>>,
-    /// Behind the last thing that was read.
+    /// The end of the last entry, value or sign that was read.
     end: usize,
     /// True if something stands there that may become any number of entries.
     is_open: bool,
@@ -106,12 +106,12 @@ impl Reader<'_> {
         Some(token)
     }
 
-    /// True if a template decides what stands in `range`, which is a gap between two tokens.
+    /// True if a template tag stands in `range`, which is a gap between two tokens.
     fn has_tag(&self, range: Range<usize>) -> bool {
         self.text.get(range).is_some_and(has_tag)
     }
 
-    /// True if a template decides what comes next.
+    /// True if a template tag stands before the next token.
     fn is_at_tag(&self) -> bool {
         self.lexer.peek().is_some_and(|next| self.has_tag(self.end..next.span.start))
     }

@@ -39,8 +39,8 @@ pub fn documents(text: &str, range: Range<usize>) -> Vec<Statement> {
     }
 }
 
-/// The documents of a file that a statement of ours names: every word of ours in it counts, also behind the names of its
-/// sources and sinks.
+/// Returns the documents of a configuration file that a statement names. Every key of ours in it counts, also after the name of
+/// one of the statement's sources or sinks.
 #[must_use]
 pub fn declared(text: &str, names: &Names) -> Vec<Statement> {
     read(text, 0..text.len(), Some(names))

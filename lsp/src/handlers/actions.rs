@@ -1,15 +1,15 @@
 //! Code actions: each fix and each alternative of a finding, a comment that allows it, and all safe fixes together.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use lsp_types::{CodeAction, CodeActionKind, CodeActionResponse, TextEdit};
 use similar::{ChangeTag, TextDiff};
 use velo_lint::allow::comment_for;
-use velo_lint::{Edit, Files, Finding, Fix, InTurn, Options, Source, Workspace};
+use velo_lint::{Edit, Files, Finding, Fix, Source};
 
 use super::view::View;
 use crate::capabilities::{Feature, fix_all_kind};
+use crate::check::in_workspace;
 use crate::convert::{Edits, workspace_edit};
 use crate::links::text_of;
 
@@ -83,18 +83,11 @@ fn fix_all(view: &View<'_>) -> Option<CodeAction> {
     }
     let state = view.state;
     let files = state.open.over(state.host.files());
-    let options = |path: &str| Arc::new(state.host.settings(path).options);
-    let workspace = Workspace {
-        files: &files,
-        options: &options as &(dyn Fn(&str) -> Arc<Options> + Sync),
-        excludes: &|path: &str| state.host.excludes(path),
-        each: InTurn,
-    };
     // A configuration file is fixed as a part of what names it.
     let paths = state.links.namers(&view.open.path).chain([view.open.path.as_str()]);
     let texts = paths.filter_map(|path| text_of(path, state.host, state.open));
-    let sources = texts.map(|(name, text, language)| Source { name, text, language }).collect();
-    let (changes, _) = workspace.fix(sources, false);
+    let sources: Vec<_> = texts.map(|(name, text, language)| Source { name, text, language }).collect();
+    let (changes, _) = in_workspace(state.host, &files, |workspace| workspace.fix(sources, false));
     let change = changes.into_iter().find(|change| files.canonical(&change.name) == view.open.path)?;
     let edits = difference(&change.before, &change.after);
     Some(action(view, "Apply all safe fixes of velo".to_owned(), fix_all_kind(), &edits))

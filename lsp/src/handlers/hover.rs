@@ -46,7 +46,7 @@ fn meant(view: &View<'_>, unit: &Unit<'_>, here: &Range<usize>) -> Option<Hover>
     Some(Hover { contents: Contents::MarkupContent(markdown(text)), range: Some(range) })
 }
 
-/// Says what an entry does in its statement.
+/// Describes what an entry does in its statement.
 fn meaning(view: &View<'_>, unit: &Unit<'_>, item: &Item<'_>) -> String {
     match &item.reading {
         Reading::Wrong(error) => return format!("`{}`: {error}", item.value),

@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(super) enum Place {
     /// A key.
     Key {
-        /// The names of the mappings around it, each with a dot behind it.
+        /// The names of the mappings around it, each followed by a dot.
         path: String,
         /// What is written of the key up to the cursor.
         written: String,
@@ -24,9 +24,9 @@ pub(super) enum Place {
 pub(super) struct Slot {
     pub bytes: Range<usize>,
     pub before: String,
-    /// What goes behind a key that is complete, or behind a value: `$0` is the cursor.
+    /// The text after a complete key or after a value; `$0` is the cursor.
     pub after: String,
-    /// What goes behind the beginning of a key.
+    /// The text after the beginning of a key, such as `source.`.
     pub close: String,
     pub syntax: Syntax,
 }

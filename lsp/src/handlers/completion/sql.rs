@@ -15,7 +15,7 @@ enum Next {
     Comma,
 }
 
-/// Returns what can be written at `offset` in the clause `clause`, from its `WITH` to behind its bracket.
+/// Returns what can be written at `offset` in the clause `clause`, from its `WITH` up to and including its bracket.
 pub(super) fn place(text: &str, clause: &Range<usize>, offset: usize) -> Option<Place> {
     let open = clause.start + text[clause.clone()].find('(')? + 1;
     if offset < open || (offset >= clause.end && text[..clause.end].ends_with(')')) {
@@ -146,7 +146,7 @@ fn value_place(text: &str, key: String, bytes: Range<usize>, (before, after): (&
     Place::Value { key, slot: slot(bytes, before, &after) }
 }
 
-/// What comes next, comments aside.
+/// The next token, comments aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follows {
     /// The sign between a key and its value.

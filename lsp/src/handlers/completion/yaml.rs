@@ -16,7 +16,7 @@ pub(super) fn place(text: &str, offset: usize) -> Option<Place> {
 struct Around {
     /// Where each open `{` or `[` stands.
     opened: Vec<usize>,
-    /// Where the entry begins: behind the last comma or bracket.
+    /// Where the entry begins: after the last comma or bracket.
     entry: usize,
     /// Where its colon stands.
     colon: Option<usize>,
@@ -93,7 +93,7 @@ fn without_quote(text: &str) -> (&str, Option<char>) {
     (&text[quote.map_or(0, char::len_utf8)..], quote)
 }
 
-/// The bytes of the key around `offset`, with its closing quote if it has no value, and what goes behind the new one.
+/// The bytes of the key around `offset`, with its closing quote if it has no value, and the text after the new one.
 fn rest_of_key(text: &str, offset: usize, quote: Option<char>) -> (Range<usize>, String) {
     let mut bytes = word(text, offset, is_of_key);
     let closing = quote.filter(|quote| text[bytes.end..].starts_with(*quote));
@@ -109,7 +109,7 @@ fn slot(bytes: Range<usize>, before: &str, after: &str, syntax: Syntax) -> Slot 
     Slot { bytes, before: before.to_owned(), after: after.to_owned(), close: String::new(), syntax }
 }
 
-/// The names of the mappings around a line with this indent, each with a dot behind it.
+/// The names of the mappings around a line with this indent, each followed by a dot.
 fn path_above(above: &str, indent: usize) -> String {
     let mut names = Vec::new();
     let mut indent = indent;
@@ -132,7 +132,7 @@ fn path_above(above: &str, indent: usize) -> String {
     names.iter().rev().fold(String::new(), |path, name| path + name + ".")
 }
 
-/// Splits a line into its key and what stands behind the colon.
+/// Splits a line into its key and the text after the colon.
 fn split(line: &str) -> Option<(&str, &str)> {
     let content = line.trim_start();
     let colon = content
@@ -236,7 +236,7 @@ fn is_followed(rest: &str) -> bool {
     rest.trim_start().starts_with(|c: char| matches!(c, '"' | '\'') || is_of_key(c))
 }
 
-/// The name whose value begins with the bracket at `at`, with a dot behind it; nothing for the outermost one. `None` in a
+/// The name whose value begins with the bracket at `at`, followed by a dot; nothing for the outermost one. `None` in a
 /// list.
 fn name_before(text: &str, at: usize) -> Option<String> {
     let before = text[..at].trim_end();
