@@ -677,6 +677,7 @@ fn a_rename_leaves_nothing_of_the_old_name() {
     ];
     let after = renamed(&nested, 36, "db.n").expect("it is renamed");
     assert_eq!(after, [nested[0].1.replace("db.t", "db.n"), nested[1].1.replace("  t:", "  n:")]);
+    assert_eq!(renamed(&nested, 36, "n"), Err(-32602), "the mapping of db would have to go");
     assert_eq!(renamed(&files, 36, "n").expect("it is renamed"), expected);
 }
 

@@ -349,3 +349,20 @@ fn options_that_contradict_each_other_are_refused() {
     let gone = velo(&folder, &["lsp"]);
     assert_eq!(stderr(&gone), "error: the client is gone\n");
 }
+
+#[test]
+fn every_setting_is_documented() {
+    let folder = TempDir::new().expect("a folder");
+    let schema: Json =
+        serde_json::from_slice(&velo(&folder, &["schema", "--of", "settings"]).stdout).expect("a schema");
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/lint.md")).expect("a page");
+    for name in schema["properties"].as_object().expect("settings").keys() {
+        let is_row = |line: &str| {
+            [format!("| `{name}` |"), format!("| `[{name}]` |"), format!("| `[[{name}]]` |")]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
+        assert!(page.lines().any(is_row), "docs/lint.md has no row for {name}");
+    }
+}

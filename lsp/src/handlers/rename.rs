@@ -55,7 +55,13 @@ pub(crate) fn rename(view: &View<'_>, offset: usize, new: &str) -> Result<Option
             if is_taken && !is_same(new, &name) && is_used(&unit, &name) {
                 return refuse(format!("'{new}' is another name in the same statement"));
             }
-            for Place { file, span, text } in places(&document, &unit, &name, new) {
+            for Place { file, span, text, is_possible } in places(&document, &unit, &name, new) {
+                if !is_possible {
+                    let file = document.name(file);
+                    return refuse(format!(
+                        "{file} has '{name}' as nested mappings: only its last part can be renamed"
+                    ));
+                }
                 let path = path_of(view, &document, file);
                 // What is changed there has to be changed in all texts that name it.
                 open.extend(
@@ -123,7 +129,8 @@ fn name_at(view: &View<'_>, offset: usize) -> Option<(String, Range<usize>)> {
         let keys = unit.items.iter().filter(|item| item.key_span.file == view.file);
         let found = keys.filter_map(|item| match &item.scope {
             Scope::Named(name) => {
-                Some((name.clone(), prefix(&view.open.text, &item.key_span.range, &item.raw.outer, name)?))
+                let found = prefix(&view.open.text, &item.key_span.range, &item.raw.outer, name)?;
+                Some((name.clone(), found.span))
             }
             _ => None,
         });
@@ -131,15 +138,22 @@ fn name_at(view: &View<'_>, offset: usize) -> Option<(String, Range<usize>)> {
     })
 }
 
-/// The bytes of a name where it stands before a key: at its beginning, or as the mappings around it. Of several mappings, those
-/// of its last part.
-fn prefix(text: &str, key: &Range<usize>, outer: &[Text], name: &str) -> Option<Range<usize>> {
+/// A name in front of a key.
+struct Prefix {
+    /// The bytes of the name, or of its last part.
+    span: Range<usize>,
+    /// True if the other parts are mappings around it.
+    is_nested: bool,
+}
+
+/// Returns the name in front of a key: at the beginning of the key, or as the mappings around it.
+fn prefix(text: &str, key: &Range<usize>, outer: &[Text], name: &str) -> Option<Prefix> {
     let short = name.rsplit('.').next().unwrap_or(name);
     let begins = |name: &str| {
         let written = text.get(key.clone())?;
         let length =
             written.match_indices('.').map(|(at, _)| at).find(|at| is_same(&written[..*at], name))?;
-        Some(key.start..key.start + length)
+        Some(Prefix { span: key.start..key.start + length, is_nested: false })
     };
     let is_around = |name: &str| {
         let mut path = String::new();
@@ -149,7 +163,8 @@ fn prefix(text: &str, key: &Range<usize>, outer: &[Text], name: &str) -> Option<
             let within = written.match_indices('.').map(|(at, _)| at).chain([written.len()]);
             for length in within {
                 if is_same(&format!("{path}{}", &written[..length]), name) {
-                    return Some(around.span.start..around.span.start + length);
+                    let span = around.span.start..around.span.start + length;
+                    return Some(Prefix { span, is_nested: !path.is_empty() });
                 }
             }
             path = format!("{path}{written}.");
@@ -170,22 +185,27 @@ struct Place {
     file: usize,
     span: Range<usize>,
     text: String,
+    /// False if other mappings would have to be renamed, too.
+    is_possible: bool,
 }
 
 /// Returns all places of a statement and its files that name something.
 fn places(document: &Document, unit: &Unit<'_>, name: &str, new: &str) -> Vec<Place> {
-    let place = |file: usize, span: Range<usize>, text: &str| Place { file, span, text: text.to_owned() };
+    let place =
+        |span: Range<usize>, text: &str| Place { file: 0, span, text: text.to_owned(), is_possible: true };
     let mut places = Vec::new();
     let names = unit.statement.names.iter().chain(&unit.statement.name);
     let mut names: Vec<_> =
         names.filter(|known| is_same(&known.text, name)).map(|known| &known.span).collect();
     names.sort_by_key(|span| span.start);
     names.dedup();
-    places.extend(names.iter().map(|span| place(0, (*span).clone(), new)));
+    places.extend(names.iter().map(|span| place((*span).clone(), new)));
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    let leading =
+        |name: &str| name.rsplit_once('.').map(|(leading, _)| leading.to_owned()).unwrap_or_default();
     if !names.is_empty() {
         for (span, is_whole) in columns(document.text(0), unit, name) {
-            places.push(place(0, span, &if is_whole { new.to_owned() } else { last(new) }));
+            places.push(place(span, &if is_whole { new.to_owned() } else { last(new) }));
         }
     }
     let items = unit.items.iter().map(|item| (&item.scope, &item.key_span, item.raw.outer.as_slice()));
@@ -196,11 +216,12 @@ fn places(document: &Document, unit: &Unit<'_>, name: &str, new: &str) -> Vec<Pl
     );
     for (span, outer) in of_scope.chain(strangers.map(|stranger| (&stranger.span, [].as_slice()))) {
         let text = document.text(span.file);
-        if let Some(renamed) = prefix(text, &span.range, outer, name) {
-            // One of several mappings has the last part only.
+        if let Some(Prefix { span: renamed, is_nested }) = prefix(text, &span.range, outer, name) {
+            // One of several mappings, or a short name, is the last part only.
             let is_part = !is_same(&text[renamed.clone()], name);
-            let new = if is_part { last(new) } else { new.to_owned() };
-            places.push(place(span.file, renamed, &new));
+            let text = if is_part { last(new) } else { new.to_owned() };
+            let is_possible = !is_nested || is_same(&leading(new), &leading(name));
+            places.push(Place { file: span.file, span: renamed, text, is_possible });
         }
     }
     places
